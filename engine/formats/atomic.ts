@@ -1,0 +1,105 @@
+import { randomBytes } from 'node:crypto';
+import { open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { fileError } from './paths.js';
+
+/** What can be written: all bytes at once, text (UTF-8), or pieces in order. */
+export type FileData = Uint8Array | string | AsyncIterable<Uint8Array>;
+
+/** A file whose bytes are on the disk under a temporary name, waiting for its real one. */
+export interface StagedFile {
+  /** Gives the file its real name, replacing what was there. */
+  commit(): Promise<void>;
+  /** Removes the temporary. Harmless after `commit`. */
+  discard(): Promise<void>;
+}
+
+/** `.<name>.<process id>-<8 hex digits>.partial`, in the folder of the file it will become. */
+const TEMPORARY = /^\..+\.(\d+)-[0-9a-f]{8}\.partial$/;
+const STALE_AFTER_MS = 24 * 60 * 60 * 1000;
+
+/**
+ * Writes `data` to a temporary in the folder of `path` and syncs it; `commit` then renames it.
+ * Stage several files and commit them in order, the manifest last, to keep the torn moment short.
+ * The temporary is gone when this throws.
+ */
+export async function stageFile(path: string, data: FileData): Promise<StagedFile> {
+  const folder = dirname(path);
+  const name = `.${basename(path)}.${process.pid}-${randomBytes(4).toString('hex')}.partial`;
+  const temporary = join(folder, name);
+  const discard = () => rm(temporary, { force: true });
+  try {
+    const handle = await open(temporary, 'wx');
+    try {
+      await writeFile(handle, data);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    await discard();
+    throw fileError(error, 'write', path);
+  }
+  return {
+    discard,
+    async commit() {
+      try {
+        await rename(temporary, path);
+      } catch (error) {
+        await discard();
+        throw fileError(error, 'write', path);
+      }
+      await syncFolder(folder);
+    },
+  };
+}
+
+/**
+ * Replaces `path` by `data` or leaves it as it was: temporary in the same folder, fsync, rename, fsync of
+ * the folder. A reader sees the old file or the new one, never a part. Throws `UserError` on a full disk,
+ * a missing folder or missing rights, and whatever `data` itself throws.
+ */
+export async function writeFileAtomic(path: string, data: FileData): Promise<void> {
+  const staged = await stageFile(path, data);
+  await staged.commit();
+}
+
+/**
+ * Removes temporaries that a killed process left in `folder`: those whose process is gone, and any older
+ * than a day. Returns the names removed. A folder that does not exist holds none.
+ */
+export async function removeStaleTemporaries(folder: string): Promise<string[]> {
+  const removed: string[] = [];
+  for (const name of await readdir(folder).catch(() => [])) {
+    const match = TEMPORARY.exec(name);
+    if (!match) continue;
+    const path = join(folder, name);
+    const age = Date.now() - ((await stat(path).catch(() => undefined))?.mtimeMs ?? Date.now());
+    if (isAlive(Number(match[1])) && age < STALE_AFTER_MS) continue;
+    await rm(path, { force: true });
+    removed.push(name);
+  }
+  return removed;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+}
+
+/** Makes a rename durable. Platforms that cannot sync a folder (Windows, some network drives) are let off. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r').catch(() => undefined);
+  try {
+    await handle?.sync();
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? '';
+    if (!['EISDIR', 'EPERM', 'EACCES', 'EINVAL', 'ENOTSUP', 'EBADF'].includes(code)) throw error;
+  } finally {
+    await handle?.close();
+  }
+}

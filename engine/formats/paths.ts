@@ -1,0 +1,78 @@
+import type { Stats } from 'node:fs';
+import { realpath, stat } from 'node:fs/promises';
+import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
+import { UserError } from '../errors.js';
+
+const REASONS = new Map([
+  ['ENOENT', 'no such file or folder'],
+  ['ENOTDIR', 'a part of the path is not a folder'],
+  ['EISDIR', 'it is a folder'],
+  ['EACCES', 'permission denied'],
+  ['EPERM', 'permission denied'],
+  ['EROFS', 'the drive is read-only'],
+  ['ENOSPC', 'no space left on the drive'],
+  ['EDQUOT', 'the disk quota is used up'],
+  ['EFBIG', 'the file is too large for the drive'],
+  ['EMFILE', 'too many open files'],
+  ['ENAMETOOLONG', 'the name is too long'],
+  ['ELOOP', 'too many symbolic links'],
+  ['EBUSY', 'another program is using it'],
+  ['EIO', 'the drive reported an error'],
+]);
+
+/** The `UserError` that a failed file operation deserves, or `error` itself if it is of another kind. */
+export function fileError(error: unknown, action: 'read' | 'write', path: string): unknown {
+  const reason = REASONS.get(String((error as NodeJS.ErrnoException | undefined)?.code));
+  return reason ? new UserError(`Cannot ${action} ${path}: ${reason}.`, { cause: error }) : error;
+}
+
+/** `value` as JSON on one line, cut to `limit` characters, for error messages. */
+export function show(value: unknown, limit = 80): string {
+  const text = value === undefined ? 'nothing' : JSON.stringify(value);
+  return text.length > limit ? `${text.slice(0, limit - 1)}…` : text;
+}
+
+/** The stats of whatever `path` names; `UserError` if that is nothing, or out of reach. */
+export async function statPath(path: string): Promise<Stats> {
+  try {
+    return await stat(path);
+  } catch (error) {
+    throw fileError(error, 'read', path);
+  }
+}
+
+/** Size in bytes of the regular file `path`; `UserError` for a folder, a pipe or a device. */
+export async function sizeOfFile(path: string): Promise<number> {
+  const stats = await statPath(path);
+  if (!stats.isFile()) throw new UserError(`Cannot read ${path}: it is not a file.`);
+  return stats.size;
+}
+
+/**
+ * The path of `name`, a file named by untrusted content, inside `folder`. Refuses absolute names, `..`,
+ * and symbolic links that leave the folder, with an error that starts with `where`. One way out is known
+ * and allowed: a Hugging Face cache, whose `snapshots/<revision>/*` link to `blobs/*` of the same model.
+ */
+export async function resolveInside(folder: string, name: string, where: string): Promise<string> {
+  const parts = name.split(/[/\\]/);
+  if (isAbsolute(name) || /[:\0]/.test(name) || parts.some((part) => ['', '.', '..'].includes(part)))
+    throw new UserError(`${where} names ${show(name)}, which is not a path inside its folder.`);
+  const path = join(folder, name);
+  let root: string, target: string;
+  try {
+    [root, target] = await Promise.all([realpath(folder), realpath(path)]);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+      throw new UserError(`${where} names ${show(name)}, which is missing from ${folder}.`);
+    throw fileError(error, 'read', path);
+  }
+  const isBlob = basename(dirname(root)) === 'snapshots' && isWithin(join(root, '..', '..', 'blobs'), target);
+  if (!isWithin(root, target) && !isBlob)
+    throw new UserError(`${where} names ${show(name)}, a link that leaves its folder.`);
+  return path;
+}
+
+function isWithin(folder: string, path: string): boolean {
+  const way = relative(folder, path);
+  return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
+}

@@ -1,0 +1,39 @@
+/** MB-ToMe: one quantized stream out of the groups' outputs (method, section 5). */
+import type { Value } from '../../graph/ir.js';
+import * as op from '../../graph/ops.js';
+
+/**
+ * `selective`: the tokens most alike between highest and lowest group keep the highest group's feature, the others are
+ * mixed. `uniform`: every token is mixed. `random`: as selective, but the kept tokens are drawn. `off`: no merging, every
+ * group carries on with its own stream.
+ */
+export type MergeMode = 'selective' | 'uniform' | 'random' | 'off';
+
+/** λ of the method for three and four groups; other counts share evenly. */
+export function mergeWeights(groups: number): number[] {
+  return groups === 3 ? [0.3, 0.3, 0.4] : Array<number>(groups).fill(1 / groups);
+}
+
+/** Cosine similarity of corresponding tokens: two [n, width] → [n, 1]. */
+export function tokenSimilarity(a: Value, b: Value): Value {
+  const dot = (x: Value, y: Value) => op.reduceSum(op.mul(x, y), [1]);
+  const norm = (x: Value) => op.clip(op.sqrt(dot(x, x)), 1e-8, 3e38);
+  return op.div(dot(a, b), op.mul(norm(a), norm(b)));
+}
+
+/**
+ * Σ λ_g x_g, except that the `keep` tokens of highest score in each sample are taken from the first group.
+ * @param outputs per group [batch·tokens, width], high to low
+ * @param score [batch·tokens, 1]; absent: every token is mixed
+ */
+export function mergeTokens(outputs: readonly Value[], weights: readonly number[], batch: number, keep: number, score?: Value): Value {
+  const first = outputs[0]!;
+  const scaled = outputs.map((x, g) => op.mul(x, x.graph.scalar(weights[g]!)));
+  const mixed = scaled.reduce((sum, x) => op.add(sum, x));
+  if (!score || keep === 0) return mixed;
+  const rows = first.shape[0]!;
+  const sorted = op.topK(op.reshape(score, [batch, rows / batch]), keep);
+  const threshold = op.slice(sorted, 1, keep - 1, keep);
+  const kept = op.greaterOrEqual(op.reshape(score, [batch, rows / batch]), threshold);
+  return op.where(op.reshape(kept, [rows, 1]), first, mixed);
+}

@@ -1,0 +1,123 @@
+/** One calibration step of a block as a graph (method, section 4): forward at one bit-width a group, loss, backward, Adam. */
+import { Graph, type Value } from '../../graph/ir.js';
+import { gradients } from '../../graph/gradients.js';
+import * as op from '../../graph/ops.js';
+import { adam } from '../../graph/optimizers.js';
+import { fakeQuantizeActivation, fakeQuantizeWeight } from '../../graph/quantizers.js';
+import { fullPrecision, parameterInputs } from '../../models/builders.js';
+import type { Builder, Part } from '../../models/model.js';
+import { adaptedWeight, clipSize, loraSize, splitClip, splitLora, splitScale, type AdapterLayout, type BitGroup } from './adapters.js';
+
+export interface StepOptions {
+  readonly batch: number;
+  readonly loss: 'mae' | 'mse';
+  /** Whether each group trains its own directions only, those of the groups above being constants to it. */
+  readonly isolate: boolean;
+  /** Whether every group reads a stream of its own (`x.g`) rather than one they share (`x`). */
+  readonly ownStreams: boolean;
+}
+
+/** The tensors a step replaces: each is an input, with its moments `.m` and `.v`, and an output of the same name. */
+export function stateShapes(layout: AdapterLayout): Map<string, readonly number[]> {
+  const shapes = new Map<string, readonly number[]>();
+  if (layout.rank > 0) shapes.set('lora', [loraSize(layout)]);
+  layout.groups.forEach(({ bits }, g) => {
+    shapes.set(`clip.${g}`, [bits.length, clipSize(layout)]);
+    if (layout.quantizers.length > 0) shapes.set(`scale.${g}`, [bits.length, layout.quantizers.length]);
+  });
+  return shapes;
+}
+
+/** The kind of a state tensor, which decides its learning rate. */
+export type StateKind = 'lora' | 'clip' | 'scale';
+export const kindOf = (state: string): StateKind => state.split('.')[0] as StateKind;
+
+/**
+ * Builds the step. Inputs: `x` (or `x.g`) and `y`, the parameters of the part by local name, the state tensors with
+ * moments, `zero.g` [bits, Q], `select.g` [1, bits] one-hot, `rate.<kind>` and `correction` (see `adamScalars`).
+ * Outputs: the new state with moments, and `loss.g`, scalars.
+ */
+export function stepGraph(part: Part, layout: AdapterLayout, options: StepOptions): Graph {
+  const graph = new Graph();
+  const shape = part.inputShape(options.batch);
+  const y = graph.input('y', shape);
+  const shared = options.ownStreams ? undefined : graph.input('x', shape);
+  const shapes = stateShapes(layout);
+  const state = new Map([...shapes].map(([name, s]) => [name, graph.input(name, s)]));
+  const lora = state.get('lora');
+  const adapters = lora && splitLora(layout, lora);
+
+  const ends = layout.groups.map((group, g) => {
+    const x = shared ?? graph.input(`x.${g}`, shape);
+    const select = graph.input(`select.${g}`, [1, group.bits.length]);
+    const levels = op.matMul(select, graph.constant(Float32Array.from(group.bits, (b) => 2 ** b - 1), [group.bits.length, 1]));
+    const clip = splitClip(layout, op.matMul(select, state.get(`clip.${g}`)!));
+    const scales = state.get(`scale.${g}`);
+    const builder = quantizing(graph, group, options.isolate ? (layout.groups[g - 1]?.rank ?? 0) : 0, {
+      levels,
+      clip,
+      adapters,
+      scale: scales && splitScale(layout, op.matMul(select, scales)),
+      zero: scales && splitScale(layout, op.matMul(select, graph.input(`zero.${g}`, scales.shape))),
+    });
+    const difference = op.sub(part.forward(builder, x, options.batch), y);
+    // Summed over tokens, averaged over batch and channels.
+    const share = graph.scalar(1 / (options.batch * shape.at(-1)!));
+    const each = options.loss === 'mae' ? op.abs(difference) : op.mul(difference, difference);
+    graph.output(`loss.${g}`, op.reshape(op.mul(op.reduceSum(each, [0, 1]), share), []));
+    const slope = options.loss === 'mae' ? op.sign(difference) : op.mul(difference, graph.scalar(2));
+    return { value: op.add(difference, y), difference, cotangent: op.mul(slope, share) };
+  });
+
+  const names = [...state.keys()];
+  const found = gradients(
+    ends.map(({ difference, cotangent }) => ({ value: difference, cotangent })),
+    names.map((name) => state.get(name)!),
+  );
+  const correction = graph.input('correction', []);
+  const rates = new Map<StateKind, Value>();
+  names.forEach((name, i) => {
+    const kind = kindOf(name);
+    if (!rates.has(kind)) rates.set(kind, graph.input(`rate.${kind}`, []));
+    const moment = (suffix: string) => graph.input(`${name}.${suffix}`, shapes.get(name)!);
+    const before = { parameter: state.get(name)!, first: moment('m'), second: moment('v') };
+    const after = adam(before, found[i]!, rates.get(kind)!, correction);
+    graph.output(`next.${name}`, after.parameter);
+    graph.output(`next.${name}.m`, after.first);
+    graph.output(`next.${name}.v`, after.second);
+  });
+  return graph;
+}
+
+interface GroupValues {
+  readonly levels: Value;
+  readonly clip: Map<string, { upper: Value; lower: Value }>;
+  readonly adapters: Map<string, { a: Value; b: Value }> | undefined;
+  readonly scale: Map<string, Value> | undefined;
+  readonly zero: Map<string, Value> | undefined;
+}
+
+/** The builder that fake-quantizes weights and activations with one group's learned values. */
+function quantizing(graph: Graph, group: BitGroup, isolate: number, values: GroupValues): Builder {
+  const plain = fullPrecision(graph);
+  const parameter = parameterInputs(graph);
+  const inputs = new Map<Value, Value>();
+  const quantize = (name: string, x: Value) => {
+    const scale = values.scale?.get(name);
+    return scale ? fakeQuantizeActivation(x, scale, values.zero!.get(name)!, values.levels) : x;
+  };
+  return {
+    linear: (name, x, out, { bias = true } = {}) => {
+      if (!inputs.has(x)) inputs.set(x, quantize(name, x));
+      const weight = parameter(`${name}.weight`, [out, x.shape[1]!]);
+      const adapter = values.adapters?.get(name);
+      const adapted = adapter ? adaptedWeight(weight, adapter, group.rank, isolate) : weight;
+      const { upper, lower } = values.clip.get(name)!;
+      const quantized = fakeQuantizeWeight(adapted, upper, lower, values.levels);
+      return op.gemm(inputs.get(x)!, quantized, { transB: true, ...(bias && { c: parameter(`${name}.bias`, [out]) }) });
+    },
+    layerNorm: (name, x, epsilon) => plain.layerNorm(name, x, epsilon),
+    operand: quantize,
+    parameter,
+  };
+}

@@ -1,0 +1,26 @@
+/** The full-precision builder, and the arithmetic that every builder shares. */
+import type { Graph, Shape, Value } from '../graph/ir.js';
+import * as op from '../graph/ops.js';
+import type { Builder } from './model.js';
+
+/** Finds or declares the graph input that holds a parameter. */
+export function parameterInputs(graph: Graph): (name: string, shape: Shape) => Value {
+  return (name, shape) => graph.inputs.get(name) ?? graph.input(name, shape);
+}
+
+/** Builds a part as the checkpoint has it; parameters become graph inputs under their local names. */
+export function fullPrecision(graph: Graph): Builder {
+  const parameter = parameterInputs(graph);
+  return {
+    linear: (name, x, out, { bias = true } = {}) => {
+      const weight = parameter(`${name}.weight`, [out, x.shape[1]!]);
+      return op.gemm(x, weight, { transB: true, ...(bias && { c: parameter(`${name}.bias`, [out]) }) });
+    },
+    layerNorm: (name, x, epsilon) => {
+      const width = [x.shape.at(-1)!];
+      return op.layerNormalization(x, parameter(`${name}.weight`, width), parameter(`${name}.bias`, width), epsilon);
+    },
+    operand: (_name, x) => x,
+    parameter,
+  };
+}

@@ -1,0 +1,89 @@
+/** A checkpoint folder: configuration, weights by range, and the model they make. */
+import { readFile } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { UserError } from '../errors.js';
+import { fingerprintModel } from '../formats/fingerprint.js';
+import { expectObject, readJsonFile } from '../formats/json.js';
+import { openSafetensors, type TensorSource } from '../formats/safetensors.js';
+import type { Shape } from '../graph/ir.js';
+import { ModelConfig } from './config.js';
+import { listPart, type PartListing } from './listing.js';
+import { partsOf, type Model, type Part } from './model.js';
+import { buildModel } from './registry.js';
+
+/** A tensor in memory, row-major. */
+export interface HostTensor {
+  readonly data: Float32Array;
+  readonly shape: Shape;
+}
+
+export interface Checkpoint {
+  readonly folder: string;
+  readonly name: string;
+  readonly model: Model;
+  readonly source: TensorSource;
+  /** Parameters of the model, not counting tensors that it does not use. */
+  readonly parameters: number;
+  listing(part: Part): PartListing;
+  /** Identifies configuration and weights (see docs/FORMATS.md). */
+  fingerprint(): Promise<string>;
+  close(): Promise<void>;
+}
+
+/** A configuration is small; more than this is not one. */
+const MAX_CONFIG_BYTES = 4 << 20;
+
+/**
+ * Opens a folder with `config.json` and safetensors. Every tensor that the model needs is checked for presence and
+ * shape before any is read. Throws UserError with the reason for a model that is not supported or does not fit.
+ */
+export async function openCheckpoint(folder: string): Promise<Checkpoint> {
+  const name = basename(resolve(folder));
+  const configPath = join(folder, 'config.json');
+  const model = buildModel(new ModelConfig(expectObject(await readJsonFile(configPath, { maxBytes: MAX_CONFIG_BYTES }), 'config.json'), `${name}/config.json`));
+  const source = await openSafetensors(folder);
+  try {
+    const listings = listParts(model);
+    let parameters = 0;
+    for (const part of partsOf(model))
+      for (const entry of listings(part).parameters) {
+        checkTensor(source, part.prefix + entry.name, entry.storedShape, name);
+        parameters += entry.shape.reduce((a, b) => a * b, 1);
+      }
+    return {
+      folder: resolve(folder),
+      name,
+      model,
+      source,
+      parameters,
+      listing: listings,
+      fingerprint: async () => fingerprintModel(source, await readFile(configPath, 'utf8')),
+      close: () => source.close(),
+    };
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+/** Listings by kind: parts of one kind are listed once. */
+function listParts(model: Model): (part: Part) => PartListing {
+  const byKind = new Map(partsOf(model).map((part) => [part.kind, part]));
+  const listings = new Map([...byKind].map(([kind, part]) => [kind, listPart(part)]));
+  return (part) => listings.get(part.kind)!;
+}
+
+function checkTensor(source: TensorSource, tensor: string, shape: Shape, checkpoint: string): void {
+  const info = source.tensors.get(tensor);
+  if (!info) throw new UserError(`${checkpoint}: the tensor "${tensor}" is missing; config.json says the model has it.`);
+  if (info.shape.length !== shape.length || info.shape.some((n, i) => n !== shape[i]))
+    throw new UserError(`${checkpoint}: the tensor "${tensor}" has the shape [${info.shape.join(', ')}]; by config.json it is [${shape.join(', ')}].`);
+}
+
+/** The parameters of one part by local name, in float32. */
+export async function readPart(checkpoint: Checkpoint, part: Part): Promise<Map<string, HostTensor>> {
+  const tensors = new Map<string, HostTensor>();
+  for (const { name, shape } of checkpoint.listing(part).parameters)
+    tensors.set(name, { data: await checkpoint.source.read(part.prefix + name), shape });
+  return tensors;
+}

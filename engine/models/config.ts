@@ -1,0 +1,93 @@
+/** Typed reading of a checkpoint's `config.json`. */
+import { UserError } from '../errors.js';
+
+/** Larger lengths than any real model's: refused before anything is allocated for them. */
+const MAX_SIZE = 1 << 24;
+const MAX_CLASSES = 1 << 20;
+
+/** Accessors over the parsed object; each throws UserError naming the file, the key, what was expected and what was found. */
+export class ModelConfig {
+  constructor(
+    private readonly values: Readonly<Record<string, unknown>>,
+    private readonly where: string,
+  ) {}
+
+  /** A positive integer. */
+  size(key: string, fallback?: number): number {
+    const value = this.get(key, fallback);
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < 1 || value > MAX_SIZE)
+      this.fail(key, `must be an integer from 1 to ${MAX_SIZE}, found ${JSON.stringify(value)}`);
+    return value;
+  }
+
+  /** A positive integer for both axes, or a list of the two: [height, width]. */
+  pair(key: string, fallback: number): readonly [number, number] {
+    const value = this.get(key, fallback);
+    if (!Array.isArray(value)) return [this.size(key, fallback), this.size(key, fallback)];
+    const valid = value.length === 2 && value.every((n) => typeof n === 'number' && Number.isInteger(n) && n > 0 && n <= MAX_SIZE);
+    if (!valid) this.fail(key, `must be one positive integer or two, found ${JSON.stringify(value)}`);
+    return value as [number, number];
+  }
+
+  positive(key: string, fallback: number): number {
+    const value = this.get(key, fallback);
+    if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0)
+      this.fail(key, `must be a positive number, found ${JSON.stringify(value)}`);
+    return value;
+  }
+
+  flag(key: string, fallback: boolean): boolean {
+    const value = this.get(key, fallback);
+    if (typeof value !== 'boolean') this.fail(key, `must be true or false, found ${JSON.stringify(value)}`);
+    return value;
+  }
+
+  text(key: string): string {
+    const value = this.get(key);
+    if (typeof value !== 'string') this.fail(key, `must be a text, found ${JSON.stringify(value)}`);
+    return value;
+  }
+
+  texts(key: string): readonly string[] {
+    const value = this.get(key, []);
+    if (!Array.isArray(value) || value.some((v) => typeof v !== 'string')) this.fail(key, `must be a list of texts, found ${JSON.stringify(value)}`);
+    return value as string[];
+  }
+
+  oneOf(key: string, allowed: readonly string[], fallback: string): string {
+    const value = this.get(key, fallback);
+    if (typeof value !== 'string' || !allowed.includes(value))
+      this.fail(key, `is ${JSON.stringify(value)}; supported: ${allowed.join(', ')}`);
+    return value;
+  }
+
+  /** Class numbers and names of `id2label`; empty where there is none. */
+  classNames(): ReadonlyMap<number, string> {
+    const value = this.get('id2label', {});
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) this.fail('id2label', 'must map class numbers to names');
+    const names = new Map<number, string>();
+    for (const [key, name] of Object.entries(value)) {
+      const index = Number(key);
+      if (!Number.isInteger(index) || index < 0 || index >= MAX_CLASSES || typeof name !== 'string')
+        this.fail('id2label', `has the entry ${JSON.stringify(key)}: ${JSON.stringify(name)}, which is no class number and name`);
+      names.set(index, name);
+    }
+    return names;
+  }
+
+  /** The number of classes: of `id2label`, else `num_labels`, else 2 as the format's default has it. */
+  classCount(): number {
+    const named = this.classNames().size;
+    return named > 0 ? named : this.size('num_labels', 2);
+  }
+
+  fail(key: string, problem: string): never {
+    throw new UserError(`${this.where}: "${key}" ${problem}.`);
+  }
+
+  private get(key: string, fallback?: unknown): unknown {
+    const value = this.values[key] ?? fallback;
+    if (value === undefined) throw new UserError(`${this.where}: "${key}" is missing.`);
+    return value;
+  }
+}

@@ -1,0 +1,27 @@
+/** Data-efficient image Transformer (Touvron et al. 2021): a ViT with a distillation token, Hugging Face layout `deit`. */
+import * as op from '../../graph/ops.js';
+import type { Family } from '../registry.js';
+import { finalTokens, readVitConfig, vitModel } from '../vit/vit.js';
+
+export const deit: Family = {
+  modelType: 'deit',
+  architectures: ['DeiTForImageClassification', 'DeiTForImageClassificationWithTeacher'],
+  build: (modelConfig, architecture) => {
+    const config = readVitConfig(modelConfig);
+    const withTeacher = architecture === 'DeiTForImageClassificationWithTeacher';
+    return vitModel(config, 'deit', ['cls_token', 'distillation_token'], (tokens) => ({
+      prefix: '',
+      kind: 'head',
+      inputShape: (batch) => [batch * tokens, config.width],
+      forward: (b, x, batch) => {
+        const [cls, distilled] = finalTokens(b, 'deit.layernorm', x, config, batch, 2);
+        if (!withTeacher) return b.linear('classifier', cls!, config.classes);
+        const sum = op.add(
+          b.linear('cls_classifier', cls!, config.classes),
+          b.linear('distillation_classifier', distilled!, config.classes),
+        );
+        return op.mul(sum, sum.graph.scalar(0.5));
+      },
+    }));
+  },
+};

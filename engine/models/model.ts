@@ -1,0 +1,56 @@
+/** What every architecture is reduced to: parts (stem, blocks, head) written as functions from a builder to a graph. */
+import type { Shape, Value } from '../graph/ir.js';
+
+/**
+ * What a part's graph is built from. The part says which linear layers, norms and products it has; the builder decides
+ * what they become: full precision, fake-quantized for calibration, or a listing of names and shapes.
+ * Names are local to the part; with its prefix they are the checkpoint's own.
+ */
+export interface Builder {
+  /** y = x·Wᵀ + b, [n, in] → [n, out]. */
+  linear(name: string, x: Value, out: number, options?: LinearOptions): Value;
+  /** LayerNorm over the last axis of [n, width]. */
+  layerNorm(name: string, x: Value, epsilon: number): Value;
+  /** A tensor about to enter a product of two activations (queries, keys, values); a method may quantize it. */
+  operand(name: string, x: Value): Value;
+  /** A parameter that is used as it is, such as position embeddings. */
+  parameter(name: string, shape: Shape): Value;
+}
+
+export interface LinearOptions {
+  readonly bias?: boolean;
+  /** The weight's shape in the checkpoint where it is not [out, in] but holds the same elements in the same order. */
+  readonly storedShape?: Shape;
+}
+
+/** A stem, block or head. */
+export interface Part {
+  /** Full parameter names are prefix + local name. */
+  readonly prefix: string;
+  /** Parts of the same kind build the same graph and differ in weights alone. */
+  readonly kind: string;
+  /** The shape of the input for a batch of this many samples. */
+  inputShape(batch: number): Shape;
+  forward(builder: Builder, x: Value, batch: number): Value;
+}
+
+/** A vision model: pixels [batch, channels, height, width] → stem → tokens [batch·tokens, width] → blocks → head → logits [batch, classes]. */
+export interface VisionModel {
+  readonly family: string;
+  readonly task: 'image-classification';
+  readonly stem: Part;
+  readonly blocks: readonly Part[];
+  readonly head: Part;
+  readonly image: { readonly channels: number; readonly height: number; readonly width: number };
+  /** Tokens of a sample and their width inside the blocks. */
+  readonly tokens: number;
+  readonly width: number;
+  readonly classes: number;
+  /** The checkpoint's own names of its classes, by number; empty where it has none. */
+  readonly classNames: ReadonlyMap<number, string>;
+}
+
+export type Model = VisionModel;
+
+/** All parts in the order they run. */
+export const partsOf = (model: Model): readonly Part[] => [model.stem, ...model.blocks, model.head];

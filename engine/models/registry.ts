@@ -1,0 +1,26 @@
+/** From `model_type` to a family. A new architecture is one file and one line here. */
+import type { ModelConfig } from './config.js';
+import { deit } from './deit/deit.js';
+import type { Model } from './model.js';
+import { vit } from './vit/vit.js';
+
+/** One architecture: how its `config.json` becomes a model. */
+export interface Family {
+  readonly modelType: string;
+  readonly architectures: readonly string[];
+  /** Throws UserError on a configuration that it does not support, saying why. */
+  build(config: ModelConfig, architecture: string): Model;
+}
+
+export const families: readonly Family[] = [vit, deit];
+
+/** The model that a configuration describes. Throws UserError with the reason where none of the families fits. */
+export function buildModel(config: ModelConfig): Model {
+  const type = config.text('model_type');
+  const family = families.find((f) => f.modelType === type);
+  if (!family) config.fail('model_type', `is "${type}"; supported are ${families.map((f) => f.modelType).join(', ')}`);
+  const architecture = config.texts('architectures')[0] ?? family.architectures[0]!;
+  if (!family.architectures.includes(architecture))
+    config.fail('architectures', `is ${architecture}; supported for ${type} are ${family.architectures.join(', ')}`);
+  return family.build(config, architecture);
+}

@@ -1,0 +1,132 @@
+/** Vision Transformer (Dosovitskiy et al. 2021), Hugging Face layout `vit`; DeiT is built from the same pieces. */
+import type { Value } from '../../graph/ir.js';
+import * as op from '../../graph/ops.js';
+import { attention } from '../attention.js';
+import type { ModelConfig } from '../config.js';
+import type { Family } from '../registry.js';
+import type { Builder, Part, VisionModel } from '../model.js';
+
+export interface VitConfig {
+  readonly width: number;
+  readonly depth: number;
+  readonly heads: number;
+  readonly hidden: number;
+  readonly epsilon: number;
+  readonly qkvBias: boolean;
+  readonly image: VisionModel['image'];
+  readonly patch: { readonly height: number; readonly width: number };
+  readonly classes: number;
+  readonly classNames: ReadonlyMap<number, string>;
+}
+
+/** Reads and checks the keys that `vit` and `deit` have in common. */
+export function readVitConfig(config: ModelConfig): VitConfig {
+  config.oneOf('hidden_act', ['gelu'], 'gelu');
+  const [height, width] = config.pair('image_size', 224);
+  const [patchHeight, patchWidth] = config.pair('patch_size', 16);
+  if (height % patchHeight !== 0 || width % patchWidth !== 0)
+    config.fail('patch_size', `must divide image_size (${height}×${width}), found ${patchHeight}×${patchWidth}`);
+  const hiddenSize = config.size('hidden_size', 768);
+  const heads = config.size('num_attention_heads', 12);
+  if (hiddenSize % heads !== 0) config.fail('num_attention_heads', `must divide hidden_size (${hiddenSize}), found ${heads}`);
+  return {
+    width: hiddenSize,
+    depth: config.size('num_hidden_layers', 12),
+    heads,
+    hidden: config.size('intermediate_size', 3072),
+    epsilon: config.positive('layer_norm_eps', 1e-12),
+    qkvBias: config.flag('qkv_bias', true),
+    image: { channels: config.size('num_channels', 3), height, width },
+    patch: { height: patchHeight, width: patchWidth },
+    classes: config.classCount(),
+    classNames: config.classNames(),
+  };
+}
+
+/** Cuts a picture into patches: [batch, C, H, W] → [batch·patches, C·h·w], the order of a convolution's weight. */
+function patches(pixels: Value, { image, patch }: VitConfig, batch: number): Value {
+  const rows = image.height / patch.height;
+  const columns = image.width / patch.width;
+  const cut = op.reshape(pixels, [batch * image.channels, rows, patch.height, columns, patch.width]);
+  const gridFirst = op.transpose(cut, [0, 1, 3, 2, 4]);
+  const grid = op.reshape(gridFirst, [batch, image.channels, rows * columns, patch.height * patch.width]);
+  return op.reshape(op.transpose(grid, [0, 2, 1, 3]), [batch * rows * columns, image.channels * patch.height * patch.width]);
+}
+
+/** Patch and position embeddings after the special tokens, each a parameter [1, 1, width]. */
+export function vitStem(config: VitConfig, prefix: string, specialTokens: readonly string[]): Part {
+  const { image, patch, width } = config;
+  const count = (image.height / patch.height) * (image.width / patch.width);
+  return {
+    prefix: `${prefix}.embeddings.`,
+    kind: 'stem',
+    inputShape: (batch) => [batch, image.channels, image.height, image.width],
+    forward: (b, x, batch) => {
+      const embedded = b.linear('patch_embeddings.projection', patches(x, config, batch), width, {
+        storedShape: [width, image.channels, patch.height, patch.width],
+      });
+      const special = specialTokens.map((name) => op.expand(b.parameter(name, [1, 1, width]), [batch, 1, width]));
+      const tokens = op.concat([...special, op.reshape(embedded, [batch, count, width])], 1);
+      const positions = b.parameter('position_embeddings', [1, specialTokens.length + count, width]);
+      return op.reshape(op.add(tokens, positions), [batch * (specialTokens.length + count), width]);
+    },
+  };
+}
+
+/** Pre-norm encoder block: attention, then a two-layer perceptron, each added to the stream. */
+export function vitBlock(config: VitConfig, prefix: string, index: number, tokens: number): Part {
+  const { width, hidden, heads, epsilon, qkvBias } = config;
+  return {
+    prefix: `${prefix}.encoder.layer.${index}.`,
+    kind: 'block',
+    inputShape: (batch) => [batch * tokens, width],
+    forward: (b, x, batch) => {
+      const before = b.layerNorm('layernorm_before', x, epsilon);
+      const [q, k, v] = ['query', 'key', 'value'].map((name) =>
+        b.linear(`attention.attention.${name}`, before, width, { bias: qkvBias }),
+      ) as [Value, Value, Value];
+      const mixed = attention(b, 'attention.attention', q, k, v, batch, heads);
+      const attended = op.add(x, b.linear('attention.output.dense', mixed, width));
+      const after = b.layerNorm('layernorm_after', attended, epsilon);
+      const activated = op.gelu(b.linear('intermediate.dense', after, hidden));
+      return op.add(attended, b.linear('output.dense', activated, width));
+    },
+  };
+}
+
+/** The final norm, applied to the special tokens only: [batch·tokens, width] → one [batch, width] a token. */
+export function finalTokens(b: Builder, name: string, x: Value, config: VitConfig, batch: number, count: number): readonly Value[] {
+  const { width, epsilon } = config;
+  const special = op.slice(op.reshape(x, [batch, x.shape[0]! / batch, width]), 1, 0, count);
+  const normal = b.layerNorm(name, op.reshape(special, [batch * count, width]), epsilon);
+  const parts = op.split(op.reshape(normal, [batch, count, width]), Array<number>(count).fill(1), 1);
+  return parts.map((token) => op.reshape(token, [batch, width]));
+}
+
+/** Stem, blocks and head as one model. */
+export function vitModel(config: VitConfig, family: string, specialTokens: readonly string[], head: (tokens: number) => Part): VisionModel {
+  const { image, patch, depth, width, classes, classNames } = config;
+  const tokens = specialTokens.length + (image.height / patch.height) * (image.width / patch.width);
+  return {
+    family,
+    task: 'image-classification',
+    stem: vitStem(config, family, specialTokens),
+    blocks: Array.from({ length: depth }, (_, index) => vitBlock(config, family, index, tokens)),
+    head: head(tokens),
+    ...{ image, tokens, width, classes, classNames },
+  };
+}
+
+export const vit: Family = {
+  modelType: 'vit',
+  architectures: ['ViTForImageClassification'],
+  build: (modelConfig) => {
+    const config = readVitConfig(modelConfig);
+    return vitModel(config, 'vit', ['cls_token'], (tokens) => ({
+      prefix: '',
+      kind: 'head',
+      inputShape: (batch) => [batch * tokens, config.width],
+      forward: (b, x, batch) => b.linear('classifier', finalTokens(b, 'vit.layernorm', x, config, batch, 1)[0]!, config.classes),
+    }));
+  },
+};

@@ -1,0 +1,80 @@
+import js from '@eslint/js';
+import ts from 'typescript-eslint';
+
+/** A folder of the engine may import only from the folders named here (ARCHITECTURE.md, "Invariants"). */
+const mayImport = {
+  formats: [],
+  graph: ['formats'],
+  runtime: ['graph', 'formats'],
+  models: ['graph', 'formats', 'data'],
+  data: ['formats'],
+  methods: ['graph', 'runtime', 'models', 'formats', 'data'],
+  evaluation: ['graph', 'runtime', 'models', 'formats', 'data', 'methods'],
+  jobs: ['graph', 'runtime', 'models', 'formats', 'data', 'methods', 'evaluation'],
+};
+const folders = Object.keys(mayImport);
+
+const vscodeBan = { name: 'vscode', message: 'The engine runs without an editor.' };
+const onnxruntimeBan = {
+  group: ['onnxruntime-node', 'onnxruntime-common'],
+  message: 'Only engine/runtime talks to ONNX Runtime.',
+};
+const restrict = (paths, patterns) => ({
+  '@typescript-eslint/no-restricted-imports': ['error', { paths, patterns }],
+});
+
+export default ts.config(
+  { ignores: ['dist/', 'node_modules/', 'test/golden/', 'samples/'] },
+  js.configs.recommended,
+  { files: ['**/*.{js,mjs}'], languageOptions: { globals: { process: 'readonly', console: 'readonly', URL: 'readonly' } } },
+  {
+    files: ['**/*.ts'],
+    extends: [ts.configs.recommendedTypeChecked, ts.configs.stylistic],
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    rules: {
+      '@typescript-eslint/consistent-type-imports': 'error',
+      '@typescript-eslint/no-non-null-assertion': 'off',
+      '@typescript-eslint/switch-exhaustiveness-check': 'error',
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
+      'no-console': 'error',
+      eqeqeq: 'error',
+    },
+  },
+  { files: ['engine/**/*.ts'], rules: restrict([vscodeBan], [onnxruntimeBan]) },
+  ...folders.map((folder) => ({
+    files: [`engine/${folder}/**/*.ts`],
+    ignores: ['**/*.test.ts'],
+    rules: restrict(
+      [vscodeBan],
+      [
+        ...(folder === 'runtime' ? [] : [onnxruntimeBan]),
+        {
+          group: folders
+            .filter((other) => other !== folder && !mayImport[folder].includes(other))
+            .map((other) => `**/${other}/**`),
+          message: `engine/${folder} may import only from: ${mayImport[folder].join(', ') || 'nothing else'}.`,
+        },
+        ...(folder === 'graph'
+          ? [{ group: ['node:*', 'fs', 'path'], message: 'engine/graph is pure: no files, no processes.' }]
+          : []),
+      ],
+    ),
+  })),
+  {
+    files: ['src/**/*.ts'],
+    rules: restrict(
+      [],
+      [
+        onnxruntimeBan,
+        {
+          group: ['**/engine/**', '!**/engine/protocol.js', '!**/engine/protocol'],
+          message: 'The extension speaks to the engine through protocol.ts alone.',
+        },
+      ],
+    ),
+  },
+  {
+    files: ['webview/**/*.ts'],
+    rules: restrict([vscodeBan], [onnxruntimeBan, { group: ['node:*', '**/engine/**', '**/src/**'], message: 'A webview sees messages only.' }]),
+  },
+);
