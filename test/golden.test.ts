@@ -139,6 +139,7 @@ describe('block calibration', () => {
       const first = (s * batch) % samples;
       feeds.x = rows('x_quant', first);
       feeds.y = rows('target', first);
+      feeds.losses = runtime.tensor(new Float32Array(groups.length), [groups.length]);
       groups.forEach(({ bits }, g) => {
         const drawn = at('choices').data[s * groups.length + g]!;
         feeds[`select.${g}`] = runtime.tensor(Float32Array.from(bits, (b) => Number(b === drawn)), [1, bits.length]);
@@ -150,7 +151,7 @@ describe('block calibration', () => {
         feeds.correction = scalar(correction);
       }
       const outputs = await step.run(feeds);
-      losses.push(await Promise.all(groups.map(async (_, g) => (await runtime.read(outputs[`loss.${g}`]!))[0]!)));
+      losses.push([...(await runtime.read(outputs['next.losses']!))]);
       state = Object.fromEntries(Object.keys(state).map((name) => [name, outputs[`next.${name}`]!]));
     }
 

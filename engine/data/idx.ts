@@ -61,7 +61,7 @@ export async function readIdx(path: string): Promise<Idx> {
   const gzipped = isGzip(start);
   const header = gzipped ? await unpack(start, name, { finishFlush: constants.Z_SYNC_FLUSH }) : start;
   const { shape, offset } = parseHeader(header, name);
-  const expected = shape.reduce((product, size) => product * size, offset);
+  const expected = offset + shape.reduce((product, size) => product * size, 1);
   if (expected > MAX_BYTES)
     throw new UserError(`${name}: its header claims ${expected} bytes; up to ${MAX_BYTES} are supported.`);
   const atMost = gzipped ? fileSize * MAX_DEFLATE_RATIO : fileSize;

@@ -179,7 +179,7 @@ function describe(fields: Record<string, string>): protobuf.IType {
     const rule = type.endsWith('[]') ? { rule: 'repeated', options: { packed: packing === 'packed' } } : {};
     return [name, { id: Number(id), type: type.replace('[]', ''), ...rule }];
   });
-  return { fields: Object.fromEntries(entries) as protobuf.IType['fields'] };
+  return { edition: 'proto2', fields: Object.fromEntries(entries) as protobuf.IType['fields'] };
 }
 
 /** Protobuf bytes of a model message, fields in the order of their numbers. */

@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, symlink, truncate, writeFile } from 'node:fs/
 // eslint-disable-next-line @typescript-eslint/no-restricted-imports -- the reader these bytes are for
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
+import { UserError } from '../errors.js';
 import {
   decodeOnnxModel,
   encodeOnnxModel,
@@ -92,6 +93,11 @@ describe('encoding', () => {
     expect(decodeOnnxModel(bytes).graph.nodes[0]!.attributes).toEqual(attributes);
     expect(Buffer.from(bytes).includes(Buffer.from('7fffffffffffffff', 'hex'))).toBe(false);
     expect(Buffer.from(bytes).includes(Buffer.from('40ffffffffffffffff7f', 'hex'))).toBe(true);
+  });
+
+  it('writes zeros that were set, as proto2 asks', () => {
+    const bytes = Buffer.from(encodeOnnxModel(withAttributes({ axis: { type: 'int', value: 0 } })));
+    expect(bytes.includes(Buffer.from('0a046178697318' + '00' + 'a00102', 'hex'))).toBe(true);
   });
 
   it('keeps value information: unknown rank, unknown size, domain', () => {
@@ -206,6 +212,24 @@ describe('decoding', () => {
     const text = await complaint(() => decodeOnnxModel(bytes, 'm.onnx'));
     expect(text).toMatch(/^m\.onnx: /);
     expect(text).toMatch(message);
+  });
+
+  it('ends in a model or a complaint for every cut and every changed byte', () => {
+    const whole = encodeOnnxModel(model);
+    const tried = [...whole.keys()].flatMap((i) => [
+      whole.subarray(0, i),
+      ...[0x00, 0x7f, 0x80, 0xff].map((byte) => whole.slice().fill(byte, i, i + 1)),
+    ]);
+    let refused = 0;
+    for (const bytes of tried) {
+      try {
+        decodeOnnxModel(bytes);
+      } catch (error) {
+        expect(error).toBeInstanceOf(UserError);
+        refused++;
+      }
+    }
+    expect(refused).toBeGreaterThan(whole.length);
   });
 });
 

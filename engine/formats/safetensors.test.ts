@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
+import { UserError } from '../errors.js';
+import { parseSafetensorsHeader } from './safetensors-header.js';
 import { openSafetensors, writeSafetensors } from './safetensors.js';
 import type { SafetensorsEntry } from './safetensors.js';
 import { complaint, safetensorsBytes, useTemporaryFolder } from './testing.js';
@@ -186,6 +188,23 @@ describe('a hostile file', () => {
     const text = await complaint(() => openSafetensors(at('x.safetensors')));
     expect(text).toMatch(/^x\.safetensors: /);
     expect(text).toMatch(message);
+  });
+
+  it('ends in tensors or a complaint for every cut and every changed byte of a header', async () => {
+    await writeSafetensors(at('x'), [matrix, flags, ids], { a: 'b' });
+    const header = (await readFile(at('x'))).subarray(8, -43);
+    parseSafetensorsHeader(header, 43, 'x');
+    const tried = [...header.keys()].flatMap((i) => [
+      header.subarray(0, i),
+      ...['\0', '"', '{', '9', '-', '\xff'].map((byte) => Buffer.from(header).fill(byte, i, i + 1, 'latin1')),
+    ]);
+    for (const bytes of tried) {
+      try {
+        parseSafetensorsHeader(bytes, 43, 'x');
+      } catch (error) {
+        expect(error).toBeInstanceOf(UserError);
+      }
+    }
   });
 
   it('is refused with a header above 100 MB, however long the file', async () => {

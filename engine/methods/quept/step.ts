@@ -34,8 +34,8 @@ export const kindOf = (state: string): StateKind => state.split('.')[0] as State
 
 /**
  * Builds the step. Inputs: `x` (or `x.g`) and `y`, the parameters of the part by local name, the state tensors with
- * moments, `zero.g` [bits, Q], `select.g` [1, bits] one-hot, `rate.<kind>` and `correction` (see `adamScalars`).
- * Outputs: the new state with moments, and `loss.g`, scalars.
+ * moments, `zero.g` [bits, Q], `select.g` [1, bits] one-hot, `rate.<kind>` and `correction` (see `adamScalars`), and
+ * `losses` [groups], to which the step adds its own. Outputs: `next.<name>` of the state, its moments and `losses`.
  */
 export function stepGraph(part: Part, layout: AdapterLayout, options: StepOptions): Graph {
   const graph = new Graph();
@@ -64,16 +64,16 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
     // Summed over tokens, averaged over batch and channels.
     const share = graph.scalar(1 / (options.batch * shape.at(-1)!));
     const each = options.loss === 'mae' ? op.abs(difference) : op.mul(difference, difference);
-    graph.output(`loss.${g}`, op.reshape(op.mul(op.reduceSum(each, [0, 1]), share), []));
+    const loss = op.reshape(op.mul(op.reduceSum(each, [0, 1]), share), [1]);
     const slope = options.loss === 'mae' ? op.sign(difference) : op.mul(difference, graph.scalar(2));
-    return { value: op.add(difference, y), difference, cotangent: op.mul(slope, share) };
+    return { loss, value: difference, cotangent: op.mul(slope, share) };
   });
 
+  const losses = op.concat(ends.map(({ loss }) => loss), 0);
+  graph.output('next.losses', op.add(graph.input('losses', losses.shape), losses));
+
   const names = [...state.keys()];
-  const found = gradients(
-    ends.map(({ difference, cotangent }) => ({ value: difference, cotangent })),
-    names.map((name) => state.get(name)!),
-  );
+  const found = gradients(ends, names.map((name) => state.get(name)!));
   const correction = graph.input('correction', []);
   const rates = new Map<StateKind, Value>();
   names.forEach((name, i) => {

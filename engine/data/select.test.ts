@@ -1,0 +1,79 @@
+import { expect, test } from 'vitest';
+import { alignLabels, selectFirst, selectRandom } from './images.js';
+import type { ImageSource } from './images.js';
+
+const source = (labels: number[], rest: Partial<ImageSource> = {}): ImageSource => ({
+  name: 'set',
+  kind: 'folder',
+  length: labels.length,
+  labels: Int32Array.from(labels),
+  labelled: true,
+  skipped: [],
+  fingerprint: () => Promise.resolve(''),
+  batches: () => {
+    throw new Error('not read');
+  },
+  close: () => Promise.resolve(),
+  ...rest,
+});
+
+test('takes classes in turn where they stand one after another', () => {
+  const set = source([0, 0, 0, 0, 1, 2, 2]);
+  expect(selectFirst(set, 5)).toEqual([0, 4, 5, 1, 6]);
+  expect(selectFirst(set, 100)).toEqual([0, 4, 5, 1, 6, 2, 3]);
+  expect(selectFirst({ ...set, kind: 'parquet' }, 4)).toEqual([0, 1, 4, 5]);
+});
+
+test('takes the first ones where classes are mixed or unknown', () => {
+  expect(selectFirst(source([1, 0, 1, 0]), 3)).toEqual([0, 1, 2]);
+  const { labels: _, ...unlabelled } = source([0, 0, 0]);
+  expect(selectFirst(unlabelled, 2)).toEqual([0, 1]);
+});
+
+test('draws without replacement, the same for a seed', () => {
+  const set = source(new Array<number>(50).fill(0));
+  const draw = selectRandom(set, 20, 7);
+  expect(new Set(draw).size).toBe(20);
+  expect(selectRandom(set, 20, 7)).toEqual(draw);
+  expect(selectRandom(set, 20, 8)).not.toEqual(draw);
+  expect(selectRandom(set, 50, 7)).toEqual(Array.from({ length: 50 }, (_, i) => i));
+});
+
+const named = (classNames: string[], labels = classNames.map((_, i) => i)) => source(labels, { classNames });
+const mapped = (set: ImageSource, label2id: Record<string, number> | undefined, count: number) =>
+  [...set.labels!].map(alignLabels(set, label2id, count));
+
+test('finds class names among those of the model', () => {
+  const label2id = { 'tench, Tinca tinca': 0, 'T-shirt/top': 1, great_white: 2, Dog: 3 };
+  const names = ['Great White', 'dog', 't_shirt_top', 'tench', 'tench, Tinca tinca'];
+  expect(mapped(named(names), label2id, 4)).toEqual([2, 3, 1, 0, 0]);
+});
+
+test('prefers the exact name, and takes an ambiguous one for unknown', () => {
+  const label2id = { crane: 1, 'crane, bird': 0, 'maillot, suit': 2, 'maillot, tank suit': 3 };
+  expect(mapped(named(['crane']), label2id, 4)).toEqual([1]);
+  expect(() => mapped(named(['maillot']), label2id, 4)).toThrow('does not know "maillot"');
+});
+
+test('falls back on the order if no name is known and the number fits', () => {
+  const wnids = named(['n01440764', 'n01443537', 'n01484850']);
+  expect(mapped(wnids, { LABEL_0: 0, LABEL_1: 1, LABEL_2: 2 }, 3)).toEqual([0, 1, 2]);
+  expect(mapped(wnids, undefined, 3)).toEqual([0, 1, 2]);
+  expect(() => mapped(wnids, undefined, 4)).toThrow(
+    'set has 3 classes, of which the model does not know "n01440764", "n01443537", "n01484850"; the model has 4 classes without names.',
+  );
+});
+
+test('does not fall back on an order that known names contradict', () => {
+  expect(() => mapped(named(['cat', 'emu']), { dog: 0, cat: 1 }, 2)).toThrow(
+    'does not know "emu"; the model has 2 classes: "dog", "cat".',
+  );
+});
+
+test('passes numbers through while the model has such classes', () => {
+  expect(mapped(source([0, 9, -1]), { a: 3 }, 10)).toEqual([0, 9, -1]);
+  expect(() => mapped(source([0, 10]), undefined, 10)).toThrow(
+    'set: label 10 is out of range: the model has classes 0 to 9.',
+  );
+  expect(() => mapped(named(['a', 'b'], [0, 2]), { a: 0, b: 1 }, 2)).toThrow('it names 2 classes');
+});

@@ -1,0 +1,151 @@
+/** Reconstruction of one block: the loop around the step graph (method, section 4). */
+import { createRandom } from '../../data/random.js';
+import { CancelledError } from '../../errors.js';
+import { adamScalars } from '../../graph/optimizers.js';
+import type { HostTensor } from '../../models/checkpoint.js';
+import type { Part } from '../../models/model.js';
+import type { Programs } from '../../runtime/programs.js';
+import type { Runtime, Tensor } from '../../runtime/session.js';
+import type { AdapterLayout } from './adapters.js';
+import { disposeAll } from './execution.js';
+import type { QueptOptions } from './options.js';
+import { packState, packZeros, unpackState, type FlatState, type NamedTensors } from './state.js';
+import { stateShapes, stepGraph } from './step.js';
+
+/** Everything the rest of a reconstruction depends on, after a whole number of epochs. */
+export interface Snapshot {
+  readonly epoch: number;
+  /** State tensors and their moments, `.m` and `.v`. */
+  readonly state: FlatState;
+  /** Mean loss of each bit group in the first and in the latest epoch. */
+  readonly first: readonly number[];
+  readonly last: readonly number[];
+}
+
+export interface Reconstruction {
+  readonly part: Part;
+  readonly layout: AdapterLayout;
+  /** The folded parameters of the part. */
+  readonly parameters: ReadonlyMap<string, HostTensor>;
+  /** Starting values of all learned tensors, and zero points. */
+  readonly start: NamedTensors;
+  /** Quantized input of every sample, one for all groups or one a group: [samples · tokens · width]. */
+  readonly streams: readonly Float32Array[];
+  /** Full-precision output of every sample. */
+  readonly target: Float32Array;
+  readonly samples: number;
+  /** Names the streams of random numbers. */
+  readonly block: string;
+}
+
+export interface ReconstructionHooks {
+  readonly signal: AbortSignal;
+  /** After every step; losses are those of the latest whole epoch. */
+  onStep(epoch: number, step: number, steps: number, losses: readonly number[] | undefined): void;
+  /** After every epoch but the last. */
+  save(snapshot: Snapshot): Promise<void>;
+}
+
+/** Learns the block's adapter tensors, from the start or from a snapshot; the result does not depend on which. */
+export async function reconstruct(
+  programs: Programs,
+  task: Reconstruction,
+  options: QueptOptions,
+  hooks: ReconstructionHooks,
+  from?: Snapshot,
+): Promise<{ learned: NamedTensors; first: readonly number[]; last: readonly number[] }> {
+  const { runtime } = programs;
+  const { part, layout, streams, target, samples } = task;
+  const groups = layout.groups.length;
+  const batch = Math.min(options.batch, samples);
+  const stepsPerEpoch = Math.floor(samples / batch);
+  const steps = stepsPerEpoch * options.epochs;
+  const program = await programs.get(`step ${part.kind} ×${batch}`, () =>
+    stepGraph(part, layout, {
+      batch,
+      loss: options.loss,
+      isolate: options.cascade === 'isolated',
+      ownStreams: streams.length > 1,
+    }),
+  );
+
+  const shapes = stateShapes(layout);
+  const fixed: Record<string, Tensor> = {};
+  for (const [name, { data, shape }] of task.parameters) fixed[name] = await runtime.place(runtime.tensor(data, shape));
+  for (const [name, data] of packZeros(layout, task.start)) fixed[name] = runtime.tensor(data, shapes.get(name.replace('zero', 'scale'))!);
+  let state = placeState(runtime, shapes, from?.state ?? packState(layout, task.start));
+  let first = from?.first;
+  let last = from?.last;
+
+  const shape = part.inputShape(batch);
+  const sampleSize = target.length / samples;
+  const gathered = [...streams, target].map(() => new Float32Array(batch * sampleSize));
+  for (let epoch = from?.epoch ?? 0; epoch < options.epochs; epoch++) {
+    const order = createRandom(options.seed, 'order', task.block, epoch).shuffle([...Array(samples).keys()]);
+    const draws = createRandom(options.seed, 'bits', task.block, epoch);
+    let losses = runtime.tensor(new Float32Array(groups), [groups]);
+    for (let s = 0; s < stepsPerEpoch; s++) {
+      if (hooks.signal.aborted) throw new CancelledError();
+      const t = epoch * stepsPerEpoch + s;
+      const picked = order.slice(s * batch, (s + 1) * batch);
+      [...streams, target].forEach((source, i) => gather(source, picked, sampleSize, gathered[i]!));
+      const feeds: Record<string, Tensor> = { ...fixed, ...state, losses, y: runtime.tensor(gathered.at(-1)!, shape) };
+      streams.forEach((_, i) => (feeds[streams.length > 1 ? `x.${i}` : 'x'] = runtime.tensor(gathered[i]!, shape)));
+      layout.groups.forEach(({ bits }, g) => {
+        const drawn = draws.integer(bits.length);
+        feeds[`select.${g}`] = runtime.tensor(Float32Array.from(bits, (_, i) => Number(i === drawn)), [1, bits.length]);
+      });
+      Object.assign(feeds, stepSizes(runtime, options, t, steps));
+
+      const outputs = await program.run(feeds);
+      const before = { ...state, losses };
+      state = Object.fromEntries(Object.keys(state).map((name) => [name, outputs[`next.${name}`]!]));
+      losses = outputs['next.losses']!;
+      disposeAll(before);
+      hooks.onStep(epoch, t + 1, steps, last);
+    }
+    last = [...(await runtime.read(losses))].map((sum) => sum / stepsPerEpoch);
+    first ??= last;
+    losses.dispose();
+    if (epoch + 1 < options.epochs) await hooks.save({ epoch: epoch + 1, state: await readState(runtime, state), first, last });
+  }
+  const learned = unpackState(layout, await readState(runtime, state));
+  disposeAll(state);
+  disposeAll(fixed);
+  return { learned, first: first!, last: last! };
+}
+
+/** Cosine decay to 0 over all steps, as Adam takes it. */
+function stepSizes(runtime: Runtime, { rates }: QueptOptions, step: number, steps: number): Record<string, Tensor> {
+  const decay = 0.5 * (1 + Math.cos((Math.PI * step) / steps));
+  const scalar = (x: number) => runtime.tensor(Float32Array.of(x), []);
+  const feeds: Record<string, Tensor> = {};
+  for (const kind of ['lora', 'clip', 'scale'] as const) {
+    const { rate, correction } = adamScalars(rates[kind] * decay, step + 1);
+    feeds[`rate.${kind}`] = scalar(rate);
+    feeds.correction = scalar(correction);
+  }
+  return feeds;
+}
+
+function placeState(runtime: Runtime, shapes: ReadonlyMap<string, readonly number[]>, state: FlatState): Record<string, Tensor> {
+  const tensors: Record<string, Tensor> = {};
+  for (const [name, shape] of shapes) {
+    const data = state.get(name)!;
+    tensors[name] = runtime.tensor(data, shape);
+    for (const moment of [`${name}.m`, `${name}.v`])
+      tensors[moment] = runtime.tensor(state.get(moment) ?? new Float32Array(data.length), shape);
+  }
+  return tensors;
+}
+
+async function readState(runtime: Runtime, tensors: Readonly<Record<string, Tensor>>): Promise<FlatState> {
+  const state: FlatState = new Map();
+  for (const [name, tensor] of Object.entries(tensors)) state.set(name, await runtime.read(tensor));
+  return state;
+}
+
+/** Copies the samples at `indices` one after another into `into`. */
+export function gather(source: Float32Array, indices: readonly number[], sampleSize: number, into: Float32Array): void {
+  indices.forEach((index, i) => into.set(source.subarray(index * sampleSize, (index + 1) * sampleSize), i * sampleSize));
+}

@@ -1,0 +1,148 @@
+/** Where a block's calibration starts: activation ranges, folded norms, clip logits and adapters. */
+import { createRandom } from '../../data/random.js';
+import { Graph, type Value } from '../../graph/ir.js';
+import { fullPrecision } from '../../models/builders.js';
+import type { HostTensor } from '../../models/checkpoint.js';
+import type { PartListing } from '../../models/listing.js';
+import type { Part } from '../../models/model.js';
+import type { Programs } from '../../runtime/programs.js';
+import { percentileStart } from './activation-start.js';
+import type { AdapterLayout } from './adapters.js';
+import { PAPER_LOGIT, searchClip } from './clip-start.js';
+import type { QueptOptions } from './options.js';
+import { foldBias, foldedParameters, foldNorm, foldWeight, reparameterise } from './reparameterise.js';
+import type { NamedTensors } from './state.js';
+
+/** What every activation quantizer of a part sees, by the quantizer's name: elements row-major, [rows, width]. */
+export type Observed = Map<string, { readonly data: Float32Array; readonly width: number }>;
+
+/** Runs the part in full precision and collects the inputs of its quantizers. */
+export async function observe(
+  programs: Programs,
+  part: Part,
+  quantizers: readonly string[],
+  parameters: ReadonlyMap<string, HostTensor>,
+  batches: Iterable<Float32Array>,
+  batch: number,
+): Promise<Observed> {
+  const { runtime } = programs;
+  const program = await programs.get(`observe ${part.kind} ×${batch}`, () => observeGraph(part, quantizers, batch), { keep: false });
+  const fixed = Object.fromEntries([...parameters].map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]));
+  const chunks = new Map<string, Float32Array[]>(quantizers.map((name) => [name, []]));
+  let widths = new Map<string, number>();
+  for (const data of batches) {
+    const outputs = await program.run({ ...fixed, x: runtime.tensor(data, part.inputShape(batch)) });
+    for (const name of quantizers) chunks.get(name)!.push(await runtime.read(outputs[name]!));
+    widths = new Map(quantizers.map((name) => [name, outputs[name]!.shape.at(-1)!]));
+  }
+  return new Map(quantizers.map((name) => [name, { data: concatenate(chunks.get(name)!), width: widths.get(name)! }]));
+}
+
+function observeGraph(part: Part, quantizers: readonly string[], batch: number): Graph {
+  const graph = new Graph();
+  const plain = fullPrecision(graph);
+  const tap = (name: string, x: Value) => {
+    if (quantizers.includes(name)) graph.output(name, x);
+    return x;
+  };
+  const builder = {
+    ...plain,
+    linear: (...[name, x, out, options]: Parameters<typeof plain.linear>) => plain.linear(name, tap(name, x), out, options),
+    operand: tap,
+  };
+  part.forward(builder, graph.input('x', part.inputShape(batch)), batch);
+  return graph;
+}
+
+function concatenate(chunks: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(chunks.reduce((n, chunk) => n + chunk.length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    all.set(chunk, at);
+    at += chunk.length;
+  }
+  return all;
+}
+
+/**
+ * Static activation grids for every quantizer and bit-width, and the folding of norms at the lowest bit-width.
+ * Tensors: `<quantizer>.act_scale.<bits>`, `.act_zero.<bits>`; for folded norms `<norm>.weight`, `<norm>.bias`,
+ * `<layer>.input_scale`, `<layer>.bias`. Changes `observed` to what the folded part would show.
+ */
+export function startActivations(
+  listing: PartListing,
+  layout: AdapterLayout,
+  parameters: ReadonlyMap<string, HostTensor>,
+  observed: Observed,
+  options: Pick<QueptOptions, 'percentiles'>,
+  fold = true,
+): NamedTensors {
+  const tensors: NamedTensors = new Map();
+  const bits = layout.groups.flatMap((g) => g.bits);
+  const lowest = Math.min(...bits);
+  for (const name of layout.quantizers) {
+    const seen = observed.get(name)!;
+    const norm = listing.linears.find((l) => l.name === name)?.norm;
+    if (fold && norm !== undefined) foldInto(tensors, listing, parameters, seen, norm, lowest, options.percentiles);
+    const values = seen.data.slice();
+    percentileStart(values, bits, options.percentiles).forEach((grid, i) => {
+      tensors.set(`${name}.act_scale.${bits[i]!}`, { shape: [1], data: Float32Array.of(grid.scale) });
+      tensors.set(`${name}.act_zero.${bits[i]!}`, { shape: [1], data: Float32Array.of(grid.zero) });
+    });
+  }
+  return tensors;
+}
+
+function foldInto(
+  tensors: NamedTensors,
+  listing: PartListing,
+  parameters: ReadonlyMap<string, HostTensor>,
+  seen: { data: Float32Array; width: number },
+  norm: string,
+  bits: number,
+  percentiles: readonly number[],
+): void {
+  const change = reparameterise(seen.data, seen.width, bits, percentiles);
+  const [weight, bias] = [parameters.get(`${norm}.weight`)!, parameters.get(`${norm}.bias`)!];
+  const folded = foldNorm(weight.data, bias.data, change);
+  tensors.set(`${norm}.weight`, { shape: weight.shape, data: folded.weight });
+  tensors.set(`${norm}.bias`, { shape: bias.shape, data: folded.bias });
+  for (const layer of listing.linears.filter((l) => l.norm === norm)) {
+    const next = foldWeight(parameters.get(`${layer.name}.weight`)!.data, change.ratio);
+    tensors.set(`${layer.name}.input_scale`, { shape: [layer.in], data: change.ratio });
+    tensors.set(`${layer.name}.bias`, { shape: [layer.out], data: foldBias(parameters.get(`${layer.name}.bias`)?.data, next, change.shift) });
+  }
+  for (let i = 0; i < seen.data.length; i++) {
+    const channel = i % seen.width;
+    seen.data[i] = seen.data[i]! / change.ratio[channel]! - change.shift[channel]!;
+  }
+}
+
+/** Clip logits and adapters: A Kaiming-uniform with a = √5, B zero (method, section 2), drawn from (seed, block, layer). */
+export async function startWeights(
+  programs: Programs,
+  layout: AdapterLayout,
+  parameters: ReadonlyMap<string, HostTensor>,
+  adapters: NamedTensors,
+  options: Pick<QueptOptions, 'clipStart' | 'seed'>,
+  block: string,
+): Promise<NamedTensors> {
+  const tensors: NamedTensors = new Map();
+  const folded = foldedParameters(parameters, adapters);
+  for (const { name, in: columns, out } of layout.layers) {
+    const random = createRandom(options.seed, 'lora_A', block, name);
+    const bound = 1 / Math.sqrt(columns);
+    const a = Float32Array.from({ length: layout.rank * columns }, () => (2 * random.next() - 1) * bound);
+    tensors.set(`${name}.lora_A`, { shape: [layout.rank, columns], data: a });
+    tensors.set(`${name}.lora_B`, { shape: [out, layout.rank], data: new Float32Array(out * layout.rank) });
+    for (const bits of layout.groups.flatMap((g) => g.bits)) {
+      const clip =
+        options.clipStart === 'search'
+          ? await searchClip(programs, folded.get(`${name}.weight`)!, bits, new Float32Array(columns).fill(1))
+          : { upper: new Float32Array(out).fill(PAPER_LOGIT), lower: new Float32Array(out).fill(PAPER_LOGIT) };
+      tensors.set(`${name}.clip_upper.${bits}`, { shape: [out, 1], data: clip.upper });
+      tensors.set(`${name}.clip_lower.${bits}`, { shape: [out, 1], data: clip.lower });
+    }
+  }
+  return tensors;
+}
