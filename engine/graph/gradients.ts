@@ -4,14 +4,26 @@
  * Every row is a function of the node and the cotangent of its output; it returns the cotangents of the node's inputs
  * and may leave out those that nobody needs. A gradient is itself made of the operators of `ops.ts`.
  */
-import { reachable, STOP_GRADIENT, type Node, type Shape, type Value } from './ir.js';
+import { reachable, STOP_GRADIENT, type GradientRule, type Node, type Shape, type Value } from './ir.js';
 import * as op from './ops.js';
 
-type Row = (node: Node, cotangents: readonly (Value | undefined)[], needs: readonly boolean[]) => readonly (Value | undefined)[];
+type Row = (
+  node: Node,
+  cotangents: readonly (Value | undefined)[],
+  needs: readonly boolean[],
+) => readonly (Value | undefined)[];
 
 /** A row for an operator with one output: gets inputs, output and cotangent. */
 const rule =
-  (row: (inputs: readonly Value[], y: Value, g: Value, needs: readonly boolean[], node: Node) => readonly (Value | undefined)[]): Row =>
+  (
+    row: (
+      inputs: readonly Value[],
+      y: Value,
+      g: Value,
+      needs: readonly boolean[],
+      node: Node,
+    ) => readonly (Value | undefined)[],
+  ): Row =>
   (node, cotangents, needs) =>
     row(node.inputs as readonly Value[], node.outputs[0]!, cotangents[0]!, needs, node);
 
@@ -42,8 +54,14 @@ const axesWhere = (full: Shape, kept: Shape) => full.flatMap((n, i) => (kept[i] 
 
 /** Operator → vector-Jacobian product. Rows that give a zero gradient everywhere are empty lists. */
 export const vjpTable: Readonly<Record<string, Row>> = {
-  Add: rule(([a, b], _y, g, needs) => [needs[0] ? sumTo(g, a!.shape) : undefined, needs[1] ? sumTo(g, b!.shape) : undefined]),
-  Sub: rule(([a, b], _y, g, needs) => [needs[0] ? sumTo(g, a!.shape) : undefined, needs[1] ? sumTo(op.neg(g), b!.shape) : undefined]),
+  Add: rule(([a, b], _y, g, needs) => [
+    needs[0] ? sumTo(g, a!.shape) : undefined,
+    needs[1] ? sumTo(g, b!.shape) : undefined,
+  ]),
+  Sub: rule(([a, b], _y, g, needs) => [
+    needs[0] ? sumTo(g, a!.shape) : undefined,
+    needs[1] ? sumTo(op.neg(g), b!.shape) : undefined,
+  ]),
   Mul: rule(([a, b], _y, g, needs) => [
     needs[0] ? sumTo(op.mul(g, b!), a!.shape) : undefined,
     needs[1] ? sumTo(op.mul(g, a!), b!.shape) : undefined,
@@ -64,7 +82,9 @@ export const vjpTable: Readonly<Record<string, Row>> = {
   Sqrt: rule((_x, y, g) => [op.div(op.mul(g, scalar(g, 0.5)), y)]),
   Reciprocal: rule((_x, y, g) => [op.neg(op.mul(g, op.mul(y, y)))]),
   Sigmoid: rule((_x, y, g) => [op.mul(g, op.mul(y, op.sub(scalar(g, 1), y)))]),
-  Erf: rule(([x], _y, g) => [op.mul(g, op.mul(scalar(g, 2 / Math.sqrt(Math.PI)), op.exp(op.neg(op.mul(x!, x!)))))]),
+  Erf: rule(([x], _y, g) => [
+    op.mul(g, op.mul(scalar(g, 2 / Math.sqrt(Math.PI)), op.exp(op.neg(op.mul(x!, x!))))),
+  ]),
   // Φ(x) + x·φ(x)
   Gelu: rule(([x], _y, g) => {
     const u = op.mul(x!, scalar(g, Math.SQRT1_2));
@@ -84,16 +104,30 @@ export const vjpTable: Readonly<Record<string, Row>> = {
   Reshape: rule(([x], _y, g) => [op.reshape(g, x!.shape)]),
   Transpose: rule((_x, _y, g, _needs, node) => {
     const perm = node.attributes.perm as readonly number[];
-    return [op.transpose(g, perm.map((_, axis) => perm.indexOf(axis)))];
+    return [
+      op.transpose(
+        g,
+        perm.map((_, axis) => perm.indexOf(axis)),
+      ),
+    ];
   }),
   Expand: rule(([x], _y, g) => [sumTo(g, x!.shape)]),
   Concat: rule((inputs, _y, g, _needs, node) => {
     const axis = node.attributes.axis as number;
-    return op.split(g, inputs.map((x) => x.shape[axis]!), axis);
+    return op.split(
+      g,
+      inputs.map((x) => x.shape[axis]!),
+      axis,
+    );
   }),
   Split: (node, cotangents) => {
     const zeros = (shape: Shape) => op.expand(node.outputs[0]!.graph.scalar(0), shape);
-    return [op.concat(node.outputs.map((y, i) => cotangents[i] ?? zeros(y.shape)), node.attributes.axis as number)];
+    return [
+      op.concat(
+        node.outputs.map((y, i) => cotangents[i] ?? zeros(y.shape)),
+        node.attributes.axis as number,
+      ),
+    ];
   },
   Slice: rule(([x, start, , axes], y, g) => {
     const at = Number(constantOf(axes!)[0]);
@@ -102,7 +136,12 @@ export const vjpTable: Readonly<Record<string, Row>> = {
   }),
   Pad: rule(([x, pads], _y, g) => {
     const before = constantOf(pads!);
-    return [x!.shape.reduce((sliced, n, axis) => op.slice(sliced, axis, Number(before[axis]), Number(before[axis]) + n), g)];
+    return [
+      x!.shape.reduce(
+        (sliced, n, axis) => op.slice(sliced, axis, Number(before[axis]), Number(before[axis]) + n),
+        g,
+      ),
+    ];
   }),
   ReduceSum: rule(([x], y, g) => [op.expand(op.reshape(g, keptShape(x!.shape, y.shape)), x!.shape)]),
   ReduceMean: rule(([x], y, g) => {
@@ -120,8 +159,16 @@ export const vjpTable: Readonly<Record<string, Row>> = {
     const transA = node.attributes.transA === 1;
     const transB = node.attributes.transB === 1;
     return [
-      needs[0] ? (transA ? op.gemm(b!, g, { transA: transB, transB: true }) : op.gemm(g, b!, { transB: !transB })) : undefined,
-      needs[1] ? (transB ? op.gemm(g, a!, { transA: true, transB: transA }) : op.gemm(a!, g, { transA: !transA })) : undefined,
+      needs[0]
+        ? transA
+          ? op.gemm(b!, g, { transA: transB, transB: true })
+          : op.gemm(g, b!, { transB: !transB })
+        : undefined,
+      needs[1]
+        ? transB
+          ? op.gemm(g, a!, { transA: true, transB: transA })
+          : op.gemm(a!, g, { transA: !transA })
+        : undefined,
       needs[2] ? sumTo(g, c!.shape) : undefined,
     ];
   }),
@@ -137,7 +184,10 @@ export const vjpTable: Readonly<Record<string, Row>> = {
     const normal = op.mul(centred, rate);
     const h = op.mul(g, weight!);
     const dx = () =>
-      op.mul(rate, op.sub(op.sub(h, op.reduceMean(h, [-1])), op.mul(normal, op.reduceMean(op.mul(h, normal), [-1]))));
+      op.mul(
+        rate,
+        op.sub(op.sub(h, op.reduceMean(h, [-1])), op.mul(normal, op.reduceMean(op.mul(h, normal), [-1]))),
+      );
     return [
       needs[0] ? dx() : undefined,
       needs[1] ? sumTo(op.mul(g, normal), weight!.shape) : undefined,
@@ -154,11 +204,21 @@ function constantOf(value: Value): BigInt64Array {
  * The gradients of Σ ⟨output, cotangent⟩ with respect to `wrt`, each in the shape of its value.
  * A value that the outputs do not depend on has the gradient zero. Throws where an operator has no row.
  */
-export function gradients(outputs: readonly { value: Value; cotangent: Value }[], wrt: readonly Value[]): Value[] {
-  const nodes = reachable(outputs.map((o) => o.value));
+export function gradients(
+  outputs: readonly { value: Value; cotangent: Value }[],
+  wrt: readonly Value[],
+): Value[] {
+  const nodes = reachable(
+    outputs.map((o) => o.value),
+    gradientInputs,
+  );
   const live = dependents(nodes, wrt);
   const cotangents = new Map<Value, Value>();
   const accumulate = (value: Value, g: Value) => {
+    if (g.shape.join() !== value.shape.join())
+      throw new Error(
+        `A cotangent of shape [${g.shape.join(', ')}] for a value of shape [${value.shape.join(', ')}].`,
+      );
     const before = cotangents.get(value);
     cotangents.set(value, before ? op.add(before, g) : g);
   };
@@ -167,8 +227,8 @@ export function gradients(outputs: readonly { value: Value; cotangent: Value }[]
   for (const node of [...nodes].reverse()) {
     const own = node.outputs.map((y) => cotangents.get(y));
     if (own.every((g) => !g)) continue;
-    const custom = node.outputs[0]!.graph.gradientRules.get(node.outputs[0]!);
-    const inputs = custom?.inputs ?? node.inputs;
+    const custom = customRule(node);
+    const inputs = gradientInputs(node);
     const needs = inputs.map((x) => x !== undefined && live.has(x));
     if (!needs.includes(true)) continue;
     const row = vjpTable[node.op];
@@ -181,13 +241,16 @@ export function gradients(outputs: readonly { value: Value; cotangent: Value }[]
   return wrt.map((value) => cotangents.get(value) ?? op.expand(value.graph.scalar(0), value.shape));
 }
 
+const customRule = (node: Node): GradientRule | undefined =>
+  node.outputs[0]!.graph.gradientRules.get(node.outputs[0]!);
+const gradientInputs = (node: Node) => customRule(node)?.inputs ?? node.inputs;
+
 /** The values that depend on one of `wrt` along a path that lets gradients through. */
 function dependents(nodes: readonly Node[], wrt: readonly Value[]): Set<Value> {
   const live = new Set(wrt);
   for (const node of nodes) {
     if (node.op === STOP_GRADIENT) continue;
-    const custom = node.outputs[0]!.graph.gradientRules.get(node.outputs[0]!);
-    if ((custom?.inputs ?? node.inputs).some((x) => x && live.has(x))) for (const y of node.outputs) live.add(y);
+    if (gradientInputs(node).some((x) => x && live.has(x))) for (const y of node.outputs) live.add(y);
   }
   return live;
 }

@@ -55,9 +55,9 @@ export class Graph {
   private readonly scalars = new Map<string, Value>();
   private nextId = 0;
 
-  /** Declares an input of the graph; names are unique. */
+  /** Declares an input of the graph; inputs and outputs have names of their own. */
   input(name: string, shape: Shape, type: DType = 'float32'): Value {
-    if (this.inputs.has(name)) throw new Error(`Graph input "${name}" is declared twice.`);
+    this.claim('input', name);
     const value = this.value(type, shape, undefined);
     this.inputs.set(name, value);
     return value;
@@ -65,15 +65,20 @@ export class Graph {
 
   /** Names a value as an output of the graph. */
   output(name: string, value: Value): void {
-    if (this.outputs.has(name)) throw new Error(`Graph output "${name}" is declared twice.`);
+    this.claim('output', name);
+    this.own([value]);
     this.outputs.set(name, value);
   }
 
   /** A tensor stored in the graph; equal small constants are stored once. */
   constant(data: TensorData, shape: Shape): Value {
     const type = data instanceof Float32Array ? 'float32' : data instanceof BigInt64Array ? 'int64' : 'bool';
-    if (data.length !== sizeOf(shape)) throw new Error(`Constant of ${data.length} elements has shape [${shape.join(', ')}].`);
-    const key = data.length <= 16 ? `${type}[${shape.join()}]${Array.from<number | bigint, string>(data as Iterable<number | bigint>, (x) => (Object.is(x, -0) ? '-0' : String(x))).join()}` : undefined;
+    if (data.length !== sizeOf(shape))
+      throw new Error(`Constant of ${data.length} elements has shape [${shape.join(', ')}].`);
+    const key =
+      data.length <= 16
+        ? `${type}[${shape.join()}]${Array.from<number | bigint, string>(data as Iterable<number | bigint>, (x) => (Object.is(x, -0) ? '-0' : String(x))).join()}`
+        : undefined;
     const known = key === undefined ? undefined : this.scalars.get(key);
     if (known) return known;
     const value = this.value(type, shape, undefined);
@@ -88,7 +93,13 @@ export class Graph {
   }
 
   /** Adds a node, or finds the one that computes the same; returns its outputs. */
-  add(op: string, inputs: readonly (Value | undefined)[], attributes: Attributes, outputs: readonly OutputSpec[]): readonly Value[] {
+  add(
+    op: string,
+    inputs: readonly (Value | undefined)[],
+    attributes: Attributes,
+    outputs: readonly OutputSpec[],
+  ): readonly Value[] {
+    this.own(inputs);
     const key = `${op}(${inputs.map((v) => v?.id ?? '').join()})${JSON.stringify(attributes)}${outputs.length}`;
     const known = this.built.get(key);
     if (known) return known;
@@ -98,6 +109,15 @@ export class Graph {
     this.nodes.push(node);
     this.built.set(key, values);
     return values;
+  }
+
+  private claim(kind: string, name: string): void {
+    if (this.inputs.has(name) || this.outputs.has(name))
+      throw new Error(`Graph ${kind} "${name}" is declared twice.`);
+  }
+
+  private own(values: readonly (Value | undefined)[]): void {
+    if (values.some((v) => v && v.graph !== this)) throw new Error('A value belongs to another graph.');
   }
 
   private value(type: DType, shape: Shape, node: Node | undefined): Value {
@@ -113,21 +133,28 @@ export const sizeOf = (shape: Shape): number => shape.reduce((product, n) => pro
 /**
  * Attaches a gradient rule to a value: reverse mode goes from `value` straight to `rule.inputs` and does not look at
  * what lies between. For subgraphs whose gradient is defined otherwise than by their operators, or is cheaper written out.
+ * The value is the only output of a node, built after the rule's inputs, which need not be what it is computed from.
  */
 export function withGradient(value: Value, rule: GradientRule): Value {
+  if (value.node?.outputs.length !== 1) throw new Error('A gradient rule needs the only output of a node.');
+  if (rule.inputs.some((x) => x.id >= value.id))
+    throw new Error('A gradient rule goes back to values built before its own.');
   value.graph.gradientRules.set(value, rule);
   return value;
 }
 
-/** The nodes that the given values depend on, in topological order. */
-export function reachable(targets: Iterable<Value>): Node[] {
+/** The nodes that the given values depend on, in topological order; `inputsOf` says what a node depends on. */
+export function reachable(
+  targets: Iterable<Value>,
+  inputsOf: (node: Node) => readonly (Value | undefined)[] = (node) => node.inputs,
+): Node[] {
   const wanted = new Set<Node>();
   const pending = [...targets];
   const graph = pending[0]?.graph;
   for (let value = pending.pop(); value; value = pending.pop()) {
     if (!value.node || wanted.has(value.node)) continue;
     wanted.add(value.node);
-    for (const input of value.node.inputs) if (input) pending.push(input);
+    for (const input of inputsOf(value.node)) if (input) pending.push(input);
   }
   return graph ? graph.nodes.filter((node) => wanted.has(node)) : [];
 }

@@ -10,6 +10,7 @@ const IR_VERSION = 9;
  * Every declared input stays an input, used or not, so that callers feed one fixed set of names.
  */
 export function toOnnx(graph: Graph, name: string): OnnxModel {
+  const taken = new Set([...graph.inputs.keys(), ...graph.outputs.keys()]);
   const names = new Map<Value, string>();
   for (const [inputName, value] of graph.inputs) names.set(value, inputName);
   const nodes: OnnxNode[] = [];
@@ -20,7 +21,8 @@ export function toOnnx(graph: Graph, name: string): OnnxModel {
     if (known !== undefined) return known;
     if (value.node?.op === STOP_GRADIENT) return nameOf(value.node.inputs[0]!);
     const data = graph.constants.get(value);
-    const fresh = `${data ? 'c' : 'v'}${value.id}`;
+    let fresh = `${data ? 'c' : 'v'}${value.id}`;
+    while (taken.has(fresh)) fresh += '_';
     names.set(value, fresh);
     if (data) {
       const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
@@ -40,14 +42,30 @@ export function toOnnx(graph: Graph, name: string): OnnxModel {
     });
   }
   for (const [outputName, value] of graph.outputs)
-    nodes.push({ opType: 'Identity', name: `output_${outputName}`, inputs: [nameOf(value)], outputs: [outputName], attributes: {} });
+    nodes.push({
+      opType: 'Identity',
+      name: `output_${outputName}`,
+      inputs: [nameOf(value)],
+      outputs: [outputName],
+      attributes: {},
+    });
 
-  const info = ([valueName, value]: [string, Value]) => ({ name: valueName, dataType: value.type, shape: [...value.shape] });
+  const info = ([valueName, value]: [string, Value]) => ({
+    name: valueName,
+    dataType: value.type,
+    shape: [...value.shape],
+  });
   return {
     irVersion: IR_VERSION,
     opsets: [{ domain: '', version: OPSET }],
     producerName: 'elastic-precision',
-    graph: { name, nodes, initializers, inputs: [...graph.inputs].map(info), outputs: [...graph.outputs].map(info) },
+    graph: {
+      name,
+      nodes,
+      initializers,
+      inputs: [...graph.inputs].map(info),
+      outputs: [...graph.outputs].map(info),
+    },
   };
 }
 

@@ -6,7 +6,13 @@ import { STOP_GRADIENT, sizeOf, type Attributes, type DType, type Shape, type Va
 
 const show = (shape: Shape) => `[${shape.join(', ')}]`;
 
-function single(op: string, inputs: readonly (Value | undefined)[], attributes: Attributes, shape: Shape, type: DType = 'float32'): Value {
+function single(
+  op: string,
+  inputs: readonly (Value | undefined)[],
+  attributes: Attributes,
+  shape: Shape,
+  type: DType = 'float32',
+): Value {
   return inputs.find((v) => v)!.graph.add(op, inputs, attributes, [{ type, shape }])[0]!;
 }
 
@@ -16,7 +22,8 @@ export function broadcastShape(...shapes: readonly Shape[]): Shape {
   return Array.from({ length: rank }, (_, axis) => {
     const lengths = shapes.map((s) => s[axis - rank + s.length] ?? 1);
     const n = lengths.find((m) => m !== 1) ?? 1;
-    if (lengths.some((m) => m !== 1 && m !== n)) throw new Error(`Shapes ${shapes.map(show).join(' and ')} do not broadcast.`);
+    if (lengths.some((m) => m !== 1 && m !== n))
+      throw new Error(`Shapes ${shapes.map(show).join(' and ')} do not broadcast.`);
     return n;
   });
 }
@@ -28,11 +35,15 @@ export function axisOf(axis: number, rank: number): number {
   return positive;
 }
 
-const axesInput = (x: Value, axes: readonly number[]) => x.graph.constant(BigInt64Array.from(axes, BigInt), [axes.length]);
+const axesInput = (x: Value, axes: readonly number[]) =>
+  x.graph.constant(BigInt64Array.from(axes, BigInt), [axes.length]);
 
 // Element-wise, with broadcasting.
-const binary = (op: string, a: Value, b: Value, type: DType = 'float32') => {
+const sameType = (op: string, a: Value, b: Value) => {
   if (a.type !== b.type) throw new Error(`${op} of ${a.type} and ${b.type}.`);
+};
+const binary = (op: string, a: Value, b: Value, type = a.type) => {
+  sameType(op, a, b);
   return single(op, [a, b], {}, broadcastShape(a.shape, b.shape), type);
 };
 export const add = (a: Value, b: Value) => binary('Add', a, b);
@@ -46,8 +57,11 @@ export const equal = (a: Value, b: Value) => binary('Equal', a, b, 'bool');
 /** bool: whether a ≥ b. */
 export const greaterOrEqual = (a: Value, b: Value) => binary('GreaterOrEqual', a, b, 'bool');
 /** `a` where the bool `condition` holds, else `b`. */
-export const where = (condition: Value, a: Value, b: Value) =>
-  single('Where', [condition, a, b], {}, broadcastShape(condition.shape, a.shape, b.shape), a.type);
+export function where(condition: Value, a: Value, b: Value): Value {
+  if (condition.type !== 'bool') throw new Error(`Where on ${condition.type}.`);
+  sameType('Where', a, b);
+  return single('Where', [condition, a, b], {}, broadcastShape(condition.shape, a.shape, b.shape), a.type);
+}
 
 // Element-wise, one input.
 const unary = (op: string, x: Value) => single(op, [x], {}, x.shape, x.type);
@@ -67,7 +81,11 @@ export const gelu = (x: Value) => single('Gelu', [x], { approximate: 'none' }, x
 export const cast = (x: Value, to: 'float32') => single('Cast', [x], { to: 1 }, x.shape, to);
 /** Elements limited to [lo, hi]: numbers or float32 scalars of shape []. */
 export function clip(x: Value, lo: number | Value, hi: number | Value): Value {
-  const bound = (b: number | Value) => (typeof b === 'number' ? x.graph.scalar(b) : b);
+  const bound = (b: number | Value) => {
+    if (typeof b === 'number') return x.graph.scalar(b);
+    if (b.shape.length > 0) throw new Error(`Clip to a bound of shape ${show(b.shape)}.`);
+    return b;
+  };
   return single('Clip', [x, bound(lo), bound(hi)], {}, x.shape);
 }
 /** The same tensor, with no gradient through it. */
@@ -78,28 +96,54 @@ export const stopGradient = (x: Value) => single(STOP_GRADIENT, [x], {}, x.shape
 export function reshape(x: Value, shape: Shape): Value {
   if (show(shape) === show(x.shape)) return x;
   if (sizeOf(shape) !== sizeOf(x.shape)) throw new Error(`Reshape of ${show(x.shape)} to ${show(shape)}.`);
-  return single('Reshape', [x, axesInput(x, shape)], {}, shape, x.type);
+  // Without allowzero, a length 0 would mean "as in the input".
+  return single(
+    'Reshape',
+    [x, axesInput(x, shape)],
+    shape.includes(0) ? { allowzero: 1 } : {},
+    shape,
+    x.type,
+  );
 }
-export const transpose = (x: Value, perm: readonly number[]) =>
-  single('Transpose', [x], { perm }, perm.map((axis) => x.shape[axisOf(axis, x.shape.length)]!), x.type);
+/** Axis `i` of the result is axis `perm[i]` of `x`. */
+export function transpose(x: Value, perm: readonly number[]): Value {
+  if (perm.length !== x.shape.length || x.shape.some((_, axis) => !perm.includes(axis)))
+    throw new Error(`Transpose of ${show(x.shape)} by ${show(perm)}.`);
+  return single(
+    'Transpose',
+    [x],
+    { perm },
+    perm.map((axis) => x.shape[axis]!),
+    x.type,
+  );
+}
 export function expand(x: Value, shape: Shape): Value {
   if (show(shape) === show(x.shape)) return x;
   return single('Expand', [x, axesInput(x, shape)], {}, broadcastShape(x.shape, shape), x.type);
 }
 export function concat(values: readonly Value[], axis: number): Value {
-  const first = values[0]!;
+  const first = values[0];
+  if (!first) throw new Error('Concat of nothing.');
+  for (const v of values) sameType('Concat', first, v);
   if (values.length === 1) return first;
   const at = axisOf(axis, first.shape.length);
   for (const v of values)
     if (v.shape.length !== first.shape.length || v.shape.some((n, i) => i !== at && n !== first.shape[i]))
       throw new Error(`Concat of ${values.map((x) => show(x.shape)).join(' and ')} on axis ${axis}.`);
   const length = values.reduce((sum, v) => sum + v.shape[at]!, 0);
-  return single('Concat', values, { axis: at }, first.shape.map((n, i) => (i === at ? length : n)), first.type);
+  return single(
+    'Concat',
+    values,
+    { axis: at },
+    first.shape.map((n, i) => (i === at ? length : n)),
+    first.type,
+  );
 }
 /** Consecutive parts of `x` along `axis`, of the given lengths, which cover it. */
 export function split(x: Value, lengths: readonly number[], axis: number): readonly Value[] {
   const at = axisOf(axis, x.shape.length);
-  if (lengths.reduce((a, b) => a + b, 0) !== x.shape[at]) throw new Error(`Split of ${show(x.shape)} into ${show(lengths)} on axis ${axis}.`);
+  if (lengths.reduce((a, b) => a + b, 0) !== x.shape[at])
+    throw new Error(`Split of ${show(x.shape)} into ${show(lengths)} on axis ${axis}.`);
   if (lengths.length === 1) return [x];
   const outputs = lengths.map((n) => ({ type: x.type, shape: x.shape.map((m, i) => (i === at ? n : m)) }));
   return x.graph.add('Split', [x, axesInput(x, lengths)], { axis: at }, outputs);
@@ -108,68 +152,117 @@ export function split(x: Value, lengths: readonly number[], axis: number): reado
 export function slice(x: Value, axis: number, start: number, end: number): Value {
   const at = axisOf(axis, x.shape.length);
   const length = x.shape[at]!;
-  if (start < 0 || end > length || start > end) throw new Error(`Slice [${start}, ${end}) of ${show(x.shape)} on axis ${axis}.`);
+  if (start < 0 || end > length || start > end)
+    throw new Error(`Slice [${start}, ${end}) of ${show(x.shape)} on axis ${axis}.`);
   if (start === 0 && end === length) return x;
   const ends = [[start], [end], [at]].map((v) => axesInput(x, v));
-  return single('Slice', [x, ...ends], {}, x.shape.map((n, i) => (i === at ? end - start : n)), x.type);
+  return single(
+    'Slice',
+    [x, ...ends],
+    {},
+    x.shape.map((n, i) => (i === at ? end - start : n)),
+    x.type,
+  );
 }
 /** Zeros before and after the elements of one axis. */
 export function pad(x: Value, axis: number, before: number, after: number): Value {
-  if (before === 0 && after === 0) return x;
   const rank = x.shape.length;
   const at = axisOf(axis, rank);
+  if (before < 0 || after < 0) throw new Error(`Pad of ${before} and ${after}.`);
+  if (before === 0 && after === 0) return x;
   const pads = Array.from({ length: 2 * rank }, (_, i) => (i === at ? before : i === rank + at ? after : 0));
-  return single('Pad', [x, axesInput(x, pads)], { mode: 'constant' }, x.shape.map((n, i) => (i === at ? n + before + after : n)), x.type);
+  return single(
+    'Pad',
+    [x, axesInput(x, pads)],
+    { mode: 'constant' },
+    x.shape.map((n, i) => (i === at ? n + before + after : n)),
+    x.type,
+  );
 }
 /** The `k` largest elements along the last axis, in descending order. */
 export function topK(x: Value, k: number): Value {
+  if (!(k <= x.shape.at(-1)!)) throw new Error(`TopK ${k} of ${show(x.shape)}.`);
   const shape = [...x.shape.slice(0, -1), k];
-  const outputs = [{ type: x.type, shape }, { type: 'int64' as const, shape }];
+  const outputs = [
+    { type: x.type, shape },
+    { type: 'int64' as const, shape },
+  ];
   return x.graph.add('TopK', [x, axesInput(x, [k])], { axis: x.shape.length - 1 }, outputs)[0]!;
 }
 /** Rows of `x` (first axis) at the int64 `indices` of shape [n]. */
-export const gather = (x: Value, indices: Value) =>
-  single('Gather', [x, indices], { axis: 0 }, [...indices.shape, ...x.shape.slice(1)], x.type);
+export function gather(x: Value, indices: Value): Value {
+  if (x.shape.length === 0 || indices.type !== 'int64')
+    throw new Error(`Gather of ${show(x.shape)} at ${indices.type}.`);
+  return single('Gather', [x, indices], { axis: 0 }, [...indices.shape, ...x.shape.slice(1)], x.type);
+}
 
 // Reductions.
 function reduce(op: string, x: Value, axes: readonly number[], keepDims: boolean): Value {
   const over = [...new Set(axes.map((a) => axisOf(a, x.shape.length)))].sort((a, b) => a - b);
-  const shape = x.shape.map((n, i) => (over.includes(i) ? 1 : n)).filter((_, i) => keepDims || !over.includes(i));
-  return single(op, [x, axesInput(x, over)], { keepdims: keepDims ? 1 : 0 }, shape);
+  // To ONNX, no axes means all of them.
+  if (over.length === 0) return x;
+  const shape = x.shape
+    .map((n, i) => (over.includes(i) ? 1 : n))
+    .filter((_, i) => keepDims || !over.includes(i));
+  return single(op, [x, axesInput(x, over)], { keepdims: keepDims ? 1 : 0 }, shape, x.type);
 }
-export const reduceSum = (x: Value, axes: readonly number[], keepDims = true) => reduce('ReduceSum', x, axes, keepDims);
-export const reduceMean = (x: Value, axes: readonly number[], keepDims = true) => reduce('ReduceMean', x, axes, keepDims);
-export const reduceMax = (x: Value, axes: readonly number[], keepDims = true) => reduce('ReduceMax', x, axes, keepDims);
-export const reduceMin = (x: Value, axes: readonly number[], keepDims = true) => reduce('ReduceMin', x, axes, keepDims);
+export const reduceSum = (x: Value, axes: readonly number[], keepDims = true) =>
+  reduce('ReduceSum', x, axes, keepDims);
+export const reduceMean = (x: Value, axes: readonly number[], keepDims = true) =>
+  reduce('ReduceMean', x, axes, keepDims);
+export const reduceMax = (x: Value, axes: readonly number[], keepDims = true) =>
+  reduce('ReduceMax', x, axes, keepDims);
+export const reduceMin = (x: Value, axes: readonly number[], keepDims = true) =>
+  reduce('ReduceMin', x, axes, keepDims);
 
 // Matrix products and normalisation.
 /** Matrix product over the last two axes; leading axes broadcast. */
 export function matMul(a: Value, b: Value): Value {
   const [m, k] = a.shape.slice(-2);
   const [l, n] = b.shape.slice(-2);
-  if (a.shape.length < 2 || b.shape.length < 2 || k !== l) throw new Error(`MatMul of ${show(a.shape)} and ${show(b.shape)}.`);
-  return single('MatMul', [a, b], {}, [...broadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2)), m!, n!]);
+  if (a.shape.length < 2 || b.shape.length < 2 || k !== l)
+    throw new Error(`MatMul of ${show(a.shape)} and ${show(b.shape)}.`);
+  return single('MatMul', [a, b], {}, [
+    ...broadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2)),
+    m!,
+    n!,
+  ]);
 }
 /** a·b + c on matrices, a and b transposed where asked; c broadcasts to the result. */
-export function gemm(a: Value, b: Value, options: { transA?: boolean; transB?: boolean; c?: Value } = {}): Value {
+export function gemm(
+  a: Value,
+  b: Value,
+  options: { transA?: boolean; transB?: boolean; c?: Value } = {},
+): Value {
   const { transA = false, transB = false, c } = options;
   const [m, k] = transA ? [a.shape[1], a.shape[0]] : a.shape;
   const [l, n] = transB ? [b.shape[1], b.shape[0]] : b.shape;
   if (a.shape.length !== 2 || b.shape.length !== 2 || k !== l)
     throw new Error(`Gemm of ${show(a.shape)}${transA ? 'ᵀ' : ''} and ${show(b.shape)}${transB ? 'ᵀ' : ''}.`);
+  if (c && show(broadcastShape(c.shape, [m!, n!])) !== show([m!, n!]))
+    throw new Error(`Gemm of shape ${show([m!, n!])} and a term of shape ${show(c.shape)}.`);
   return single('Gemm', c ? [a, b, c] : [a, b], { transA: Number(transA), transB: Number(transB) }, [m!, n!]);
 }
-export const softmax = (x: Value, axis = -1) => single('Softmax', [x], { axis: axisOf(axis, x.shape.length) }, x.shape);
+export const softmax = (x: Value, axis = -1) =>
+  single('Softmax', [x], { axis: axisOf(axis, x.shape.length) }, x.shape);
 /** Normalises the last axis to mean 0 and variance 1, then applies `weight` and `bias` of that axis' length. */
 export function layerNormalization(x: Value, weight: Value, bias: Value, epsilon: number): Value {
-  if (weight.shape.length !== 1 || weight.shape[0] !== x.shape.at(-1)) throw new Error(`LayerNormalization of ${show(x.shape)} by ${show(weight.shape)}.`);
+  for (const { shape } of [weight, bias])
+    if (show(shape) !== show(x.shape.slice(-1)))
+      throw new Error(`LayerNormalization of ${show(x.shape)} by ${show(shape)}.`);
   return single('LayerNormalization', [x, weight, bias], { axis: -1, epsilon: { float: epsilon } }, x.shape);
 }
 /** Convolution of [N, C, H, W] by [O, C, h, w] without padding; `stride` on both axes. */
 export function conv(x: Value, weight: Value, bias: Value, stride: number): Value {
   const [n, c, h, w] = x.shape;
   const [o, c2, kh, kw] = weight.shape;
-  if (c !== c2) throw new Error(`Conv of ${show(x.shape)} by ${show(weight.shape)}.`);
+  if (x.shape.length !== 4 || weight.shape.length !== 4 || c !== c2 || show(bias.shape) !== show([o!]))
+    throw new Error(`Conv of ${show(x.shape)} by ${show(weight.shape)}.`);
   const out = (length: number, kernel: number) => Math.floor((length - kernel) / stride) + 1;
-  return single('Conv', [x, weight, bias], { kernel_shape: [kh!, kw!], strides: [stride, stride] }, [n!, o!, out(h!, kh!), out(w!, kw!)]);
+  return single('Conv', [x, weight, bias], { kernel_shape: [kh!, kw!], strides: [stride, stride] }, [
+    n!,
+    o!,
+    out(h!, kh!),
+    out(w!, kw!),
+  ]);
 }

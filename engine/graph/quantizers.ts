@@ -34,7 +34,13 @@ export function roundToGrid(x: Value, scale: Value, lower: Value, upper: Value):
  * @param levels L = 2^bits − 1, a scalar
  * @returns [out, in]
  */
-export function fakeQuantizeWeight(weight: Value, clipUpper: Value, clipLower: Value, levels: Value, groupSize = -1): Value {
+export function fakeQuantizeWeight(
+  weight: Value,
+  clipUpper: Value,
+  clipLower: Value,
+  levels: Value,
+  groupSize = -1,
+): Value {
   const [out, columns] = weight.shape as readonly [number, number];
   const width = groupSize === -1 ? columns : groupSize;
   const padded = Math.ceil(columns / width) * width;
@@ -45,7 +51,12 @@ export function fakeQuantizeWeight(weight: Value, clipUpper: Value, clipLower: V
 }
 
 /** Step size and integer zero point of each row, [rows, 1]; the zero point is a constant to the gradient. */
-export function weightGrid(rows: Value, clipUpper: Value, clipLower: Value, levels: Value): { scale: Value; zero: Value } {
+export function weightGrid(
+  rows: Value,
+  clipUpper: Value,
+  clipLower: Value,
+  levels: Value,
+): { scale: Value; zero: Value } {
   const hi = op.mul(op.sigmoid(clipUpper), op.reduceMax(rows, [1]));
   const lo = op.mul(op.sigmoid(clipLower), op.reduceMin(rows, [1]));
   const scale = op.clip(op.div(op.sub(hi, lo), levels), MIN_SCALE, MAX_SCALE);

@@ -53,6 +53,9 @@ export const PAPER_VIT: QueptOptions = {
   seed: 0,
 };
 
+/** What does best by our own measurements (README, "Figures"). */
+export const DEFAULT_VIT: QueptOptions = { ...PAPER_VIT, clipStart: 'search' };
+
 /** Groups with ranks: `step` more directions each, or the ranks given. */
 export function bitGroups(bits: readonly (readonly number[])[], ranks: number | readonly number[] = 16): BitGroup[] {
   return bits.map((group, g) => ({

@@ -1,0 +1,87 @@
+/** Evaluation of an image classifier in full precision and at bit-widths, reading the pictures once. */
+import { CancelledError, UserError } from '../errors.js';
+import { alignLabels, type ImageBatch, type ImageSource } from '../data/images.js';
+import type { Preprocessor } from '../data/preprocessor.js';
+import type { Checkpoint } from '../models/checkpoint.js';
+import type { ElasticModel, RunnableModel } from '../methods/quept/elastic-model.js';
+import type { Runtime } from '../runtime/session.js';
+import { classificationScorer, type ClassificationScores } from './classification.js';
+
+/** One line of the result: a model at a bit-width. */
+export interface Candidate {
+  readonly label: string;
+  readonly bits: number;
+  readonly model: ElasticModel;
+}
+
+export interface EvaluationRow extends ClassificationScores {
+  /** `full` or the candidate's label. */
+  readonly label: string;
+  readonly bits: number | 'fp';
+}
+
+export interface EvaluationHooks {
+  readonly signal: AbortSignal;
+  /** @param done 0 to 1 */
+  status(done: number): void;
+}
+
+const BATCH = 100;
+/** Pictures are held in memory in chunks of this many bytes, over which the models are switched. */
+const CHUNK_BYTES = 256 << 20;
+
+/** Full precision first, then the candidates in their order. Throws UserError where no picture can be read or no label fits. */
+export async function evaluateClassifier(
+  runtime: Runtime,
+  checkpoint: Checkpoint,
+  plain: RunnableModel,
+  candidates: readonly Candidate[],
+  pictures: { readonly source: ImageSource; readonly indices: readonly number[]; readonly preprocessor: Preprocessor },
+  hooks: EvaluationHooks,
+): Promise<EvaluationRow[]> {
+  const { model } = checkpoint;
+  const { source, indices, preprocessor } = pictures;
+  const pixels = model.image.channels * model.image.height * model.image.width;
+  const shape = [BATCH, model.image.channels, model.image.height, model.image.width];
+  const ids = new Map([...model.classNames].map(([id, name]) => [name, id]));
+  const align = source.labelled ? alignLabels(source, Object.fromEntries(ids), model.classes) : () => -1;
+  const scorers = [undefined, ...candidates].map(() => classificationScorer(model.classes));
+
+  let seen = 0;
+  const batchesPerChunk = Math.max(1, Math.floor(CHUNK_BYTES / (BATCH * pixels * 4)));
+  for await (const chunk of chunks(source.batches(indices, BATCH, preprocessor), batchesPerChunk)) {
+    const references: Float32Array[] = [];
+    const chunkSize = chunk.reduce((n, batch) => n + batch.count, 0);
+    for (const [i, candidate] of [undefined, ...candidates].entries()) {
+      await candidate?.model.use(candidate.bits);
+      for (const [b, batch] of chunk.entries()) {
+        if (hooks.signal.aborted) throw new CancelledError();
+        const inputs = new Float32Array(BATCH * pixels);
+        inputs.set(batch.pixels);
+        const logits = await (candidate?.model ?? plain).run(runtime.tensor(inputs, shape), BATCH);
+        if (!candidate) references.push(logits);
+        scorers[i]!.add(logits, references[b], batch.labels.map(align), batch.count);
+        hooks.status((seen + (chunkSize * (i + (b + 1) / chunk.length)) / (candidates.length + 1)) / indices.length);
+      }
+    }
+    seen += chunkSize;
+  }
+  if (seen === 0) throw new UserError(`${source.name}: no picture could be read.`);
+  return [undefined, ...candidates].map((candidate, i) => ({
+    label: candidate?.label ?? 'full',
+    bits: candidate?.bits ?? 'fp',
+    ...scorers[i]!.scores(),
+  }));
+}
+
+async function* chunks(batches: AsyncIterable<ImageBatch>, size: number): AsyncGenerator<ImageBatch[]> {
+  let chunk: ImageBatch[] = [];
+  for await (const batch of batches) {
+    chunk.push(batch);
+    if (chunk.length === size) {
+      yield chunk;
+      chunk = [];
+    }
+  }
+  if (chunk.length > 0) yield chunk;
+}

@@ -1,0 +1,104 @@
+/** What the engine can be asked to do: one request and one result a job, plain data that crosses threads and processes. */
+import type { EvaluationRow } from '../evaluation/evaluate.js';
+import type { MergeMode } from '../methods/quept/merge.js';
+import type { CalibrationStatus } from '../methods/quept/calibrate.js';
+import type { DeviceReport } from '../runtime/devices.js';
+import type { DeviceKind } from '../runtime/session.js';
+
+export type DeviceChoice = DeviceKind | 'auto';
+
+/** What every job may be told about where it runs. */
+export interface Placement {
+  /** Default `auto`: the fastest by measurement. */
+  readonly device?: DeviceChoice;
+  /** CPU threads; default one a physical core. */
+  readonly threads?: number;
+}
+
+export interface ModelsRequest {
+  readonly folders: readonly string[];
+}
+
+/** A checkpoint folder; `reason` says why an unsupported one is. */
+export interface ModelReport {
+  readonly path: string;
+  readonly name: string;
+  readonly supported: boolean;
+  readonly reason?: string;
+  readonly family?: string;
+  readonly blocks?: number;
+  readonly layers?: number;
+  readonly parameters?: number;
+  /** Size of the weights on disk. */
+  readonly bytes?: number;
+}
+
+export interface CalibrateRequest extends Placement {
+  readonly model: string;
+  readonly data: string;
+  readonly out: string;
+  readonly resume?: boolean;
+  /** `default` is what does best by our measurements, `paper` the paper's own; single settings below override either. */
+  readonly recipe?: 'default' | 'paper';
+  /** From high to low precision. */
+  readonly groups?: readonly (readonly number[])[];
+  /** Directions each group adds, or the directions that each group uses. */
+  readonly rank?: number | readonly number[];
+  readonly samples?: number;
+  readonly epochs?: number;
+  readonly batch?: number;
+  readonly seed?: number;
+  readonly loss?: 'mae' | 'mse';
+  readonly merge?: MergeMode;
+  readonly keep?: number;
+  readonly clipStart?: 'paper' | 'search';
+  readonly cascade?: 'shared' | 'isolated';
+  readonly rateLora?: number;
+  readonly rateClip?: number;
+  readonly rateScale?: number;
+}
+
+export interface CalibrateResult {
+  readonly out: string;
+  readonly device: DeviceKind;
+  readonly bits: readonly number[];
+  readonly samples: number;
+  readonly skipped: readonly { readonly name: string; readonly reason: string }[];
+  readonly seconds: number;
+}
+
+export interface EvaluateRequest extends Placement {
+  readonly model: string;
+  readonly data: string;
+  readonly adapters?: readonly string[];
+  /** Default: all bit-widths of the adapter sets. */
+  readonly bits?: readonly number[];
+  readonly limit?: number;
+  /** Adds the rows of plain rounding. */
+  readonly baseline?: 'rtn';
+  /** Pictures that give the baseline its activation ranges; default the first of `data`. */
+  readonly baselineData?: string;
+}
+
+export interface EvaluateResult {
+  readonly device: DeviceKind;
+  readonly rows: readonly EvaluationRow[];
+  readonly skipped: readonly { readonly name: string; readonly reason: string }[];
+  readonly seconds: number;
+}
+
+export interface Jobs {
+  models: { request: ModelsRequest; result: readonly ModelReport[]; status: never };
+  calibrate: { request: CalibrateRequest; result: CalibrateResult; status: CalibrationStatus };
+  evaluate: { request: EvaluateRequest; result: EvaluateResult; status: { readonly done: number } };
+  devices: { request: Record<string, never>; result: readonly DeviceReport[]; status: never };
+}
+
+export type JobKind = keyof Jobs;
+
+export interface JobHooks<K extends JobKind> {
+  readonly signal: AbortSignal;
+  status(status: Jobs[K]['status']): void;
+  /** A line worth the user's attention. */
+  note(line: string): void;
+}

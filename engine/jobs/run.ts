@@ -1,0 +1,51 @@
+/** Runs jobs off the thread that answers requests: one worker thread a job. */
+import { Worker } from 'node:worker_threads';
+import { CancelledError, UserError } from '../errors.js';
+import type { JobHooks, JobKind, Jobs } from './requests.js';
+
+export type ToWorker = 'cancel';
+export type FromWorker =
+  | { readonly type: 'status'; readonly status: unknown }
+  | { readonly type: 'note'; readonly line: string }
+  | { readonly type: 'result'; readonly result: unknown }
+  | { readonly type: 'error'; readonly reason: 'user' | 'cancelled' | 'defect'; readonly message: string; readonly stack: string | undefined };
+
+/**
+ * Runs a job to its end. Rejects with UserError for what a person can mend, CancelledError once `hooks.signal` has
+ * stopped it at a safe point, and any other error for a defect.
+ */
+export function runJob<K extends JobKind>(kind: K, request: Jobs[K]['request'], hooks: JobHooks<K>): Promise<Jobs[K]['result']> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: { kind, request } });
+    const cancel = () => worker.postMessage('cancel' satisfies ToWorker);
+    hooks.signal.addEventListener('abort', cancel);
+    if (hooks.signal.aborted) cancel();
+    let settle = () => reject(new Error(`The ${kind} job ended without a result.`));
+    worker.on('message', (message: FromWorker) => {
+      switch (message.type) {
+        case 'status':
+          return hooks.status(message.status as Jobs[K]['status']);
+        case 'note':
+          return hooks.note(message.line);
+        case 'result':
+          settle = () => resolve(message.result as Jobs[K]['result']);
+          return;
+        case 'error':
+          settle = () => reject(errorFrom(message));
+      }
+    });
+    worker.on('error', reject);
+    worker.on('exit', () => {
+      hooks.signal.removeEventListener('abort', cancel);
+      settle();
+    });
+  });
+}
+
+function errorFrom({ reason, message, stack }: Extract<FromWorker, { type: 'error' }>): Error {
+  if (reason === 'cancelled') return new CancelledError();
+  if (reason === 'user') return new UserError(message);
+  const error = new Error(message);
+  if (stack !== undefined) error.stack = stack;
+  return error;
+}

@@ -1,0 +1,40 @@
+/** The baseline that only rounds: whole weight range per row, percentile start of activations, nothing learned. */
+import { readPart, type Checkpoint } from '../../models/checkpoint.js';
+import type { Programs } from '../../runtime/programs.js';
+import { adapterLayout } from './adapters.js';
+import type { Adapters } from './elastic-model.js';
+import { openPlainPart } from './execution.js';
+import { PAPER_VIT } from './options.js';
+import { observe, startActivations } from './start.js';
+import type { NamedTensors } from './state.js';
+import { runAll } from './streams.js';
+
+/** @param inputs preprocessed samples whose activations give the ranges, [samples, …] */
+export async function roundToNearest(programs: Programs, checkpoint: Checkpoint, inputs: Float32Array, samples: number, bits: readonly number[]): Promise<Adapters> {
+  const { model } = checkpoint;
+  const { embeddingBits, headBits, percentiles } = PAPER_VIT;
+  const batch = Math.min(PAPER_VIT.batch, samples);
+  const sampleSize = model.tokens * model.width;
+  const groups = [{ bits, rank: 0 }];
+  const run = async (part: typeof model.stem, x: Float32Array) => {
+    const plain = await openPlainPart(programs, part, await readPart(checkpoint, part));
+    const y = await runAll(programs, part, plain, x, samples, sampleSize, batch);
+    plain.dispose();
+    return y;
+  };
+
+  const tensors: NamedTensors = new Map();
+  let x = await run(model.stem, inputs);
+  for (const part of model.blocks) {
+    const listing = checkpoint.listing(part);
+    const parameters = await readPart(checkpoint, part);
+    const layout = adapterLayout(listing, groups, true);
+    const size = (x.length / samples) * batch;
+    const batches = Array.from({ length: Math.floor(samples / batch) }, (_, i) => x.subarray(i * size, (i + 1) * size));
+    const observed = await observe(programs, part, layout.quantizers, parameters, batches, batch);
+    const start = startActivations(listing, layout, parameters, observed, { percentiles }, false);
+    for (const [name, tensor] of start) tensors.set(part.prefix + name, tensor);
+    x = await run(part, x);
+  }
+  return { config: { bit_groups: groups, embedding_bits: embeddingBits, head_bits: headBits }, tensors };
+}
