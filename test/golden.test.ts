@@ -7,8 +7,8 @@ import { adaptedWeight, adapterLayout } from '../engine/methods/quept/adapters.j
 import { percentileStart } from '../engine/methods/quept/activation-start.js';
 import { mergeTokens, tokenSimilarity } from '../engine/methods/quept/merge.js';
 import { openElasticPart } from '../engine/methods/quept/execution.js';
-import { packState, packZeros, unpackState, type NamedTensors } from '../engine/methods/quept/state.js';
-import { kindOf, stateShapes, stepGraph } from '../engine/methods/quept/step.js';
+import { packState, unpackState, type NamedTensors } from '../engine/methods/quept/state.js';
+import { drawnInputs, kindOf, stateShapes, stepGraph } from '../engine/methods/quept/step.js';
 import { attention } from '../engine/models/attention.js';
 import { listPart } from '../engine/models/listing.js';
 import type { Part } from '../engine/models/model.js';
@@ -45,9 +45,10 @@ describe('activation quantizer', () => {
     const [start] = percentileStart(at('x').data.slice(), [bits]);
     expect(Math.abs(start!.scale - at('static.scale').data[0]!)).toBeLessThan(1e-5);
     expect(start!.zero).toBe(at('static.zero').data[0]);
-    const inputs = { x: at('x'), cotangent: at('cotangent'), scale: at('static.scale'), zero: at('static.zero') };
+    const inputs = { x: at('x'), cotangent: at('cotangent'), scale: at('static.scale') };
+    const zero = at('static.zero').data[0]!;
     const found = await evaluate(inputs, (v, graph) => {
-      const out = fakeQuantizeActivation(v.x!, v.scale!, v.zero!, graph.scalar(2 ** bits - 1));
+      const out = fakeQuantizeActivation(v.x!, v.scale!, graph.scalar(-zero), graph.scalar(2 ** bits - 1 - zero));
       const [dx, dscale] = gradients([{ value: out, cotangent: v.cotangent! }], [v.x!, v.scale!]);
       return { out, dx: dx!, dscale: dscale! };
     });
@@ -118,8 +119,6 @@ describe('block calibration', () => {
     const runtime = openRuntime('cpu', 1);
     const fixed: Record<string, Tensor> = {};
     for (const { name, shape } of listing.parameters) fixed[name] = runtime.tensor(at(`init.${name}`).data, shape);
-    for (const [name, data] of packZeros(layout, named))
-      fixed[name] = runtime.tensor(data, [data.length / layout.quantizers.length, layout.quantizers.length]);
     let state: Record<string, Tensor> = {};
     const start = packState(layout, named);
     for (const [name, shape] of stateShapes(layout)) {
@@ -140,9 +139,10 @@ describe('block calibration', () => {
       feeds.x = rows('x_quant', first);
       feeds.y = rows('target', first);
       feeds.losses = runtime.tensor(new Float32Array(groups.length), [groups.length]);
-      groups.forEach(({ bits }, g) => {
+      groups.forEach((_, g) => {
         const drawn = at('choices').data[s * groups.length + g]!;
-        feeds[`select.${g}`] = runtime.tensor(Float32Array.from(bits, (b) => Number(b === drawn)), [1, bits.length]);
+        const inputs = drawnInputs(layout, g, drawn, (name) => named.get(`${name}.act_zero.${drawn}`)!.data[0]!);
+        for (const [name, { data, shape }] of inputs) feeds[name] = runtime.tensor(data, shape);
       });
       const decay = 0.5 * (1 + Math.cos((Math.PI * s) / steps));
       for (const name of stateShapes(layout).keys()) {

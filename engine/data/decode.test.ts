@@ -8,7 +8,8 @@ import { encoder, noise, plain } from './testing.js';
 
 const { data: bytes } = noise(5, 7, 3);
 const rgb = { data: bytes, width: 7, height: 5, channels: 3 };
-const decoded = async (file: Sharp) => convertChannels(await decodeFile(await file.toBuffer()), 3).data;
+const decoded = async (file: Sharp) =>
+  Uint8Array.from(convertChannels(await decodeFile(await file.toBuffer()), 3).data);
 
 test('reads the exact bytes of lossless files', async () => {
   expect(await decoded(encoder(rgb).png())).toEqual(bytes);

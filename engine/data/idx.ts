@@ -87,7 +87,8 @@ const sizeError = (name: string, found: string, expected: number) =>
 function parseHeader(bytes: Buffer, name: string): { shape: number[]; offset: number } {
   const rank = bytes[3] ?? 0;
   const offset = 4 + 4 * rank;
-  if (bytes.length < 4 || bytes[0] !== 0 || bytes[1] !== 0) throw new UserError(`${name}: not an IDX file.`);
+  if (bytes.length < 4) throw new UserError(`${name}: ends within its header.`);
+  if (bytes[0] !== 0 || bytes[1] !== 0) throw new UserError(`${name}: not an IDX file.`);
   if (bytes[2] !== ELEMENT_BYTE || ![1, 3, 4].includes(rank))
     throw new UserError(
       `${name}: IDX of ${rank} dimensions and element type 0x${bytes[2]!.toString(16).padStart(2, '0')} is not supported; images have 3 or 4, labels 1, of bytes (0x08).`,

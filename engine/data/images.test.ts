@@ -80,12 +80,14 @@ test('takes a number that is no picture for a defect, not for a damaged picture'
 
 test('reads a folder of mixed files alike', async () => {
   const grey = noise(2, 2, 1);
-  const rgb = { ...grey, channels: 3, data: grey.data.flatMap((value) => [value, value, value]) };
+  const rgb = {
+    ...grey,
+    channels: 3,
+    data: Uint8Array.from({ length: 12 }, (_, i) => grey.data[Math.floor(i / 3)]!),
+  };
   const source = await flat({
     '1.png': await encoder(grey).toColourspace('b-w').png().toBuffer(),
-    '2.webp': await encoder(rgb as never)
-      .webp({ lossless: true })
-      .toBuffer(),
+    '2.webp': await encoder(rgb).webp({ lossless: true }).toBuffer(),
     '3.jpeg': await encoder(grey).jpeg({ quality: 100 }).toBuffer(),
   });
   const [batch] = await readAll(source, [0, 1, 2], 3);

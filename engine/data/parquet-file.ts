@@ -29,6 +29,9 @@ const MAX_COLUMN_BYTES = 2 ** 30;
  * Opens a Parquet file by its footer alone. No file stays open. Later reads take the byte ranges of one
  * column of one row group; what its pages claim to hold is checked against the footer and the limits above
  * before anything is unpacked. All that is wrong with the file is a `UserError` that starts with its name.
+ *
+ * Known limit: run lengths inside a page are not checked, so a file forged with huge ones can still exhaust
+ * the memory of the process.
  */
 export async function openParquetFile(path: string): Promise<ParquetFile> {
   const name = basename(path);
@@ -39,6 +42,8 @@ export async function openParquetFile(path: string): Promise<ParquetFile> {
   };
   const metadata = await explained(name, () => parquetMetadataAsync(file, { geoparquet: false }));
   const columns = await explained(name, () => parquetSchema(metadata).children);
+  if (new Set(columns.map((column) => column.element.name)).size < columns.length)
+    throw new UserError(`${name}: two columns of one name; the file is damaged.`);
   const groups: { start: number; rows: number }[] = [];
   let rows = 0;
   for (const group of metadata.row_groups) {
@@ -51,9 +56,10 @@ export async function openParquetFile(path: string): Promise<ParquetFile> {
   const readColumn = async (column: string, index: number) => {
     const { start, rows: count } = groups[index]!;
     if (count === 0) return [];
-    const chunks = await readChunks(file, metadata.row_groups[index]!, column, count, name);
+    const leaves = leavesOf(columns.find((item) => item.element.name === column)!);
+    const chunks = await readChunks(file, metadata.row_groups[index]!, leaves, count, name);
     const scan = await parquetScan({
-      file: cached(file, chunks),
+      file: fileOf(size, chunks),
       metadata,
       columns: [column],
       compressors,
@@ -109,22 +115,30 @@ interface Chunk {
   readonly bytes: ArrayBuffer;
 }
 
-/** The bytes of the chunks of `column`, whose pages claim no more than a row group of `rows` may hold. */
+/** The columns that hold values at and below `column`, as paths. */
+const leavesOf = (column: SchemaTree): string[] =>
+  column.children.length === 0 ? [column.path.join('.')] : column.children.flatMap(leavesOf);
+
+/** The bytes of each of `leaves`, whose pages claim no more than a row group of `rows` may hold. */
 async function readChunks(
   file: AsyncBuffer,
   group: RowGroup,
-  column: string,
+  leaves: readonly string[],
   rows: number,
   name: string,
 ): Promise<Chunk[]> {
   const chunks: Chunk[] = [];
-  for (const { meta_data: meta } of group.columns) {
-    if (meta?.path_in_schema[0] !== column) continue;
+  const metas = group.columns.map((column) => column.meta_data);
+  const inColumn = metas.filter((meta) => meta?.path_in_schema[0] === leaves[0]!.split('.', 1)[0]);
+  if (inColumn.length !== leaves.length) throw new Error('chunks that belong to no column');
+  for (const leaf of leaves) {
+    const [meta, second] = metas.filter((item) => item?.path_in_schema.join('.') === leaf);
+    if (!meta || second) throw new Error(`not one chunk of ${leaf}`);
     if (meta.total_uncompressed_size > MAX_COLUMN_BYTES || meta.total_compressed_size > MAX_COLUMN_BYTES)
       throw new UserError(
-        `${name}: a row group holds more than ${MAX_COLUMN_BYTES} bytes of "${column}"; write it with smaller row groups.`,
+        `${name}: a row group holds more than ${MAX_COLUMN_BYTES} bytes of "${leaf}"; write it with smaller row groups.`,
       );
-    const start = Number(meta.dictionary_page_offset ?? meta.data_page_offset);
+    const start = Number(meta.dictionary_page_offset || meta.data_page_offset);
     const bytes = await file.slice(start, start + Number(meta.total_compressed_size));
     checkPages(bytes, rows, name);
     chunks.push({ start, bytes });
@@ -137,24 +151,41 @@ function checkPages(bytes: ArrayBuffer, rows: number, name: string): void {
   let [values, unpacked] = [0, 0];
   while (reader.offset < bytes.byteLength - 1) {
     const page = parquetHeader(reader);
-    values += page.data_page_header?.num_values ?? page.data_page_header_v2?.num_values ?? 0;
-    unpacked += page.uncompressed_page_size;
-    if (!(page.compressed_page_size >= 0 && page.uncompressed_page_size >= 0))
-      throw new UserError(`${name}: a page of negative size; the file is damaged.`);
+    const { compressed_page_size: packedSize, uncompressed_page_size: size, data_page_header_v2: v2 } = page;
+    const count = (v2 ?? page.data_page_header ?? page.dictionary_page_header)?.num_values ?? 0;
+    const [definitions, repetitions] = [v2?.definition_levels_byte_length, v2?.repetition_levels_byte_length];
+    const claims = v2 ? [v2.num_nulls, v2.num_rows, definitions, repetitions] : [];
+    values += page.type === 'DICTIONARY_PAGE' ? 0 : count;
+    unpacked += size;
+    if (
+      ![packedSize, size, count, ...claims].every((number) => number !== undefined && number >= 0) ||
+      reader.offset + packedSize > bytes.byteLength ||
+      (definitions ?? 0) + (repetitions ?? 0) > Math.min(packedSize, size) ||
+      Math.max(count, v2?.num_nulls ?? 0, v2?.num_rows ?? 0) > rows
+    )
+      throw new UserError(`${name}: the header of a page contradicts itself; the file is damaged.`);
     if (values > rows || unpacked > MAX_COLUMN_BYTES)
       throw new UserError(
         `${name}: its pages claim more than their row group may hold; the file is damaged.`,
       );
-    reader.offset += page.compressed_page_size;
+    reader.offset += packedSize;
   }
 }
 
-/** `file`, but ranges that lie in one of `chunks` come from memory. */
-const cached = (file: AsyncBuffer, chunks: readonly Chunk[]): AsyncBuffer => ({
-  byteLength: file.byteLength,
-  slice: (start, end = file.byteLength) => {
-    const chunk = chunks.find((item) => item.start <= start && end <= item.start + item.bytes.byteLength);
-    return chunk ? chunk.bytes.slice(start - chunk.start, end - chunk.start) : file.slice(start, end);
+/**
+ * A file of which `chunks` alone were read, zeros elsewhere. It reads nothing and never rejects: of the
+ * promises that hyparquet starts, not all are awaited once one of them has failed.
+ */
+const fileOf = (byteLength: number, chunks: readonly Chunk[]): AsyncBuffer => ({
+  byteLength,
+  slice: (start, end = byteLength) => {
+    const bytes = new Uint8Array(end - start);
+    for (const chunk of chunks) {
+      const from = Math.max(start, chunk.start);
+      const to = Math.min(end, chunk.start + chunk.bytes.byteLength);
+      if (from < to) bytes.set(new Uint8Array(chunk.bytes, from - chunk.start, to - from), from - start);
+    }
+    return bytes.buffer;
   },
 });
 

@@ -149,7 +149,8 @@ function imageColumn(file: ParquetFile, features: ReadonlyMap<string, Feature>, 
     );
   const bytes =
     column.children.length === 0 ? column : column.children.find((child) => nameOfColumn(child) === 'bytes');
-  if (bytes?.element.type !== 'BYTE_ARRAY' || bytes.element.repetition_type === 'REPEATED')
+  const isList = [column, bytes].some((item) => item?.element.repetition_type === 'REPEATED');
+  if (bytes?.element.type !== 'BYTE_ARRAY' || isList)
     throw new UserError(
       `${file.name}: column "${nameOfColumn(column)}" must hold encoded pictures, as bytes or as a struct {bytes, path}.`,
     );

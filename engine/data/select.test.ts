@@ -26,8 +26,7 @@ test('takes classes in turn where they stand one after another', () => {
 
 test('takes the first ones where classes are mixed or unknown', () => {
   expect(selectFirst(source([1, 0, 1, 0]), 3)).toEqual([0, 1, 2]);
-  const { labels: _, ...unlabelled } = source([0, 0, 0]);
-  expect(selectFirst(unlabelled, 2)).toEqual([0, 1]);
+  expect(selectFirst(source([0, 0, 0]), 2)).toEqual([0, 1]);
 });
 
 test('draws without replacement, the same for a seed', () => {

@@ -42,9 +42,9 @@ const lastTwoSwapped = (x: Value) => {
 /** Spreads the cotangent of a maximum or minimum over the extreme entries, evenly among ties. */
 const toExtremes = rule(([x], y, g) => {
   const kept = op.reshape(y, keptShape(x!.shape, y.shape));
-  const hit = op.equal(x!, kept);
-  const ties = op.reduceSum(op.cast(hit, 'float32'), axesWhere(x!.shape, kept.shape));
-  return [op.where(hit, op.div(op.reshape(g, kept.shape), ties), scalar(g, 0))];
+  const hit = op.cast(op.equal(x!, kept), 'float32');
+  const ties = op.reduceSum(hit, axesWhere(x!.shape, kept.shape));
+  return [op.mul(hit, op.div(op.reshape(g, kept.shape), ties))];
 });
 const keptShape = (full: Shape, reduced: Shape): Shape => {
   if (reduced.length === full.length) return reduced;
@@ -85,12 +85,12 @@ export const vjpTable: Readonly<Record<string, Row>> = {
   Erf: rule(([x], _y, g) => [
     op.mul(g, op.mul(scalar(g, 2 / Math.sqrt(Math.PI)), op.exp(op.neg(op.mul(x!, x!))))),
   ]),
-  // Φ(x) + x·φ(x)
+  // Φ(x) + x·φ(x) with u = x/√2: ½ + ½·erf(u) + u·exp(−u²)/√π, the last factor inside the exponent.
   Gelu: rule(([x], _y, g) => {
     const u = op.mul(x!, scalar(g, Math.SQRT1_2));
-    const cdf = op.mul(op.add(op.erf(u), scalar(g, 1)), scalar(g, 0.5));
-    const density = op.mul(op.exp(op.neg(op.mul(u, u))), scalar(g, 1 / Math.sqrt(2 * Math.PI)));
-    return [op.mul(g, op.add(cdf, op.mul(x!, density)))];
+    const cdf = op.add(op.mul(op.erf(u), scalar(g, 0.5)), scalar(g, 0.5));
+    const density = op.exp(op.sub(scalar(g, -0.5 * Math.log(Math.PI)), op.mul(u, u)));
+    return [op.mul(g, op.add(cdf, op.mul(u, density)))];
   }),
   // Straight through (method, section 3).
   Round: rule((_x, _y, g) => [g]),
@@ -100,7 +100,7 @@ export const vjpTable: Readonly<Record<string, Row>> = {
   Cast: () => [],
   [STOP_GRADIENT]: () => [],
   // The bounds are constants to the gradient; at a bound it still passes.
-  Clip: rule(([x], y, g) => [op.where(op.equal(x!, y), g, scalar(g, 0))]),
+  Clip: rule(([x], y, g) => [op.mul(g, op.cast(op.equal(x!, y), 'float32'))]),
   Reshape: rule(([x], _y, g) => [op.reshape(g, x!.shape)]),
   Transpose: rule((_x, _y, g, _needs, node) => {
     const perm = node.attributes.perm as readonly number[];

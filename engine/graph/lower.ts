@@ -5,6 +5,40 @@ import { reachable, STOP_GRADIENT, type Attribute, type Graph, type Value } from
 const OPSET = 20;
 const IR_VERSION = 9;
 
+/** One node of a rewriting: operator, inputs, output, attributes. */
+type Step = readonly [
+  op: string,
+  inputs: readonly string[],
+  output: string,
+  attributes?: Readonly<Record<string, OnnxAttribute>>,
+];
+
+/** 1.5 · 2²³: float32 numbers of this size are whole, so that adding it rounds. */
+const WHOLE = 12582912;
+const toFloat = { to: { type: 'int', value: 1 } } as const;
+
+/**
+ * Operators that ONNX Runtime's WebGPU provider lacks, written with ones it has: on the CPU they would drag their tensors
+ * off the device and back. `x` and `y` name input and output, `scalar` a constant.
+ */
+const rewritings: Readonly<
+  Record<string, (x: string, y: string, scalar: (value: number) => string) => readonly Step[]>
+> = {
+  // The sum is rounded half to even. Exact for |x| ≤ 2²²; beyond, off by less than one part in 2²².
+  Round: (x, y, scalar) => [
+    ['Add', [x, scalar(WHOLE)], `${y}.shifted`],
+    ['Sub', [`${y}.shifted`, scalar(WHOLE)], y],
+  ],
+  // [x ≥ 0] − [x ≤ 0]
+  Sign: (x, y, scalar) => [
+    ['GreaterOrEqual', [x, scalar(0)], `${y}.up`],
+    ['GreaterOrEqual', [scalar(0), x], `${y}.down`],
+    ['Cast', [`${y}.up`], `${y}.high`, toFloat],
+    ['Cast', [`${y}.down`], `${y}.low`, toFloat],
+    ['Sub', [`${y}.high`, `${y}.low`], y],
+  ],
+};
+
 /**
  * The ONNX model of a graph. Holds what the outputs depend on and nothing else; the same graph gives the same model.
  * Every declared input stays an input, used or not, so that callers feed one fixed set of names.
@@ -31,8 +65,36 @@ export function toOnnx(graph: Graph, name: string): OnnxModel {
     return fresh;
   };
 
+  const scalar = (value: number): string => {
+    const scalarName = `scalar.${value}`;
+    if (!initializers.some((known) => known.name === scalarName))
+      initializers.push({
+        name: scalarName,
+        dataType: 'float32',
+        shape: [],
+        data: new Uint8Array(Float32Array.of(value).buffer),
+      });
+    return scalarName;
+  };
+
   for (const node of reachable(graph.outputs.values())) {
     if (node.op === STOP_GRADIENT) continue;
+    const rewriting = rewritings[node.op];
+    if (rewriting) {
+      for (const [opType, inputs, output, attributes = {}] of rewriting(
+        nameOf(node.inputs[0]!),
+        nameOf(node.outputs[0]!),
+        scalar,
+      ))
+        nodes.push({
+          opType,
+          name: `${node.op}_${opType}_${nodes.length}`,
+          inputs: [...inputs],
+          outputs: [output],
+          attributes,
+        });
+      continue;
+    }
     nodes.push({
       opType: node.op,
       name: `${node.op}_${nodes.length}`,

@@ -139,12 +139,20 @@ export function concat(values: readonly Value[], axis: number): Value {
     first.type,
   );
 }
-/** Consecutive parts of `x` along `axis`, of the given lengths, which cover it. */
+/** A GPU kernel binds every output as a buffer; 8 buffers are what every WebGPU adapter grants, one of them the input. */
+const MAX_SPLIT = 7;
+
+/** Consecutive parts of `x` along `axis`, of the given lengths, which cover it. Many parts are split in several steps. */
 export function split(x: Value, lengths: readonly number[], axis: number): readonly Value[] {
   const at = axisOf(axis, x.shape.length);
   if (lengths.reduce((a, b) => a + b, 0) !== x.shape[at])
     throw new Error(`Split of ${show(x.shape)} into ${show(lengths)} on axis ${axis}.`);
   if (lengths.length === 1) return [x];
+  if (lengths.length > MAX_SPLIT) {
+    const groups = Array.from({ length: Math.ceil(lengths.length / MAX_SPLIT) }, (_, g) => lengths.slice(g * MAX_SPLIT, (g + 1) * MAX_SPLIT));
+    const pieces = split(x, groups.map((group) => group.reduce((a, b) => a + b, 0)), at);
+    return groups.flatMap((group, g) => split(pieces[g]!, group, at));
+  }
   const outputs = lengths.map((n) => ({ type: x.type, shape: x.shape.map((m, i) => (i === at ? n : m)) }));
   return x.graph.add('Split', [x, axesInput(x, lengths)], { axis: at }, outputs);
 }

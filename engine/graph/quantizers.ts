@@ -8,19 +8,19 @@ const MIN_SCALE = 1e-5;
 const MAX_SCALE = 1e4;
 
 /**
- * s · clamp(round(x/s), lower, upper), with `scale` s and the integer bounds broadcast over x.
- * To the gradient, rounding is the identity, the clamp passes inside its bounds and at them, and the bounds are constants:
- *   dx = g where inside;   ds = Σ g · (q − [inside] x/s),   q the clamped integer.
+ * s · clamp(round(x/s)), with `scale` s broadcast over x and `clamp` limiting integers to the grid's.
+ * To the gradient, rounding is the identity, the clamp passes where it changes nothing, and its bounds are constants:
+ *   dx = g where unclamped;   ds = Σ g · (q − [unclamped] x/s),   q the clamped integer.
  * Written out because the product and the quotient by s cancel in dx.
  */
-export function roundToGrid(x: Value, scale: Value, lower: Value, upper: Value): Value {
+export function roundToGrid(x: Value, scale: Value, clamp: (integers: Value) => Value): Value {
   const steps = op.div(x, scale);
   const rounded = op.round(steps);
-  const q = op.min(op.max(rounded, lower), upper);
+  const q = clamp(rounded);
   return withGradient(op.mul(q, scale), {
     inputs: [x, scale],
     vjp: (g, [, needsScale]) => {
-      const inside = op.where(op.equal(rounded, q), g, g.graph.scalar(0));
+      const inside = op.mul(g, op.cast(op.equal(rounded, q), 'float32'));
       if (!needsScale) return [inside, undefined];
       return [inside, op.sub(sumTo(op.mul(g, q), scale.shape), sumTo(op.mul(inside, steps), scale.shape))];
     },
@@ -31,7 +31,7 @@ export function roundToGrid(x: Value, scale: Value, lower: Value, upper: Value):
  * Weights, uniform asymmetric, per row or per group of `groupSize` columns (the last group zero-padded).
  * @param weight [out, in] (the adapter already added)
  * @param clipUpper α, clipLower β: logits [rows, 1], rows = out · ceil(in / groupSize)
- * @param levels L = 2^bits − 1, a scalar
+ * @param levels L = 2^bits − 1, shape []; best an input that the caller fills, since some devices read bounds on the CPU
  * @returns [out, in]
  */
 export function fakeQuantizeWeight(
@@ -46,7 +46,7 @@ export function fakeQuantizeWeight(
   const padded = Math.ceil(columns / width) * width;
   const rows = op.reshape(op.pad(weight, 1, 0, padded - columns), [(out * padded) / width, width]);
   const { scale, zero } = weightGrid(rows, clipUpper, clipLower, levels);
-  const quantized = roundToGrid(rows, scale, op.neg(zero), op.sub(levels, zero));
+  const quantized = roundToGrid(rows, scale, (q) => op.sub(op.clip(op.add(q, zero), 0, levels), zero));
   return op.slice(op.reshape(quantized, [out, padded]), 1, 0, columns);
 }
 
@@ -64,12 +64,11 @@ export function weightGrid(
 }
 
 /**
- * Activations, static: one scale and zero point for the tensor (any shape).
- * @param scale,zero,levels scalars, shape [] or [1]; the zero point is a constant to the gradient
+ * Activations, static: one scale for the tensor (any shape), integers limited to [lower, upper] = [−z, L − z].
+ * @param scale one element; @param lower,upper shape [] (see `levels` above)
  */
-export function fakeQuantizeActivation(x: Value, scale: Value, zero: Value, levels: Value): Value {
-  const z = op.stopGradient(zero);
-  return roundToGrid(x, scale, op.neg(z), op.sub(levels, z));
+export function fakeQuantizeActivation(x: Value, scale: Value, lower: Value, upper: Value): Value {
+  return roundToGrid(x, scale, (q) => op.clip(q, lower, upper));
 }
 
 /**
@@ -79,5 +78,8 @@ export function fakeQuantizeActivation(x: Value, scale: Value, zero: Value, leve
 export function fakeQuantizeTokens(x: Value, top: Value): Value {
   const tokens = op.reshape(x, [sizeOf(x.shape) / x.shape.at(-1)!, x.shape.at(-1)!]);
   const scale = op.clip(op.div(op.reduceMax(op.abs(tokens), [1]), top), MIN_SCALE, MAX_SCALE);
-  return op.reshape(roundToGrid(tokens, scale, op.neg(top), top), x.shape);
+  return op.reshape(
+    roundToGrid(tokens, scale, (q) => op.clip(q, op.neg(top), top)),
+    x.shape,
+  );
 }

@@ -1,5 +1,6 @@
 /** Runs jobs off the thread that answers requests: one worker thread a job. */
 import { Worker } from 'node:worker_threads';
+import { findEntry } from '../entry.js';
 import { CancelledError, UserError } from '../errors.js';
 import type { JobHooks, JobKind, Jobs } from './requests.js';
 
@@ -16,7 +17,9 @@ export type FromWorker =
  */
 export function runJob<K extends JobKind>(kind: K, request: Jobs[K]['request'], hooks: JobHooks<K>): Promise<Jobs[K]['result']> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: { kind, request } });
+    const entry = findEntry('worker.js');
+    if (entry === undefined) throw new Error('The engine is not built: worker.js is missing beside it.');
+    const worker = new Worker(entry, { workerData: { kind, request } });
     const cancel = () => worker.postMessage('cancel' satisfies ToWorker);
     hooks.signal.addEventListener('abort', cancel);
     if (hooks.signal.aborted) cancel();

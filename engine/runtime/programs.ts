@@ -15,8 +15,12 @@ export function openPrograms(runtime: Runtime): Programs {
   return {
     runtime,
     get: (name, build, options) => {
-      let program = programs.get(name);
-      if (!program) programs.set(name, (program = runtime.compile(build(), name, options)));
+      const known = programs.get(name);
+      if (known) return known;
+      const program = runtime.compile(build(), name, options);
+      programs.set(name, program);
+      // One that failed to compile is not kept: whoever asked gets the error.
+      program.catch(() => programs.delete(name));
       return program;
     },
     release: async (prefix = '') => {

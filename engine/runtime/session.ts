@@ -3,8 +3,8 @@ import * as ort from 'onnxruntime-node';
 import { messageOf, UserError } from '../errors.js';
 import { encodeOnnxModel } from '../formats/onnx.js';
 import { toOnnx } from '../graph/lower.js';
-import { Graph, sizeOf, type DType, type Shape, type TensorData } from '../graph/ir.js';
-import * as op from '../graph/ops.js';
+import { Graph, sizeOf, type DType, type Shape, type TensorData, type Value } from '../graph/ir.js';
+import { openPrograms } from './programs.js';
 
 export type DeviceKind = 'cpu' | 'webgpu' | 'cuda';
 
@@ -12,22 +12,26 @@ export type DeviceKind = 'cpu' | 'webgpu' | 'cuda';
 export interface Tensor {
   readonly type: DType;
   readonly shape: Shape;
-  /** Frees device memory; only tensors that a program left on the device need it, and they do need it. */
+  /** Frees device memory; only tensors that a program left on the device need it, and they do need it. Once is enough. */
   dispose(): void;
 }
 
-/** A compiled graph. */
+/** A compiled graph. It holds on to the device copies of its latest inputs and outputs until its next run. */
 export interface Program {
   readonly name: string;
-  /** Runs it on one tensor for every declared input; the outputs lie where `CompileOptions.keep` says. */
+  /** Runs it on one tensor for every declared input; others are ignored. The outputs lie where `CompileOptions.keep` says. */
   run(feeds: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>>;
+  /** Ends it. Tensors that it left on the device stay valid until they are disposed of. */
   dispose(): Promise<void>;
 }
 
 export interface CompileOptions {
-  /** Whether outputs stay on the device, to be fed to further runs. False brings them to the CPU. Default true. */
+  /**
+   * Whether outputs stay on the device, to be fed to further runs. False brings them to the CPU. Default true.
+   * Only WebGPU keeps them: the Node binding of ONNX Runtime knows no tensors in CUDA memory, so there they always come back.
+   */
   readonly keep?: boolean;
-  /** What ONNX Runtime prints: 0 everything (node placement included), 4 nothing but fatal errors. Default 3. */
+  /** What ONNX Runtime prints to stderr: 0 everything (see `placement.ts`), 4 nothing but fatal errors. Default 3. */
   readonly logSeverityLevel?: 0 | 1 | 2 | 3 | 4;
 }
 
@@ -41,11 +45,16 @@ export interface Runtime {
   place(tensor: Tensor): Promise<Tensor>;
   /** The elements of a float32 tensor. */
   read(tensor: Tensor): Promise<Float32Array>;
+  /** Ends what `place` and `read` compiled; programs are their owners' to dispose of. */
   dispose(): Promise<void>;
 }
 
 class OrtTensor implements Tensor {
-  constructor(readonly ort: ort.Tensor) {}
+  /** @param onDispose called once, after device memory was freed */
+  constructor(
+    readonly ort: ort.Tensor,
+    private readonly onDispose?: () => void,
+  ) {}
   get type(): DType {
     return this.ort.type as DType;
   }
@@ -53,7 +62,9 @@ class OrtTensor implements Tensor {
     return this.ort.dims;
   }
   dispose(): void {
-    if (this.ort.location !== 'cpu') this.ort.dispose();
+    if (this.ort.location !== 'gpu-buffer') return;
+    this.ort.dispose();
+    this.onDispose?.();
   }
 }
 
@@ -62,19 +73,6 @@ class OrtTensor implements Tensor {
  * @param threads how many CPU threads a run may use; 0 leaves it to ONNX Runtime (one a physical core)
  */
 export function openRuntime(device: DeviceKind, threads = 0): Runtime {
-  const copies = new Map<string, Promise<Program>>();
-  const copy = async (tensor: Tensor, keep: boolean): Promise<OrtTensor> => {
-    const key = `${keep ? 'to' : 'from'} device [${tensor.shape.join(', ')}]`;
-    let program = copies.get(key);
-    if (!program) {
-      const graph = new Graph();
-      graph.output('y', op.reshape(graph.input('x', tensor.shape), [...tensor.shape, 1]));
-      copies.set(key, (program = compile(graph, key, { keep })));
-    }
-    const { y } = await (await program).run({ x: tensor });
-    return y as OrtTensor;
-  };
-
   const compile = async (graph: Graph, name: string, options: CompileOptions = {}): Promise<Program> => {
     const { keep = true, logSeverityLevel = 3 } = options;
     const onDevice = keep && device === 'webgpu';
@@ -86,15 +84,24 @@ export function openRuntime(device: DeviceKind, threads = 0): Runtime {
         executionMode: 'sequential',
         graphOptimizationLevel: 'all',
         preferredOutputLocation: onDevice ? 'gpu-buffer' : 'cpu',
+        logId: name,
         logSeverityLevel,
       });
-      return program(session, name, device);
+      return openProgram(session, name, device, graph.inputs);
     } catch (error) {
       throw new UserError(`The device "${device}" cannot run "${name}": ${firstLine(error)}`);
     }
   };
 
-  return {
+  /** The tensor copied by a program whose output is its input. */
+  const copy = async (tensor: Tensor, keep: boolean): Promise<OrtTensor> => {
+    const { type, shape } = tensor;
+    const name = `copy ${keep ? 'to' : 'from'} the device, ${describe(tensor)}`;
+    const program = await copies.get(name, () => copyGraph(type, shape), { keep });
+    return (await program.run({ x: tensor })).y as OrtTensor;
+  };
+
+  const runtime: Runtime = {
     device,
     compile,
     tensor: (data, shape) => {
@@ -102,42 +109,72 @@ export function openRuntime(device: DeviceKind, threads = 0): Runtime {
       const type = data instanceof Float32Array ? 'float32' : data instanceof BigInt64Array ? 'int64' : 'bool';
       return new OrtTensor(new ort.Tensor(type, data, shape));
     },
-    place: async (tensor) => {
-      if (device !== 'webgpu') return tensor;
-      const placed = await copy(tensor, true);
-      return new OrtTensor(placed.ort.reshape(tensor.shape));
-    },
+    place: async (tensor) => (device === 'webgpu' ? copy(tensor, true) : tensor),
     // Reading a GPU tensor directly aborts the process: a program whose output is on the CPU copies it instead.
     read: async (tensor) => {
+      if (tensor.type !== 'float32') throw new Error(`Elements of a tensor of ${tensor.type} were asked for as float32.`);
       const source = (tensor as OrtTensor).ort;
-      return (source.location === 'cpu' ? source : (await copy(tensor, false)).ort).data as Float32Array;
+      return (source.location === 'gpu-buffer' ? (await copy(tensor, false)).ort : source).data as Float32Array;
     },
-    dispose: async () => {
-      for (const program of copies.values()) await (await program).dispose();
-      copies.clear();
-    },
+    dispose: () => copies.release(),
   };
+  const copies = openPrograms(runtime);
+  return runtime;
 }
 
-function program(session: ort.InferenceSession, name: string, device: DeviceKind): Program {
+function copyGraph(type: DType, shape: Shape): Graph {
+  const graph = new Graph();
+  graph.output('y', graph.input('x', shape, type));
+  return graph;
+}
+
+/**
+ * A session owns the memory of the tensors it leaves on the device: freeing one after its session ends the process. The
+ * session is therefore released with the last of them.
+ */
+function openProgram(session: ort.InferenceSession, name: string, device: DeviceKind, declared: ReadonlyMap<string, Value>): Program {
+  let left = 0;
+  let closed = false;
+  const releaseIfDone = async () => {
+    if (closed && left === 0) await session.release();
+  };
+  const wrap = (tensor: ort.Tensor): Tensor => {
+    if (tensor.location !== 'gpu-buffer') return new OrtTensor(tensor);
+    left++;
+    return new OrtTensor(tensor, () => {
+      left--;
+      void releaseIfDone();
+    });
+  };
   return {
     name,
     run: async (feeds) => {
-      const inputs: Record<string, ort.Tensor> = {};
-      for (const key of session.inputNames) {
-        const tensor = feeds[key];
-        if (!tensor) throw new Error(`The graph "${name}" needs the input "${key}".`);
-        inputs[key] = (tensor as OrtTensor).ort;
-      }
+      if (closed) throw new Error(`The program "${name}" was disposed of.`);
+      const inputs = Object.fromEntries(session.inputNames.map((key) => [key, fed(feeds, key, declared.get(key)!, name)]));
       try {
         const outputs = await session.run(inputs);
-        return Object.fromEntries(session.outputNames.map((key) => [key, new OrtTensor(outputs[key]!)]));
+        return Object.fromEntries(session.outputNames.map((key) => [key, wrap(outputs[key]!)]));
       } catch (error) {
         throw new UserError(`The device "${device}" failed while running "${name}": ${firstLine(error)}`);
       }
     },
-    dispose: () => session.release(),
+    dispose: async () => {
+      if (closed) return;
+      closed = true;
+      await releaseIfDone();
+    },
   };
 }
 
+/** What was fed to the input `key`, checked against its declaration. */
+function fed(feeds: Readonly<Record<string, Tensor>>, key: string, declaration: Value, name: string): ort.Tensor {
+  const tensor = feeds[key] as OrtTensor | undefined;
+  if (!tensor) throw new Error(`The graph "${name}" needs the input "${key}"; it was fed ${Object.keys(feeds).join(', ') || 'nothing'}.`);
+  if (tensor.ort.location === 'none') throw new Error(`The tensor fed to "${key}" of the graph "${name}" was disposed of.`);
+  if (describe(tensor) !== describe(declaration))
+    throw new Error(`The input "${key}" of the graph "${name}" is ${describe(declaration)}; it was fed ${describe(tensor)}.`);
+  return tensor.ort;
+}
+
+const describe = ({ type, shape }: { type: DType; shape: Shape }) => `${type} [${shape.join(', ')}]`;
 const firstLine = (error: unknown) => messageOf(error).split('\n')[0]!;

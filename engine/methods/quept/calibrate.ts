@@ -8,6 +8,7 @@ import type { Programs } from '../../runtime/programs.js';
 import { adapterLayout, type AdapterLayout } from './adapters.js';
 import { openElasticPart, openPlainPart } from './execution.js';
 import { checkOptions, type QueptOptions } from './options.js';
+import { hasOwnStreams } from './merge.js';
 import { openProgress, type FinishedBlock, type SavedProgress } from './progress.js';
 import { reconstruct } from './reconstruct.js';
 import { foldedParameters } from './reparameterise.js';
@@ -136,7 +137,8 @@ async function embed(programs: Programs, checkpoint: Checkpoint, set: Calibratio
   await quantized.use({ weight: options.embeddingBits, rank: 0 });
   const run = (runnable: typeof original) => runAll(programs, stem, runnable, set.inputs, set.samples, sampleSize, batch);
   const plain = await run(original);
-  const streams = [await run(quantized)];
+  const embedded = await run(quantized);
+  const streams = hasOwnStreams(options.merge) ? options.groups.map(() => embedded) : [embedded];
   original.dispose();
   quantized.dispose();
   return { plain, streams };

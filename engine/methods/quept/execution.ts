@@ -1,7 +1,7 @@
 /** Running a part at a bit-width: weights are quantized once a switch, activations in every run. */
 import { Graph, type Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
-import { fakeQuantizeWeight, roundToGrid } from '../../graph/quantizers.js';
+import { fakeQuantizeActivation, fakeQuantizeWeight } from '../../graph/quantizers.js';
 import { fullPrecision, parameterInputs } from '../../models/builders.js';
 import type { HostTensor } from '../../models/checkpoint.js';
 import type { PartListing } from '../../models/listing.js';
@@ -27,7 +27,7 @@ export function weightGraph(out: number, columns: number, fullRank: number, rank
 
 /**
  * A part whose weights come in quantized. Inputs: `x`, the parameters, and for each of `quantizers` a grid
- * `<name>.scale`, `<name>.lower`, `<name>.upper`, all [1, 1]. Output `y`.
+ * `<name>.scale` [1, 1], `<name>.lower` and `<name>.upper`, scalars. Output `y`.
  */
 export function quantizedGraph(part: Part, quantizers: readonly string[], batch: number): Graph {
   const graph = new Graph();
@@ -36,8 +36,7 @@ export function quantizedGraph(part: Part, quantizers: readonly string[], batch:
   const known = new Map<Value, Value>();
   const quantize = (name: string, x: Value): Value => {
     if (!quantizers.includes(name)) return x;
-    const [scale, lower, upper] = ['scale', 'lower', 'upper'].map((key) => graph.input(`${name}.${key}`, [1, 1]));
-    return roundToGrid(x, scale!, lower!, upper!);
+    return fakeQuantizeActivation(x, graph.input(`${name}.scale`, [1, 1]), graph.input(`${name}.lower`, []), graph.input(`${name}.upper`, []));
   };
   const builder: Builder = {
     ...plain,
@@ -154,8 +153,8 @@ export async function openElasticPart(
         if (scale === undefined || zero === undefined) continue;
         quantizers.push(name);
         grids[`${name}.scale`] = scalar(scale, [1, 1]);
-        grids[`${name}.lower`] = scalar(-zero, [1, 1]);
-        grids[`${name}.upper`] = scalar(2 ** activation - 1 - zero, [1, 1]);
+        grids[`${name}.lower`] = scalar(-zero);
+        grids[`${name}.upper`] = scalar(2 ** activation - 1 - zero);
       }
     },
     run: async (x, batch) => {

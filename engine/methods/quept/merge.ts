@@ -5,9 +5,13 @@ import * as op from '../../graph/ops.js';
 /**
  * `selective`: the tokens most alike between highest and lowest group keep the highest group's feature, the others are
  * mixed. `uniform`: every token is mixed. `random`: as selective, but the kept tokens are drawn. `off`: no merging, every
- * group carries on with its own stream.
+ * group carries on with its own stream. `nested`: every group has a stream of its own, merged selectively from the groups
+ * above it and itself, as its adapter is made of theirs and its own.
  */
-export type MergeMode = 'selective' | 'uniform' | 'random' | 'off';
+export type MergeMode = 'selective' | 'uniform' | 'random' | 'off' | 'nested';
+
+/** Whether every group has a stream of its own. */
+export const hasOwnStreams = (mode: MergeMode): boolean => mode === 'off' || mode === 'nested';
 
 /** λ of the method for three and four groups; other counts share evenly. */
 export function mergeWeights(groups: number): number[] {

@@ -9,8 +9,8 @@ import type { Runtime, Tensor } from '../../runtime/session.js';
 import type { AdapterLayout } from './adapters.js';
 import { disposeAll } from './execution.js';
 import type { QueptOptions } from './options.js';
-import { packState, packZeros, unpackState, type FlatState, type NamedTensors } from './state.js';
-import { stateShapes, stepGraph } from './step.js';
+import { packState, unpackState, type FlatState, type NamedTensors } from './state.js';
+import { drawnInputs, stateShapes, stepGraph } from './step.js';
 
 /** Everything the rest of a reconstruction depends on, after a whole number of epochs. */
 export interface Snapshot {
@@ -60,7 +60,7 @@ export async function reconstruct(
   const batch = Math.min(options.batch, samples);
   const stepsPerEpoch = Math.floor(samples / batch);
   const steps = stepsPerEpoch * options.epochs;
-  const program = await programs.get(`step ${part.kind} ×${batch}`, () =>
+  const program = await programs.get(`step ${part.kind} ×${batch} of ${streams.length}`, () =>
     stepGraph(part, layout, {
       batch,
       loss: options.loss,
@@ -72,7 +72,7 @@ export async function reconstruct(
   const shapes = stateShapes(layout);
   const fixed: Record<string, Tensor> = {};
   for (const [name, { data, shape }] of task.parameters) fixed[name] = await runtime.place(runtime.tensor(data, shape));
-  for (const [name, data] of packZeros(layout, task.start)) fixed[name] = runtime.tensor(data, shapes.get(name.replace('zero', 'scale'))!);
+  const drawable = layout.groups.map(({ bits }, g) => bits.map((b) => drawn(g, b)));
   let state = placeState(runtime, shapes, from?.state ?? packState(layout, task.start));
   let first = from?.first;
   let last = from?.last;
@@ -92,8 +92,7 @@ export async function reconstruct(
       const feeds: Record<string, Tensor> = { ...fixed, ...state, losses, y: runtime.tensor(gathered.at(-1)!, shape) };
       streams.forEach((_, i) => (feeds[streams.length > 1 ? `x.${i}` : 'x'] = runtime.tensor(gathered[i]!, shape)));
       layout.groups.forEach(({ bits }, g) => {
-        const drawn = draws.integer(bits.length);
-        feeds[`select.${g}`] = runtime.tensor(Float32Array.from(bits, (_, i) => Number(i === drawn)), [1, bits.length]);
+        Object.assign(feeds, drawable[g]![draws.integer(bits.length)]);
       });
       Object.assign(feeds, stepSizes(runtime, options, t, steps));
 
@@ -113,6 +112,12 @@ export async function reconstruct(
   disposeAll(state);
   disposeAll(fixed);
   return { learned, first: first!, last: last! };
+
+  function drawn(g: number, bits: number): Record<string, Tensor> {
+    const zeroOf = (quantizer: string) => task.start.get(`${quantizer}.act_zero.${bits}`)!.data[0]!;
+    const inputs = drawnInputs(layout, g, bits, zeroOf);
+    return Object.fromEntries([...inputs].map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]));
+  }
 }
 
 /** Cosine decay to 0 over all steps, as Adam takes it. */

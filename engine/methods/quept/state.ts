@@ -59,14 +59,3 @@ export function unpackState(layout: AdapterLayout, flat: FlatState): NamedTensor
   }
   return tensors;
 }
-
-/** The zero points that a step takes beside the state: `zero.g` [bits, Q]. */
-export function packZeros(layout: AdapterLayout, tensors: NamedTensors): FlatState {
-  if (layout.quantizers.length === 0) return new Map();
-  return new Map(
-    layout.groups.map(({ bits }, g) => [
-      `zero.${g}`,
-      Float32Array.from(bits.flatMap((b) => layout.quantizers.map((name) => tensors.get(`${name}.act_zero.${b}`)!.data[0]!))),
-    ]),
-  );
-}

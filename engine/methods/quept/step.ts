@@ -34,7 +34,7 @@ export const kindOf = (state: string): StateKind => state.split('.')[0] as State
 
 /**
  * Builds the step. Inputs: `x` (or `x.g`) and `y`, the parameters of the part by local name, the state tensors with
- * moments, `zero.g` [bits, Q], `select.g` [1, bits] one-hot, `rate.<kind>` and `correction` (see `adamScalars`), and
+ * moments, what a drawn bit-width sets (see `drawnInputs`), `rate.<kind>` and `correction` (see `adamScalars`), and
  * `losses` [groups], to which the step adds its own. Outputs: `next.<name>` of the state, its moments and `losses`.
  */
 export function stepGraph(part: Part, layout: AdapterLayout, options: StepOptions): Graph {
@@ -50,15 +50,14 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
   const ends = layout.groups.map((group, g) => {
     const x = shared ?? graph.input(`x.${g}`, shape);
     const select = graph.input(`select.${g}`, [1, group.bits.length]);
-    const levels = op.matMul(select, graph.constant(Float32Array.from(group.bits, (b) => 2 ** b - 1), [group.bits.length, 1]));
     const clip = splitClip(layout, op.matMul(select, state.get(`clip.${g}`)!));
     const scales = state.get(`scale.${g}`);
     const builder = quantizing(graph, group, options.isolate ? (layout.groups[g - 1]?.rank ?? 0) : 0, {
-      levels,
+      levels: graph.input(`levels.${g}`, []),
       clip,
       adapters,
       scale: scales && splitScale(layout, op.matMul(select, scales)),
-      zero: scales && splitScale(layout, op.matMul(select, graph.input(`zero.${g}`, scales.shape))),
+      bound: (name, side) => graph.input(`${side}.${g}.${name}`, []),
     });
     const difference = op.sub(part.forward(builder, x, options.batch), y);
     // Summed over tokens, averaged over batch and channels.
@@ -89,12 +88,31 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
   return graph;
 }
 
+/**
+ * The inputs that group `g` takes when bit-width `bits` is drawn: `select.g` one-hot [1, bits of the group], `levels.g`
+ * and for every activation quantizer the limits of its integers, `lower.g.<name>` and `upper.g.<name>`, scalars.
+ * @param zeroOf zero point of a quantizer at this bit-width
+ */
+export function drawnInputs(layout: AdapterLayout, g: number, bits: number, zeroOf: (quantizer: string) => number): Map<string, { data: Float32Array; shape: readonly number[] }> {
+  const group = layout.groups[g]!.bits;
+  const scalar = (x: number) => ({ data: Float32Array.of(x), shape: [] });
+  const levels = 2 ** bits - 1;
+  return new Map([
+    [`select.${g}`, { data: Float32Array.from(group, (b) => Number(b === bits)), shape: [1, group.length] }],
+    [`levels.${g}`, scalar(levels)],
+    ...layout.quantizers.flatMap((name) => [
+      [`lower.${g}.${name}`, scalar(-zeroOf(name))] as const,
+      [`upper.${g}.${name}`, scalar(levels - zeroOf(name))] as const,
+    ]),
+  ]);
+}
+
 interface GroupValues {
   readonly levels: Value;
   readonly clip: Map<string, { upper: Value; lower: Value }>;
   readonly adapters: Map<string, { a: Value; b: Value }> | undefined;
   readonly scale: Map<string, Value> | undefined;
-  readonly zero: Map<string, Value> | undefined;
+  readonly bound: (quantizer: string, side: 'lower' | 'upper') => Value;
 }
 
 /** The builder that fake-quantizes weights and activations with one group's learned values. */
@@ -104,7 +122,7 @@ function quantizing(graph: Graph, group: BitGroup, isolate: number, values: Grou
   const inputs = new Map<Value, Value>();
   const quantize = (name: string, x: Value) => {
     const scale = values.scale?.get(name);
-    return scale ? fakeQuantizeActivation(x, scale, values.zero!.get(name)!, values.levels) : x;
+    return scale ? fakeQuantizeActivation(x, scale, values.bound(name, 'lower'), values.bound(name, 'upper')) : x;
   };
   return {
     linear: (name, x, out, { bias = true } = {}) => {

@@ -5,7 +5,7 @@ import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { AdapterLayout } from './adapters.js';
 import type { ElasticPart, RunnablePart } from './execution.js';
-import { mergeTokens, tokenSimilarity } from './merge.js';
+import { mergeTokens, mergeWeights, tokenSimilarity } from './merge.js';
 import type { QueptOptions } from './options.js';
 import { gather } from './reconstruct.js';
 
@@ -51,14 +51,31 @@ export async function advanceStreams(programs: Programs, part: Part, block: Elas
     }
     outputs.push(into);
   }
-  return options.merge === 'off' ? outputs : [await merge(programs, part, outputs, samples, options)];
+  switch (options.merge) {
+    case 'off':
+      return outputs;
+    // What a group has not seen in training it need not correct: its stream mixes the groups above it and its own.
+    case 'nested': {
+      const nested = [outputs[0]!];
+      for (let g = 1; g < outputs.length; g++) nested.push(await merge(programs, part, outputs.slice(0, g + 1), samples, options));
+      return nested;
+    }
+    case 'selective':
+    case 'uniform':
+    case 'random':
+      return [await merge(programs, part, outputs, samples, options)];
+  }
 }
 
+/** One stream out of several groups' outputs; weights are those of as many groups. */
 async function merge(programs: Programs, part: Part, outputs: readonly Float32Array[], samples: number, options: QueptOptions): Promise<Float32Array> {
   const { runtime } = programs;
   const batch = Math.min(options.batch, samples);
   const shape = part.inputShape(batch) as readonly [number, number];
-  const program = await programs.get(`merge ${options.merge} ${shape.join('×')}`, () => mergeGraph(shape, batch, outputs.length, options), { keep: false });
+  const weights = outputs.length === options.groups.length ? options.mergeWeights : mergeWeights(outputs.length);
+  const kept = options.merge === 'uniform' ? 0 : Math.floor((options.keep * shape[0]) / batch);
+  const name = `merge ${options.merge} ${outputs.length} ${shape.join('×')}`;
+  const program = await programs.get(name, () => mergeGraph(shape, batch, weights, kept, options.merge === 'random'), { keep: false });
   const sampleSize = outputs[0]!.length / samples;
   const random = createRandom(options.seed, 'merge', part.prefix);
   const merged = new Float32Array(outputs[0]!.length);
@@ -81,12 +98,11 @@ async function merge(programs: Programs, part: Part, outputs: readonly Float32Ar
 
 const draw = (random: Random, count: number) => Float32Array.from({ length: count }, () => random.next());
 
-function mergeGraph(shape: readonly [number, number], batch: number, groups: number, { merge: mode, keep, mergeWeights }: QueptOptions): Graph {
+function mergeGraph(shape: readonly [number, number], batch: number, weights: readonly number[], kept: number, random: boolean): Graph {
   const graph = new Graph();
-  const outputs = Array.from({ length: groups }, (_, g) => graph.input(`x.${g}`, shape));
-  const random = graph.input('score', [shape[0], 1]);
-  const kept = mode === 'uniform' ? 0 : Math.floor((keep * shape[0]) / batch);
-  const score = mode === 'random' ? random : tokenSimilarity(outputs[0]!, outputs.at(-1)!);
-  graph.output('merged', mergeTokens(outputs, mergeWeights, batch, kept, score));
+  const outputs = weights.map((_, g) => graph.input(`x.${g}`, shape));
+  const drawn = graph.input('score', [shape[0], 1]);
+  const score = random ? drawn : tokenSimilarity(outputs[0]!, outputs.at(-1)!);
+  graph.output('merged', mergeTokens(outputs, weights, batch, kept, score));
   return graph;
 }

@@ -1,0 +1,50 @@
+/** A progress line on stderr: a bar with the time left on a terminal, a line every few percent elsewhere. */
+
+export interface ProgressBar {
+  /** @param done 0 to 1 */
+  update(done: number, detail: string): void;
+  stop(): void;
+}
+
+const WIDTH = 24;
+const REDRAW_MILLISECONDS = 100;
+const LOG_STEP = 0.05;
+
+export function progressBar(title: string, stream: NodeJS.WriteStream = process.stderr): ProgressBar {
+  const started = performance.now();
+  let origin: number | undefined;
+  let drawn = -Infinity;
+  let logged = -Infinity;
+  return {
+    update: (done, detail) => {
+      // Resumed work counts as done but took no time here.
+      origin ??= done;
+      const now = performance.now();
+      const left = done > origin ? ((now - started) / (done - origin)) * (1 - done) : undefined;
+      const text = `${percent(done)}${left === undefined ? '' : `, ${duration(left / 1000)} left`}${detail ? ` · ${detail}` : ''}`;
+      if (stream.isTTY) {
+        if (now - drawn < REDRAW_MILLISECONDS && done < 1) return;
+        drawn = now;
+        const filled = Math.round(done * WIDTH);
+        const line = `${title} ${'█'.repeat(filled)}${'░'.repeat(WIDTH - filled)} ${text}`;
+        stream.write(`\r\u001b[K${line.slice(0, Math.max(20, stream.columns - 1))}`);
+      } else if (done - logged >= LOG_STEP || (done === 1 && logged < 1)) {
+        logged = done;
+        stream.write(`${title} ${text}\n`);
+      }
+    },
+    stop: () => {
+      if (stream.isTTY && drawn > -Infinity) stream.write('\r\u001b[K');
+    },
+  };
+}
+
+const percent = (done: number) => `${String(Math.floor(done * 100)).padStart(3)} %`;
+
+/** Seconds as people say them: 45 s, 3 min 20 s, 2 h 5 min. */
+export function duration(seconds: number): string {
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}

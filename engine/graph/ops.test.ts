@@ -1,0 +1,297 @@
+import { afterAll, describe, expect, it } from 'vitest';
+import { openRuntime } from '../runtime/session.js';
+import { evaluate, type Array_ } from '../../test/support.js';
+import { Graph, sizeOf, type DType, type Shape, type Value } from './ir.js';
+import * as op from './ops.js';
+
+const runtime = openRuntime('cpu', 1);
+afterAll(() => runtime.dispose());
+
+const constant = (graph: Graph, data: readonly number[], type: DType, shape: Shape = [data.length]) =>
+  graph.constant(type === 'bool' ? Uint8Array.from(data) : BigInt64Array.from(data, BigInt), shape);
+
+type Build = (...inputs: Value[]) => Value | readonly Value[];
+/** By function of `ops.ts`: shapes of float32 inputs, and what is built from them. */
+const cases: Readonly<Record<string, readonly (readonly [Shape[], Build])[]>> = {
+  ...Object.fromEntries(
+    (['add', 'sub', 'mul', 'div', 'min', 'max', 'equal', 'greaterOrEqual'] as const).map((name) => [
+      name,
+      [
+        [[[2, 3], [2, 3]], op[name]], // prettier-ignore
+        [[[], [3]], op[name]],
+        [[[2, 1, 3], [4, 1]], op[name]], // prettier-ignore
+        [[[0, 3], [1, 1]], op[name]], // prettier-ignore
+      ],
+    ]),
+  ),
+  ...Object.fromEntries(
+    (
+      [
+        'abs',
+        'erf',
+        'exp',
+        'log',
+        'neg',
+        'reciprocal',
+        'round',
+        'sigmoid',
+        'sign',
+        'sqrt',
+        'gelu',
+        'stopGradient',
+      ] as const
+    ).map((name) => [
+      name,
+      [
+        [[[]], op[name]],
+        [[[2, 1, 3]], op[name]],
+      ],
+    ]),
+  ),
+  where: [
+    [[[3], [2, 1]], (a, b) => op.where(constant(a.graph, [1, 0, 1], 'bool'), a, b)], // prettier-ignore
+    [[[1], []], (a, b) => op.where(constant(a.graph, [1, 0], 'bool', [2, 1]), a, b)],
+  ],
+  cast: [[[[2, 2]], (x) => op.cast(op.equal(x, x), 'float32')]],
+  clip: [
+    [[[2, 3]], (x) => op.clip(x, -1, 1)],
+    [[[2], [], []], (x, lo, hi) => op.clip(x, lo, hi)],
+  ],
+  reshape: [
+    [[[2, 6]], (x) => op.reshape(x, [3, 1, 4])],
+    [[[1, 1]], (x) => op.reshape(x, [])],
+    [[[]], (x) => op.reshape(x, [1, 1])],
+    [[[0, 4]], (x) => op.reshape(x, [2, 0])],
+    [[[2, 0]], (x) => op.reshape(x, [0, 3, 5])],
+  ],
+  transpose: [
+    [[[2, 3, 4]], (x) => op.transpose(x, [1, 2, 0])],
+    [[[2, 3, 4, 5]], (x) => op.transpose(x, [0, 2, 3, 1])],
+  ],
+  expand: [
+    [[[]], (x) => op.expand(x, [2, 3])],
+    [[[2, 1, 3]], (x) => op.expand(x, [2, 3])],
+    [[[3, 1]], (x) => op.expand(x, [2, 3, 4])],
+  ],
+  concat: [
+    [[[2, 1], [2, 3], [2, 2]], (...parts) => op.concat(parts, 1)], // prettier-ignore
+    [[[1, 2, 2], [4, 2, 2]], (...parts) => op.concat(parts, -3)], // prettier-ignore
+    [[[1], [0]], (...parts) => op.concat(parts, 0)],
+  ],
+  split: [
+    [[[2, 6]], (x) => op.split(x, [1, 3, 2], 1)],
+    [[[6, 2]], (x) => op.split(x, [1, 5], -2)],
+    [[[3]], (x) => op.split(x, [3, 0], 0)],
+  ],
+  slice: [
+    [[[2, 5]], (x) => op.slice(x, 1, 1, 4)],
+    [[[4, 2]], (x) => op.slice(x, -2, 3, 4)],
+    [[[4, 2]], (x) => op.slice(x, 0, 2, 2)],
+  ],
+  pad: [
+    [[[2, 3]], (x) => op.pad(x, 1, 2, 1)],
+    [[[2, 3, 1]], (x) => op.pad(x, -3, 0, 3)],
+  ],
+  topK: [
+    [[[2, 5]], (x) => op.topK(x, 3)],
+    [[[4]], (x) => op.topK(x, 4)],
+  ],
+  gather: [
+    [[[4, 2, 3]], (x) => op.gather(x, constant(x.graph, [3, 0, 0], 'int64'))],
+    [[[4]], (x) => op.gather(x, constant(x.graph, [1], 'int64', []))],
+  ],
+  ...Object.fromEntries(
+    (['reduceSum', 'reduceMean', 'reduceMax', 'reduceMin'] as const).map((name) => [
+      name,
+      [
+        [[[2, 3, 4]], (x) => op[name](x, [-1])],
+        [[[2, 3, 4]], (x) => op[name](x, [2, 0, -1])],
+        [[[2, 3, 4]], (x) => op[name](x, [1, 2], false)],
+        [[[2, 3]], (x) => op[name](x, [0, 1], false)],
+        [[[2, 3]], (x) => op.neg(op[name](x, []))],
+      ] satisfies [Shape[], Build][],
+    ]),
+  ),
+  matMul: [
+    [[[2, 3], [3, 4]], op.matMul], // prettier-ignore
+    [[[2, 3], [5, 3, 1]], op.matMul], // prettier-ignore
+    [[[5, 1, 2, 3], [4, 3, 2]], op.matMul], // prettier-ignore
+  ],
+  gemm: [
+    [[[2, 3], [3, 4]], (a, b) => op.gemm(a, b)], // prettier-ignore
+    [[[3, 2], [4, 3], [4]], (a, b, c) => op.gemm(a, b, { transA: true, transB: true, c: c })], // prettier-ignore
+    [[[2, 3], [4, 3], [2, 1]], (a, b, c) => op.gemm(a, b, { transB: true, c: c })], // prettier-ignore
+    [[[3, 2], [3, 4], []], (a, b, c) => op.gemm(a, b, { transA: true, c: c })], // prettier-ignore
+  ],
+  softmax: [[[[2, 3]], (x) => op.softmax(x)]],
+  layerNormalization: [[[[2, 3, 4], [4], [4]], (x, w, b) => op.layerNormalization(x, w, b, 1e-6)]], // prettier-ignore
+  conv: [
+    [[[2, 3, 8, 6], [5, 3, 4, 2], [5]], (x, w, b) => op.conv(x, w, b, 2)], // prettier-ignore
+    [[[1, 1, 7, 5], [2, 1, 3, 3], [2]], (x, w, b) => op.conv(x, w, b, 3)], // prettier-ignore
+  ],
+};
+const helpers = ['broadcastShape', 'axisOf'];
+
+describe('shape and type are what ONNX Runtime makes of it', () => {
+  it('every operator has a case', () => {
+    expect([...Object.keys(cases), ...helpers].sort()).toEqual(Object.keys(op).sort());
+  });
+
+  it.each(Object.entries(cases))('%s', async (name, list) => {
+    for (const [shapes, build] of list) {
+      const graph = new Graph();
+      const built = [build(...shapes.map((shape, i) => graph.input(`x${i}`, shape)))].flat() as Value[];
+      built.forEach((y, i) => graph.output(`y${i}`, y));
+      const program = await runtime.compile(graph, name, { keep: false });
+      const feeds = shapes.map((shape, i) => [
+        `x${i}`,
+        runtime.tensor(new Float32Array(sizeOf(shape)).fill(0.5), shape),
+      ]);
+      const outputs = await program.run(Object.fromEntries(feeds) as Parameters<typeof program.run>[0]);
+      const found = built.map((_, i) => ({ type: outputs[`y${i}`]!.type, shape: outputs[`y${i}`]!.shape }));
+      expect(found).toEqual(built.map(({ type, shape }) => ({ type, shape })));
+      await program.dispose();
+    }
+  });
+
+  it('arithmetic keeps int64', () => {
+    const graph = new Graph();
+    const [a, b] = [graph.input('a', [2], 'int64'), graph.input('b', [2], 'int64')];
+    const types = [op.add(a, b), op.neg(a), op.reduceSum(a, [0]), op.concat([a, b], 0), op.gather(a, b)].map(
+      (v) => v.type,
+    );
+    expect(new Set(types)).toEqual(new Set(['int64']));
+    expect([op.equal(a, b).type, op.greaterOrEqual(a, b).type]).toEqual(['bool', 'bool']);
+  });
+});
+
+const array = (shape: Shape, data: readonly number[]): Array_ => ({ shape, data: Float32Array.from(data) });
+const range = (n: number) => Array.from({ length: n }, (_, i) => i);
+
+describe('what an operator computes', () => {
+  const row = array([6], [-2.5, -0.5, 0.5, 1.5, 2.5, 3]);
+  const grid = array([2, 3], [1, 5, 3, 2, 2, 9]);
+  it.each<[string, Array_, (x: Value) => Value, number[]]>([
+    ['round: half to even', row, op.round, [-2, 0, 0, 2, 2, 3]],
+    ['sign', array([3], [-4, 0, 0.1]), op.sign, [-1, 0, 1]],
+    ['gelu: exact, not the tanh form', array([2], [1, -2]), op.gelu, [0.8413447, -0.0455003]],
+    ['clip', row, (x) => op.clip(x, -1, 2), [-1, -0.5, 0.5, 1.5, 2, 2]],
+    ['greaterOrEqual: equal counts', row, (x) => op.cast(op.greaterOrEqual(x, x.graph.scalar(1.5)), 'float32'), [0, 0, 0, 1, 1, 1]], // prettier-ignore
+    ['transpose', grid, (x) => op.transpose(x, [1, 0]), [1, 2, 5, 2, 3, 9]],
+    ['concat', grid, (x) => op.concat([x, op.neg(x)], 1), [1, 5, 3, -1, -5, -3, 2, 2, 9, -2, -2, -9]],
+    ['split', grid, (x) => op.split(x, [1, 2], 1)[1]!, [5, 3, 2, 9]],
+    ['slice', grid, (x) => op.slice(x, 1, 1, 2), [5, 2]],
+    ['pad', grid, (x) => op.pad(x, 1, 1, 2), [0, 1, 5, 3, 0, 0, 0, 2, 2, 9, 0, 0]],
+    ['topK: descending', grid, (x) => op.topK(x, 2), [5, 3, 9, 2]],
+    ['gather', grid, (x) => op.gather(x, constant(x.graph, [1, 0, 1], 'int64')), [2, 2, 9, 1, 5, 3, 2, 2, 9]],
+    ['reduceMean', grid, (x) => op.reduceMean(x, [0]), [1.5, 3.5, 6]],
+    ['reduceMax', grid, (x) => op.reduceMax(x, [1]), [5, 9]],
+    ['reduceSum over no axis', grid, (x) => op.reduceSum(x, []), [...grid.data]],
+    ['softmax: along its axis', grid, (x) => op.reduceSum(op.softmax(x, 0), [0]), [1, 1, 1]],
+    ['layerNormalization', array([1, 2], [3, 5]), (x) => op.layerNormalization(x, x.graph.constant(Float32Array.of(2, 3), [2]), x.graph.constant(Float32Array.of(0.5, 0), [2]), 3), [-0.5, 1.5]], // prettier-ignore
+    ['gemm', grid, (x) => op.gemm(x, x, { transB: true, c: x.graph.constant(Float32Array.of(1, -1), [2]) }), [36, 38, 40, 88]], // prettier-ignore
+    // Rows 0, 2 and columns 0, 2 of a 4 × 4 picture begin the windows of 2 × 2.
+    ['conv: windows by stride', array([1, 1, 4, 4], range(16)), (x) => op.conv(x, x.graph.constant(Float32Array.of(1, 10, 100, 1000), [1, 1, 2, 2]), x.graph.constant(Float32Array.of(0.5), [1]), 2), [5410.5, 7632.5, 14298.5, 16520.5]], // prettier-ignore
+  ])('%s', async (_name, x, f, expected) => {
+    const { y } = await evaluate({ x }, (v) => ({ y: f(v.x!) }));
+    const rounded = (numbers: Iterable<number>) => Array.from(numbers, (n) => Math.round(n * 1e4) / 1e4 + 0);
+    expect(rounded(y!)).toEqual(rounded(expected));
+  });
+});
+
+describe('what does not change anything builds no node', () => {
+  const graph = new Graph();
+  const x = graph.input('x', [2, 3]);
+  it.each<[string, () => Value]>([
+    ['reshape', () => op.reshape(x, [2, 3])],
+    ['expand', () => op.expand(x, [2, 3])],
+    ['concat of one', () => op.concat([x], 0)],
+    ['split into one', () => op.split(x, [3], 1)[0]!],
+    ['slice of all', () => op.slice(x, 1, 0, 3)],
+    ['pad by nothing', () => op.pad(x, 0, 0, 0)],
+    ['reduction over no axis', () => op.reduceMax(x, [])],
+  ])('%s', (_name, build) => {
+    expect(build()).toBe(x);
+    expect(graph.nodes).toEqual([]);
+  });
+});
+
+describe('what does not fit is refused', () => {
+  const graph = new Graph();
+  const float = (...shape: number[]) => graph.input(`x${graph.inputs.size}`, shape);
+  const typed = (type: DType, ...shape: number[]) => graph.input(`x${graph.inputs.size}`, shape, type);
+  it.each<[string, () => unknown, string]>([
+    ['add', () => op.add(float(2, 3), float(2)), 'Shapes [2, 3] and [2] do not broadcast.'],
+    ['add', () => op.add(float(0), float(2)), 'do not broadcast'],
+    ['add', () => op.add(float(2), typed('int64', 2)), 'Add of float32 and int64.'],
+    ['where', () => op.where(typed('bool', 2), float(3), float(1)), 'do not broadcast'],
+    ['where', () => op.where(float(2), float(2), float(2)), 'Where on float32.'],
+    ['where', () => op.where(typed('bool', 2), float(2), typed('int64', 2)), 'Where of float32 and int64.'],
+    ['clip', () => op.clip(float(2), float(2), 1), 'Clip to a bound of shape [2].'],
+    ['reshape', () => op.reshape(float(2, 3), [4]), 'Reshape of [2, 3] to [4].'],
+    ['reshape', () => op.reshape(float(2, 3), [-2, -3]), 'is not static'],
+    ['transpose', () => op.transpose(float(2, 3), [0]), 'Transpose of [2, 3] by [0].'],
+    ['transpose', () => op.transpose(float(2, 3), [0, 0]), 'Transpose of [2, 3] by [0, 0].'],
+    ['transpose', () => op.transpose(float(2, 3), [0, -1]), 'Transpose of [2, 3] by [0, -1].'],
+    ['expand', () => op.expand(float(2, 3), [2, 2]), 'do not broadcast'],
+    ['concat', () => op.concat([], 0), 'Concat of nothing.'],
+    ['concat', () => op.concat([float(2, 3), float(2, 2)], 0), 'Concat of [2, 3] and [2, 2] on axis 0.'],
+    ['concat', () => op.concat([float(2), float(2, 1)], 0), 'Concat of [2] and [2, 1] on axis 0.'],
+    ['concat', () => op.concat([float(2), typed('bool', 2)], 0), 'Concat of float32 and bool.'],
+    ['concat', () => op.concat([float(2), float(2)], 1), 'Axis 1 is outside a tensor of rank 1.'],
+    ['split', () => op.split(float(2, 5), [2, 2], 1), 'Split of [2, 5] into [2, 2] on axis 1.'],
+    ['split', () => op.split(float(2, 5), [6, -1], 1), 'is not static'],
+    ['slice', () => op.slice(float(5), 0, 2, 6), 'Slice [2, 6) of [5] on axis 0.'],
+    ['slice', () => op.slice(float(5), 0, -1, 3), 'Slice [-1, 3)'],
+    ['slice', () => op.slice(float(5), 0, 3, 2), 'Slice [3, 2)'],
+    ['slice', () => op.slice(float(5), -2, 0, 2), 'Axis -2 is outside'],
+    ['pad', () => op.pad(float(5), 0, -1, 2), 'Pad of -1 and 2.'],
+    ['pad', () => op.pad(float(5), 1, 0, 0), 'Axis 1 is outside'],
+    ['topK', () => op.topK(float(2, 3), 4), 'TopK 4 of [2, 3].'],
+    ['topK', () => op.topK(float(), 1), 'TopK 1 of [].'],
+    ['gather', () => op.gather(float(), typed('int64', 1)), 'Gather of [] at int64.'],
+    ['gather', () => op.gather(float(2), float(1)), 'Gather of [2] at float32.'],
+    ['reduceSum', () => op.reduceSum(float(2), [1]), 'Axis 1 is outside a tensor of rank 1.'],
+    ['softmax', () => op.softmax(float()), 'Axis -1 is outside a tensor of rank 0.'],
+    ['matMul', () => op.matMul(float(2, 3), float(2, 3)), 'MatMul of [2, 3] and [2, 3].'],
+    ['matMul', () => op.matMul(float(3), float(3, 2)), 'MatMul of [3] and [3, 2].'],
+    ['matMul', () => op.matMul(float(2, 2, 3), float(3, 3, 2)), 'Shapes [2] and [3] do not broadcast.'],
+    ['gemm', () => op.gemm(float(2, 3), float(4, 3)), 'Gemm of [2, 3] and [4, 3].'],
+    [
+      'gemm',
+      () => op.gemm(float(3, 2), float(4, 2), { transA: true, transB: true }),
+      'Gemm of [3, 2]ᵀ and [4, 2]ᵀ.',
+    ],
+    ['gemm', () => op.gemm(float(1, 2, 3), float(3, 4)), 'Gemm of [1, 2, 3]'],
+    ['gemm', () => op.gemm(float(2, 3), float(3, 4), { c: float(3) }), 'do not broadcast'],
+    ['gemm', () => op.gemm(float(1, 3), float(3, 4), { c: float(2, 4) }), 'a term of shape [2, 4]'],
+    ['gemm', () => op.gemm(float(2, 3), float(3, 4), { c: float(1, 2, 4) }), 'a term of shape [1, 2, 4]'],
+    ['layerNormalization', () => op.layerNormalization(float(2, 3), float(2), float(3), 0), 'LayerNormalization of [2, 3] by [2].'], // prettier-ignore
+    ['layerNormalization', () => op.layerNormalization(float(2, 3), float(3), float(1), 0), 'LayerNormalization of [2, 3] by [1].'], // prettier-ignore
+    [
+      'conv',
+      () => op.conv(float(1, 3, 8, 8), float(4, 1, 2, 2), float(4), 2),
+      'Conv of [1, 3, 8, 8] by [4, 1, 2, 2].',
+    ],
+    ['conv', () => op.conv(float(1, 3, 8, 8), float(4, 3, 2, 2), float(3), 2), 'Conv of'],
+    ['conv', () => op.conv(float(3, 8, 8), float(4, 8, 2), float(4), 2), 'Conv of'],
+    ['conv', () => op.conv(float(1, 3, 2, 8), float(4, 3, 4, 4), float(4), 1), 'is not static'],
+  ])('%s, case %#', (_name, build, message) => {
+    const before = graph.nodes.length;
+    expect(build).toThrow(message);
+    expect(graph.nodes).toHaveLength(before);
+  });
+});
+
+describe('helpers', () => {
+  it('broadcastShape aligns at the end', () => {
+    expect(op.broadcastShape([2, 1], [3], [])).toEqual([2, 3]);
+    expect(op.broadcastShape([1, 0], [4, 1])).toEqual([4, 0]);
+    expect(op.broadcastShape()).toEqual([]);
+  });
+
+  it('axisOf counts from either end', () => {
+    expect([op.axisOf(0, 2), op.axisOf(-1, 2), op.axisOf(-2, 2)]).toEqual([0, 1, 0]);
+    for (const axis of [2, -3]) expect(() => op.axisOf(axis, 2)).toThrow(`Axis ${axis}`);
+  });
+});

@@ -1,0 +1,144 @@
+/** The calibrate command as a user runs it: determinism, SIGKILL and resume, refusals. Runs the built command line. */
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { temporaryFolder, TINY_VIT, writeRandomModel, writeRandomPictures } from './fixtures.js';
+import { runCli } from './cli-run.js';
+
+let folder: string;
+let cleanUp: () => Promise<void>;
+let data: string;
+let model: string;
+
+beforeAll(async () => {
+  ({ folder, cleanUp } = await temporaryFolder());
+  model = join(folder, 'model');
+  await writeRandomModel(model);
+  data = await writeRandomPictures(join(folder, 'pictures'), 64);
+});
+afterAll(() => cleanUp());
+
+const settings = ['--bits', '2-8', '--rank', '2', '--samples', '64', '--epochs', '4', '--batch', '16', '--device', 'cpu', '--threads', '1'];
+const command = (out: string, ...more: string[]) => ['calibrate', model, '--data', data, '--out', join(folder, out), ...settings, ...more];
+const hashes = async (out: string) =>
+  Promise.all(
+    ['adapter_config.json', 'adapter_model.safetensors'].map(async (name) =>
+      createHash('sha256').update(await readFile(join(folder, out, name))).digest('hex'),
+    ),
+  );
+
+describe('calibrate', () => {
+  it('gives the same bytes for the same seed, and others for another', async () => {
+    expect(await runCli(command('first'))).toMatchObject({ code: 0 });
+    expect(await runCli(command('second'))).toMatchObject({ code: 0 });
+    expect(await runCli(command('other', '--seed', '1'))).toMatchObject({ code: 0 });
+    expect(await hashes('second')).toEqual(await hashes('first'));
+    expect((await hashes('other'))[1]).not.toBe((await hashes('first'))[1]);
+    expect(existsSync(join(folder, 'first.partial'))).toBe(false);
+  });
+
+  // Each moment is a file that has just appeared, so that what is killed does not depend on the machine's speed.
+  it.each([
+    ['right after the start', 'identity.json'],
+    ['in the middle of the first block', 'epoch.safetensors'],
+    ['between blocks', 'block-0.safetensors'],
+    ['before the adapter set is written', 'block-1.safetensors'],
+  ])('killed %s and resumed, ends with the same bytes', async (_when, file) => {
+    const out = `killed-${file}`;
+    await killOnceThereIs(command(out), join(folder, `${out}.partial`, file));
+    expect(existsSync(join(folder, out, 'adapter_config.json'))).toBe(false);
+    expect(await runCli(command(out, '--resume'))).toMatchObject({ code: 0 });
+    expect(await hashes(out)).toEqual(await hashes('first'));
+  });
+
+  it('killed again and again, ends with the same bytes', async () => {
+    const [out, partial] = ['often', join(folder, 'often.partial')];
+    for (const file of ['identity.json', 'epoch.safetensors', 'block-0.safetensors', 'epoch.safetensors'])
+      await killOnceThereIs(command(out, '--resume'), join(partial, file));
+    expect(await runCli(command(out, '--resume'))).toMatchObject({ code: 0 });
+    expect(await hashes(out)).toEqual(await hashes('first'));
+  });
+
+  it('does not overwrite progress or results, and says what to do', async () => {
+    await killOnceThereIs(command('kept'), join(folder, 'kept.partial', 'epoch.safetensors'));
+    const again = await runCli(command('kept'));
+    expect(again.code).toBe(1);
+    expect(again.stderr).toMatch(/kept\.partial holds an unfinished calibration; continue it with --resume/);
+    const different = await runCli(command('kept', '--resume', '--epochs', '5'));
+    expect(different).toMatchObject({ code: 1 });
+    expect(different.stderr).toMatch(/another "options\.epochs"/);
+    const finished = await runCli(command('first'));
+    expect(finished).toMatchObject({ code: 1 });
+    expect(finished.stderr).toMatch(/already holds an adapter set/);
+  });
+
+  it('keeps what is done when interrupted, and resumes to the same bytes', async () => {
+    const out = 'interrupted';
+    const { code, stderr } = await signalOnceThereIs(command(out), join(folder, `${out}.partial`, 'epoch.safetensors'), 'SIGINT');
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/continue with --resume/);
+    expect(await runCli(command(out, '--resume'))).toMatchObject({ code: 0 });
+    expect(await hashes(out)).toEqual(await hashes('first'));
+  });
+
+  it('prints one JSON object on stdout with --json', async () => {
+    const { code, stdout } = await runCli(command('json', '--json'));
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ device: 'cpu', bits: [8, 7, 6, 5, 4, 3, 2], samples: 64 });
+  });
+
+  it('refuses an adapter set after the model has changed', async () => {
+    const changed = join(folder, 'changed');
+    await writeRandomModel(changed, TINY_VIT, 9);
+    const { code, stderr } = await runCli(['evaluate', changed, '--data', data, '--adapters', join(folder, 'first'), '--device', 'cpu']);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/was calibrated for another model/);
+  });
+
+  it('names and skips pictures that cannot be read', async () => {
+    const sharp = (await import('sharp')).default;
+    const pictures = join(folder, 'folder');
+    await writeRandomPictures(pictures, 1);
+    await rm(pictures, { recursive: true });
+    const { mkdir } = await import('node:fs/promises');
+    for (const name of ['a', 'b']) {
+      await mkdir(join(pictures, name), { recursive: true });
+      for (let i = 0; i < 8; i++)
+        await sharp(Buffer.alloc(64, i * 20), { raw: { width: 8, height: 8, channels: 1 } }).png().toFile(join(pictures, name, `${i}.png`));
+    }
+    await writeFile(join(pictures, 'a', 'broken.png'), 'not a picture');
+    const args = ['evaluate', model, '--data', pictures, '--adapters', join(folder, 'first'), '--bits', '8', '--device', 'cpu', '--json'];
+    const { code, stdout, stderr } = await runCli(args);
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/broken\.png/);
+    const result = JSON.parse(stdout) as { skipped: unknown[]; rows: { samples: number }[] };
+    expect(result.skipped).toHaveLength(1);
+    expect(result.rows[0]!.samples).toBe(16);
+  });
+});
+
+function killOnceThereIs(args: readonly string[], file: string): Promise<void> {
+  return signalOnceThereIs(args, file, 'SIGKILL').then(() => undefined);
+}
+
+/** Runs the command line until a file is there (or has changed, if it was there before), then sends the signal. */
+async function signalOnceThereIs(args: readonly string[], file: string, signal: NodeJS.Signals): Promise<{ code: number | null; stderr: string }> {
+  const stamp = async () => (existsSync(file) ? createHash('sha256').update(await readFile(file).catch(() => '')).digest('hex') : undefined);
+  const before = file.endsWith('identity.json') ? undefined : await stamp();
+  const child = spawn(process.execPath, [join(import.meta.dirname, '../dist/cli.js'), ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
+  let running = true;
+  void ended.then(() => (running = false));
+  while (running) {
+    const now = await stamp();
+    if (now !== undefined && now !== before) break;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  child.kill(signal);
+  return { code: await ended, stderr };
+}
