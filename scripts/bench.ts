@@ -75,7 +75,7 @@ const part = vitBlock(
   TOKENS,
 );
 const layout = adapterLayout(listPart(part), GROUPS, true);
-const step = stepGraph(part, layout, { batch: BATCH, loss: 'mae', isolate: false, ownStreams: false });
+const step = stepGraph(part, layout, { batch: BATCH, loss: 'mae', isolate: false, scaleDirections: false, ownStreams: false });
 
 const programs = { square: await runtime.compile(square, 'matrix product'), step: await runtime.compile(step, 'step') };
 const feeds = { square: feedsOf(square, runtime), step: feedsOf(step, runtime) };

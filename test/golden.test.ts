@@ -126,7 +126,7 @@ describe('block calibration', () => {
       for (const moment of ['m', 'v']) state[`${name}.${moment}`] = runtime.tensor(new Float32Array(start.get(name)!.length), shape);
     }
 
-    const options = { batch, loss: 'mae', isolate: false, ownStreams: false } as const;
+    const options = { batch, loss: 'mae', isolate: false, scaleDirections: false, ownStreams: false } as const;
     const step = await runtime.compile(stepGraph(part, layout, options), 'step');
     const scalar = (x: number) => runtime.tensor(Float32Array.of(x), []);
     const rows = (key: string, first: number) =>

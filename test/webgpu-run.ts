@@ -3,12 +3,14 @@
  * the environment that a process starts with. Prints the results as JSON; ONNX Runtime prints its log to stderr.
  */
 import { createRandom } from '../engine/data/random.js';
+import { Graph, sizeOf } from '../engine/graph/ir.js';
+import * as op from '../engine/graph/ops.js';
 import { adapterLayout } from '../engine/methods/quept/adapters.js';
-import { openElasticPart } from '../engine/methods/quept/execution.js';
+import { openElasticPart, openPlainPart } from '../engine/methods/quept/execution.js';
 import { PAPER_VIT, type QueptOptions } from '../engine/methods/quept/options.js';
 import { reconstruct } from '../engine/methods/quept/reconstruct.js';
 import type { NamedTensors } from '../engine/methods/quept/state.js';
-import { advanceStreams } from '../engine/methods/quept/streams.js';
+import { advanceStreams, runAll } from '../engine/methods/quept/streams.js';
 import type { HostTensor } from '../engine/models/checkpoint.js';
 import { listPart } from '../engine/models/listing.js';
 import { vitBlock, type VitConfig } from '../engine/models/vit/vit.js';
@@ -19,12 +21,13 @@ import { openRuntime, type DeviceKind, type Runtime } from '../engine/runtime/se
 export interface Outcome {
   /** Mean loss of each bit group after every epoch. */
   readonly losses: readonly (readonly number[])[];
-  /** Learned tensors at the end. */
+  /** Tensors at the start and as learned. */
+  readonly start: Readonly<Record<string, readonly number[]>>;
   readonly learned: Readonly<Record<string, readonly number[]>>;
-  /** The merged stream after the block as it was before training, and as it is after. */
-  readonly streams: { readonly before: readonly number[]; readonly after: readonly number[] };
-  /** Tensors that came back as they were placed. */
-  readonly roundTrips: Readonly<Record<string, readonly number[]>>;
+  /** The merged stream after the block, with the tensors of the start. */
+  readonly merged: readonly number[];
+  /** Results of the runtime's own operations, by name. */
+  readonly runtime: Readonly<Record<string, readonly number[]>>;
 }
 
 const [width, tokens, samples] = [32, 5, 4];
@@ -44,13 +47,17 @@ const options: QueptOptions = {
 };
 const layout = adapterLayout(listing, options.groups, true);
 const random = createRandom(3, 'webgpu');
-const normal = (size: number, spread: number, mean = 0) => Float32Array.from({ length: size }, () => mean + spread * random.normal());
+const normal = (size: number, spread: number, mean = 0) =>
+  Float32Array.from({ length: size }, () => mean + spread * random.normal());
 
 const parameters = new Map<string, HostTensor>();
 for (const { name, shape } of listing.parameters) {
   const size = shape.reduce((a, b) => a * b, 1);
   const isNorm = name.startsWith('layernorm') && name.endsWith('weight');
-  parameters.set(name, { shape, data: normal(size, shape.length > 1 ? 1 / Math.sqrt(width) : 0.1, isNorm ? 1 : 0) });
+  parameters.set(name, {
+    shape,
+    data: normal(size, shape.length > 1 ? 1 / Math.sqrt(width) : 0.1, isNorm ? 1 : 0),
+  });
 }
 const start: NamedTensors = new Map();
 for (const { name, in: columns, out } of layout.layers) {
@@ -66,7 +73,6 @@ for (const name of layout.quantizers)
     start.set(`${name}.act_zero.${bits}`, { shape: [1], data: Float32Array.of(2 ** (bits - 1)) });
   }
 const stream = normal(samples * tokens * width, 1);
-const target = normal(samples * tokens * width, 1);
 
 /** A runtime that compiles every graph once more first, printing where its nodes go. */
 const showingPlacement = (runtime: Runtime): Runtime => ({
@@ -77,17 +83,17 @@ const showingPlacement = (runtime: Runtime): Runtime => ({
   },
 });
 
-async function runOn(device: DeviceKind): Promise<Outcome> {
+async function calibrateOn(device: DeviceKind): Promise<Outcome> {
   const runtime = openRuntime(device, 1);
-  const programs = openPrograms(device === 'webgpu' ? showingPlacement(runtime) : runtime);
+  const programs = openPrograms(showingPlacement(runtime));
 
-  const advance = async (learned: NamedTensors) => {
-    const block = await openElasticPart(programs, part, listing, parameters, learned);
-    const [merged] = await advanceStreams(programs, part, block, layout, [stream], samples, options);
-    block.dispose();
-    return [...merged!];
-  };
-  const before = await advance(start);
+  const plain = await openPlainPart(programs, part, parameters);
+  const target = await runAll(programs, part, plain, stream, samples, tokens * width, options.batch);
+  plain.dispose();
+
+  const block = await openElasticPart(programs, part, listing, parameters, start);
+  const [merged] = await advanceStreams(programs, part, block, layout, [stream], samples, options);
+  block.dispose();
 
   const losses: (readonly number[])[] = [];
   const task = { part, layout, parameters, start, streams: [stream], target, samples, block: 'block' };
@@ -97,24 +103,58 @@ async function runOn(device: DeviceKind): Promise<Outcome> {
     save: (snapshot) => Promise.resolve(void losses.push(snapshot.last)),
   });
   losses.push(last);
-  for (const [name, tensor] of start) if (!learned.has(name)) learned.set(name, tensor);
-  // A fixed set of learned tensors, so that a difference of two devices in training is not seen twice.
-  const after = await advance(start);
+  await programs.release();
+  const result = {
+    losses,
+    start: plainArrays(start),
+    learned: plainArrays(learned),
+    merged: [...merged!],
+    runtime: await exercise(runtime),
+  };
+  await runtime.dispose();
+  return result;
+}
 
-  const roundTrips: Record<string, number[]> = {};
-  for (const [name, shape] of Object.entries({ scalar: [], vector: [3], empty: [0, 2], matrix: [2, 3, 1] })) {
-    const data = normal(shape.reduce((a, b) => a * b, 1), 1);
-    const placed = await runtime.place(runtime.tensor(data, shape));
-    if (placed.shape.join() !== shape.join()) throw new Error(`${name} came back as [${placed.shape.join()}]`);
-    roundTrips[name] = [...data].map((x, i) => x - x + i * 0);
-    const read = await runtime.read(placed);
-    roundTrips[name] = [...data].map((x, i) => x - read[i]!);
+const plainArrays = (tensors: NamedTensors) =>
+  Object.fromEntries([...tensors].map(([name, { data }]) => [name, [...data]]));
+
+/** Shapes and types that are placed and read, tensors shared by programs, and one that outlives its program. */
+async function exercise(runtime: Runtime): Promise<Record<string, number[]>> {
+  const found: Record<string, number[]> = {};
+  const shapes = { scalar: [], vector: [3], empty: [0, 2], 'four axes': [1, 2, 3, 2] };
+  for (const [name, shape] of Object.entries(shapes)) {
+    const placed = await runtime.place(
+      runtime.tensor(
+        Float32Array.from({ length: sizeOf(shape) }, (_, i) => i + 0.5),
+        shape,
+      ),
+    );
+    if (placed.shape.join() !== shape.join())
+      throw new Error(`The shape [${shape.join()}] became [${placed.shape.join()}].`);
+    found[name] = [...(await runtime.read(placed))];
     placed.dispose();
     placed.dispose();
   }
-  await programs.release();
-  await runtime.dispose();
-  return { losses, learned: Object.fromEntries([...learned].map(([name, { data }]) => [name, [...data]])), streams: { before, after }, roundTrips };
+
+  const graph = new Graph();
+  const rows = graph.input('rows', [2], 'int64');
+  const shown = graph.input('shown', [3, 1], 'bool');
+  const x = graph.input('x', [3, 2]);
+  graph.output('y', op.gather(op.where(shown, op.round(x), op.sign(x)), rows));
+  graph.output('z', op.mul(x, x));
+  const program = await runtime.compile(graph, 'types');
+  const feeds = {
+    rows: await runtime.place(runtime.tensor(BigInt64Array.of(2n, 0n), [2])),
+    shown: await runtime.place(runtime.tensor(Uint8Array.of(1, 0, 1), [3, 1])),
+    x: await runtime.place(runtime.tensor(Float32Array.of(0.5, -1.5, -3, 0, 2.5, 7.4999), [3, 2])),
+  };
+  const { y, z } = await program.run(feeds);
+  const again = await program.run({ ...feeds, x: z! });
+  await program.dispose();
+  found.types = [...(await runtime.read(y!))];
+  found.outlived = [...(await runtime.read(again.y!)), ...(await runtime.read(again.z!))];
+  for (const tensor of [y!, z!, again.y!, again.z!, ...Object.values(feeds)]) tensor.dispose();
+  return found;
 }
 
-process.stdout.write(JSON.stringify({ cpu: await runOn('cpu'), webgpu: await runOn('webgpu') }));
+process.stdout.write(JSON.stringify({ cpu: await calibrateOn('cpu'), webgpu: await calibrateOn('webgpu') }));

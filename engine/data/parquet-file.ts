@@ -56,8 +56,8 @@ export async function openParquetFile(path: string): Promise<ParquetFile> {
   const readColumn = async (column: string, index: number) => {
     const { start, rows: count } = groups[index]!;
     if (count === 0) return [];
-    const leaves = leavesOf(columns.find((item) => item.element.name === column)!);
-    const chunks = await readChunks(file, metadata.row_groups[index]!, leaves, count, name);
+    const tree = columns.find((item) => item.element.name === column)!;
+    const chunks = await readChunks(file, metadata.row_groups[index]!, tree, count, name);
     const scan = await parquetScan({
       file: fileOf(size, chunks),
       metadata,
@@ -119,17 +119,18 @@ interface Chunk {
 const leavesOf = (column: SchemaTree): string[] =>
   column.children.length === 0 ? [column.path.join('.')] : column.children.flatMap(leavesOf);
 
-/** The bytes of each of `leaves`, whose pages claim no more than a row group of `rows` may hold. */
+/** The bytes of each leaf of `column`, whose pages claim no more than a row group of `rows` may hold. */
 async function readChunks(
   file: AsyncBuffer,
   group: RowGroup,
-  leaves: readonly string[],
+  column: SchemaTree,
   rows: number,
   name: string,
 ): Promise<Chunk[]> {
   const chunks: Chunk[] = [];
-  const metas = group.columns.map((column) => column.meta_data);
-  const inColumn = metas.filter((meta) => meta?.path_in_schema[0] === leaves[0]!.split('.', 1)[0]);
+  const metas = group.columns.map((chunk) => chunk.meta_data);
+  const leaves = leavesOf(column);
+  const inColumn = metas.filter((meta) => meta?.path_in_schema[0] === column.element.name);
   if (inColumn.length !== leaves.length) throw new Error('chunks that belong to no column');
   for (const leaf of leaves) {
     const [meta, second] = metas.filter((item) => item?.path_in_schema.join('.') === leaf);

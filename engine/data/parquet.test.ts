@@ -126,22 +126,21 @@ test('refuses damaged files with their name', async () => {
   }
 });
 
-test('survives any flipped byte', async () => {
-  const good = parquetFile(pictures.slice(0, 2), [0, 1], { names: ['a', 'b'] });
+test('survives flipped bytes', async () => {
+  const good = parquetFile(pictures.slice(0, 1), [0], { names: ['a'] });
   const folder = await temporaryFolder();
   const path = join(folder, 'x.parquet');
-  for (let at = 0; at < good.length; at++) {
+  for (let at = 0; at < good.length; at += 2) {
     const bytes = Buffer.from(good);
-    bytes[at]! ^= at % 2 === 0 ? 0xff : 0x01;
+    bytes[at]! ^= at % 4 === 0 ? 0xff : 0x01;
     await writeFile(path, bytes);
     try {
-      await readAll(await openImages(path), [0, 1]);
+      await readAll(await openImages(path), [0]);
     } catch (error) {
-      if (!(error instanceof Error && error.name === 'UserError') && !(error instanceof RangeError))
-        throw error;
+      expect(error).toMatchObject({ name: 'UserError' });
     }
   }
-});
+}, 60_000);
 
 test('knows other rows and other content by the fingerprint', async () => {
   const open = async (labels: number[]) =>

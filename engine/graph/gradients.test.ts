@@ -367,6 +367,12 @@ describe('gradients', () => {
     expect([...dy!]).toEqual([3 + 2, 5 + 2]);
   });
 
+  it('ends at a wanted value, however that was made', () => {
+    const { x, g } = setUp();
+    const top = op.topK(x, 3);
+    expect(gradients([{ value: op.neg(top), cotangent: g }], [top])).toEqual([op.neg(g)]);
+  });
+
   it('is zero, in the shape of the value, for what the outputs do not depend on', () => {
     const { graph, x, g } = setUp();
     const other = graph.input('other', [4, 1]);

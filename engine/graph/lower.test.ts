@@ -105,16 +105,16 @@ describe('operators written with others', () => {
 
 describe('names', () => {
   it('of inputs and outputs may look like those of inner values', async () => {
-    const x = { data: Float32Array.of(1), shape: [1] };
-    const names = Array.from({ length: 8 }, (_, i) => [`v${i}`, `c${i}`, `v${i}_`]).flat();
-    const found = await evaluate(
-      Object.fromEntries(names.slice(0, 12).map((name) => [name, x])),
-      (v, graph) => {
-        const sum = Object.values(v).reduce((a, b) => op.add(a, b));
-        return Object.fromEntries(names.slice(12).map((name, i) => [name, op.mul(sum, graph.scalar(i))]));
-      },
-    );
-    expect(Object.values(found).map(([y]) => y)).toEqual(Array.from({ length: 12 }, (_, i) => 12 * i));
+    // Four inputs, then sums, constants and products: the ids 4 to 16 are theirs.
+    const inner = Array.from({ length: 20 }, (_, id) => [`v${id}`, `c${id}`, `v${id}_`]).flat();
+    const inputs = ['v5', 'c8', 'v6_', 'v16'];
+    const outputs = inner.filter((name) => !inputs.includes(name));
+    const one = { data: Float32Array.of(1), shape: [1] };
+    const found = await evaluate(Object.fromEntries(inputs.map((name) => [name, one])), (v, graph) => {
+      const sum = Object.values(v).reduce((a, b) => op.add(a, b));
+      return Object.fromEntries(outputs.map((name, i) => [name, op.mul(sum, graph.scalar(i % 5))]));
+    });
+    expect(outputs.map((name) => found[name]![0])).toEqual(outputs.map((_, i) => 4 * (i % 5)));
   });
 
   it('one value may be several outputs, and an input be one', async () => {

@@ -48,8 +48,19 @@ describe('roundToGrid', () => {
     const found = await evaluate(inputs, (v) => {
       const y = [roundToGrid, plainly].map((f) => f(v.x!, v.s!, clamp));
       const [[dx, ds], [dx2, ds2]] = y.map((value) => gradients([{ value, cotangent: v.g! }], [v.x!, v.s!])) as [Value[], Value[]]; // prettier-ignore
-      const [dsAlone] = gradients([{ value: y[0]!, cotangent: v.g! }], [v.s!]);
-      return { y: y[0]!, y2: y[1]!, dx: dx!, dx2: dx2!, ds: ds!, ds2: ds2!, dsAlone: dsAlone! };
+      const [dxAlone, dsAlone] = [v.x!, v.s!].map(
+        (wrt) => gradients([{ value: y[0]!, cotangent: v.g! }], [wrt])[0]!,
+      );
+      return {
+        y: y[0]!,
+        y2: y[1]!,
+        dx: dx!,
+        dx2: dx2!,
+        ds: ds!,
+        ds2: ds2!,
+        dxAlone: dxAlone!,
+        dsAlone: dsAlone!,
+      };
     });
     expect(found.y).toEqual(found.y2);
     expect(found.dx!.filter((d) => d === 0).length, 'some are outside').toBeGreaterThan(5);
@@ -59,6 +70,7 @@ describe('roundToGrid', () => {
       [found.ds!, found.ds2!, found.ds2!.reduce((most, d) => Math.max(most, Math.abs(d)), 1)],
     ] as const)
       one.forEach((d, i) => expect(Math.abs(d - other[i]!) / size).toBeLessThan(1e-5));
+    expect(found.dxAlone).toEqual(found.dx);
     expect(found.dsAlone).toEqual(found.ds);
   });
 

@@ -50,7 +50,9 @@ export async function chooseDevice(wanted: 'auto' | DeviceKind): Promise<DeviceK
 async function reportDevice(kind: DeviceKind): Promise<DeviceReport> {
   const missing = missingProvider(kind);
   const trial = missing === undefined ? await runTrial(kind) : { reason: missing };
-  return 'reason' in trial ? { kind, available: false, ...trial } : { kind, available: true, name: nameOf(kind), ...trial };
+  return 'reason' in trial
+    ? { kind, available: false, ...trial }
+    : { kind, available: true, name: nameOf(kind), ...trial };
 }
 
 /** Why this installation cannot have the device at all, if so. */
@@ -59,14 +61,17 @@ function missingProvider(kind: DeviceKind): string | undefined {
   if (!backend) return `ONNX Runtime for ${process.platform} on ${process.arch} has no ${kind} provider.`;
   if (kind !== 'cuda' || backend.bundled) return undefined;
   const root = dirname(createRequire(import.meta.url).resolve('onnxruntime-node/package.json'));
-  const library = process.platform === 'win32' ? 'onnxruntime_providers_cuda.dll' : 'libonnxruntime_providers_cuda.so';
+  const library =
+    process.platform === 'win32' ? 'onnxruntime_providers_cuda.dll' : 'libonnxruntime_providers_cuda.so';
   if (existsSync(join(root, 'bin', 'napi-v6', process.platform, process.arch, library))) return undefined;
   return `The CUDA provider of ONNX Runtime (${library}) is not installed.`;
 }
 
 /** In a bundle, `probe.js` lies beside this file or beside the folder of its chunk. */
 function runTrial(kind: DeviceKind): Promise<Trial> {
-  const entry = ['./probe.js', '../probe.js'].map((path) => fileURLToPath(new URL(path, import.meta.url))).find(existsSync);
+  const entry = ['./probe.js', '../probe.js']
+    .map((path) => fileURLToPath(new URL(path, import.meta.url)))
+    .find(existsSync);
   return entry === undefined ? tryDevice(kind) : tryInProcess(entry, kind);
 }
 
@@ -78,12 +83,20 @@ export function tryInProcess(entry: string, kind: DeviceKind, seconds = 60): Pro
   // Inside an editor the host is Electron, which this variable turns into Node.
   const env = { ...process.env, ELECTRON_RUN_AS_NODE: '1' };
   return new Promise((resolve) => {
-    execFile(process.execPath, [entry, kind], { env, timeout: seconds * 1000, killSignal: 'SIGKILL' }, (error, stdout, stderr) => {
-      const trial = parseTrial(stdout);
-      if (trial) resolve('reason' in trial ? { reason: explain(kind, trial.reason, stderr) } : trial);
-      else if (error?.killed) resolve({ reason: `Trying it took longer than ${seconds} s.` });
-      else resolve({ reason: `Its driver ended the process that tried it (${error?.signal ?? `exit code ${error?.code ?? 0}`}).` });
-    });
+    execFile(
+      process.execPath,
+      [entry, kind],
+      { env, timeout: seconds * 1000, killSignal: 'SIGKILL' },
+      (error, stdout, stderr) => {
+        const trial = parseTrial(stdout);
+        if (trial) resolve('reason' in trial ? { reason: explain(kind, trial.reason, stderr) } : trial);
+        else if (error?.killed) resolve({ reason: `Trying it took longer than ${seconds} s.` });
+        else
+          resolve({
+            reason: `Its driver ended the process that tried it (${error?.signal ?? `exit code ${error?.code ?? 0}`}).`,
+          });
+      },
+    );
   });
 }
 
@@ -98,9 +111,12 @@ function parseTrial(output: string): Trial | undefined {
 /** The cause of a failure in a sentence, from the provider's message and what its libraries printed. */
 function explain(kind: DeviceKind, message: string, printed: string): string {
   const library = /(?:^|[\s/])([\w.-]+\.so[\w.]*): cannot open shared object file/m.exec(printed)?.[1];
-  if (kind === 'webgpu' && library?.startsWith('libvulkan')) return `The Vulkan loader (${library}) is not installed.`;
-  if (kind === 'webgpu' && message.includes('adapter')) return `No graphics adapter with a driver for ${graphics()} was found.`;
-  if (kind === 'cuda' && library) return `The library ${library}, which the CUDA provider needs, is not installed.`;
+  if (kind === 'webgpu' && library?.startsWith('libvulkan'))
+    return `The Vulkan loader (${library}) is not installed.`;
+  if (kind === 'webgpu' && message.includes('adapter'))
+    return `No graphics adapter with a driver for ${graphics()} was found.`;
+  if (kind === 'cuda' && library)
+    return `The library ${library}, which the CUDA provider needs, is not installed.`;
   return message;
 }
 

@@ -12,7 +12,7 @@ export interface Placement {
 const CPU = 'CPUExecutionProvider';
 // … [V:onnxruntime:<program>, session_state.cc:1 VerifyEachNodeIsAssignedToAnEp]  <message>
 const LINE = /\[V:onnxruntime:(.*), \S+ VerifyEachNodeIsAssignedToAnEp\] +(.*)$/;
-const HEADER = /^(All nodes|Node\(s\)) placed on \[(\w+)\]\. Number of nodes: (\d+)/;
+const HEADER = /^(?:All nodes|Node\(s\)) placed on \[(\w+)\]\. Number of nodes: (\d+)/;
 const NODE = /^(\S+) \((.*)\)$/;
 
 /** The placements in a log, in the order of compilation. */
@@ -24,8 +24,8 @@ export function readPlacements(log: string): Placement[] {
   for (const line of log.split('\n')) {
     const [, program, message] = LINE.exec(line.trimEnd()) ?? [];
     if (program === undefined || message === undefined) continue;
-    const [, all, name, count] = HEADER.exec(message) ?? [];
-    if (message === 'Node placements' || all === 'All nodes') {
+    const [, name, count] = HEADER.exec(message) ?? [];
+    if (message === 'Node placements') {
       [counts, onCpu] = [new Map(), []];
       found.push({ program, counts, onCpu });
     }

@@ -105,16 +105,20 @@ export function openRuntime(device: DeviceKind, threads = 0): Runtime {
     device,
     compile,
     tensor: (data, shape) => {
-      if (data.length !== sizeOf(shape)) throw new Error(`${data.length} elements do not fill the shape [${shape.join(', ')}].`);
-      const type = data instanceof Float32Array ? 'float32' : data instanceof BigInt64Array ? 'int64' : 'bool';
+      if (data.length !== sizeOf(shape))
+        throw new Error(`${data.length} elements do not fill the shape [${shape.join(', ')}].`);
+      const type =
+        data instanceof Float32Array ? 'float32' : data instanceof BigInt64Array ? 'int64' : 'bool';
       return new OrtTensor(new ort.Tensor(type, data, shape));
     },
     place: async (tensor) => (device === 'webgpu' ? copy(tensor, true) : tensor),
     // Reading a GPU tensor directly aborts the process: a program whose output is on the CPU copies it instead.
     read: async (tensor) => {
-      if (tensor.type !== 'float32') throw new Error(`Elements of a tensor of ${tensor.type} were asked for as float32.`);
+      if (tensor.type !== 'float32')
+        throw new Error(`Elements of a tensor of ${tensor.type} were asked for as float32.`);
       const source = (tensor as OrtTensor).ort;
-      return (source.location === 'gpu-buffer' ? (await copy(tensor, false)).ort : source).data as Float32Array;
+      return (source.location === 'gpu-buffer' ? (await copy(tensor, false)).ort : source)
+        .data as Float32Array;
     },
     dispose: () => copies.release(),
   };
@@ -132,7 +136,12 @@ function copyGraph(type: DType, shape: Shape): Graph {
  * A session owns the memory of the tensors it leaves on the device: freeing one after its session ends the process. The
  * session is therefore released with the last of them.
  */
-function openProgram(session: ort.InferenceSession, name: string, device: DeviceKind, declared: ReadonlyMap<string, Value>): Program {
+function openProgram(
+  session: ort.InferenceSession,
+  name: string,
+  device: DeviceKind,
+  declared: ReadonlyMap<string, Value>,
+): Program {
   let left = 0;
   let closed = false;
   const releaseIfDone = async () => {
@@ -150,7 +159,9 @@ function openProgram(session: ort.InferenceSession, name: string, device: Device
     name,
     run: async (feeds) => {
       if (closed) throw new Error(`The program "${name}" was disposed of.`);
-      const inputs = Object.fromEntries(session.inputNames.map((key) => [key, fed(feeds, key, declared.get(key)!, name)]));
+      const inputs = Object.fromEntries(
+        session.inputNames.map((key) => [key, fed(feeds, key, declared.get(key)!, name)]),
+      );
       try {
         const outputs = await session.run(inputs);
         return Object.fromEntries(session.outputNames.map((key) => [key, wrap(outputs[key]!)]));
@@ -167,12 +178,23 @@ function openProgram(session: ort.InferenceSession, name: string, device: Device
 }
 
 /** What was fed to the input `key`, checked against its declaration. */
-function fed(feeds: Readonly<Record<string, Tensor>>, key: string, declaration: Value, name: string): ort.Tensor {
+function fed(
+  feeds: Readonly<Record<string, Tensor>>,
+  key: string,
+  declaration: Value,
+  name: string,
+): ort.Tensor {
   const tensor = feeds[key] as OrtTensor | undefined;
-  if (!tensor) throw new Error(`The graph "${name}" needs the input "${key}"; it was fed ${Object.keys(feeds).join(', ') || 'nothing'}.`);
-  if (tensor.ort.location === 'none') throw new Error(`The tensor fed to "${key}" of the graph "${name}" was disposed of.`);
+  if (!tensor)
+    throw new Error(
+      `The graph "${name}" needs the input "${key}"; it was fed ${Object.keys(feeds).join(', ') || 'nothing'}.`,
+    );
+  if (tensor.ort.location === 'none')
+    throw new Error(`The tensor fed to "${key}" of the graph "${name}" was disposed of.`);
   if (describe(tensor) !== describe(declaration))
-    throw new Error(`The input "${key}" of the graph "${name}" is ${describe(declaration)}; it was fed ${describe(tensor)}.`);
+    throw new Error(
+      `The input "${key}" of the graph "${name}" is ${describe(declaration)}; it was fed ${describe(tensor)}.`,
+    );
   return tensor.ort;
 }
 

@@ -47,12 +47,26 @@ export function adapterLayout(listing: PartListing, groups: readonly BitGroup[],
 export const loraSize = (layout: AdapterLayout) => layout.layers.reduce((n, l) => n + layout.rank * (l.in + l.out), 0);
 export const clipSize = (layout: AdapterLayout) => layout.layers.reduce((n, l) => n + 2 * l.out, 0);
 
-/** The pieces of a flat `lora`: per layer A [R, in] and B [out, R]. */
-export function splitLora(layout: AdapterLayout, lora: Value): Map<string, { a: Value; b: Value }> {
+/**
+ * A factor for each of the R directions, by the group that adds it: the size of its quantization steps against those at
+ * 4 bits, at most 1. Adam moves every direction by its learning rate; what corrects finer steps has to move less.
+ */
+export function directionScales({ groups, rank }: AdapterLayout): Float32Array {
+  const scales = new Float32Array(rank);
+  groups.forEach(({ bits, rank: end }, g) => {
+    const mean = bits.reduce((a, b) => a + b, 0) / bits.length;
+    scales.fill(Math.min(1, 2 ** (4 - mean)), groups[g - 1]?.rank ?? 0, end);
+  });
+  return scales;
+}
+
+/** The pieces of a flat `lora`: per layer A [R, in], its rows multiplied by `scales` where given, and B [out, R]. */
+export function splitLora(layout: AdapterLayout, lora: Value, scales?: Float32Array): Map<string, { a: Value; b: Value }> {
   const { rank, layers } = layout;
+  const scaled = (a: Value) => (scales ? op.mul(a, lora.graph.constant(scales, [rank, 1])) : a);
   const parts = op.split(lora, layers.flatMap((l) => [rank * l.in, l.out * rank]), 0);
   return new Map(
-    layers.map((l, i) => [l.name, { a: op.reshape(parts[2 * i]!, [rank, l.in]), b: op.reshape(parts[2 * i + 1]!, [l.out, rank]) }]),
+    layers.map((l, i) => [l.name, { a: scaled(op.reshape(parts[2 * i]!, [rank, l.in])), b: op.reshape(parts[2 * i + 1]!, [l.out, rank]) }]),
   );
 }
 

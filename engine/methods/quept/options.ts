@@ -25,6 +25,8 @@ export interface QueptOptions {
   readonly clipStart: 'paper' | 'search';
   /** `shared`: lower groups train the directions of higher ones too, as the paper has it. `isolated`: only their own. */
   readonly cascade: 'shared' | 'isolated';
+  /** `uniform`: as the paper has it. `by-bits`: directions of high groups move less, by their step sizes. */
+  readonly adapterRate: 'uniform' | 'by-bits';
   readonly percentiles: readonly number[];
   /** Samples looked at for the start of activation scales. */
   readonly rangeSamples: number;
@@ -46,6 +48,7 @@ export const PAPER_VIT: QueptOptions = {
   mergeWeights: mergeWeights(3),
   clipStart: 'paper',
   cascade: 'shared',
+  adapterRate: 'uniform',
   percentiles: PERCENTILES,
   rangeSamples: 256,
   embeddingBits: 8,

@@ -6,7 +6,7 @@ import type { HostTensor } from '../../models/checkpoint.js';
 import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { Runtime, Tensor } from '../../runtime/session.js';
-import type { AdapterLayout } from './adapters.js';
+import { directionScales, type AdapterLayout } from './adapters.js';
 import { disposeAll } from './execution.js';
 import type { QueptOptions } from './options.js';
 import { packState, unpackState, type FlatState, type NamedTensors } from './state.js';
@@ -65,6 +65,7 @@ export async function reconstruct(
       batch,
       loss: options.loss,
       isolate: options.cascade === 'isolated',
+      scaleDirections: options.adapterRate === 'by-bits',
       ownStreams: streams.length > 1,
     }),
   );
@@ -109,6 +110,7 @@ export async function reconstruct(
     if (epoch + 1 < options.epochs) await hooks.save({ epoch: epoch + 1, state: await readState(runtime, state), first, last });
   }
   const learned = unpackState(layout, await readState(runtime, state));
+  if (options.adapterRate === 'by-bits' && layout.rank > 0) scaleRows(layout, learned);
   disposeAll(state);
   disposeAll(fixed);
   return { learned, first: first!, last: last! };
@@ -117,6 +119,15 @@ export async function reconstruct(
     const zeroOf = (quantizer: string) => task.start.get(`${quantizer}.act_zero.${bits}`)!.data[0]!;
     const inputs = drawnInputs(layout, g, bits, zeroOf);
     return Object.fromEntries([...inputs].map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]));
+  }
+}
+
+/** Puts the factors of `directionScales`, which the step applied to A, into A itself. */
+function scaleRows(layout: AdapterLayout, learned: NamedTensors): void {
+  const scales = directionScales(layout);
+  for (const { name, in: columns } of layout.layers) {
+    const { data, shape } = learned.get(`${name}.lora_A`)!;
+    learned.set(`${name}.lora_A`, { shape, data: data.map((a, i) => a * scales[Math.floor(i / columns)]!) });
   }
 }
 

@@ -6,13 +6,15 @@ import { adam } from '../../graph/optimizers.js';
 import { fakeQuantizeActivation, fakeQuantizeWeight } from '../../graph/quantizers.js';
 import { fullPrecision, parameterInputs } from '../../models/builders.js';
 import type { Builder, Part } from '../../models/model.js';
-import { adaptedWeight, clipSize, loraSize, splitClip, splitLora, splitScale, type AdapterLayout, type BitGroup } from './adapters.js';
+import { adaptedWeight, clipSize, directionScales, loraSize, splitClip, splitLora, splitScale, type AdapterLayout, type BitGroup } from './adapters.js';
 
 export interface StepOptions {
   readonly batch: number;
   readonly loss: 'mae' | 'mse';
   /** Whether each group trains its own directions only, those of the groups above being constants to it. */
   readonly isolate: boolean;
+  /** Whether directions are scaled by the step sizes of the group that adds them (`directionScales`). */
+  readonly scaleDirections: boolean;
   /** Whether every group reads a stream of its own (`x.g`) rather than one they share (`x`). */
   readonly ownStreams: boolean;
 }
@@ -45,7 +47,7 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
   const shapes = stateShapes(layout);
   const state = new Map([...shapes].map(([name, s]) => [name, graph.input(name, s)]));
   const lora = state.get('lora');
-  const adapters = lora && splitLora(layout, lora);
+  const adapters = lora && splitLora(layout, lora, options.scaleDirections ? directionScales(layout) : undefined);
 
   const ends = layout.groups.map((group, g) => {
     const x = shared ?? graph.input(`x.${g}`, shape);
