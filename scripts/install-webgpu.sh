@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what test/webgpu.test.ts needs on a machine without a graphics adapter: Debian's Chromium, for the Vulkan driver
-# in software that comes with it (SwiftShader). Does nothing where it is installed.
+# Installs what test/webgpu.test.ts needs on a machine without a graphics adapter: a Vulkan driver in
+# software (SwiftShader), out of the files of Debian's Chromium. Does nothing where it is installed.
 set -eu
 
 driver=/usr/lib/chromium/vk_swiftshader_icd.json
@@ -19,6 +19,6 @@ fi
 
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
-apt-get install -y -qq --no-install-recommends chromium libvulkan1 >/dev/null
-[ -e "$driver" ] || { echo "Debian's chromium package no longer has $driver" >&2; exit 1; }
+apt-get install -y -qq --no-install-recommends chromium-common libvulkan1 >/dev/null
+[ -e "$driver" ] || { echo "Debian's chromium-common package no longer has $driver" >&2; exit 1; }
 echo "Installed the software Vulkan driver: $driver"

@@ -28,13 +28,7 @@ const apart = (_u: number, i: number) => ((7 * i + 3) % 12) / 4;
 const broadcasts: readonly { name: string; inputs: readonly Shape[] }[] = [
   { name: 'same shape', inputs: [[2, 3], [2, 3]] }, // prettier-ignore
   { name: 'left broadcast', inputs: [[3], [2, 3]] },
-  {
-    name: 'right broadcast',
-    inputs: [
-      [2, 3],
-      [2, 1],
-    ],
-  },
+  { name: 'right broadcast', inputs: [[2, 3], [2, 1]] }, // prettier-ignore
   { name: 'both broadcast', inputs: [[2, 1, 3], [4, 1]] }, // prettier-ignore
   { name: 'scalar', inputs: [[], [2, 2]] },
 ];
@@ -111,6 +105,8 @@ const smooth: Readonly<Record<string, readonly Case[]>> = {
   Split: [
     { name: 'all parts', inputs: [[2, 6]], build: (x) => op.split(x, [1, 3, 2], 1) },
     { name: 'first part unused', inputs: [[6, 2]], build: (x) => op.split(x, [1, 3, 2], 0).slice(1) },
+    // More parts than one operator makes on every device.
+    { name: 'every second of twenty parts', inputs: [[24]], build: (x) => op.split(x, Array.from({ length: 20 }, (_, i) => (i % 5 ? 1 : 2)), 0).filter((_, i) => i % 2) }, // prettier-ignore
     { name: 'middle part alone', inputs: [[6]], build: (x) => op.split(x, [1, 3, 2], -1)[1]! },
   ],
   Slice: [

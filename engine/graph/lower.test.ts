@@ -117,6 +117,14 @@ describe('names', () => {
     expect(outputs.map((name) => found[name]![0])).toEqual(outputs.map((_, i) => 4 * (i % 5)));
   });
 
+  it('of an input may look like that of a constant which lowering brings in', async () => {
+    const one = (n: number) => ({ data: Float32Array.of(n), shape: [1] });
+    const { y } = await evaluate({ 'scalar.0': one(5), x: one(-2) }, (v) => ({
+      y: op.add(op.sign(v.x!), v['scalar.0']!),
+    }));
+    expect([...y!]).toEqual([4]);
+  });
+
   it('one value may be several outputs, and an input be one', async () => {
     const x = { data: Float32Array.of(1, 2), shape: [2] };
     const found = await evaluate({ x }, (v) => ({ a: op.neg(v.x!), b: op.neg(v.x!), c: v.x! }));

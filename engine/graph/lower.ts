@@ -44,7 +44,8 @@ const rewritings: Readonly<
  * Every declared input stays an input, used or not, so that callers feed one fixed set of names.
  */
 export function toOnnx(graph: Graph, name: string): OnnxModel {
-  const taken = new Set([...graph.inputs.keys(), ...graph.outputs.keys()]);
+  const unused = (base: string): string =>
+    graph.inputs.has(base) || graph.outputs.has(base) ? unused(`${base}_`) : base;
   const names = new Map<Value, string>();
   for (const [inputName, value] of graph.inputs) names.set(value, inputName);
   const nodes: OnnxNode[] = [];
@@ -55,8 +56,7 @@ export function toOnnx(graph: Graph, name: string): OnnxModel {
     if (known !== undefined) return known;
     if (value.node?.op === STOP_GRADIENT) return nameOf(value.node.inputs[0]!);
     const data = graph.constants.get(value);
-    let fresh = `${data ? 'c' : 'v'}${value.id}`;
-    while (taken.has(fresh)) fresh += '_';
+    const fresh = unused(`${data ? 'c' : 'v'}${value.id}`);
     names.set(value, fresh);
     if (data) {
       const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
@@ -66,7 +66,7 @@ export function toOnnx(graph: Graph, name: string): OnnxModel {
   };
 
   const scalar = (value: number): string => {
-    const scalarName = `scalar.${value}`;
+    const scalarName = unused(`scalar.${value}`);
     if (!initializers.some((known) => known.name === scalarName))
       initializers.push({
         name: scalarName,

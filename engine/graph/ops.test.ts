@@ -84,6 +84,7 @@ const cases: Readonly<Record<string, readonly (readonly [Shape[], Build])[]>> = 
     [[[2, 6]], (x) => op.split(x, [1, 3, 2], 1)],
     [[[6, 2]], (x) => op.split(x, [1, 5], -2)],
     [[[3]], (x) => op.split(x, [3, 0], 0)],
+    [[[2, 20]], (x) => op.split(x, Array<number>(20).fill(1), 1)],
   ],
   slice: [
     [[[2, 5]], (x) => op.slice(x, 1, 1, 4)],
@@ -181,6 +182,7 @@ describe('what an operator computes', () => {
     ['transpose', grid, (x) => op.transpose(x, [1, 0]), [1, 2, 5, 2, 3, 9]],
     ['concat', grid, (x) => op.concat([x, op.neg(x)], 1), [1, 5, 3, -1, -5, -3, 2, 2, 9, -2, -2, -9]],
     ['split', grid, (x) => op.split(x, [1, 2], 1)[1]!, [5, 3, 2, 9]],
+    ['split into many', array([24], range(24)), (x) => op.concat(op.split(x, Array.from({ length: 20 }, (_, i) => (i % 5 ? 1 : 2)), 0).filter((_, i) => i % 5 === 0), 0), [0, 1, 6, 7, 12, 13, 18, 19]], // prettier-ignore
     ['slice', grid, (x) => op.slice(x, 1, 1, 2), [5, 2]],
     ['pad', grid, (x) => op.pad(x, 1, 1, 2), [0, 1, 5, 3, 0, 0, 0, 2, 2, 9, 0, 0]],
     ['topK: descending', grid, (x) => op.topK(x, 2), [5, 3, 9, 2]],

@@ -149,8 +149,14 @@ export function split(x: Value, lengths: readonly number[], axis: number): reado
     throw new Error(`Split of ${show(x.shape)} into ${show(lengths)} on axis ${axis}.`);
   if (lengths.length === 1) return [x];
   if (lengths.length > MAX_SPLIT) {
-    const groups = Array.from({ length: Math.ceil(lengths.length / MAX_SPLIT) }, (_, g) => lengths.slice(g * MAX_SPLIT, (g + 1) * MAX_SPLIT));
-    const pieces = split(x, groups.map((group) => group.reduce((a, b) => a + b, 0)), at);
+    const groups = Array.from({ length: Math.ceil(lengths.length / MAX_SPLIT) }, (_, g) =>
+      lengths.slice(g * MAX_SPLIT, (g + 1) * MAX_SPLIT),
+    );
+    const pieces = split(
+      x,
+      groups.map((group) => group.reduce((a, b) => a + b, 0)),
+      at,
+    );
     return groups.flatMap((group, g) => split(pieces[g]!, group, at));
   }
   const outputs = lengths.map((n) => ({ type: x.type, shape: x.shape.map((m, i) => (i === at ? n : m)) }));

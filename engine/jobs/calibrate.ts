@@ -47,7 +47,7 @@ export function resolveOptions(request: CalibrateRequest): QueptOptions {
   const { rank = 16 } = request;
   if (typeof rank !== 'number' && rank.length !== bits.length) throw new UserError(`${bits.length} bit groups need as many ranks, not ${rank.length}.`);
   const given = Object.fromEntries(
-    (['samples', 'epochs', 'batch', 'seed', 'loss', 'merge', 'keep', 'clipStart', 'cascade'] as const).flatMap((key) =>
+    (['samples', 'epochs', 'batch', 'seed', 'loss', 'merge', 'keep', 'clipStart', 'cascade', 'adapterRate'] as const).flatMap((key) =>
       request[key] === undefined ? [] : [[key, request[key]]],
     ),
   ) as Partial<QueptOptions>;

@@ -53,6 +53,7 @@ export interface CalibrateRequest extends Placement {
   readonly keep?: number;
   readonly clipStart?: 'paper' | 'search';
   readonly cascade?: 'shared' | 'isolated';
+  readonly adapterRate?: 'uniform' | 'by-bits';
   readonly rateLora?: number;
   readonly rateClip?: number;
   readonly rateScale?: number;

@@ -56,7 +56,7 @@ describe('a trial in a process of its own', () => {
   it.each([
     [
       'libvulkan.so.1: cannot open shared object file',
-      'The Vulkan loader (libvulkan.so.1) is not installed.',
+      /^The Vulkan loader \(libvulkan\.so\.1\) is not installed\.$/,
     ],
     ['', /^No graphics adapter with a driver for (Vulkan|Metal|Direct3D 12) was found\.$/],
   ])('explains a missing adapter (printed: %j)', async (printed, reason) => {

@@ -26,7 +26,8 @@ export function readPlacements(log: string): Placement[] {
     if (program === undefined || message === undefined) continue;
     const [, name, count] = HEADER.exec(message) ?? [];
     if (message === 'Node placements') {
-      [counts, onCpu] = [new Map(), []];
+      counts = new Map();
+      onCpu = [];
       found.push({ program, counts, onCpu });
     }
     if (name !== undefined) counts.set((provider = name), Number(count));
