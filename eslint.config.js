@@ -26,7 +26,10 @@ const restrict = (paths, patterns) => ({
 export default ts.config(
   { ignores: ['dist/', 'node_modules/', 'test/golden/', 'samples/'] },
   js.configs.recommended,
-  { files: ['**/*.{js,mjs}'], languageOptions: { globals: { process: 'readonly', console: 'readonly', URL: 'readonly' } } },
+  {
+    files: ['**/*.{js,mjs}'],
+    languageOptions: { globals: { process: 'readonly', console: 'readonly', URL: 'readonly' } },
+  },
   {
     files: ['**/*.ts'],
     extends: [ts.configs.recommendedTypeChecked, ts.configs.stylistic],
@@ -75,6 +78,12 @@ export default ts.config(
   },
   {
     files: ['webview/**/*.ts'],
-    rules: restrict([vscodeBan], [onnxruntimeBan, { group: ['node:*', '**/engine/**', '**/src/**'], message: 'A webview sees messages only.' }]),
+    rules: restrict(
+      [vscodeBan],
+      [
+        onnxruntimeBan,
+        { group: ['node:*', '**/engine/**', '**/src/**'], message: 'A webview sees messages only.' },
+      ],
+    ),
   },
 );

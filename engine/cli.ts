@@ -29,12 +29,14 @@ const parsed =
   };
 const whole = (least: number) => (text: string) => {
   const value = Number(text);
-  if (!/^\d+$/.test(text) || value < least || value > Number.MAX_SAFE_INTEGER) throw new InvalidArgumentError(`It must be a whole number from ${least}.`);
+  if (!/^\d+$/.test(text) || value < least || value > Number.MAX_SAFE_INTEGER)
+    throw new InvalidArgumentError(`It must be a whole number from ${least}.`);
   return value;
 };
 const fraction = (text: string) => {
   const value = Number(text);
-  if (text.trim() === '' || !(value >= 0)) throw new InvalidArgumentError('It must be a number that is not negative.');
+  if (text.trim() === '' || !(value >= 0))
+    throw new InvalidArgumentError('It must be a number that is not negative.');
   return value;
 };
 const ranks = (text: string) => {
@@ -54,8 +56,10 @@ const program = new Command('elastic-precision')
   .exitOverride();
 
 const json = () => new Option('--json', 'print one JSON object on stdout');
-const device = () => new Option('--device <name>', 'where to run').choices(['auto', 'cpu', 'webgpu', 'cuda']).default('auto');
-const threads = () => new Option('--threads <n>', 'CPU threads (default: one a physical core)').argParser(whole(1));
+const device = () =>
+  new Option('--device <name>', 'where to run').choices(['auto', 'cpu', 'webgpu', 'cuda']).default('auto');
+const threads = () =>
+  new Option('--threads <n>', 'CPU threads (default: one a physical core)').argParser(whole(1));
 
 program
   .command('models')
@@ -72,21 +76,64 @@ program
   .argument('<model>', 'checkpoint folder')
   .requiredOption('--data <path>', 'calibration pictures: a folder, IDX or Parquet')
   .requiredOption('--out <folder>', 'folder of the adapter set')
-  .addOption(new Option('--mode <mode>', 'what is quantized').choices(['weight-activation']).default('weight-activation'))
-  .addOption(new Option('--recipe <name>', 'settings to start from: what measured best, or the paper\'s own').choices(['default', 'paper']).default('default'))
-  .addOption(new Option('--bits <list>', 'bit-widths, such as 4-8 or 2,4,8 (default: 4-8)').argParser(parsed(parseBits)))
-  .addOption(new Option('--groups <list>', 'bit groups from high to low, such as 7,8/5,6/4').argParser(parsed(parseGroups)).conflicts('bits'))
-  .addOption(new Option('--rank <n>', 'adapter directions that each group adds, or those it uses: 16,32,48 (default: 16)').argParser(ranks))
+  .addOption(
+    new Option('--mode <mode>', 'what is quantized')
+      .choices(['weight-activation'])
+      .default('weight-activation'),
+  )
+  .addOption(
+    new Option('--recipe <name>', "settings to start from: what measured best, or the paper's own")
+      .choices(['default', 'paper'])
+      .default('default'),
+  )
+  .addOption(
+    new Option('--bits <list>', 'bit-widths, such as 4-8 or 2,4,8 (default: 4-8)').argParser(
+      parsed(parseBits),
+    ),
+  )
+  .addOption(
+    new Option('--groups <list>', 'bit groups from high to low, such as 7,8/5,6/4')
+      .argParser(parsed(parseGroups))
+      .conflicts('bits'),
+  )
+  .addOption(
+    new Option(
+      '--rank <n>',
+      'adapter directions that each group adds, or those it uses: 16,32,48 (default: 16)',
+    ).argParser(ranks),
+  )
   .addOption(new Option('--samples <n>', 'pictures to calibrate on (default: 1024)').argParser(whole(1)))
-  .addOption(new Option('--epochs <n>', 'passes over them, for every block (default: 20)').argParser(whole(1)))
+  .addOption(
+    new Option('--epochs <n>', 'passes over them, for every block (default: 20)').argParser(whole(1)),
+  )
   .addOption(new Option('--batch <n>', 'pictures a step (default: 32)').argParser(whole(1)))
   .addOption(new Option('--seed <n>', 'seed of all random draws (default: 0)').argParser(whole(0)))
   .addOption(new Option('--loss <name>', 'reconstruction loss').choices(['mae', 'mse']))
-  .addOption(new Option('--merge <mode>', 'how the groups\' outputs become the next block\'s input').choices(['selective', 'uniform', 'random', 'nested', 'off']))
-  .addOption(new Option('--keep <share>', 'share of tokens that keep the highest group\'s feature').argParser(fraction))
+  .addOption(
+    new Option('--merge <mode>', "how the groups' outputs become the next block's input").choices([
+      'selective',
+      'uniform',
+      'random',
+      'nested',
+      'off',
+    ]),
+  )
+  .addOption(
+    new Option('--keep <share>', "share of tokens that keep the highest group's feature").argParser(fraction),
+  )
   .addOption(new Option('--clip-start <how>', 'start of the clip logits').choices(['paper', 'search']))
-  .addOption(new Option('--cascade <how>', 'whether lower groups train the directions of higher ones').choices(['shared', 'isolated']))
-  .addOption(new Option('--adapter-rate <how>', 'whether directions of high groups move less').choices(['uniform', 'by-bits']))
+  .addOption(
+    new Option('--cascade <how>', 'whether lower groups train the directions of higher ones').choices([
+      'shared',
+      'isolated',
+    ]),
+  )
+  .addOption(
+    new Option('--adapter-rate <how>', 'whether directions of high groups move less').choices([
+      'uniform',
+      'by-bits',
+    ]),
+  )
   .addOption(new Option('--rate-lora <lr>', 'learning rate of the adapters').argParser(fraction))
   .addOption(new Option('--rate-clip <lr>', 'learning rate of the clip logits').argParser(fraction))
   .addOption(new Option('--rate-scale <lr>', 'learning rate of the activation scales').argParser(fraction))
@@ -94,18 +141,38 @@ program
   .addOption(device())
   .addOption(threads())
   .addOption(json())
-  .action(async (model: string, { json: asJson, bits, mode: _mode, ...options }: Common & { bits?: number[]; mode: string } & Omit<CalibrateRequest, 'model'>) => {
-    const groups = options.groups ?? (bits && defaultGroups(bits));
-    const bar = progressBar('Calibrating');
-    const result = await run('calibrate', { ...options, model, ...(groups && { groups }) }, (status) => {
-      const { block, blocks, epoch, epochs, losses, done } = status;
-      const label = groups?.map((g) => `${g.join('/')} bits`);
-      const loss = losses?.map((x, i) => `${label?.[i] ?? `group ${i + 1}`} ${x.toPrecision(3)}`).join(', ');
-      bar.update(done, `block ${block + 1}/${blocks}, epoch ${epoch + 1}/${epochs}${loss ? `, loss ${loss}` : ''}`);
-    }).finally(() => bar.stop());
-    reportSkipped(result.skipped);
-    print({ json: asJson ?? false }, result, (r) => `Wrote ${r.out}: ${r.bits.join(', ')} bits, from ${r.samples} pictures, on ${r.device}, in ${r.seconds.toFixed(0)} s.`);
-  });
+  .action(
+    async (
+      model: string,
+      {
+        json: asJson,
+        bits,
+        mode: _mode,
+        ...options
+      }: Common & { bits?: number[]; mode: string } & Omit<CalibrateRequest, 'model'>,
+    ) => {
+      const groups = options.groups ?? (bits && defaultGroups(bits));
+      const bar = progressBar('Calibrating');
+      const result = await run('calibrate', { ...options, model, ...(groups && { groups }) }, (status) => {
+        const { block, blocks, epoch, epochs, losses, done } = status;
+        const label = groups?.map((g) => `${g.join('/')} bits`);
+        const loss = losses
+          ?.map((x, i) => `${label?.[i] ?? `group ${i + 1}`} ${x.toPrecision(3)}`)
+          .join(', ');
+        bar.update(
+          done,
+          `block ${block + 1}/${blocks}, epoch ${epoch + 1}/${epochs}${loss ? `, loss ${loss}` : ''}`,
+        );
+      }).finally(() => bar.stop());
+      reportSkipped(result.skipped);
+      print(
+        { json: asJson ?? false },
+        result,
+        (r) =>
+          `Wrote ${r.out}: ${r.bits.join(', ')} bits, from ${r.samples} pictures, on ${r.device}, in ${r.seconds.toFixed(0)} s.`,
+      );
+    },
+  );
 
 program
   .command('evaluate')
@@ -113,16 +180,26 @@ program
   .argument('<model>', 'checkpoint folder')
   .requiredOption('--data <path>', 'labelled pictures: a folder, IDX or Parquet')
   .option('--adapters <folders...>', 'adapter sets to evaluate')
-  .addOption(new Option('--bits <list>', 'bit-widths, such as fp,8,4 or 2-8 (default: all of the adapter sets)').argParser(parsed(evaluatedBits)))
+  .addOption(
+    new Option(
+      '--bits <list>',
+      'bit-widths, such as fp,8,4 or 2-8 (default: all of the adapter sets)',
+    ).argParser(parsed(evaluatedBits)),
+  )
   .addOption(new Option('--limit <n>', 'only the first pictures').argParser(whole(1)))
   .addOption(new Option('--baseline <name>', 'rows for comparison: plain rounding').choices(['rtn']))
-  .option('--baseline-data <path>', 'pictures for the activation ranges of the baseline (default: the first of --data)')
+  .option(
+    '--baseline-data <path>',
+    'pictures for the activation ranges of the baseline (default: the first of --data)',
+  )
   .addOption(device())
   .addOption(threads())
   .addOption(json())
   .action(async (model: string, { json: asJson, ...options }: Common & Omit<EvaluateRequest, 'model'>) => {
     const bar = progressBar('Evaluating');
-    const result = await run('evaluate', { ...options, model }, ({ done }) => bar.update(done, '')).finally(() => bar.stop());
+    const result = await run('evaluate', { ...options, model }, ({ done }) => bar.update(done, '')).finally(
+      () => bar.stop(),
+    );
     reportSkipped(result.skipped);
     print({ json: asJson ?? false }, result, (r) => formatEvaluation(r.rows));
   });
@@ -131,9 +208,15 @@ program
   .command('devices')
   .description('what can run here, and how fast a matrix product is on each')
   .addOption(json())
-  .action(async (options: Common) => print(options, await run('devices', {}), (result) => formatDevices(result)));
+  .action(async (options: Common) =>
+    print(options, await run('devices', {}), (result) => formatDevices(result)),
+  );
 
-function run<K extends JobKind>(kind: K, request: Jobs[K]['request'], status: (status: Jobs[K]['status']) => void = () => undefined): Promise<Jobs[K]['result']> {
+function run<K extends JobKind>(
+  kind: K,
+  request: Jobs[K]['request'],
+  status: (status: Jobs[K]['status']) => void = () => undefined,
+): Promise<Jobs[K]['result']> {
   const stop = new AbortController();
   const cancel = () => stop.abort();
   process.once('SIGINT', cancel).once('SIGTERM', cancel);
@@ -161,9 +244,15 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? DONE : BAD_USAGE;
   else {
-    if (error instanceof CancelledError) log('Cancelled. What is done so far is kept: continue with --resume.');
+    if (error instanceof CancelledError)
+      log('Cancelled. What is done so far is kept: continue with --resume.');
     else if (error instanceof UserError) log(error.message);
-    else log(process.env.ELASTIC_PRECISION_DEBUG ? String((error as Error).stack) : `Internal error: ${messageOf(error)} (set ELASTIC_PRECISION_DEBUG=1 for details)`);
+    else
+      log(
+        process.env.ELASTIC_PRECISION_DEBUG
+          ? String((error as Error).stack)
+          : `Internal error: ${messageOf(error)} (set ELASTIC_PRECISION_DEBUG=1 for details)`,
+      );
     process.exitCode = FAILED;
   }
 }

@@ -46,10 +46,17 @@ function feedsOf(graph: Graph, runtime: Runtime): Record<string, Tensor> {
     const spread = name === 'lora' || name.endsWith('.weight') ? 0.05 : 1;
     return constant(0).map(() => spread * random.normal());
   };
-  return Object.fromEntries([...graph.inputs].map(([name, value]) => [name, runtime.tensor(fill(name, value), value.shape)]));
+  return Object.fromEntries(
+    [...graph.inputs].map(([name, value]) => [name, runtime.tensor(fill(name, value), value.shape)]),
+  );
 }
 
-async function milliseconds(program: Program, feeds: Record<string, Tensor>, runtime: Runtime, sync: string): Promise<number> {
+async function milliseconds(
+  program: Program,
+  feeds: Record<string, Tensor>,
+  runtime: Runtime,
+  sync: string,
+): Promise<number> {
   const start = performance.now();
   const outputs = await program.run(feeds);
   // A GPU returns before it is done: reading one small output waits for it.
@@ -68,18 +75,33 @@ square.output('y', op.reduceMean(product, [0, 1]));
 const part = vitBlock(
   {
     ...{ width: WIDTH, depth: 1, heads: HEADS, hidden: HIDDEN, epsilon: 1e-6, qkvBias: true },
-    ...{ image: { channels: 3, height: 224, width: 224 }, patch: { height: 16, width: 16 }, classes: 1000, classNames: new Map() },
+    ...{
+      image: { channels: 3, height: 224, width: 224 },
+      patch: { height: 16, width: 16 },
+      classes: 1000,
+      classNames: new Map(),
+    },
   },
   'vit',
   0,
   TOKENS,
 );
 const layout = adapterLayout(listPart(part), GROUPS, true);
-const step = stepGraph(part, layout, { batch: BATCH, loss: 'mae', isolate: false, scaleDirections: false, ownStreams: false });
+const step = stepGraph(part, layout, {
+  batch: BATCH,
+  loss: 'mae',
+  isolate: false,
+  scaleDirections: false,
+  ownStreams: false,
+});
 
-const programs = { square: await runtime.compile(square, 'matrix product'), step: await runtime.compile(step, 'step') };
+const programs = {
+  square: await runtime.compile(square, 'matrix product'),
+  step: await runtime.compile(step, 'step'),
+};
 const feeds = { square: feedsOf(square, runtime), step: feedsOf(step, runtime) };
-for (const all of [feeds.square, feeds.step]) for (const [name, tensor] of Object.entries(all)) all[name] = await runtime.place(tensor);
+for (const all of [feeds.square, feeds.step])
+  for (const [name, tensor] of Object.entries(all)) all[name] = await runtime.place(tensor);
 
 const times = { square: [] as number[], step: [] as number[] };
 const runs = Number(flags.runs);
@@ -94,12 +116,20 @@ for (let i = -2; i < runs; i++) {
 const matmulGflops = matrixFlops(square) / 1e6 / median(times.square);
 const stepMilliseconds = median(times.step);
 const gflop = matrixFlops(step) / 1e9;
-const share = (gflop / stepMilliseconds) * 1000 / matmulGflops;
+const share = ((gflop / stepMilliseconds) * 1000) / matmulGflops;
 const peakMemoryMiB = process.resourceUsage().maxRSS / 1024;
 const result = {
   device,
   matmulGflops,
-  steps: [{ name: 'vit-s block, batch 8, 3 bit groups', milliseconds: stepMilliseconds, gflop, share, peakMemoryMiB }],
+  steps: [
+    {
+      name: 'vit-s block, batch 8, 3 bit groups',
+      milliseconds: stepMilliseconds,
+      gflop,
+      share,
+      peakMemoryMiB,
+    },
+  ],
 };
 if (flags.json) process.stdout.write(`${JSON.stringify(result)}\n`);
 else

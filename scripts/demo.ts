@@ -40,7 +40,16 @@ for (const recipe of flags.paper ? (['default', 'paper'] as const) : (['default'
   await rm(out, { recursive: true, force: true });
   await rm(`${out}.partial`, { recursive: true, force: true });
   const bar = progressBar(recipe === 'default' ? 'Calibrating' : 'Calibrating by the paper');
-  const request = { model, data: calibrationData, out, groups, recipe, device, seed: Number(flags.seed), ...(flags.epochs && { epochs: Number(flags.epochs) }) };
+  const request = {
+    model,
+    data: calibrationData,
+    out,
+    groups,
+    recipe,
+    device,
+    seed: Number(flags.seed),
+    ...(flags.epochs && { epochs: Number(flags.epochs) }),
+  };
   const result = await runJob('calibrate', request, {
     signal,
     note,
@@ -50,7 +59,9 @@ for (const recipe of flags.paper ? (['default', 'paper'] as const) : (['default'
     },
   });
   bar.stop();
-  note(`Calibrated once on ${result.samples} pictures (${result.device}) in ${duration(result.seconds)}: ${out}`);
+  note(
+    `Calibrated once on ${result.samples} pictures (${result.device}) in ${duration(result.seconds)}: ${out}`,
+  );
   adapters.push(out);
 }
 
@@ -75,6 +86,10 @@ const lines = [...new Set(rows.flatMap((r) => (r.bits === 'fp' ? [] : [r.bits]))
     return [percentage(row.top1), divergence(row.kl)];
   }),
 ]);
-process.stdout.write(`\nvit-fashion, weights and activations, ${full.samples} held-out pictures. Full precision: ${percentage(full.top1)} % top-1.\n\n`);
-process.stdout.write(`${table(['bits', ...labels.flatMap((label) => [`${label} top-1 %`, 'KL (nats)'])], lines)}\n\n`);
+process.stdout.write(
+  `\nvit-fashion, weights and activations, ${full.samples} held-out pictures. Full precision: ${percentage(full.top1)} % top-1.\n\n`,
+);
+process.stdout.write(
+  `${table(['bits', ...labels.flatMap((label) => [`${label} top-1 %`, 'KL (nats)'])], lines)}\n\n`,
+);
 note(`Done in ${duration((performance.now() - started) / 1000)}.`);

@@ -10,13 +10,22 @@ const report = join(folder, 'report.json');
 const runner = fileURLToPath(new URL('../node_modules/vitest/vitest.mjs', import.meta.url));
 const { status } = spawnSync(
   process.execPath,
-  [runner, 'run', '--reporter=default', '--reporter=json', `--outputFile=${report}`, ...process.argv.slice(2)],
+  [
+    runner,
+    'run',
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile=${report}`,
+    ...process.argv.slice(2),
+  ],
   { stdio: 'inherit' },
 );
 
 let [passed, failed] = [0, 1];
 try {
-  const { numPassedTests, numFailedTests, numFailedTestSuites, success } = JSON.parse(readFileSync(report, 'utf8'));
+  const { numPassedTests, numFailedTests, numFailedTestSuites, success } = JSON.parse(
+    readFileSync(report, 'utf8'),
+  );
   passed = numPassedTests;
   // A file that cannot even be loaded fails without a test to count.
   failed = numFailedTests > 0 ? numFailedTests : success ? 0 : Math.max(numFailedTestSuites, 1);

@@ -21,12 +21,38 @@ beforeAll(async () => {
 });
 afterAll(() => cleanUp());
 
-const settings = ['--bits', '2-8', '--rank', '2', '--samples', '64', '--epochs', '4', '--batch', '16', '--device', 'cpu', '--threads', '1'];
-const command = (out: string, ...more: string[]) => ['calibrate', model, '--data', data, '--out', join(folder, out), ...settings, ...more];
+const settings = [
+  '--bits',
+  '2-8',
+  '--rank',
+  '2',
+  '--samples',
+  '64',
+  '--epochs',
+  '4',
+  '--batch',
+  '16',
+  '--device',
+  'cpu',
+  '--threads',
+  '1',
+];
+const command = (out: string, ...more: string[]) => [
+  'calibrate',
+  model,
+  '--data',
+  data,
+  '--out',
+  join(folder, out),
+  ...settings,
+  ...more,
+];
 const hashes = async (out: string) =>
   Promise.all(
     ['adapter_config.json', 'adapter_model.safetensors'].map(async (name) =>
-      createHash('sha256').update(await readFile(join(folder, out, name))).digest('hex'),
+      createHash('sha256')
+        .update(await readFile(join(folder, out, name)))
+        .digest('hex'),
     ),
   );
 
@@ -77,7 +103,11 @@ describe('calibrate', () => {
 
   it('keeps what is done when interrupted, and resumes to the same bytes', async () => {
     const out = 'interrupted';
-    const { code, stderr } = await signalOnceThereIs(command(out), join(folder, `${out}.partial`, 'epoch.safetensors'), 'SIGINT');
+    const { code, stderr } = await signalOnceThereIs(
+      command(out),
+      join(folder, `${out}.partial`, 'epoch.safetensors'),
+      'SIGINT',
+    );
     expect(code).toBe(1);
     expect(stderr).toMatch(/continue with --resume/);
     expect(await runCli(command(out, '--resume'))).toMatchObject({ code: 0 });
@@ -93,7 +123,16 @@ describe('calibrate', () => {
   it('refuses an adapter set after the model has changed', async () => {
     const changed = join(folder, 'changed');
     await writeRandomModel(changed, TINY_VIT, 9);
-    const { code, stderr } = await runCli(['evaluate', changed, '--data', data, '--adapters', join(folder, 'first'), '--device', 'cpu']);
+    const { code, stderr } = await runCli([
+      'evaluate',
+      changed,
+      '--data',
+      data,
+      '--adapters',
+      join(folder, 'first'),
+      '--device',
+      'cpu',
+    ]);
     expect(code).toBe(1);
     expect(stderr).toMatch(/was calibrated for another model/);
   });
@@ -107,10 +146,24 @@ describe('calibrate', () => {
     for (const name of ['a', 'b']) {
       await mkdir(join(pictures, name), { recursive: true });
       for (let i = 0; i < 8; i++)
-        await sharp(Buffer.alloc(64, i * 20), { raw: { width: 8, height: 8, channels: 1 } }).png().toFile(join(pictures, name, `${i}.png`));
+        await sharp(Buffer.alloc(64, i * 20), { raw: { width: 8, height: 8, channels: 1 } })
+          .png()
+          .toFile(join(pictures, name, `${i}.png`));
     }
     await writeFile(join(pictures, 'a', 'broken.png'), 'not a picture');
-    const args = ['evaluate', model, '--data', pictures, '--adapters', join(folder, 'first'), '--bits', '8', '--device', 'cpu', '--json'];
+    const args = [
+      'evaluate',
+      model,
+      '--data',
+      pictures,
+      '--adapters',
+      join(folder, 'first'),
+      '--bits',
+      '8',
+      '--device',
+      'cpu',
+      '--json',
+    ];
     const { code, stdout, stderr } = await runCli(args);
     expect(code).toBe(0);
     expect(stderr).toMatch(/broken\.png/);
@@ -125,10 +178,21 @@ function killOnceThereIs(args: readonly string[], file: string): Promise<void> {
 }
 
 /** Runs the command line until a file is there (or has changed, if it was there before), then sends the signal. */
-async function signalOnceThereIs(args: readonly string[], file: string, signal: NodeJS.Signals): Promise<{ code: number | null; stderr: string }> {
-  const stamp = async () => (existsSync(file) ? createHash('sha256').update(await readFile(file).catch(() => '')).digest('hex') : undefined);
+async function signalOnceThereIs(
+  args: readonly string[],
+  file: string,
+  signal: NodeJS.Signals,
+): Promise<{ code: number | null; stderr: string }> {
+  const stamp = async () =>
+    existsSync(file)
+      ? createHash('sha256')
+          .update(await readFile(file).catch(() => ''))
+          .digest('hex')
+      : undefined;
   const before = file.endsWith('identity.json') ? undefined : await stamp();
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../dist/cli.js'), ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(process.execPath, [join(import.meta.dirname, '../dist/cli.js'), ...args], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   let stderr = '';
   child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));

@@ -32,7 +32,11 @@ export async function temporaryFolder(): Promise<{ folder: string; cleanUp: () =
 }
 
 /** Writes a checkpoint with random weights that a config describes; norms near one, so that activations keep their size. */
-export async function writeRandomModel(folder: string, config: Readonly<Record<string, unknown>> = TINY_VIT, seed = 1): Promise<void> {
+export async function writeRandomModel(
+  folder: string,
+  config: Readonly<Record<string, unknown>> = TINY_VIT,
+  seed = 1,
+): Promise<void> {
   await mkdir(folder, { recursive: true });
   const random = createRandom(seed, 'model');
   const tensors = [];
@@ -49,7 +53,13 @@ export async function writeRandomModel(folder: string, config: Readonly<Record<s
 }
 
 /** IDX pictures of noise with labels; returns the path of the images file. */
-export async function writeRandomPictures(folder: string, count: number, size = 8, classes = 6, seed = 2): Promise<string> {
+export async function writeRandomPictures(
+  folder: string,
+  count: number,
+  size = 8,
+  classes = 6,
+  seed = 2,
+): Promise<string> {
   await mkdir(folder, { recursive: true });
   const random = createRandom(seed, 'pictures');
   const header = (magic: number, ...lengths: number[]) => {
@@ -57,9 +67,13 @@ export async function writeRandomPictures(folder: string, count: number, size = 
     [magic, ...lengths].forEach((n, i) => buffer.writeUInt32BE(n, 4 * i));
     return buffer;
   };
-  const noise = (length: number, limit: number) => Buffer.from(Array.from({ length }, () => random.integer(limit)));
+  const noise = (length: number, limit: number) =>
+    Buffer.from(Array.from({ length }, () => random.integer(limit)));
   const images = join(folder, 'train-images-idx3-ubyte');
   await writeFile(images, Buffer.concat([header(0x803, count, size, size), noise(count * size * size, 256)]));
-  await writeFile(join(folder, 'train-labels-idx1-ubyte'), Buffer.concat([header(0x801, count), noise(count, classes)]));
+  await writeFile(
+    join(folder, 'train-labels-idx1-ubyte'),
+    Buffer.concat([header(0x801, count), noise(count, classes)]),
+  );
   return images;
 }

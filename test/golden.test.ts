@@ -2,7 +2,11 @@ import { describe, expect, it } from 'vitest';
 import { gradients } from '../engine/graph/gradients.js';
 import * as op from '../engine/graph/ops.js';
 import { adamScalars } from '../engine/graph/optimizers.js';
-import { fakeQuantizeActivation, fakeQuantizeTokens, fakeQuantizeWeight } from '../engine/graph/quantizers.js';
+import {
+  fakeQuantizeActivation,
+  fakeQuantizeTokens,
+  fakeQuantizeWeight,
+} from '../engine/graph/quantizers.js';
 import { adaptedWeight, adapterLayout } from '../engine/methods/quept/adapters.js';
 import { percentileStart } from '../engine/methods/quept/activation-start.js';
 import { mergeTokens, tokenSimilarity } from '../engine/methods/quept/merge.js';
@@ -26,7 +30,13 @@ describe('weight quantizer', () => {
     const keys = ['W', 'A', 'B', 'clip_upper', 'clip_lower', 'cotangent'];
     const found = await evaluate(Object.fromEntries(keys.map((key) => [key, at(key)])), (v, graph) => {
       const adapted = adaptedWeight(v.W!, { a: v.A!, b: v.B! }, 4);
-      const out = fakeQuantizeWeight(adapted, v.clip_upper!, v.clip_lower!, graph.scalar(2 ** bits! - 1), group);
+      const out = fakeQuantizeWeight(
+        adapted,
+        v.clip_upper!,
+        v.clip_lower!,
+        graph.scalar(2 ** bits! - 1),
+        group,
+      );
       const wrt = [v.A!, v.B!, v.clip_upper!, v.clip_lower!];
       const [dA, dB, dclip_upper, dclip_lower] = gradients([{ value: out, cotangent: v.cotangent! }], wrt);
       return { out, dA: dA!, dB: dB!, dclip_upper: dclip_upper!, dclip_lower: dclip_lower! };
@@ -48,12 +58,20 @@ describe('activation quantizer', () => {
     const inputs = { x: at('x'), cotangent: at('cotangent'), scale: at('static.scale') };
     const zero = at('static.zero').data[0]!;
     const found = await evaluate(inputs, (v, graph) => {
-      const out = fakeQuantizeActivation(v.x!, v.scale!, graph.scalar(-zero), graph.scalar(2 ** bits - 1 - zero));
+      const out = fakeQuantizeActivation(
+        v.x!,
+        v.scale!,
+        graph.scalar(-zero),
+        graph.scalar(2 ** bits - 1 - zero),
+      );
       const [dx, dscale] = gradients([{ value: out, cotangent: v.cotangent! }], [v.x!, v.scale!]);
       return { out, dx: dx!, dscale: dscale! };
     });
-    for (const key of ['out', 'dx']) expect(maxDifference(found[key]!, at(`static.${key}`).data), key).toBeLessThan(1e-5);
-    expect(maxDifference(found.dscale!, at('static.dscale').data) / Math.abs(at('static.dscale').data[0]!)).toBeLessThan(1e-5);
+    for (const key of ['out', 'dx'])
+      expect(maxDifference(found[key]!, at(`static.${key}`).data), key).toBeLessThan(1e-5);
+    expect(
+      maxDifference(found.dscale!, at('static.dscale').data) / Math.abs(at('static.dscale').data[0]!),
+    ).toBeLessThan(1e-5);
   });
 
   it.each(activationBits)('dynamic at %i bits: output and gradient', async (bits) => {
@@ -62,7 +80,8 @@ describe('activation quantizer', () => {
       const out = fakeQuantizeTokens(v.x!, graph.scalar(2 ** (bits - 1) - 1));
       return { out, dx: gradients([{ value: out, cotangent: v.cotangent! }], [v.x!])[0]! };
     });
-    for (const key of ['out', 'dx']) expect(maxDifference(found[key]!, at(`dynamic.${key}`).data), key).toBeLessThan(1e-5);
+    for (const key of ['out', 'dx'])
+      expect(maxDifference(found[key]!, at(`dynamic.${key}`).data), key).toBeLessThan(1e-5);
   });
 });
 
@@ -71,10 +90,13 @@ describe('token merge', () => {
     const golden = await readGolden('token_merge.safetensors');
     const at = (key: string) => golden.floats(`${name}.${key}`);
     const keep = Math.floor(at('keep').data[0]! * at('high').shape[0]!);
-    const found = await evaluate({ high: at('high'), mid: at('mid'), low: at('low') }, ({ high, mid, low }) => {
-      const similarity = tokenSimilarity(high!, low!);
-      return { similarity, merged: mergeTokens([high!, mid!, low!], [0.3, 0.3, 0.4], 1, keep, similarity) };
-    });
+    const found = await evaluate(
+      { high: at('high'), mid: at('mid'), low: at('low') },
+      ({ high, mid, low }) => {
+        const similarity = tokenSimilarity(high!, low!);
+        return { similarity, merged: mergeTokens([high!, mid!, low!], [0.3, 0.3, 0.4], 1, keep, similarity) };
+      },
+    );
     expect(maxDifference(found.similarity!, at('similarity').data)).toBeLessThan(1e-6);
     expect(maxDifference(found.merged!, at('merged').data)).toBeLessThan(1e-6);
   });
@@ -96,9 +118,16 @@ describe('block calibration', () => {
       kind: 'block',
       inputShape: (n) => [n * tokens, dim],
       forward: (b, x, n) => {
-        const [q, k, v] = op.split(b.linear('qkv', b.layerNorm('norm1', x, 1e-6), 3 * dim), [dim, dim, dim], 1);
+        const [q, k, v] = op.split(
+          b.linear('qkv', b.layerNorm('norm1', x, 1e-6), 3 * dim),
+          [dim, dim, dim],
+          1,
+        );
         const attended = op.add(x, b.linear('proj', attention(b, 'attention', q!, k!, v!, n, heads), dim));
-        return op.add(attended, b.linear('fc2', op.gelu(b.linear('fc1', b.layerNorm('norm2', attended, 1e-6), hidden)), dim));
+        return op.add(
+          attended,
+          b.linear('fc2', op.gelu(b.linear('fc1', b.layerNorm('norm2', attended, 1e-6), hidden)), dim),
+        );
       },
     };
     const listing = listPart(part);
@@ -110,27 +139,44 @@ describe('block calibration', () => {
       bitWidths.forEach((bits, i) => {
         const rows = at(`init.${name}.clip_upper`).shape[1]!;
         for (const key of ['clip_upper', 'clip_lower'])
-          named.set(`${name}.${key}.${bits}`, { shape: [rows, 1], data: at(`init.${name}.${key}`).data.slice(i * rows, (i + 1) * rows) });
+          named.set(`${name}.${key}.${bits}`, {
+            shape: [rows, 1],
+            data: at(`init.${name}.${key}`).data.slice(i * rows, (i + 1) * rows),
+          });
         for (const key of ['act_scale', 'act_zero'])
-          named.set(`${name}.${key}.${bits}`, { shape: [1], data: at(`init.${name}.${key}`).data.slice(i, i + 1) });
+          named.set(`${name}.${key}.${bits}`, {
+            shape: [1],
+            data: at(`init.${name}.${key}`).data.slice(i, i + 1),
+          });
       });
     }
 
     const runtime = openRuntime('cpu', 1);
     const fixed: Record<string, Tensor> = {};
-    for (const { name, shape } of listing.parameters) fixed[name] = runtime.tensor(at(`init.${name}`).data, shape);
+    for (const { name, shape } of listing.parameters)
+      fixed[name] = runtime.tensor(at(`init.${name}`).data, shape);
     let state: Record<string, Tensor> = {};
     const start = packState(layout, named);
     for (const [name, shape] of stateShapes(layout)) {
       state[name] = runtime.tensor(start.get(name)!, shape);
-      for (const moment of ['m', 'v']) state[`${name}.${moment}`] = runtime.tensor(new Float32Array(start.get(name)!.length), shape);
+      for (const moment of ['m', 'v'])
+        state[`${name}.${moment}`] = runtime.tensor(new Float32Array(start.get(name)!.length), shape);
     }
 
-    const options = { batch, loss: 'mae', isolate: false, scaleDirections: false, ownStreams: false } as const;
+    const options = {
+      batch,
+      loss: 'mae',
+      isolate: false,
+      scaleDirections: false,
+      ownStreams: false,
+    } as const;
     const step = await runtime.compile(stepGraph(part, layout, options), 'step');
     const scalar = (x: number) => runtime.tensor(Float32Array.of(x), []);
     const rows = (key: string, first: number) =>
-      runtime.tensor(at(key).data.slice(first * tokens * dim, (first + batch) * tokens * dim), [batch * tokens, dim]);
+      runtime.tensor(at(key).data.slice(first * tokens * dim, (first + batch) * tokens * dim), [
+        batch * tokens,
+        dim,
+      ]);
     const rates = { lora: 1e-3, clip: 1e-2, scale: 1e-4 };
     const losses: number[][] = [];
     for (let s = 0; s < steps; s++) {
@@ -141,7 +187,12 @@ describe('block calibration', () => {
       feeds.losses = runtime.tensor(new Float32Array(groups.length), [groups.length]);
       groups.forEach((_, g) => {
         const drawn = at('choices').data[s * groups.length + g]!;
-        const inputs = drawnInputs(layout, g, drawn, (name) => named.get(`${name}.act_zero.${drawn}`)!.data[0]!);
+        const inputs = drawnInputs(
+          layout,
+          g,
+          drawn,
+          (name) => named.get(`${name}.act_zero.${drawn}`)!.data[0]!,
+        );
         for (const [name, { data, shape }] of inputs) feeds[name] = runtime.tensor(data, shape);
       });
       const decay = 0.5 * (1 + Math.cos((Math.PI * s) / steps));
@@ -157,9 +208,11 @@ describe('block calibration', () => {
 
     const golden_ = (s: number, g: number) => at('losses').data[s * groups.length + g]!;
     for (let s = 0; s < 5; s++)
-      for (let g = 0; g < groups.length; g++) expect(losses[s]![g]! / golden_(s, g) - 1, `step ${s}, group ${g}`).toBeCloseTo(0, 4);
+      for (let g = 0; g < groups.length; g++)
+        expect(losses[s]![g]! / golden_(s, g) - 1, `step ${s}, group ${g}`).toBeCloseTo(0, 4);
     for (let g = 0; g < groups.length; g++) {
-      const last = (loss: (s: number) => number) => [...losses.keys()].slice(-8).reduce((sum, s) => sum + loss(s), 0);
+      const last = (loss: (s: number) => number) =>
+        [...losses.keys()].slice(-8).reduce((sum, s) => sum + loss(s), 0);
       expect(Math.abs(last((s) => losses[s]![g]!) / last((s) => golden_(s, g)) - 1)).toBeLessThan(0.02);
     }
 
@@ -168,15 +221,24 @@ describe('block calibration', () => {
     const learned = unpackState(layout, flat);
     for (const [name, tensor] of named) if (name.includes('act_zero')) learned.set(name, tensor);
     const programs = openPrograms(runtime);
-    const parameters = new Map(listing.parameters.map(({ name, shape }) => [name, { data: at(`init.${name}`).data, shape }]));
+    const parameters = new Map(
+      listing.parameters.map(({ name, shape }) => [name, { data: at(`init.${name}`).data, shape }]),
+    );
     const block = await openElasticPart(programs, part, listing, parameters, learned);
     const target = at('target').data;
-    const meanError = (y: Float32Array) => y.reduce((sum, v, i) => sum + Math.abs(v - target[i]!), 0) / y.length;
+    const meanError = (y: Float32Array) =>
+      y.reduce((sum, v, i) => sum + Math.abs(v - target[i]!), 0) / y.length;
     for (const bits of bitWidths) {
-      await block.use({ weight: bits, activation: bits, rank: groups.find((g) => g.bits.includes(bits))!.rank });
+      await block.use({
+        weight: bits,
+        activation: bits,
+        rank: groups.find((g) => g.bits.includes(bits))!.rank,
+      });
       const x = runtime.tensor(at('x_quant').data, [samples * tokens, dim]);
       const error = meanError(await runtime.read(await block.run(x, samples)));
-      expect(Math.abs(error / meanError(at(`final.out.b${bits}`).data) - 1), `${bits} bits`).toBeLessThan(0.03);
+      expect(Math.abs(error / meanError(at(`final.out.b${bits}`).data) - 1), `${bits} bits`).toBeLessThan(
+        0.03,
+      );
     }
     await programs.release();
   });

@@ -21,7 +21,8 @@ export async function readGolden(name: string): Promise<Golden> {
   for (const [key, info] of source.tensors)
     tensors.set(key, {
       shape: info.shape,
-      data: info.dtype === 'I64' ? Float32Array.from(await source.readInt(key), Number) : await source.read(key),
+      data:
+        info.dtype === 'I64' ? Float32Array.from(await source.readInt(key), Number) : await source.read(key),
     });
   await source.close();
   return { names: [...tensors.keys()], floats: (key) => tensors.get(key)! };
@@ -39,12 +40,18 @@ export async function evaluate(
 ): Promise<Record<string, Float32Array>> {
   const runtime = openRuntime('cpu', 1);
   const graph = new Graph();
-  const values = Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, graph.input(name, shape)]));
+  const values = Object.fromEntries(
+    Object.entries(inputs).map(([name, { shape }]) => [name, graph.input(name, shape)]),
+  );
   for (const [name, value] of Object.entries(build(values, graph))) graph.output(name, value);
   const program = await runtime.compile(graph, 'test', { keep: false });
-  const feeds = Object.fromEntries(Object.entries(inputs).map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]));
+  const feeds = Object.fromEntries(
+    Object.entries(inputs).map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]),
+  );
   const outputs = await program.run(feeds);
-  const read = await Promise.all(Object.entries(outputs).map(async ([name, t]) => [name, await runtime.read(t)] as const));
+  const read = await Promise.all(
+    Object.entries(outputs).map(async ([name, t]) => [name, await runtime.read(t)] as const),
+  );
   await program.dispose();
   return Object.fromEntries(read);
 }

@@ -7,7 +7,8 @@ import type { DeviceReport } from '../runtime/devices.js';
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [header, ...rows];
   const widths = header.map((_, c) => Math.max(...all.map((row) => row[c]!.length)));
-  const line = (row: readonly string[]) => row.map((cell, c) => (c === 0 ? cell.padEnd(widths[c]!) : cell.padStart(widths[c]!))).join('  ');
+  const line = (row: readonly string[]) =>
+    row.map((cell, c) => (c === 0 ? cell.padEnd(widths[c]!) : cell.padStart(widths[c]!))).join('  ');
   return [line(header), widths.map((w) => '─'.repeat(w)).join('  '), ...rows.map(line)].join('\n');
 }
 
@@ -21,21 +22,43 @@ export function formatModels(models: readonly ModelReport[]): string {
   if (models.length === 0) return 'No checkpoints found.';
   const rows = models
     .filter((m) => m.supported)
-    .map((m) => [m.path, m.family!, String(m.blocks), String(m.layers), `${(m.parameters! / 1e6).toFixed(1)} M`, bytes(m.bytes!)]);
+    .map((m) => [
+      m.path,
+      m.family!,
+      String(m.blocks),
+      String(m.layers),
+      `${(m.parameters! / 1e6).toFixed(1)} M`,
+      bytes(m.bytes!),
+    ]);
   const others = models.filter((m) => !m.supported).map((m) => `${m.path}: not supported: ${m.reason!}`);
-  return [...(rows.length > 0 ? [table(['model', 'family', 'blocks', 'layers', 'parameters', 'size'], rows)] : []), ...others].join('\n');
+  return [
+    ...(rows.length > 0 ? [table(['model', 'family', 'blocks', 'layers', 'parameters', 'size'], rows)] : []),
+    ...others,
+  ].join('\n');
 }
 
-export const percentage = (share: number | undefined): string => (share === undefined ? '–' : (100 * share).toFixed(2));
+export const percentage = (share: number | undefined): string =>
+  share === undefined ? '–' : (100 * share).toFixed(2);
 export const divergence = (nats: number | undefined): string => (nats === undefined ? '–' : nats.toFixed(5));
 
 export function formatEvaluation(rows: readonly EvaluationRow[]): string {
-  const lines = rows.map((r) => [r.label, String(r.bits), percentage(r.top1), percentage(r.top5), r.bits === 'fp' ? '–' : divergence(r.kl), String(r.samples)]);
+  const lines = rows.map((r) => [
+    r.label,
+    String(r.bits),
+    percentage(r.top1),
+    percentage(r.top5),
+    r.bits === 'fp' ? '–' : divergence(r.kl),
+    String(r.samples),
+  ]);
   return table(['model', 'bits', 'top-1 %', 'top-5 %', 'KL (nats)', 'pictures'], lines);
 }
 
 export function formatDevices(devices: readonly DeviceReport[]): string {
   return devices
-    .map((d) => (d.available ? `${d.kind.padEnd(7)} ${d.name}: ${d.gflops.toFixed(0)} GFLOP/s (matrix product, float32)` : `${d.kind.padEnd(7)} not available: ${d.reason}`))
+    .map((d) =>
+      d.available
+        ? `${d.kind.padEnd(7)} ${d.name}: ${d.gflops.toPrecision(3)} GFLOP/s (matrix product, float32)`
+        : `${d.kind.padEnd(7)} not available: ${d.reason}`,
+    )
     .join('\n');
 }

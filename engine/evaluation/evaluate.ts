@@ -36,7 +36,11 @@ export async function evaluateClassifier(
   checkpoint: Checkpoint,
   plain: RunnableModel,
   candidates: readonly Candidate[],
-  pictures: { readonly source: ImageSource; readonly indices: readonly number[]; readonly preprocessor: Preprocessor },
+  pictures: {
+    readonly source: ImageSource;
+    readonly indices: readonly number[];
+    readonly preprocessor: Preprocessor;
+  },
   hooks: EvaluationHooks,
 ): Promise<EvaluationRow[]> {
   const { model } = checkpoint;
@@ -61,7 +65,9 @@ export async function evaluateClassifier(
         const logits = await (candidate?.model ?? plain).run(runtime.tensor(inputs, shape), BATCH);
         if (!candidate) references.push(logits);
         scorers[i]!.add(logits, references[b], batch.labels.map(align), batch.count);
-        hooks.status((seen + (chunkSize * (i + (b + 1) / chunk.length)) / (candidates.length + 1)) / indices.length);
+        hooks.status(
+          (seen + (chunkSize * (i + (b + 1) / chunk.length)) / (candidates.length + 1)) / indices.length,
+        );
       }
     }
     seen += chunkSize;

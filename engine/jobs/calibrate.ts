@@ -12,25 +12,43 @@ import { openRuntime } from '../runtime/session.js';
 import { version } from '../version.js';
 import type { CalibrateRequest, CalibrateResult, JobHooks } from './requests.js';
 
-export async function runCalibrate(request: CalibrateRequest, hooks: JobHooks<'calibrate'>): Promise<CalibrateResult> {
+export async function runCalibrate(
+  request: CalibrateRequest,
+  hooks: JobHooks<'calibrate'>,
+): Promise<CalibrateResult> {
   const started = performance.now();
   const options = resolveOptions(request);
   const checkpoint = await openCheckpoint(request.model);
   try {
     const source = await openImages(request.data);
     const set = await readCalibrationSet(checkpoint, source, options, hooks.signal);
-    if (set.samples < options.samples) hooks.note(`${set.name} has ${set.samples} pictures; ${options.samples} were asked for.`);
+    if (set.samples < options.samples)
+      hooks.note(`${set.name} has ${set.samples} pictures; ${options.samples} were asked for.`);
     const device = await chooseDevice(request.device ?? 'auto');
     const runtime = openRuntime(device, request.threads);
     const programs = openPrograms(runtime);
     try {
       const config = await calibrate(
         programs,
-        { checkpoint, set, options, out: request.out, resume: request.resume ?? false, engineVersion: version },
+        {
+          checkpoint,
+          set,
+          options,
+          out: request.out,
+          resume: request.resume ?? false,
+          engineVersion: version,
+        },
         { signal: hooks.signal, status: (status) => hooks.status(status) },
       );
       const bits = config.bit_groups.flatMap((g) => g.bits).sort((a, b) => b - a);
-      return { out: request.out, device, bits, samples: set.samples, skipped: source.skipped, seconds: (performance.now() - started) / 1000 };
+      return {
+        out: request.out,
+        device,
+        bits,
+        samples: set.samples,
+        skipped: source.skipped,
+        seconds: (performance.now() - started) / 1000,
+      };
     } finally {
       await programs.release();
       await runtime.dispose();
@@ -45,11 +63,23 @@ export function resolveOptions(request: CalibrateRequest): QueptOptions {
   const recipe = request.recipe === 'paper' ? PAPER_VIT : DEFAULT_VIT;
   const bits = request.groups ?? recipe.groups.map((g) => g.bits);
   const { rank = 16 } = request;
-  if (typeof rank !== 'number' && rank.length !== bits.length) throw new UserError(`${bits.length} bit groups need as many ranks, not ${rank.length}.`);
+  if (typeof rank !== 'number' && rank.length !== bits.length)
+    throw new UserError(`${bits.length} bit groups need as many ranks, not ${rank.length}.`);
   const given = Object.fromEntries(
-    (['samples', 'epochs', 'batch', 'seed', 'loss', 'merge', 'keep', 'clipStart', 'cascade', 'adapterRate'] as const).flatMap((key) =>
-      request[key] === undefined ? [] : [[key, request[key]]],
-    ),
+    (
+      [
+        'samples',
+        'epochs',
+        'batch',
+        'seed',
+        'loss',
+        'merge',
+        'keep',
+        'clipStart',
+        'cascade',
+        'adapterRate',
+      ] as const
+    ).flatMap((key) => (request[key] === undefined ? [] : [[key, request[key]]])),
   ) as Partial<QueptOptions>;
   return {
     ...recipe,
@@ -65,9 +95,17 @@ export function resolveOptions(request: CalibrateRequest): QueptOptions {
 }
 
 /** Pictures drawn by the seed (all of them, in order, where there are no more), preprocessed into one array. */
-async function readCalibrationSet(checkpoint: Checkpoint, source: ImageSource, options: QueptOptions, signal: AbortSignal): Promise<CalibrationSet> {
+async function readCalibrationSet(
+  checkpoint: Checkpoint,
+  source: ImageSource,
+  options: QueptOptions,
+  signal: AbortSignal,
+): Promise<CalibrationSet> {
   const { image } = checkpoint.model;
-  const preprocessor = await readPreprocessor(checkpoint.folder, { channels: image.channels, imageSize: image });
+  const preprocessor = await readPreprocessor(checkpoint.folder, {
+    channels: image.channels,
+    imageSize: image,
+  });
   const indices = selectRandom(source, options.samples, options.seed);
   const size = image.channels * image.height * image.width;
   const inputs = new Float32Array(indices.length * size);
@@ -77,5 +115,10 @@ async function readCalibrationSet(checkpoint: Checkpoint, source: ImageSource, o
     inputs.set(batch.pixels.subarray(0, batch.count * size), samples * size);
     samples += batch.count;
   }
-  return { inputs: inputs.subarray(0, samples * size), samples, name: source.name, fingerprint: await source.fingerprint(indices) };
+  return {
+    inputs: inputs.subarray(0, samples * size),
+    samples,
+    name: source.name,
+    fingerprint: await source.fingerprint(indices),
+  };
 }

@@ -17,14 +17,22 @@ import type { EvaluateRequest, EvaluateResult, JobHooks } from './requests.js';
 /** The label of the baseline's rows. */
 export const ROUNDING = 'rounding';
 
-export async function runEvaluate(request: EvaluateRequest, hooks: JobHooks<'evaluate'>): Promise<EvaluateResult> {
+export async function runEvaluate(
+  request: EvaluateRequest,
+  hooks: JobHooks<'evaluate'>,
+): Promise<EvaluateResult> {
   const started = performance.now();
   const checkpoint = await openCheckpoint(request.model);
   const { image } = checkpoint.model;
-  const preprocessor = await readPreprocessor(checkpoint.folder, { channels: image.channels, imageSize: image });
+  const preprocessor = await readPreprocessor(checkpoint.folder, {
+    channels: image.channels,
+    imageSize: image,
+  });
   const source = await openImages(request.data);
   const indices = selectFirst(source, request.limit ?? source.length);
-  const sets = await Promise.all((request.adapters ?? []).map(async (folder) => ({ folder, set: await readAdapterSet(folder) })));
+  const sets = await Promise.all(
+    (request.adapters ?? []).map(async (folder) => ({ folder, set: await readAdapterSet(folder) })),
+  );
   for (const { folder, set } of sets) await requireMatch(checkpoint, set, folder);
 
   const device = await chooseDevice(request.device ?? 'auto');
@@ -32,12 +40,16 @@ export async function runEvaluate(request: EvaluateRequest, hooks: JobHooks<'eva
   const programs = openPrograms(runtime);
   try {
     const models = await Promise.all(
-      sets.map(async ({ folder, set }) => ({ label: basename(resolve(folder)), model: await openElasticModel(programs, checkpoint, set) })),
+      sets.map(async ({ folder, set }) => ({
+        label: basename(resolve(folder)),
+        model: await openElasticModel(programs, checkpoint, set),
+      })),
     );
     const widths = [...new Set(request.bits ?? models.flatMap((m) => m.model.bits))].sort((a, b) => b - a);
     for (const { label, model } of models)
       for (const bits of request.bits ?? [])
-        if (!model.bits.includes(bits)) throw new UserError(`${label} has no ${bits}-bit setting; it has ${model.bits.join(', ')}.`);
+        if (!model.bits.includes(bits))
+          throw new UserError(`${label} has no ${bits}-bit setting; it has ${model.bits.join(', ')}.`);
     const candidates: Candidate[] = [];
     if (request.baseline) {
       if (widths.length === 0) throw new UserError('Say which bit-widths to evaluate, such as --bits 8,4.');
@@ -51,12 +63,21 @@ export async function runEvaluate(request: EvaluateRequest, hooks: JobHooks<'eva
       }
     }
     for (const { label, model } of models)
-      candidates.push(...widths.filter((bits) => model.bits.includes(bits)).map((bits) => ({ label, bits, model })));
+      candidates.push(
+        ...widths.filter((bits) => model.bits.includes(bits)).map((bits) => ({ label, bits, model })),
+      );
     const plain = await openPlainModel(programs, checkpoint);
-    const rows = await evaluateClassifier(runtime, checkpoint, plain, candidates, { source, indices, preprocessor }, {
-      signal: hooks.signal,
-      status: (done) => hooks.status({ done }),
-    });
+    const rows = await evaluateClassifier(
+      runtime,
+      checkpoint,
+      plain,
+      candidates,
+      { source, indices, preprocessor },
+      {
+        signal: hooks.signal,
+        status: (done) => hooks.status({ done }),
+      },
+    );
     return { device, rows, skipped: source.skipped, seconds: (performance.now() - started) / 1000 };
   } finally {
     await programs.release();

@@ -11,10 +11,14 @@ import type { JobHooks, ModelReport, ModelsRequest } from './requests.js';
 const MAX_DEPTH = 6;
 const PASSED_OVER = new Set(['node_modules', '.git', '.venv', '__pycache__']);
 
-export async function listModels({ folders }: ModelsRequest, hooks: JobHooks<'models'>): Promise<ModelReport[]> {
+export async function listModels(
+  { folders }: ModelsRequest,
+  hooks: JobHooks<'models'>,
+): Promise<ModelReport[]> {
   const reports: ModelReport[] = [];
   for (const folder of folders)
-    for (const found of await findCheckpoints(resolve(folder), hooks.signal)) reports.push(await report(found));
+    for (const found of await findCheckpoints(resolve(folder), hooks.signal))
+      reports.push(await report(found));
   return reports;
 }
 
@@ -27,9 +31,12 @@ async function findCheckpoints(root: string, signal: AbortSignal): Promise<strin
     if (signal.aborted) return;
     const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
     const names = entries.filter((e) => !e.isDirectory()).map((e) => e.name);
-    if (names.includes('config.json') && names.some((n) => n.includes('safetensors') || n.endsWith('.bin'))) found.push(folder);
+    if (names.includes('config.json') && names.some((n) => n.includes('safetensors') || n.endsWith('.bin')))
+      found.push(folder);
     if (depth === MAX_DEPTH) return;
-    for (const entry of entries.filter((e) => e.isDirectory() && !PASSED_OVER.has(e.name)).sort((a, b) => (a.name < b.name ? -1 : 1)))
+    for (const entry of entries
+      .filter((e) => e.isDirectory() && !PASSED_OVER.has(e.name))
+      .sort((a, b) => (a.name < b.name ? -1 : 1)))
       await visit(join(folder, entry.name), depth + 1);
   };
   await visit(root, 0);
@@ -43,11 +50,23 @@ async function report(path: string): Promise<ModelReport> {
     const { model, source, parameters } = checkpoint;
     const layers = partsOf(model).reduce((n, part) => n + checkpoint.listing(part).linears.length, 0);
     await checkpoint.close();
-    return { path, name, supported: true, family: model.family, blocks: model.blocks.length, layers, parameters, bytes: source.byteLength };
+    return {
+      path,
+      name,
+      supported: true,
+      family: model.family,
+      blocks: model.blocks.length,
+      layers,
+      parameters,
+      bytes: source.byteLength,
+    };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    const onlyPickles = !existsSync(join(path, 'model.safetensors')) && !existsSync(join(path, 'model.safetensors.index.json'));
-    const reason = onlyPickles ? `${name} has no safetensors weights; other formats can run code and are not read.` : messageOf(error);
+    const onlyPickles =
+      !existsSync(join(path, 'model.safetensors')) && !existsSync(join(path, 'model.safetensors.index.json'));
+    const reason = onlyPickles
+      ? `${name} has no safetensors weights; other formats can run code and are not read.`
+      : messageOf(error);
     return { path, name, supported: false, reason };
   }
 }

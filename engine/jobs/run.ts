@@ -9,13 +9,22 @@ export type FromWorker =
   | { readonly type: 'status'; readonly status: unknown }
   | { readonly type: 'note'; readonly line: string }
   | { readonly type: 'result'; readonly result: unknown }
-  | { readonly type: 'error'; readonly reason: 'user' | 'cancelled' | 'defect'; readonly message: string; readonly stack: string | undefined };
+  | {
+      readonly type: 'error';
+      readonly reason: 'user' | 'cancelled' | 'defect';
+      readonly message: string;
+      readonly stack: string | undefined;
+    };
 
 /**
  * Runs a job to its end. Rejects with UserError for what a person can mend, CancelledError once `hooks.signal` has
  * stopped it at a safe point, and any other error for a defect.
  */
-export function runJob<K extends JobKind>(kind: K, request: Jobs[K]['request'], hooks: JobHooks<K>): Promise<Jobs[K]['result']> {
+export function runJob<K extends JobKind>(
+  kind: K,
+  request: Jobs[K]['request'],
+  hooks: JobHooks<K>,
+): Promise<Jobs[K]['result']> {
   return new Promise((resolve, reject) => {
     const entry = findEntry('worker.js');
     if (entry === undefined) throw new Error('The engine is not built: worker.js is missing beside it.');

@@ -8,7 +8,9 @@ import { listModels } from './models.js';
 import type { JobHooks, JobKind, Jobs } from './requests.js';
 import type { FromWorker, ToWorker } from './run.js';
 
-const runners: { [K in JobKind]: (request: Jobs[K]['request'], hooks: JobHooks<K>) => Promise<Jobs[K]['result']> } = {
+const runners: {
+  [K in JobKind]: (request: Jobs[K]['request'], hooks: JobHooks<K>) => Promise<Jobs[K]['result']>;
+} = {
   models: listModels,
   calibrate: runCalibrate,
   evaluate: runEvaluate,
@@ -33,7 +35,8 @@ try {
   post({ type: 'result', result });
 } catch (error) {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
-  const reason = error instanceof CancelledError ? 'cancelled' : error instanceof UserError ? 'user' : 'defect';
+  const reason =
+    error instanceof CancelledError ? 'cancelled' : error instanceof UserError ? 'user' : 'defect';
   post({ type: 'error', reason, message, stack });
 } finally {
   port.close();

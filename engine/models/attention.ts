@@ -7,11 +7,20 @@ import type { Builder } from './model.js';
  * @param q,k,v [batch·tokens, width]; their names as operands are `${name}.q`, `.k`, `.v`
  * @returns [batch·tokens, width]
  */
-export function attention(builder: Builder, name: string, q: Value, k: Value, v: Value, batch: number, heads: number): Value {
+export function attention(
+  builder: Builder,
+  name: string,
+  q: Value,
+  k: Value,
+  v: Value,
+  batch: number,
+  heads: number,
+): Value {
   const [rows, width] = q.shape as readonly [number, number];
   const tokens = rows / batch;
   const size = width / heads;
-  const perHead = (x: Value, perm: readonly number[]) => op.transpose(op.reshape(x, [batch, tokens, heads, size]), perm);
+  const perHead = (x: Value, perm: readonly number[]) =>
+    op.transpose(op.reshape(x, [batch, tokens, heads, size]), perm);
   const scale = q.graph.scalar(1 / Math.sqrt(size));
   const queries = perHead(op.mul(builder.operand(`${name}.q`, q), scale), [0, 2, 1, 3]);
   const keys = perHead(builder.operand(`${name}.k`, k), [0, 2, 3, 1]);

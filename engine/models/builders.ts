@@ -18,7 +18,12 @@ export function fullPrecision(graph: Graph): Builder {
     },
     layerNorm: (name, x, epsilon) => {
       const width = [x.shape.at(-1)!];
-      return op.layerNormalization(x, parameter(`${name}.weight`, width), parameter(`${name}.bias`, width), epsilon);
+      return op.layerNormalization(
+        x,
+        parameter(`${name}.weight`, width),
+        parameter(`${name}.bias`, width),
+        epsilon,
+      );
     },
     operand: (_name, x) => x,
     parameter,

@@ -40,7 +40,12 @@ const MAX_CONFIG_BYTES = 4 << 20;
 export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   const name = basename(resolve(folder));
   const configPath = join(folder, 'config.json');
-  const model = buildModel(new ModelConfig(expectObject(await readJsonFile(configPath, { maxBytes: MAX_CONFIG_BYTES }), 'config.json'), `${name}/config.json`));
+  const model = buildModel(
+    new ModelConfig(
+      expectObject(await readJsonFile(configPath, { maxBytes: MAX_CONFIG_BYTES }), 'config.json'),
+      `${name}/config.json`,
+    ),
+  );
   const source = await openSafetensors(folder);
   try {
     const listings = listParts(model);
@@ -75,9 +80,18 @@ function listParts(model: Model): (part: Part) => PartListing {
 
 function checkTensor(source: TensorSource, tensor: string, shape: Shape, checkpoint: string): void {
   const info = source.tensors.get(tensor);
-  if (!info) throw new UserError(`${checkpoint}: the tensor "${tensor}" is missing; config.json says the model has it.`);
+  if (!info)
+    throw new UserError(
+      `${checkpoint}: the tensor "${tensor}" is missing; config.json says the model has it.`,
+    );
   if (info.shape.length !== shape.length || info.shape.some((n, i) => n !== shape[i]))
-    throw new UserError(`${checkpoint}: the tensor "${tensor}" has the shape [${info.shape.join(', ')}]; by config.json it is [${shape.join(', ')}].`);
+    throw new UserError(
+      `${checkpoint}: the tensor "${tensor}" has the shape [${info.shape.join(', ')}]; by config.json it is [${shape.join(', ')}].`,
+    );
+  if (!/^(F|BF)\d/.test(info.dtype))
+    throw new UserError(
+      `${checkpoint}: the tensor "${tensor}" holds ${info.dtype}, not floating-point numbers.`,
+    );
 }
 
 /** The parameters of one part by local name, in float32. */

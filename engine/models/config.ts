@@ -1,5 +1,6 @@
 /** Typed reading of a checkpoint's `config.json`. */
 import { UserError } from '../errors.js';
+import { show } from '../formats/paths.js';
 
 /** Larger lengths than any real model's: refused before anything is allocated for them. */
 const MAX_SIZE = 1 << 24;
@@ -12,65 +13,71 @@ export class ModelConfig {
     private readonly where: string,
   ) {}
 
-  /** A positive integer. */
-  size(key: string, fallback?: number): number {
+  /** A positive integer, at most `most`. */
+  size(key: string, fallback?: number, most = MAX_SIZE): number {
     const value = this.get(key, fallback);
-    if (typeof value !== 'number' || !Number.isInteger(value) || value < 1 || value > MAX_SIZE)
-      this.fail(key, `must be an integer from 1 to ${MAX_SIZE}, found ${JSON.stringify(value)}`);
+    if (!isSize(value, most)) this.fail(key, `must be an integer from 1 to ${most}, found ${show(value)}`);
     return value;
   }
 
   /** A positive integer for both axes, or a list of the two: [height, width]. */
-  pair(key: string, fallback: number): readonly [number, number] {
+  pair(key: string, fallback: number, most = MAX_SIZE): readonly [number, number] {
     const value = this.get(key, fallback);
-    if (!Array.isArray(value)) return [this.size(key, fallback), this.size(key, fallback)];
-    const valid = value.length === 2 && value.every((n) => typeof n === 'number' && Number.isInteger(n) && n > 0 && n <= MAX_SIZE);
-    if (!valid) this.fail(key, `must be one positive integer or two, found ${JSON.stringify(value)}`);
-    return value as [number, number];
+    const both: readonly unknown[] = Array.isArray(value) ? value : [value, value];
+    if (both.length !== 2 || !both.every((n) => isSize(n, most)))
+      this.fail(key, `must be an integer from 1 to ${most}, or a list of two, found ${show(value)}`);
+    return both as [number, number];
   }
 
   positive(key: string, fallback: number): number {
     const value = this.get(key, fallback);
     if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0)
-      this.fail(key, `must be a positive number, found ${JSON.stringify(value)}`);
+      this.fail(key, `must be a positive number, found ${show(value)}`);
     return value;
   }
 
   flag(key: string, fallback: boolean): boolean {
     const value = this.get(key, fallback);
-    if (typeof value !== 'boolean') this.fail(key, `must be true or false, found ${JSON.stringify(value)}`);
+    if (typeof value !== 'boolean') this.fail(key, `must be true or false, found ${show(value)}`);
     return value;
   }
 
   text(key: string): string {
     const value = this.get(key);
-    if (typeof value !== 'string') this.fail(key, `must be a text, found ${JSON.stringify(value)}`);
+    if (typeof value !== 'string') this.fail(key, `must be a text, found ${show(value)}`);
     return value;
   }
 
   texts(key: string): readonly string[] {
     const value = this.get(key, []);
-    if (!Array.isArray(value) || value.some((v) => typeof v !== 'string')) this.fail(key, `must be a list of texts, found ${JSON.stringify(value)}`);
+    if (!Array.isArray(value) || value.some((v) => typeof v !== 'string'))
+      this.fail(key, `must be a list of texts, found ${show(value)}`);
     return value as string[];
   }
 
   oneOf(key: string, allowed: readonly string[], fallback: string): string {
     const value = this.get(key, fallback);
     if (typeof value !== 'string' || !allowed.includes(value))
-      this.fail(key, `is ${JSON.stringify(value)}; supported: ${allowed.join(', ')}`);
+      this.fail(key, `is ${show(value)}; supported: ${allowed.join(', ')}`);
     return value;
   }
 
   /** Class numbers and names of `id2label`; empty where there is none. */
   classNames(): ReadonlyMap<number, string> {
     const value = this.get('id2label', {});
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) this.fail('id2label', 'must map class numbers to names');
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      this.fail('id2label', `must map class numbers to names, found ${show(value)}`);
+    const entries = Object.entries(value);
+    if (entries.length > MAX_CLASSES)
+      this.fail('id2label', `must have at most ${MAX_CLASSES} entries, found ${entries.length}`);
     const names = new Map<number, string>();
-    for (const [key, name] of Object.entries(value)) {
-      const index = Number(key);
-      if (!Number.isInteger(index) || index < 0 || index >= MAX_CLASSES || typeof name !== 'string')
-        this.fail('id2label', `has the entry ${JSON.stringify(key)}: ${JSON.stringify(name)}, which is no class number and name`);
-      names.set(index, name);
+    for (const [key, name] of entries) {
+      if (!/^(0|[1-9][0-9]*)$/.test(key) || Number(key) >= entries.length || typeof name !== 'string')
+        this.fail(
+          'id2label',
+          `must map the numbers from 0 to ${entries.length - 1} to names, found ${show(key)}: ${show(name)}`,
+        );
+      names.set(Number(key), name);
     }
     return names;
   }
@@ -91,3 +98,6 @@ export class ModelConfig {
     return value;
   }
 }
+
+const isSize = (value: unknown, most: number): value is number =>
+  typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= most;

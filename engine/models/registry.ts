@@ -18,9 +18,13 @@ export const families: readonly Family[] = [vit, deit];
 export function buildModel(config: ModelConfig): Model {
   const type = config.text('model_type');
   const family = families.find((f) => f.modelType === type);
-  if (!family) config.fail('model_type', `is "${type}"; supported are ${families.map((f) => f.modelType).join(', ')}`);
+  if (!family)
+    config.fail('model_type', `is "${type}"; supported are ${families.map((f) => f.modelType).join(', ')}`);
   const architecture = config.texts('architectures')[0] ?? family.architectures[0]!;
   if (!family.architectures.includes(architecture))
-    config.fail('architectures', `is ${architecture}; supported for ${type} are ${family.architectures.join(', ')}`);
+    config.fail(
+      'architectures',
+      `is ${architecture}; supported for ${type} are ${family.architectures.join(', ')}`,
+    );
   return family.build(config, architecture);
 }

@@ -4,8 +4,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { listSupportedBackends } from 'onnxruntime-node';
+import { findEntry } from '../entry.js';
 import { UserError } from '../errors.js';
 import { tryDevice, type Trial } from './measure.js';
 import type { DeviceKind } from './session.js';
@@ -67,11 +67,9 @@ function missingProvider(kind: DeviceKind): string | undefined {
   return `The CUDA provider of ONNX Runtime (${library}) is not installed.`;
 }
 
-/** In a bundle, `probe.js` lies beside this file or beside the folder of its chunk. */
+/** In a process of its own where the engine is bundled, else in this one. */
 function runTrial(kind: DeviceKind): Promise<Trial> {
-  const entry = ['./probe.js', '../probe.js']
-    .map((path) => fileURLToPath(new URL(path, import.meta.url)))
-    .find(existsSync);
+  const entry = findEntry('probe.js');
   return entry === undefined ? tryDevice(kind) : tryInProcess(entry, kind);
 }
 

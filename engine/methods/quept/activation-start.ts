@@ -16,7 +16,11 @@ const MIN_SCALE = 1e-5;
  * Runs once per quantizer, not per step. Reorders `values`.
  * @param values elements of the activation, any order, at least one, all finite
  */
-export function percentileStart(values: Float32Array, bits: readonly number[], percentiles: readonly number[] = PERCENTILES): Grid[] {
+export function percentileStart(
+  values: Float32Array,
+  bits: readonly number[],
+  percentiles: readonly number[] = PERCENTILES,
+): Grid[] {
   const ranges = percentileRanges(values, percentiles);
   return bits.map((b) => {
     const levels = 2 ** b - 1;

@@ -33,7 +33,12 @@ export interface AdapterLayout {
   readonly quantizers: readonly string[];
 }
 
-export function adapterLayout(listing: PartListing, groups: readonly BitGroup[], activations: boolean, operands = true): AdapterLayout {
+export function adapterLayout(
+  listing: PartListing,
+  groups: readonly BitGroup[],
+  activations: boolean,
+  operands = true,
+): AdapterLayout {
   const inputs = [...new Set(listing.linears.map((l) => l.input))];
   return {
     groups,
@@ -44,7 +49,8 @@ export function adapterLayout(listing: PartListing, groups: readonly BitGroup[],
 }
 
 /** P, K and Q of the table above. */
-export const loraSize = (layout: AdapterLayout) => layout.layers.reduce((n, l) => n + layout.rank * (l.in + l.out), 0);
+export const loraSize = (layout: AdapterLayout) =>
+  layout.layers.reduce((n, l) => n + layout.rank * (l.in + l.out), 0);
 export const clipSize = (layout: AdapterLayout) => layout.layers.reduce((n, l) => n + 2 * l.out, 0);
 
 /**
@@ -61,26 +67,48 @@ export function directionScales({ groups, rank }: AdapterLayout): Float32Array {
 }
 
 /** The pieces of a flat `lora`: per layer A [R, in], its rows multiplied by `scales` where given, and B [out, R]. */
-export function splitLora(layout: AdapterLayout, lora: Value, scales?: Float32Array): Map<string, { a: Value; b: Value }> {
+export function splitLora(
+  layout: AdapterLayout,
+  lora: Value,
+  scales?: Float32Array,
+): Map<string, { a: Value; b: Value }> {
   const { rank, layers } = layout;
   const scaled = (a: Value) => (scales ? op.mul(a, lora.graph.constant(scales, [rank, 1])) : a);
-  const parts = op.split(lora, layers.flatMap((l) => [rank * l.in, l.out * rank]), 0);
+  const parts = op.split(
+    lora,
+    layers.flatMap((l) => [rank * l.in, l.out * rank]),
+    0,
+  );
   return new Map(
-    layers.map((l, i) => [l.name, { a: scaled(op.reshape(parts[2 * i]!, [rank, l.in])), b: op.reshape(parts[2 * i + 1]!, [l.out, rank]) }]),
+    layers.map((l, i) => [
+      l.name,
+      { a: scaled(op.reshape(parts[2 * i]!, [rank, l.in])), b: op.reshape(parts[2 * i + 1]!, [l.out, rank]) },
+    ]),
   );
 }
 
 /** The pieces of one row [1, K] of clip logits: per layer upper and lower [out, 1]. */
 export function splitClip(layout: AdapterLayout, row: Value): Map<string, { upper: Value; lower: Value }> {
-  const parts = op.split(row, layout.layers.flatMap((l) => [l.out, l.out]), 1);
+  const parts = op.split(
+    row,
+    layout.layers.flatMap((l) => [l.out, l.out]),
+    1,
+  );
   return new Map(
-    layout.layers.map((l, i) => [l.name, { upper: op.reshape(parts[2 * i]!, [l.out, 1]), lower: op.reshape(parts[2 * i + 1]!, [l.out, 1]) }]),
+    layout.layers.map((l, i) => [
+      l.name,
+      { upper: op.reshape(parts[2 * i]!, [l.out, 1]), lower: op.reshape(parts[2 * i + 1]!, [l.out, 1]) },
+    ]),
   );
 }
 
 /** The pieces of one row [1, Q]: per quantizer a value of shape [1, 1]. */
 export function splitScale(layout: AdapterLayout, row: Value): Map<string, Value> {
-  const parts = op.split(row, layout.quantizers.map(() => 1), 1);
+  const parts = op.split(
+    row,
+    layout.quantizers.map(() => 1),
+    1,
+  );
   return new Map(layout.quantizers.map((name, i) => [name, parts[i]!]));
 }
 
@@ -88,7 +116,12 @@ export function splitScale(layout: AdapterLayout, row: Value): Map<string, Value
  * W + B[:, :r] A[:r, :], the weight that is then quantized.
  * @param isolate first column whose gradient flows: directions before it are constants to the gradient
  */
-export function adaptedWeight(weight: Value, adapter: { a: Value; b: Value }, rank: number, isolate = 0): Value {
+export function adaptedWeight(
+  weight: Value,
+  adapter: { a: Value; b: Value },
+  rank: number,
+  isolate = 0,
+): Value {
   if (rank === 0) return weight;
   const a = op.slice(adapter.a, 0, 0, rank);
   const b = op.slice(adapter.b, 1, 0, rank);

@@ -53,11 +53,16 @@ export interface CalibrationRequest {
 }
 
 /** Calibrates a model and writes its adapter set; returns the set's configuration. */
-export async function calibrate(programs: Programs, request: CalibrationRequest, hooks: CalibrationHooks): Promise<AdapterSetConfig> {
+export async function calibrate(
+  programs: Programs,
+  request: CalibrationRequest,
+  hooks: CalibrationHooks,
+): Promise<AdapterSetConfig> {
   const { checkpoint, set, options, out, engineVersion } = request;
   const { model } = checkpoint;
   checkOptions(options);
-  if (set.samples === 0) throw new UserError(`${set.name}: no picture could be read; calibration needs some.`);
+  if (set.samples === 0)
+    throw new UserError(`${set.name}: no picture could be read; calibration needs some.`);
   const identity = {
     engine_version: engineVersion,
     model: await checkpoint.fingerprint(),
@@ -70,7 +75,9 @@ export async function calibrate(programs: Programs, request: CalibrationRequest,
   const blocks = await reconstructBlocks(programs, request, progress, hooks);
 
   const tensors: NamedTensors = new Map();
-  model.blocks.forEach((part, i) => blocks[i]!.tensors.forEach((tensor, name) => tensors.set(part.prefix + name, tensor)));
+  model.blocks.forEach((part, i) =>
+    blocks[i]!.tensors.forEach((tensor, name) => tensors.set(part.prefix + name, tensor)),
+  );
   const config = describe(request, identity.model, blocks);
   await writeAdapterSet(out, config, tensors);
   await progress.remove();
@@ -95,8 +102,9 @@ async function reconstructBlocks(
     const layout = adapterLayout(listing, options.groups, true);
     const parameters = await readPart(checkpoint, part);
     const original = await openPlainPart(programs, part, parameters);
-    const target = await runAll(programs, part, original, plain, samples, sampleSize, batch);
-    original.dispose();
+    const target = await runAll(programs, part, original, plain, samples, sampleSize, batch).finally(() =>
+      original.dispose(),
+    );
 
     const saved = await progress.block(index);
     const block = saved ?? (await learnBlock());
@@ -104,24 +112,46 @@ async function reconstructBlocks(
     finished.push(block);
 
     if (index + 1 < model.blocks.length) {
-      const elastic = await openElasticPart(programs, part, listing, foldedParameters(parameters, block.tensors), block.tensors);
-      streams = await advanceStreams(programs, part, elastic, layout, streams, samples, options);
-      elastic.dispose();
+      const elastic = await openElasticPart(
+        programs,
+        part,
+        listing,
+        foldedParameters(parameters, block.tensors),
+        block.tensors,
+      );
+      streams = await advanceStreams(programs, part, elastic, layout, streams, samples, options).finally(() =>
+        elastic.dispose(),
+      );
     }
     plain = target;
 
     async function learnBlock(): Promise<FinishedBlock> {
       const start = await startBlock(programs, part, listing, layout, parameters, plain, samples, options);
-      const task = { part, layout, parameters: foldedParameters(parameters, start), start, streams, target, samples, block: part.prefix };
-      const { learned, first, last } = await reconstruct(programs, task, options, {
-        signal: hooks.signal,
-        onStep: (epoch, step, steps, losses) =>
-          hooks.status({
-            ...{ block: index, blocks: model.blocks.length, epoch, epochs: options.epochs, losses },
-            done: (index + step / steps) / model.blocks.length,
-          }),
-        save: (snapshot) => progress.saveEpoch(index, snapshot),
-      }, await progress.epoch(index));
+      const task = {
+        part,
+        layout,
+        parameters: foldedParameters(parameters, start),
+        start,
+        streams,
+        target,
+        samples,
+        block: part.prefix,
+      };
+      const { learned, first, last } = await reconstruct(
+        programs,
+        task,
+        options,
+        {
+          signal: hooks.signal,
+          onStep: (epoch, step, steps, losses) =>
+            hooks.status({
+              ...{ block: index, blocks: model.blocks.length, epoch, epochs: options.epochs, losses },
+              done: (index + step / steps) / model.blocks.length,
+            }),
+          save: (snapshot) => progress.saveEpoch(index, snapshot),
+        },
+        await progress.epoch(index),
+      );
       return { tensors: new Map([...start, ...learned]), first, last };
     }
   }
@@ -129,13 +159,21 @@ async function reconstructBlocks(
 }
 
 /** The inputs of the first block: in full precision, and with the embedding's weights quantized. */
-async function embed(programs: Programs, checkpoint: Checkpoint, set: CalibrationSet, options: QueptOptions, sampleSize: number, batch: number) {
+async function embed(
+  programs: Programs,
+  checkpoint: Checkpoint,
+  set: CalibrationSet,
+  options: QueptOptions,
+  sampleSize: number,
+  batch: number,
+) {
   const { stem } = checkpoint.model;
   const parameters = await readPart(checkpoint, stem);
   const original = await openPlainPart(programs, stem, parameters);
   const quantized = await openElasticPart(programs, stem, checkpoint.listing(stem), parameters, new Map());
   await quantized.use({ weight: options.embeddingBits, rank: 0 });
-  const run = (runnable: typeof original) => runAll(programs, stem, runnable, set.inputs, set.samples, sampleSize, batch);
+  const run = (runnable: typeof original) =>
+    runAll(programs, stem, runnable, set.inputs, set.samples, sampleSize, batch);
   const plain = await run(original);
   const embedded = await run(quantized);
   const streams = hasOwnStreams(options.merge) ? options.groups.map(() => embedded) : [embedded];
@@ -165,16 +203,25 @@ async function startBlock(
   return new Map([...activations, ...weights]);
 }
 
-function describe({ checkpoint, set, options, engineVersion }: CalibrationRequest, fingerprint: string, blocks: readonly FinishedBlock[]): AdapterSetConfig {
+function describe(
+  { checkpoint, set, options, engineVersion }: CalibrationRequest,
+  fingerprint: string,
+  blocks: readonly FinishedBlock[],
+): AdapterSetConfig {
   const { model, name } = checkpoint;
   const { groups, rates, embeddingBits, headBits, seed, samples: _samples, ...rest } = options;
-  const byGroup = (losses: readonly number[]) => Object.fromEntries(groups.map((g, i) => [g.bits.join(), losses[i]!]));
+  const byGroup = (losses: readonly number[]) =>
+    Object.fromEntries(groups.map((g, i) => [g.bits.join(), losses[i]!]));
   const listings = model.blocks.map((part) => [part.prefix, checkpoint.listing(part)] as const);
   const layers = listings.flatMap(([prefix, { linears }]) =>
-    linears.map((l) => [prefix + l.name, { in: l.in, out: l.out, group_size: -1, input: prefix + l.input }] as const),
+    linears.map(
+      (l) => [prefix + l.name, { in: l.in, out: l.out, group_size: -1, input: prefix + l.input }] as const,
+    ),
   );
   const norms = listings.flatMap(([prefix, listing], i) =>
-    listing.norms.filter((n) => blocks[i]!.tensors.has(`${n.name}.weight`)).map((n) => [prefix + n.name, n.width] as const),
+    listing.norms
+      .filter((n) => blocks[i]!.tensors.has(`${n.name}.weight`))
+      .map((n) => [prefix + n.name, n.width] as const),
   );
   return {
     schema_version: 1,
@@ -191,6 +238,10 @@ function describe({ checkpoint, set, options, engineVersion }: CalibrationReques
     layers: Object.fromEntries(layers),
     products: listings.flatMap(([prefix, { operands }]) => operands.map((o) => prefix + o)),
     norms: Object.fromEntries(norms),
-    losses: blocks.map((b, i) => ({ block: model.blocks[i]!.prefix.replace(/\.$/, ''), first: byGroup(b.first), last: byGroup(b.last) })),
+    losses: blocks.map((b, i) => ({
+      block: model.blocks[i]!.prefix.replace(/\.$/, ''),
+      first: byGroup(b.first),
+      last: byGroup(b.last),
+    })),
   };
 }

@@ -47,13 +47,18 @@ export async function searchClip(
 ): Promise<{ upper: Float32Array; lower: Float32Array }> {
   const { runtime } = programs;
   const [out, columns] = shape as readonly [number, number];
-  const program = await programs.get(`clip error ${out}×${columns}`, () => errorGraph(out, columns), { keep: false });
+  const program = await programs.get(`clip error ${out}×${columns}`, () => errorGraph(out, columns), {
+    keep: false,
+  });
   const fixed = {
     weight: await runtime.place(runtime.tensor(data, shape)),
     importance: runtime.tensor(importance, [1, columns]),
     levels: runtime.tensor(Float32Array.of(2 ** bits - 1), []),
   };
-  const best = { upper: new Float32Array(out).fill(LARGEST_LOGIT), lower: new Float32Array(out).fill(LARGEST_LOGIT) };
+  const best = {
+    upper: new Float32Array(out).fill(LARGEST_LOGIT),
+    lower: new Float32Array(out).fill(LARGEST_LOGIT),
+  };
   for (let sweep = 0; sweep < SWEEPS; sweep++)
     for (const side of ['upper', 'lower'] as const) {
       const least = new Float32Array(out).fill(Infinity);

@@ -29,17 +29,28 @@ export interface Adapters {
 
 export async function openPlainModel(programs: Programs, checkpoint: Checkpoint): Promise<RunnableModel> {
   const parts: RunnablePart[] = [];
-  for (const part of partsOf(checkpoint.model)) parts.push(await openPlainPart(programs, part, await readPart(checkpoint, part)));
+  for (const part of partsOf(checkpoint.model))
+    parts.push(await openPlainPart(programs, part, await readPart(checkpoint, part)));
   return chain(programs, parts);
 }
 
 /** Throws UserError where the adapter set belongs to another model. */
-export async function openElasticModel(programs: Programs, checkpoint: Checkpoint, adapters: Adapters): Promise<ElasticModel> {
+export async function openElasticModel(
+  programs: Programs,
+  checkpoint: Checkpoint,
+  adapters: Adapters,
+): Promise<ElasticModel> {
   const { model } = checkpoint;
   const { bit_groups: groups, embedding_bits, head_bits } = adapters.config;
   const open = async (part: (typeof model.blocks)[number]) => {
     const own = tensorsOf(adapters.tensors, part.prefix);
-    return openElasticPart(programs, part, checkpoint.listing(part), foldedParameters(await readPart(checkpoint, part), own), own);
+    return openElasticPart(
+      programs,
+      part,
+      checkpoint.listing(part),
+      foldedParameters(await readPart(checkpoint, part), own),
+      own,
+    );
   };
   const [stem, head] = [await open(model.stem), await open(model.head)];
   const blocks: ElasticPart[] = [];
@@ -51,22 +62,33 @@ export async function openElasticModel(programs: Programs, checkpoint: Checkpoin
     bits: groups.flatMap((g) => g.bits).sort((a, b) => b - a),
     use: async (bits) => {
       const group = groups.find((g) => g.bits.includes(bits));
-      if (!group) throw new UserError(`The adapter set has no ${bits}-bit setting; it has ${groups.flatMap((g) => g.bits).join(', ')}.`);
+      if (!group)
+        throw new UserError(
+          `The adapter set has no ${bits}-bit setting; it has ${groups.flatMap((g) => g.bits).join(', ')}.`,
+        );
       for (const block of blocks) await block.use({ weight: bits, activation: bits, rank: group.rank });
     },
   };
 }
 
 /** Throws UserError unless the adapter set was made for this checkpoint as it is now. */
-export async function requireMatch(checkpoint: Checkpoint, { config }: AdapterSet, where: string): Promise<void> {
+export async function requireMatch(
+  checkpoint: Checkpoint,
+  { config }: AdapterSet,
+  where: string,
+): Promise<void> {
   if ((await checkpoint.fingerprint()) !== config.model.fingerprint)
-    throw new UserError(`${where} was calibrated for another model, or ${checkpoint.name} has changed since; calibrate again.`);
+    throw new UserError(
+      `${where} was calibrated for another model, or ${checkpoint.name} has changed since; calibrate again.`,
+    );
 }
 
 /** The tensors of one part under their local names. The head's prefix is empty: it has no adapter tensors. */
 function tensorsOf(tensors: AdapterSet['tensors'], prefix: string): NamedTensors {
   const own: NamedTensors = new Map();
-  if (prefix !== '') for (const [name, tensor] of tensors) if (name.startsWith(prefix)) own.set(name.slice(prefix.length), tensor);
+  if (prefix !== '')
+    for (const [name, tensor] of tensors)
+      if (name.startsWith(prefix)) own.set(name.slice(prefix.length), tensor);
   return own;
 }
 

@@ -18,7 +18,10 @@ export const NO_CLIP = 30;
 export function weightGraph(out: number, columns: number, fullRank: number, rank: number): Graph {
   const graph = new Graph();
   const weight = graph.input('weight', [out, columns]);
-  const adapter = rank > 0 && { a: graph.input('lora_A', [fullRank, columns]), b: graph.input('lora_B', [out, fullRank]) };
+  const adapter = rank > 0 && {
+    a: graph.input('lora_A', [fullRank, columns]),
+    b: graph.input('lora_B', [out, fullRank]),
+  };
   const clips = [graph.input('clip_upper', [out, 1]), graph.input('clip_lower', [out, 1])] as const;
   const adapted = adapter ? adaptedWeight(weight, adapter, rank) : weight;
   graph.output('weight_q', fakeQuantizeWeight(adapted, ...clips, graph.input('levels', [])));
@@ -36,7 +39,12 @@ export function quantizedGraph(part: Part, quantizers: readonly string[], batch:
   const known = new Map<Value, Value>();
   const quantize = (name: string, x: Value): Value => {
     if (!quantizers.includes(name)) return x;
-    return fakeQuantizeActivation(x, graph.input(`${name}.scale`, [1, 1]), graph.input(`${name}.lower`, []), graph.input(`${name}.upper`, []));
+    return fakeQuantizeActivation(
+      x,
+      graph.input(`${name}.scale`, [1, 1]),
+      graph.input(`${name}.lower`, []),
+      graph.input(`${name}.upper`, []),
+    );
   };
   const builder: Builder = {
     ...plain,
@@ -65,10 +73,15 @@ export interface RunnablePart {
   dispose(): void;
 }
 
-export async function openPlainPart(programs: Programs, part: Part, parameters: ReadonlyMap<string, HostTensor>): Promise<RunnablePart> {
+export async function openPlainPart(
+  programs: Programs,
+  part: Part,
+  parameters: ReadonlyMap<string, HostTensor>,
+): Promise<RunnablePart> {
   const { runtime } = programs;
   const fixed: Record<string, Tensor> = {};
-  for (const [name, { data, shape }] of parameters) fixed[name] = await runtime.place(runtime.tensor(data, shape));
+  for (const [name, { data, shape }] of parameters)
+    fixed[name] = await runtime.place(runtime.tensor(data, shape));
   return {
     run: async (x, batch) => {
       const program = await programs.get(`plain ${part.kind} ×${batch}`, () => plainGraph(part, batch));
@@ -113,7 +126,8 @@ export async function openElasticPart(
     if (listing.linears.some((l) => name === `${l.name}.weight`)) weights.set(name, placed);
     else fixed[name] = placed;
   }
-  for (const { name, out } of listing.linears) fixed[`${name}.bias`] ??= await runtime.place(runtime.tensor(new Float32Array(out), [out]));
+  for (const { name, out } of listing.linears)
+    fixed[`${name}.bias`] ??= await runtime.place(runtime.tensor(new Float32Array(out), [out]));
   const scalar = (x: number, shape: readonly number[] = []) => runtime.tensor(Float32Array.of(x), shape);
   let quantized: Record<string, Tensor> = {};
   let grids: Record<string, Tensor> = {};
@@ -159,7 +173,9 @@ export async function openElasticPart(
     },
     run: async (x, batch) => {
       const names = quantizers;
-      const program = await programs.get(`quantized ${part.kind} ×${batch} [${names.join()}]`, () => quantizedGraph(part, names, batch));
+      const program = await programs.get(`quantized ${part.kind} ×${batch} [${names.join()}]`, () =>
+        quantizedGraph(part, names, batch),
+      );
       return (await program.run({ ...fixed, ...quantized, ...grids, x })).y!;
     },
     dispose: () => {

@@ -30,7 +30,13 @@ export function tokenSimilarity(a: Value, b: Value): Value {
  * @param outputs per group [batch·tokens, width], high to low
  * @param score [batch·tokens, 1]; absent: every token is mixed
  */
-export function mergeTokens(outputs: readonly Value[], weights: readonly number[], batch: number, keep: number, score?: Value): Value {
+export function mergeTokens(
+  outputs: readonly Value[],
+  weights: readonly number[],
+  batch: number,
+  keep: number,
+  score?: Value,
+): Value {
   const first = outputs[0]!;
   const scaled = outputs.map((x, g) => op.mul(x, x.graph.scalar(weights[g]!)));
   const mixed = scaled.reduce((sum, x) => op.add(sum, x));

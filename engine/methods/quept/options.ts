@@ -60,7 +60,10 @@ export const PAPER_VIT: QueptOptions = {
 export const DEFAULT_VIT: QueptOptions = { ...PAPER_VIT, clipStart: 'search' };
 
 /** Groups with ranks: `step` more directions each, or the ranks given. */
-export function bitGroups(bits: readonly (readonly number[])[], ranks: number | readonly number[] = 16): BitGroup[] {
+export function bitGroups(
+  bits: readonly (readonly number[])[],
+  ranks: number | readonly number[] = 16,
+): BitGroup[] {
   return bits.map((group, g) => ({
     bits: [...group].sort((a, b) => a - b),
     rank: typeof ranks === 'number' ? ranks * (g + 1) : ranks[g]!,
@@ -71,7 +74,8 @@ export function bitGroups(bits: readonly (readonly number[])[], ranks: number | 
 export function defaultGroups(bits: readonly number[]): number[][] {
   const descending = [...bits].sort((a, b) => b - a);
   const groups: number[][] = [];
-  for (let i = 0; i < descending.length; i += 2) groups.push(descending.slice(i, i + 2).sort((a, b) => a - b));
+  for (let i = 0; i < descending.length; i += 2)
+    groups.push(descending.slice(i, i + 2).sort((a, b) => a - b));
   const last = groups.at(-1)!;
   if (last.length === 2 && groups.length > 1) groups.splice(-1, 1, [last[1]!], [last[0]!]);
   return groups;
@@ -85,7 +89,9 @@ export function parseBits(text: string): number[] {
     const [from, to] = range ? [Number(range[1]), Number(range[2] ?? range[1])] : [NaN, NaN];
     const [low, high] = [Math.min(from, to), Math.max(from, to)];
     if (!(low >= MIN_BITS && high <= MAX_BITS))
-      throw new UserError(`"${text}" is no list of bit-widths; write 4-8 or 2,4,8, with widths from ${MIN_BITS} to ${MAX_BITS}.`);
+      throw new UserError(
+        `"${text}" is no list of bit-widths; write 4-8 or 2,4,8, with widths from ${MIN_BITS} to ${MAX_BITS}.`,
+      );
     for (let b = low; b <= high; b++) bits.add(b);
   }
   return [...bits].sort((a, b) => b - a);
@@ -93,7 +99,10 @@ export function parseBits(text: string): number[] {
 
 /** Groups from text such as `7,8/5,6/4`, high to low. */
 export function parseGroups(text: string): number[][] {
-  return text.split('/').map(parseBits).map((bits) => bits.sort((a, b) => a - b));
+  return text
+    .split('/')
+    .map(parseBits)
+    .map((bits) => bits.sort((a, b) => a - b));
 }
 
 /** Throws UserError on settings that contradict each other. */
@@ -102,15 +111,22 @@ export function checkOptions(options: QueptOptions): void {
   const fail = (problem: string): never => {
     throw new UserError(`Calibration settings: ${problem}.`);
   };
-  if (groups.length === 0 || groups.some((g) => g.bits.length === 0)) fail('every bit group needs a bit-width');
+  if (groups.length === 0 || groups.some((g) => g.bits.length === 0))
+    fail('every bit group needs a bit-width');
   const all = groups.flatMap((g) => [...g.bits].reverse());
-  if (all.some((b) => !Number.isInteger(b) || b < MIN_BITS || b > MAX_BITS)) fail(`bit-widths are whole numbers from ${MIN_BITS} to ${MAX_BITS}`);
-  if (all.some((b, i) => i > 0 && b >= all[i - 1]!)) fail('bit groups go from high to low and share no bit-width');
-  if (groups.some((g, i) => !Number.isInteger(g.rank) || g.rank < (groups[i - 1]?.rank ?? 0))) fail('ranks are whole numbers that do not fall from one bit group to the next');
-  if (options.mergeWeights.length !== groups.length) fail(`${groups.length} bit groups need as many merge weights, not ${options.mergeWeights.length}`);
-  if (Math.abs(options.mergeWeights.reduce((a, b) => a + b, 0) - 1) > 1e-6) fail('merge weights must add up to 1');
+  if (all.some((b) => !Number.isInteger(b) || b < MIN_BITS || b > MAX_BITS))
+    fail(`bit-widths are whole numbers from ${MIN_BITS} to ${MAX_BITS}`);
+  if (all.some((b, i) => i > 0 && b >= all[i - 1]!))
+    fail('bit groups go from high to low and share no bit-width');
+  if (groups.some((g, i) => !Number.isInteger(g.rank) || g.rank < (groups[i - 1]?.rank ?? 0)))
+    fail('ranks are whole numbers that do not fall from one bit group to the next');
+  if (options.mergeWeights.length !== groups.length)
+    fail(`${groups.length} bit groups need as many merge weights, not ${options.mergeWeights.length}`);
+  if (Math.abs(options.mergeWeights.reduce((a, b) => a + b, 0) - 1) > 1e-6)
+    fail('merge weights must add up to 1');
   if (!(options.keep >= 0 && options.keep <= 1)) fail('the share of kept tokens lies between 0 and 1');
   for (const key of ['samples', 'epochs', 'batch', 'rangeSamples'] as const)
     if (!Number.isInteger(options[key]) || options[key] < 1) fail(`"${key}" must be a positive whole number`);
-  if (Object.values(options.rates).some((r) => !(r >= 0 && r < 10))) fail('learning rates lie between 0 and 10');
+  if (Object.values(options.rates).some((r) => !(r >= 0 && r < 10)))
+    fail('learning rates lie between 0 and 10');
 }

@@ -40,10 +40,15 @@ export async function openProgress(out: string, identity: unknown, resume: boole
   const identityFile = join(folder, 'identity.json');
   const text = `${JSON.stringify(identity, null, 2)}\n`;
   if (existsSync(identityFile)) {
-    if (!resume) throw new UserError(`${folder} holds an unfinished calibration; continue it with --resume, or delete it to start again.`);
+    if (!resume)
+      throw new UserError(
+        `${folder} holds an unfinished calibration; continue it with --resume, or delete it to start again.`,
+      );
     const difference = firstDifference(await readJsonFile(identityFile), JSON.parse(text));
     if (difference !== undefined)
-      throw new UserError(`${folder} was made with another "${difference}"; resume with the same settings, model and data, or delete it.`);
+      throw new UserError(
+        `${folder} was made with another "${difference}"; resume with the same settings, model and data, or delete it.`,
+      );
     await removeStaleTemporaries(folder);
   } else {
     await mkdir(folder, { recursive: true });
@@ -78,8 +83,17 @@ export async function openProgress(out: string, identity: unknown, resume: boole
 type Notes = Readonly<Record<string, readonly number[]>>;
 
 async function store(path: string, tensors: NamedTensors, notes: Notes): Promise<void> {
-  const entries = [...tensors].map(([name, { shape, data }]) => ({ name, dtype: 'F32' as const, shape, data }));
-  await writeSafetensors(path, entries, Object.fromEntries(Object.entries(notes).map(([key, list]) => [key, JSON.stringify(list)])));
+  const entries = [...tensors].map(([name, { shape, data }]) => ({
+    name,
+    dtype: 'F32' as const,
+    shape,
+    data,
+  }));
+  await writeSafetensors(
+    path,
+    entries,
+    Object.fromEntries(Object.entries(notes).map(([key, list]) => [key, JSON.stringify(list)])),
+  );
 }
 
 async function load(path: string): Promise<{ tensors: NamedTensors; notes: Notes } | undefined> {
@@ -87,8 +101,14 @@ async function load(path: string): Promise<{ tensors: NamedTensors; notes: Notes
   const source = await openSafetensors(path);
   try {
     const tensors: NamedTensors = new Map();
-    for (const { name, shape } of source.tensors.values()) tensors.set(name, { shape, data: await source.read(name) });
-    return { tensors, notes: Object.fromEntries([...source.metadata].map(([key, text]) => [key, JSON.parse(text) as number[]])) };
+    for (const { name, shape } of source.tensors.values())
+      tensors.set(name, { shape, data: await source.read(name) });
+    return {
+      tensors,
+      notes: Object.fromEntries(
+        [...source.metadata].map(([key, text]) => [key, JSON.parse(text) as number[]]),
+      ),
+    };
   } finally {
     await source.close();
   }
@@ -96,7 +116,8 @@ async function load(path: string): Promise<{ tensors: NamedTensors; notes: Notes
 
 /** The first key, dots between levels, at which two JSON values differ. */
 function firstDifference(a: unknown, b: unknown, path = ''): string | undefined {
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b ? undefined : path;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null)
+    return a === b ? undefined : path;
   const [left, right] = [a, b] as [Record<string, unknown>, Record<string, unknown>];
   for (const key of new Set([...Object.keys(left), ...Object.keys(right)])) {
     const found = firstDifference(left[key], right[key], path ? `${path}.${key}` : key);

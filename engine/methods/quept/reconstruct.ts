@@ -1,6 +1,6 @@
 /** Reconstruction of one block: the loop around the step graph (method, section 4). */
 import { createRandom } from '../../data/random.js';
-import { CancelledError } from '../../errors.js';
+import { CancelledError, UserError } from '../../errors.js';
 import { adamScalars } from '../../graph/optimizers.js';
 import type { HostTensor } from '../../models/checkpoint.js';
 import type { Part } from '../../models/model.js';
@@ -71,54 +71,71 @@ export async function reconstruct(
   );
 
   const shapes = stateShapes(layout);
-  const fixed: Record<string, Tensor> = {};
-  for (const [name, { data, shape }] of task.parameters) fixed[name] = await runtime.place(runtime.tensor(data, shape));
   const drawable = layout.groups.map(({ bits }, g) => bits.map((b) => drawn(g, b)));
-  let state = placeState(runtime, shapes, from?.state ?? packState(layout, task.start));
-  let first = from?.first;
-  let last = from?.last;
-
   const shape = part.inputShape(batch);
   const sampleSize = target.length / samples;
   const gathered = [...streams, target].map(() => new Float32Array(batch * sampleSize));
-  for (let epoch = from?.epoch ?? 0; epoch < options.epochs; epoch++) {
-    const order = createRandom(options.seed, 'order', task.block, epoch).shuffle([...Array(samples).keys()]);
-    const draws = createRandom(options.seed, 'bits', task.block, epoch);
-    let losses = runtime.tensor(new Float32Array(groups), [groups]);
-    for (let s = 0; s < stepsPerEpoch; s++) {
-      if (hooks.signal.aborted) throw new CancelledError();
-      const t = epoch * stepsPerEpoch + s;
-      const picked = order.slice(s * batch, (s + 1) * batch);
-      [...streams, target].forEach((source, i) => gather(source, picked, sampleSize, gathered[i]!));
-      const feeds: Record<string, Tensor> = { ...fixed, ...state, losses, y: runtime.tensor(gathered.at(-1)!, shape) };
-      streams.forEach((_, i) => (feeds[streams.length > 1 ? `x.${i}` : 'x'] = runtime.tensor(gathered[i]!, shape)));
-      layout.groups.forEach(({ bits }, g) => {
-        Object.assign(feeds, drawable[g]![draws.integer(bits.length)]);
-      });
-      Object.assign(feeds, stepSizes(runtime, options, t, steps));
 
-      const outputs = await program.run(feeds);
-      const before = { ...state, losses };
-      state = Object.fromEntries(Object.keys(state).map((name) => [name, outputs[`next.${name}`]!]));
-      losses = outputs['next.losses']!;
-      disposeAll(before);
-      hooks.onStep(epoch, t + 1, steps, last);
+  const fixed: Record<string, Tensor> = {};
+  let state = placeState(runtime, shapes, from?.state ?? packState(layout, task.start));
+  let losses: Tensor | undefined;
+  let { first, last } = { first: from?.first, last: from?.last };
+  try {
+    for (const [name, { data, shape: of }] of task.parameters)
+      fixed[name] = await runtime.place(runtime.tensor(data, of));
+    for (let epoch = from?.epoch ?? 0; epoch < options.epochs; epoch++) {
+      const order = createRandom(options.seed, 'order', task.block, epoch).shuffle([
+        ...Array(samples).keys(),
+      ]);
+      const draws = createRandom(options.seed, 'bits', task.block, epoch);
+      losses = runtime.tensor(new Float32Array(groups), [groups]);
+      for (let s = 0; s < stepsPerEpoch; s++) {
+        if (hooks.signal.aborted) throw new CancelledError();
+        const t = epoch * stepsPerEpoch + s;
+        const picked = order.slice(s * batch, (s + 1) * batch);
+        [...streams, target].forEach((source, i) => gather(source, picked, sampleSize, gathered[i]!));
+        const feeds: Record<string, Tensor> = {
+          ...fixed,
+          ...state,
+          losses,
+          y: runtime.tensor(gathered.at(-1)!, shape),
+        };
+        streams.forEach(
+          (_, i) => (feeds[streams.length > 1 ? `x.${i}` : 'x'] = runtime.tensor(gathered[i]!, shape)),
+        );
+        for (const bits of drawable) Object.assign(feeds, bits[draws.integer(bits.length)]);
+        Object.assign(feeds, stepSizes(runtime, options, t, steps));
+
+        const outputs = await program.run(feeds);
+        disposeAll({ ...state, losses });
+        state = Object.fromEntries(Object.keys(state).map((name) => [name, outputs[`next.${name}`]!]));
+        losses = outputs['next.losses']!;
+        hooks.onStep(epoch, t + 1, steps, last);
+      }
+      last = [...(await runtime.read(losses))].map((sum) => sum / stepsPerEpoch);
+      losses.dispose();
+      // Also what a device that has run out of memory or was lost leaves behind.
+      if (!last.every(Number.isFinite))
+        throw new UserError(
+          `${task.block.replace(/\.$/, '')}: the loss is no number after epoch ${epoch + 1}; lower the learning rates, or try another device.`,
+        );
+      first ??= last;
+      if (epoch + 1 < options.epochs)
+        await hooks.save({ epoch: epoch + 1, state: await readState(runtime, state), first, last });
     }
-    last = [...(await runtime.read(losses))].map((sum) => sum / stepsPerEpoch);
-    first ??= last;
-    losses.dispose();
-    if (epoch + 1 < options.epochs) await hooks.save({ epoch: epoch + 1, state: await readState(runtime, state), first, last });
+    const learned = unpackState(layout, await readState(runtime, state));
+    if (options.adapterRate === 'by-bits' && layout.rank > 0) scaleRows(layout, learned);
+    return { learned, first: first!, last: last! };
+  } finally {
+    disposeAll({ ...fixed, ...state, ...(losses && { losses }) });
   }
-  const learned = unpackState(layout, await readState(runtime, state));
-  if (options.adapterRate === 'by-bits' && layout.rank > 0) scaleRows(layout, learned);
-  disposeAll(state);
-  disposeAll(fixed);
-  return { learned, first: first!, last: last! };
 
   function drawn(g: number, bits: number): Record<string, Tensor> {
     const zeroOf = (quantizer: string) => task.start.get(`${quantizer}.act_zero.${bits}`)!.data[0]!;
     const inputs = drawnInputs(layout, g, bits, zeroOf);
-    return Object.fromEntries([...inputs].map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]));
+    return Object.fromEntries(
+      [...inputs].map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]),
+    );
   }
 }
 
@@ -132,7 +149,12 @@ function scaleRows(layout: AdapterLayout, learned: NamedTensors): void {
 }
 
 /** Cosine decay to 0 over all steps, as Adam takes it. */
-function stepSizes(runtime: Runtime, { rates }: QueptOptions, step: number, steps: number): Record<string, Tensor> {
+function stepSizes(
+  runtime: Runtime,
+  { rates }: QueptOptions,
+  step: number,
+  steps: number,
+): Record<string, Tensor> {
   const decay = 0.5 * (1 + Math.cos((Math.PI * step) / steps));
   const scalar = (x: number) => runtime.tensor(Float32Array.of(x), []);
   const feeds: Record<string, Tensor> = {};
@@ -144,7 +166,11 @@ function stepSizes(runtime: Runtime, { rates }: QueptOptions, step: number, step
   return feeds;
 }
 
-function placeState(runtime: Runtime, shapes: ReadonlyMap<string, readonly number[]>, state: FlatState): Record<string, Tensor> {
+function placeState(
+  runtime: Runtime,
+  shapes: ReadonlyMap<string, readonly number[]>,
+  state: FlatState,
+): Record<string, Tensor> {
   const tensors: Record<string, Tensor> = {};
   for (const [name, shape] of shapes) {
     const data = state.get(name)!;
@@ -162,6 +188,13 @@ async function readState(runtime: Runtime, tensors: Readonly<Record<string, Tens
 }
 
 /** Copies the samples at `indices` one after another into `into`. */
-export function gather(source: Float32Array, indices: readonly number[], sampleSize: number, into: Float32Array): void {
-  indices.forEach((index, i) => into.set(source.subarray(index * sampleSize, (index + 1) * sampleSize), i * sampleSize));
+export function gather(
+  source: Float32Array,
+  indices: readonly number[],
+  sampleSize: number,
+  into: Float32Array,
+): void {
+  indices.forEach((index, i) =>
+    into.set(source.subarray(index * sampleSize, (index + 1) * sampleSize), i * sampleSize),
+  );
 }

@@ -23,7 +23,12 @@ const MIN_RATIO = 0.01;
  * @param output the norm's output, [rows, width] row-major
  * @param bits the lowest bit-width
  */
-export function reparameterise(output: Float32Array, width: number, bits: number, percentiles?: readonly number[]): Reparameterisation {
+export function reparameterise(
+  output: Float32Array,
+  width: number,
+  bits: number,
+  percentiles?: readonly number[],
+): Reparameterisation {
   const rows = output.length / width;
   const column = new Float32Array(rows);
   const grids = Array.from({ length: width }, (_, c) => {
@@ -39,7 +44,11 @@ export function reparameterise(output: Float32Array, width: number, bits: number
 }
 
 /** Norm weight and bias, both [width], after the change. */
-export function foldNorm(weight: Float32Array, bias: Float32Array, { ratio, shift }: Reparameterisation): { weight: Float32Array; bias: Float32Array } {
+export function foldNorm(
+  weight: Float32Array,
+  bias: Float32Array,
+  { ratio, shift }: Reparameterisation,
+): { weight: Float32Array; bias: Float32Array } {
   return { weight: weight.map((w, c) => w / ratio[c]!), bias: bias.map((b, c) => b / ratio[c]! - shift[c]!) };
 }
 
@@ -49,7 +58,11 @@ export function foldWeight(weight: Float32Array, ratio: Float32Array): Float32Ar
 }
 
 /** bias + W_new·d, with W_new [out, in] from `foldWeight`; a layer without bias gets one. */
-export function foldBias(bias: Float32Array | undefined, foldedWeight: Float32Array, shift: Float32Array): Float32Array {
+export function foldBias(
+  bias: Float32Array | undefined,
+  foldedWeight: Float32Array,
+  shift: Float32Array,
+): Float32Array {
   const width = shift.length;
   return Float32Array.from({ length: foldedWeight.length / width }, (_, row) => {
     let sum = bias?.[row] ?? 0;
@@ -62,7 +75,10 @@ export function foldBias(bias: Float32Array | undefined, foldedWeight: Float32Ar
  * The parameters of a part as an adapter set changes them: norms and biases replaced, weights multiplied by
  * `<layer>.input_scale`.
  */
-export function foldedParameters(parameters: ReadonlyMap<string, HostTensor>, adapters: NamedTensors): Map<string, HostTensor> {
+export function foldedParameters(
+  parameters: ReadonlyMap<string, HostTensor>,
+  adapters: NamedTensors,
+): Map<string, HostTensor> {
   const folded = new Map(parameters);
   for (const [name, tensor] of adapters) {
     if (name.endsWith('.weight') || name.endsWith('.bias')) folded.set(name, tensor);

@@ -10,7 +10,13 @@ import type { NamedTensors } from './state.js';
 import { runAll } from './streams.js';
 
 /** @param inputs preprocessed samples whose activations give the ranges, [samples, …] */
-export async function roundToNearest(programs: Programs, checkpoint: Checkpoint, inputs: Float32Array, samples: number, bits: readonly number[]): Promise<Adapters> {
+export async function roundToNearest(
+  programs: Programs,
+  checkpoint: Checkpoint,
+  inputs: Float32Array,
+  samples: number,
+  bits: readonly number[],
+): Promise<Adapters> {
   const { model } = checkpoint;
   const { embeddingBits, headBits, percentiles } = PAPER_VIT;
   const batch = Math.min(PAPER_VIT.batch, samples);
@@ -30,7 +36,9 @@ export async function roundToNearest(programs: Programs, checkpoint: Checkpoint,
     const parameters = await readPart(checkpoint, part);
     const layout = adapterLayout(listing, groups, true);
     const size = (x.length / samples) * batch;
-    const batches = Array.from({ length: Math.floor(samples / batch) }, (_, i) => x.subarray(i * size, (i + 1) * size));
+    const batches = Array.from({ length: Math.floor(samples / batch) }, (_, i) =>
+      x.subarray(i * size, (i + 1) * size),
+    );
     const observed = await observe(programs, part, layout.quantizers, parameters, batches, batch);
     const start = startActivations(listing, layout, parameters, observed, { percentiles }, false);
     for (const [name, tensor] of start) tensors.set(part.prefix + name, tensor);

@@ -26,8 +26,14 @@ export async function observe(
   batch: number,
 ): Promise<Observed> {
   const { runtime } = programs;
-  const program = await programs.get(`observe ${part.kind} ×${batch}`, () => observeGraph(part, quantizers, batch), { keep: false });
-  const fixed = Object.fromEntries([...parameters].map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]));
+  const program = await programs.get(
+    `observe ${part.kind} ×${batch}`,
+    () => observeGraph(part, quantizers, batch),
+    { keep: false },
+  );
+  const fixed = Object.fromEntries(
+    [...parameters].map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]),
+  );
   const chunks = new Map<string, Float32Array[]>(quantizers.map((name) => [name, []]));
   let widths = new Map<string, number>();
   for (const data of batches) {
@@ -35,7 +41,9 @@ export async function observe(
     for (const name of quantizers) chunks.get(name)!.push(await runtime.read(outputs[name]!));
     widths = new Map(quantizers.map((name) => [name, outputs[name]!.shape.at(-1)!]));
   }
-  return new Map(quantizers.map((name) => [name, { data: concatenate(chunks.get(name)!), width: widths.get(name)! }]));
+  return new Map(
+    quantizers.map((name) => [name, { data: concatenate(chunks.get(name)!), width: widths.get(name)! }]),
+  );
 }
 
 function observeGraph(part: Part, quantizers: readonly string[], batch: number): Graph {
@@ -47,7 +55,8 @@ function observeGraph(part: Part, quantizers: readonly string[], batch: number):
   };
   const builder = {
     ...plain,
-    linear: (...[name, x, out, options]: Parameters<typeof plain.linear>) => plain.linear(name, tap(name, x), out, options),
+    linear: (...[name, x, out, options]: Parameters<typeof plain.linear>) =>
+      plain.linear(name, tap(name, x), out, options),
     operand: tap,
   };
   part.forward(builder, graph.input('x', part.inputShape(batch)), batch);
@@ -83,7 +92,8 @@ export function startActivations(
   for (const name of layout.quantizers) {
     const seen = observed.get(name)!;
     const norm = listing.linears.find((l) => l.name === name)?.norm;
-    if (fold && norm !== undefined) foldInto(tensors, listing, parameters, seen, norm, lowest, options.percentiles);
+    if (fold && norm !== undefined)
+      foldInto(tensors, listing, parameters, seen, norm, lowest, options.percentiles);
     const values = seen.data.slice();
     percentileStart(values, bits, options.percentiles).forEach((grid, i) => {
       tensors.set(`${name}.act_scale.${bits[i]!}`, { shape: [1], data: Float32Array.of(grid.scale) });
@@ -110,7 +120,10 @@ function foldInto(
   for (const layer of listing.linears.filter((l) => l.norm === norm)) {
     const next = foldWeight(parameters.get(`${layer.name}.weight`)!.data, change.ratio);
     tensors.set(`${layer.name}.input_scale`, { shape: [layer.in], data: change.ratio });
-    tensors.set(`${layer.name}.bias`, { shape: [layer.out], data: foldBias(parameters.get(`${layer.name}.bias`)?.data, next, change.shift) });
+    tensors.set(`${layer.name}.bias`, {
+      shape: [layer.out],
+      data: foldBias(parameters.get(`${layer.name}.bias`)?.data, next, change.shift),
+    });
   }
   for (let i = 0; i < seen.data.length; i++) {
     const channel = i % seen.width;
@@ -139,7 +152,10 @@ export async function startWeights(
       const clip =
         options.clipStart === 'search'
           ? await searchClip(programs, folded.get(`${name}.weight`)!, bits, new Float32Array(columns).fill(1))
-          : { upper: new Float32Array(out).fill(PAPER_LOGIT), lower: new Float32Array(out).fill(PAPER_LOGIT) };
+          : {
+              upper: new Float32Array(out).fill(PAPER_LOGIT),
+              lower: new Float32Array(out).fill(PAPER_LOGIT),
+            };
       tensors.set(`${name}.clip_upper.${bits}`, { shape: [out, 1], data: clip.upper });
       tensors.set(`${name}.clip_lower.${bits}`, { shape: [out, 1], data: clip.lower });
     }

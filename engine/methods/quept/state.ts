@@ -20,7 +20,8 @@ function* pieces(layout: AdapterLayout): Generator<{ flat: string; name: string;
         yield { flat: `clip.${g}`, name: `${layer.name}.clip_upper.${bits}`, shape: [layer.out, 1] };
         yield { flat: `clip.${g}`, name: `${layer.name}.clip_lower.${bits}`, shape: [layer.out, 1] };
       }
-      for (const name of layout.quantizers) yield { flat: `scale.${g}`, name: `${name}.act_scale.${bits}`, shape: [1] };
+      for (const name of layout.quantizers)
+        yield { flat: `scale.${g}`, name: `${name}.act_scale.${bits}`, shape: [1] };
     }
 }
 

@@ -6,7 +6,17 @@ import { adam } from '../../graph/optimizers.js';
 import { fakeQuantizeActivation, fakeQuantizeWeight } from '../../graph/quantizers.js';
 import { fullPrecision, parameterInputs } from '../../models/builders.js';
 import type { Builder, Part } from '../../models/model.js';
-import { adaptedWeight, clipSize, directionScales, loraSize, splitClip, splitLora, splitScale, type AdapterLayout, type BitGroup } from './adapters.js';
+import {
+  adaptedWeight,
+  clipSize,
+  directionScales,
+  loraSize,
+  splitClip,
+  splitLora,
+  splitScale,
+  type AdapterLayout,
+  type BitGroup,
+} from './adapters.js';
 
 export interface StepOptions {
   readonly batch: number;
@@ -47,7 +57,8 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
   const shapes = stateShapes(layout);
   const state = new Map([...shapes].map(([name, s]) => [name, graph.input(name, s)]));
   const lora = state.get('lora');
-  const adapters = lora && splitLora(layout, lora, options.scaleDirections ? directionScales(layout) : undefined);
+  const adapters =
+    lora && splitLora(layout, lora, options.scaleDirections ? directionScales(layout) : undefined);
 
   const ends = layout.groups.map((group, g) => {
     const x = shared ?? graph.input(`x.${g}`, shape);
@@ -70,11 +81,17 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
     return { loss, value: difference, cotangent: op.mul(slope, share) };
   });
 
-  const losses = op.concat(ends.map(({ loss }) => loss), 0);
+  const losses = op.concat(
+    ends.map(({ loss }) => loss),
+    0,
+  );
   graph.output('next.losses', op.add(graph.input('losses', losses.shape), losses));
 
   const names = [...state.keys()];
-  const found = gradients(ends, names.map((name) => state.get(name)!));
+  const found = gradients(
+    ends,
+    names.map((name) => state.get(name)!),
+  );
   const correction = graph.input('correction', []);
   const rates = new Map<StateKind, Value>();
   names.forEach((name, i) => {
@@ -95,7 +112,12 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
  * and for every activation quantizer the limits of its integers, `lower.g.<name>` and `upper.g.<name>`, scalars.
  * @param zeroOf zero point of a quantizer at this bit-width
  */
-export function drawnInputs(layout: AdapterLayout, g: number, bits: number, zeroOf: (quantizer: string) => number): Map<string, { data: Float32Array; shape: readonly number[] }> {
+export function drawnInputs(
+  layout: AdapterLayout,
+  g: number,
+  bits: number,
+  zeroOf: (quantizer: string) => number,
+): Map<string, { data: Float32Array; shape: readonly number[] }> {
   const group = layout.groups[g]!.bits;
   const scalar = (x: number) => ({ data: Float32Array.of(x), shape: [] });
   const levels = 2 ** bits - 1;
@@ -124,7 +146,9 @@ function quantizing(graph: Graph, group: BitGroup, isolate: number, values: Grou
   const inputs = new Map<Value, Value>();
   const quantize = (name: string, x: Value) => {
     const scale = values.scale?.get(name);
-    return scale ? fakeQuantizeActivation(x, scale, values.bound(name, 'lower'), values.bound(name, 'upper')) : x;
+    return scale
+      ? fakeQuantizeActivation(x, scale, values.bound(name, 'lower'), values.bound(name, 'upper'))
+      : x;
   };
   return {
     linear: (name, x, out, { bias = true } = {}) => {
@@ -134,7 +158,10 @@ function quantizing(graph: Graph, group: BitGroup, isolate: number, values: Grou
       const adapted = adapter ? adaptedWeight(weight, adapter, group.rank, isolate) : weight;
       const { upper, lower } = values.clip.get(name)!;
       const quantized = fakeQuantizeWeight(adapted, upper, lower, values.levels);
-      return op.gemm(inputs.get(x)!, quantized, { transB: true, ...(bias && { c: parameter(`${name}.bias`, [out]) }) });
+      return op.gemm(inputs.get(x)!, quantized, {
+        transB: true,
+        ...(bias && { c: parameter(`${name}.bias`, [out]) }),
+      });
     },
     layerNorm: (name, x, epsilon) => plain.layerNorm(name, x, epsilon),
     operand: quantize,

@@ -10,7 +10,16 @@ import type { QueptOptions } from './options.js';
 import { gather } from './reconstruct.js';
 
 /** Runs a part on the samples at `indices`, the last batch filled up by repetition; writes each output to its sample's place in `into`. */
-async function runOn(programs: Programs, part: Part, runnable: RunnablePart, source: Float32Array, into: Float32Array, samples: number, indices: readonly number[], batch: number): Promise<void> {
+async function runOn(
+  programs: Programs,
+  part: Part,
+  runnable: RunnablePart,
+  source: Float32Array,
+  into: Float32Array,
+  samples: number,
+  indices: readonly number[],
+  batch: number,
+): Promise<void> {
   const { runtime } = programs;
   const [from, to] = [source.length / samples, into.length / samples];
   const buffer = new Float32Array(batch * from);
@@ -27,7 +36,15 @@ async function runOn(programs: Programs, part: Part, runnable: RunnablePart, sou
 const everySample = (samples: number) => [...Array(samples).keys()];
 
 /** The output of a part for every sample. @param outputSize elements of one sample's output */
-export async function runAll(programs: Programs, part: Part, runnable: RunnablePart, source: Float32Array, samples: number, outputSize: number, batch: number): Promise<Float32Array> {
+export async function runAll(
+  programs: Programs,
+  part: Part,
+  runnable: RunnablePart,
+  source: Float32Array,
+  samples: number,
+  outputSize: number,
+  batch: number,
+): Promise<Float32Array> {
   const into = new Float32Array(samples * outputSize);
   await runOn(programs, part, runnable, source, into, samples, everySample(samples), batch);
   return into;
@@ -37,7 +54,15 @@ export async function runAll(programs: Programs, part: Part, runnable: RunnableP
  * The quantized streams after a calibrated block (method, section 5): every sample passes at one bit-width drawn per
  * group; the groups' outputs are then merged into one stream, or stay apart where merging is off.
  */
-export async function advanceStreams(programs: Programs, part: Part, block: ElasticPart, layout: AdapterLayout, streams: readonly Float32Array[], samples: number, options: QueptOptions): Promise<Float32Array[]> {
+export async function advanceStreams(
+  programs: Programs,
+  part: Part,
+  block: ElasticPart,
+  layout: AdapterLayout,
+  streams: readonly Float32Array[],
+  samples: number,
+  options: QueptOptions,
+): Promise<Float32Array[]> {
   const batch = Math.min(options.batch, samples);
   const outputs: Float32Array[] = [];
   for (const [g, group] of layout.groups.entries()) {
@@ -47,7 +72,16 @@ export async function advanceStreams(programs: Programs, part: Part, block: Elas
     const into = new Float32Array(source.length);
     for (const [i, bits] of group.bits.entries()) {
       await block.use({ weight: bits, activation: bits, rank: group.rank });
-      await runOn(programs, part, block, source, into, samples, everySample(samples).filter((s) => drawn[s] === i), batch);
+      await runOn(
+        programs,
+        part,
+        block,
+        source,
+        into,
+        samples,
+        everySample(samples).filter((s) => drawn[s] === i),
+        batch,
+      );
     }
     outputs.push(into);
   }
@@ -57,7 +91,8 @@ export async function advanceStreams(programs: Programs, part: Part, block: Elas
     // What a group has not seen in training it need not correct: its stream mixes the groups above it and its own.
     case 'nested': {
       const nested = [outputs[0]!];
-      for (let g = 1; g < outputs.length; g++) nested.push(await merge(programs, part, outputs.slice(0, g + 1), samples, options));
+      for (let g = 1; g < outputs.length; g++)
+        nested.push(await merge(programs, part, outputs.slice(0, g + 1), samples, options));
       return nested;
     }
     case 'selective':
@@ -68,14 +103,25 @@ export async function advanceStreams(programs: Programs, part: Part, block: Elas
 }
 
 /** One stream out of several groups' outputs; weights are those of as many groups. */
-async function merge(programs: Programs, part: Part, outputs: readonly Float32Array[], samples: number, options: QueptOptions): Promise<Float32Array> {
+async function merge(
+  programs: Programs,
+  part: Part,
+  outputs: readonly Float32Array[],
+  samples: number,
+  options: QueptOptions,
+): Promise<Float32Array> {
   const { runtime } = programs;
   const batch = Math.min(options.batch, samples);
   const shape = part.inputShape(batch) as readonly [number, number];
-  const weights = outputs.length === options.groups.length ? options.mergeWeights : mergeWeights(outputs.length);
+  const weights =
+    outputs.length === options.groups.length ? options.mergeWeights : mergeWeights(outputs.length);
   const kept = options.merge === 'uniform' ? 0 : Math.floor((options.keep * shape[0]) / batch);
   const name = `merge ${options.merge} ${outputs.length} ${shape.join('×')}`;
-  const program = await programs.get(name, () => mergeGraph(shape, batch, weights, kept, options.merge === 'random'), { keep: false });
+  const program = await programs.get(
+    name,
+    () => mergeGraph(shape, batch, weights, kept, options.merge === 'random'),
+    { keep: false },
+  );
   const sampleSize = outputs[0]!.length / samples;
   const random = createRandom(options.seed, 'merge', part.prefix);
   const merged = new Float32Array(outputs[0]!.length);
@@ -98,7 +144,13 @@ async function merge(programs: Programs, part: Part, outputs: readonly Float32Ar
 
 const draw = (random: Random, count: number) => Float32Array.from({ length: count }, () => random.next());
 
-function mergeGraph(shape: readonly [number, number], batch: number, weights: readonly number[], kept: number, random: boolean): Graph {
+function mergeGraph(
+  shape: readonly [number, number],
+  batch: number,
+  weights: readonly number[],
+  kept: number,
+  random: boolean,
+): Graph {
   const graph = new Graph();
   const outputs = weights.map((_, g) => graph.input(`x.${g}`, shape));
   const drawn = graph.input('score', [shape[0], 1]);

@@ -19,24 +19,34 @@ export interface VitConfig {
   readonly classNames: ReadonlyMap<number, string>;
 }
 
+/** Far above any real model's; below these, numbers of elements are exact and the list of blocks is short. */
+const MAX_SIDE = 1 << 16;
+const MAX_CHANNELS = 1 << 10;
+const MAX_WIDTH = 1 << 20;
+const MAX_DEPTH = 1 << 12;
+
 /** Reads and checks the keys that `vit` and `deit` have in common. */
 export function readVitConfig(config: ModelConfig): VitConfig {
   config.oneOf('hidden_act', ['gelu'], 'gelu');
-  const [height, width] = config.pair('image_size', 224);
-  const [patchHeight, patchWidth] = config.pair('patch_size', 16);
+  const [height, width] = config.pair('image_size', 224, MAX_SIDE);
+  const [patchHeight, patchWidth] = config.pair('patch_size', 16, MAX_SIDE);
   if (height % patchHeight !== 0 || width % patchWidth !== 0)
-    config.fail('patch_size', `must divide image_size (${height}×${width}), found ${patchHeight}×${patchWidth}`);
-  const hiddenSize = config.size('hidden_size', 768);
+    config.fail(
+      'patch_size',
+      `must divide image_size (${height}×${width}), found ${patchHeight}×${patchWidth}`,
+    );
+  const hiddenSize = config.size('hidden_size', 768, MAX_WIDTH);
   const heads = config.size('num_attention_heads', 12);
-  if (hiddenSize % heads !== 0) config.fail('num_attention_heads', `must divide hidden_size (${hiddenSize}), found ${heads}`);
+  if (hiddenSize % heads !== 0)
+    config.fail('num_attention_heads', `must divide hidden_size (${hiddenSize}), found ${heads}`);
   return {
     width: hiddenSize,
-    depth: config.size('num_hidden_layers', 12),
+    depth: config.size('num_hidden_layers', 12, MAX_DEPTH),
     heads,
-    hidden: config.size('intermediate_size', 3072),
+    hidden: config.size('intermediate_size', 3072, MAX_WIDTH),
     epsilon: config.positive('layer_norm_eps', 1e-12),
     qkvBias: config.flag('qkv_bias', true),
-    image: { channels: config.size('num_channels', 3), height, width },
+    image: { channels: config.size('num_channels', 3, MAX_CHANNELS), height, width },
     patch: { height: patchHeight, width: patchWidth },
     classes: config.classCount(),
     classNames: config.classNames(),
@@ -50,7 +60,10 @@ function patches(pixels: Value, { image, patch }: VitConfig, batch: number): Val
   const cut = op.reshape(pixels, [batch * image.channels, rows, patch.height, columns, patch.width]);
   const gridFirst = op.transpose(cut, [0, 1, 3, 2, 4]);
   const grid = op.reshape(gridFirst, [batch, image.channels, rows * columns, patch.height * patch.width]);
-  return op.reshape(op.transpose(grid, [0, 2, 1, 3]), [batch * rows * columns, image.channels * patch.height * patch.width]);
+  return op.reshape(op.transpose(grid, [0, 2, 1, 3]), [
+    batch * rows * columns,
+    image.channels * patch.height * patch.width,
+  ]);
 }
 
 /** Patch and position embeddings after the special tokens, each a parameter [1, 1, width]. */
@@ -65,7 +78,9 @@ export function vitStem(config: VitConfig, prefix: string, specialTokens: readon
       const embedded = b.linear('patch_embeddings.projection', patches(x, config, batch), width, {
         storedShape: [width, image.channels, patch.height, patch.width],
       });
-      const special = specialTokens.map((name) => op.expand(b.parameter(name, [1, 1, width]), [batch, 1, width]));
+      const special = specialTokens.map((name) =>
+        op.expand(b.parameter(name, [1, 1, width]), [batch, 1, width]),
+      );
       const tokens = op.concat([...special, op.reshape(embedded, [batch, count, width])], 1);
       const positions = b.parameter('position_embeddings', [1, specialTokens.length + count, width]);
       return op.reshape(op.add(tokens, positions), [batch * (specialTokens.length + count), width]);
@@ -95,7 +110,14 @@ export function vitBlock(config: VitConfig, prefix: string, index: number, token
 }
 
 /** The final norm, applied to the special tokens only: [batch·tokens, width] → one [batch, width] a token. */
-export function finalTokens(b: Builder, name: string, x: Value, config: VitConfig, batch: number, count: number): readonly Value[] {
+export function finalTokens(
+  b: Builder,
+  name: string,
+  x: Value,
+  config: VitConfig,
+  batch: number,
+  count: number,
+): readonly Value[] {
   const { width, epsilon } = config;
   const special = op.slice(op.reshape(x, [batch, x.shape[0]! / batch, width]), 1, 0, count);
   const normal = b.layerNorm(name, op.reshape(special, [batch * count, width]), epsilon);
@@ -104,7 +126,12 @@ export function finalTokens(b: Builder, name: string, x: Value, config: VitConfi
 }
 
 /** Stem, blocks and head as one model. */
-export function vitModel(config: VitConfig, family: string, specialTokens: readonly string[], head: (tokens: number) => Part): VisionModel {
+export function vitModel(
+  config: VitConfig,
+  family: string,
+  specialTokens: readonly string[],
+  head: (tokens: number) => Part,
+): VisionModel {
   const { image, patch, depth, width, classes, classNames } = config;
   const tokens = specialTokens.length + (image.height / patch.height) * (image.width / patch.width);
   return {
@@ -126,7 +153,8 @@ export const vit: Family = {
       prefix: '',
       kind: 'head',
       inputShape: (batch) => [batch * tokens, config.width],
-      forward: (b, x, batch) => b.linear('classifier', finalTokens(b, 'vit.layernorm', x, config, batch, 1)[0]!, config.classes),
+      forward: (b, x, batch) =>
+        b.linear('classifier', finalTokens(b, 'vit.layernorm', x, config, batch, 1)[0]!, config.classes),
     }));
   },
 };
