@@ -39,30 +39,30 @@ export default ts.config(
       '@typescript-eslint/no-non-null-assertion': 'off',
       '@typescript-eslint/switch-exhaustiveness-check': 'error',
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
       'no-console': 'error',
       eqeqeq: 'error',
     },
   },
   { files: ['engine/**/*.ts'], rules: restrict([vscodeBan], [onnxruntimeBan]) },
-  ...folders.map((folder) => ({
-    files: [`engine/${folder}/**/*.ts`],
-    ignores: ['**/*.test.ts'],
-    rules: restrict(
-      [vscodeBan],
-      [
-        ...(folder === 'runtime' ? [] : [onnxruntimeBan]),
-        {
-          group: folders
-            .filter((other) => other !== folder && !mayImport[folder].includes(other))
-            .map((other) => `**/${other}/**`),
-          message: `engine/${folder} may import only from: ${mayImport[folder].join(', ') || 'nothing else'}.`,
-        },
-        ...(folder === 'graph'
-          ? [{ group: ['node:*', 'fs', 'path'], message: 'engine/graph is pure: no files, no processes.' }]
-          : []),
-      ],
-    ),
-  })),
+  ...folders.map((folder) => {
+    const others = folders.filter((other) => other !== folder && !mayImport[folder].includes(other));
+    const reason = `engine/${folder} may import only from: ${mayImport[folder].join(', ') || 'nothing else'}.`;
+    return {
+      files: [`engine/${folder}/**/*.ts`],
+      ignores: ['**/*.test.ts'],
+      rules: restrict(
+        [vscodeBan],
+        [
+          ...(folder === 'runtime' ? [] : [onnxruntimeBan]),
+          ...(others.length > 0 ? [{ group: others.map((other) => `**/${other}/**`), message: reason }] : []),
+          ...(folder === 'graph'
+            ? [{ group: ['node:*'], message: 'engine/graph is pure: no files, no processes.' }]
+            : []),
+        ],
+      ),
+    };
+  }),
   {
     files: ['src/**/*.ts'],
     rules: restrict(

@@ -1,4 +1,5 @@
 /** From `model_type` to a family. A new architecture is one file and one line here. */
+import { show } from '../formats/paths.js';
 import type { ModelConfig } from './config.js';
 import { deit } from './deit/deit.js';
 import type { Model } from './model.js';
@@ -19,12 +20,15 @@ export function buildModel(config: ModelConfig): Model {
   const type = config.text('model_type');
   const family = families.find((f) => f.modelType === type);
   if (!family)
-    config.fail('model_type', `is "${type}"; supported are ${families.map((f) => f.modelType).join(', ')}`);
+    config.fail(
+      'model_type',
+      `is ${show(type)}; supported are ${families.map((f) => f.modelType).join(', ')}`,
+    );
   const architecture = config.texts('architectures')[0] ?? family.architectures[0]!;
   if (!family.architectures.includes(architecture))
     config.fail(
       'architectures',
-      `is ${architecture}; supported for ${type} are ${family.architectures.join(', ')}`,
+      `is ${show(architecture)}; supported for ${type} are ${family.architectures.join(', ')}`,
     );
   return family.build(config, architecture);
 }

@@ -79,8 +79,7 @@ function selectSmallest(values: Float32Array, from: number, to: number, k: numbe
 function squaredError(values: Float32Array, { scale, zero }: Grid, levels: number): number {
   const perScale = 1 / scale;
   let sum = 0;
-  for (let i = 0; i < values.length; i++) {
-    const x = values[i]!;
+  for (const x of values) {
     const q = Math.min(Math.max(Math.floor(x * perScale + 0.5), -zero), levels - zero);
     const error = q * scale - x;
     sum += error * error;
