@@ -114,8 +114,8 @@ program
       'selective',
       'uniform',
       'random',
-      'nested',
       'off',
+      'drawn',
     ]),
   )
   .addOption(
@@ -123,16 +123,10 @@ program
   )
   .addOption(new Option('--clip-start <how>', 'start of the clip logits').choices(['paper', 'search']))
   .addOption(
-    new Option('--cascade <how>', 'whether lower groups train the directions of higher ones').choices([
-      'shared',
-      'isolated',
-    ]),
-  )
-  .addOption(
-    new Option('--adapter-rate <how>', 'whether directions of high groups move less').choices([
-      'uniform',
-      'by-bits',
-    ]),
+    new Option(
+      '--guard <state>',
+      'whether a bit-width that calibration did not improve keeps its start',
+    ).choices(['on', 'off']),
   )
   .addOption(new Option('--rate-lora <lr>', 'learning rate of the adapters').argParser(fraction))
   .addOption(new Option('--rate-clip <lr>', 'learning rate of the clip logits').argParser(fraction))

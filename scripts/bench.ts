@@ -12,6 +12,7 @@ import { bitGroups } from '../engine/methods/quept/options.js';
 import { stepGraph } from '../engine/methods/quept/step.js';
 import { listPart } from '../engine/models/listing.js';
 import { vitBlock } from '../engine/models/vit/vit.js';
+import { profileGraph } from '../engine/runtime/profile.js';
 import { chooseDevice } from '../engine/runtime/devices.js';
 import { openRuntime, type Program, type Runtime, type Tensor } from '../engine/runtime/session.js';
 
@@ -26,6 +27,26 @@ const { values: flags } = parseArgs({
 const [WIDTH, HEADS, HIDDEN, TOKENS, BATCH] = [384, 6, 1536, 197, 8];
 const GROUPS = bitGroups([[7, 8], [5, 6], [4]], [16, 32, 48]);
 const SQUARE = 2048;
+
+/** What an operator does, for the summary of where the time goes. */
+const KINDS: Readonly<Record<string, readonly string[]>> = {
+  'matrix products': ['Gemm', 'MatMul', 'FusedMatMul'],
+  reductions: ['ReduceSum', 'ReduceMean', 'ReduceMax', 'ReduceMin', 'Softmax', 'LayerNormalization'],
+  'moving data': [
+    'Transpose',
+    'Reshape',
+    'Concat',
+    'Split',
+    'Slice',
+    'Pad',
+    'Expand',
+    'Identity',
+    'MemcpyToHost',
+    'MemcpyFromHost',
+  ],
+};
+const kindOf = (name: string) =>
+  Object.keys(KINDS).find((kind) => KINDS[kind]!.includes(name)) ?? 'element-wise work';
 
 const median = (list: readonly number[]) => [...list].sort((a, b) => a - b)[list.length >> 1]!;
 
@@ -90,8 +111,6 @@ const layout = adapterLayout(listPart(part), GROUPS, true);
 const step = stepGraph(part, layout, {
   batch: BATCH,
   loss: 'mae',
-  isolate: false,
-  scaleDirections: false,
   ownStreams: false,
 });
 
@@ -113,11 +132,18 @@ for (let i = -2; i < runs; i++) {
   times.step.push(stepTime);
 }
 
+// Before profiling, which holds a second copy of the step.
+const peakMemoryMiB = process.resourceUsage().maxRSS / 1024;
+const operators = await profileGraph(runtime, step, feeds.step, Math.min(runs, 5));
+const whole = operators.reduce((sum, { milliseconds: time }) => sum + time, 0);
+const breakdown = new Map<string, number>();
+for (const { op: name, milliseconds: time } of operators)
+  breakdown.set(kindOf(name), (breakdown.get(kindOf(name)) ?? 0) + time / whole);
+
 const matmulGflops = matrixFlops(square) / 1e6 / median(times.square);
 const stepMilliseconds = median(times.step);
 const gflop = matrixFlops(step) / 1e9;
 const share = ((gflop / stepMilliseconds) * 1000) / matmulGflops;
-const peakMemoryMiB = process.resourceUsage().maxRSS / 1024;
 const result = {
   device,
   matmulGflops,
@@ -141,6 +167,14 @@ else
       `arithmetic      ${gflop.toFixed(1)} GFLOP in matrix products (2·m·n·k each; element-wise work is not counted)`,
       `time            ${stepMilliseconds.toFixed(0)} ms (median of ${runs}, interleaved with the matrix product)`,
       `rate            ${((gflop / stepMilliseconds) * 1000).toFixed(1)} GFLOP/s, ${(100 * share).toFixed(0)} % of the matrix product's`,
+      `where it goes   ${[...breakdown]
+        .sort((a, b) => b[1] - a[1])
+        .map(([kind, part]) => `${kind} ${(100 * part).toFixed(0)} %`)
+        .join(', ')} (profiler)`,
+      `                ${operators
+        .slice(0, 8)
+        .map((o) => `${o.op} ${((100 * o.milliseconds) / whole).toFixed(0)} %`)
+        .join(', ')}`,
       `peak memory     ${peakMemoryMiB.toFixed(0)} MiB (resident, whole process)`,
       '',
     ].join('\n'),

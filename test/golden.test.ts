@@ -29,7 +29,7 @@ describe('weight quantizer', () => {
     const at = (key: string) => weights.floats(`${name}.${key}`);
     const keys = ['W', 'A', 'B', 'clip_upper', 'clip_lower', 'cotangent'];
     const found = await evaluate(Object.fromEntries(keys.map((key) => [key, at(key)])), (v, graph) => {
-      const adapted = adaptedWeight(v.W!, { a: v.A!, b: v.B! }, 4);
+      const adapted = adaptedWeight(v.W!, { a: v.A!, b: v.B! }, { rank: 4, gain: 1 });
       const out = fakeQuantizeWeight(
         adapted,
         v.clip_upper!,
@@ -109,9 +109,9 @@ describe('block calibration', () => {
     const [dim, heads, hidden, tokens, batch, samples, steps] = [48, 3, 96, 17, 8, 32, 40];
     const bitWidths = [4, 5, 6, 7, 8];
     const groups = [
-      { bits: [7, 8], rank: 4 },
-      { bits: [5, 6], rank: 8 },
-      { bits: [4], rank: 12 },
+      { bits: [7, 8], rank: 4, gain: 1 },
+      { bits: [5, 6], rank: 8, gain: 1 },
+      { bits: [4], rank: 12, gain: 1 },
     ];
     const part: Part = {
       prefix: '',
@@ -166,8 +166,6 @@ describe('block calibration', () => {
     const options = {
       batch,
       loss: 'mae',
-      isolate: false,
-      scaleDirections: false,
       ownStreams: false,
     } as const;
     const step = await runtime.compile(stepGraph(part, layout, options), 'step');

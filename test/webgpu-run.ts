@@ -37,9 +37,9 @@ const listing = listPart(part);
 const options: QueptOptions = {
   ...PAPER_VIT,
   groups: [
-    { bits: [7, 8], rank: 2 },
-    { bits: [5, 6], rank: 4 },
-    { bits: [4], rank: 6 },
+    { bits: [7, 8], rank: 2, gain: 1 },
+    { bits: [5, 6], rank: 4, gain: 1 },
+    { bits: [4], rank: 6, gain: 1 },
   ],
   samples,
   epochs: 3,

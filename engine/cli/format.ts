@@ -14,8 +14,9 @@ export function table(header: readonly string[], rows: readonly (readonly string
 
 export function bytes(count: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];
-  const power = Math.min(Math.floor(Math.log10(Math.max(count, 1)) / 3), units.length - 1);
-  return `${(count / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]!}`;
+  const inUnits = (power: number) => (count / 1000 ** power).toFixed(power === 0 ? 0 : 1);
+  const power = units.findIndex((_, p) => Number(inUnits(p)) < 1000 || p === units.length - 1);
+  return `${inUnits(power)} ${units[power]!}`;
 }
 
 export function formatModels(models: readonly ModelReport[]): string {

@@ -11,23 +11,22 @@ const REDRAW_MILLISECONDS = 100;
 const LOG_STEP = 0.05;
 
 export function progressBar(title: string, stream: NodeJS.WriteStream = process.stderr): ProgressBar {
-  const started = performance.now();
-  let origin: number | undefined;
+  let origin: { readonly done: number; readonly time: number } | undefined;
   let drawn = -Infinity;
   let logged = -Infinity;
   return {
     update: (done, detail) => {
-      // Resumed work counts as done but took no time here.
-      origin ??= done;
       const now = performance.now();
-      const left = done > origin ? ((now - started) / (done - origin)) * (1 - done) : undefined;
+      // Resumed work and what came before the first step count as done but say nothing about speed.
+      origin ??= { done, time: now };
+      const left = done > origin.done ? ((now - origin.time) / (done - origin.done)) * (1 - done) : undefined;
       const text = `${percent(done)}${left === undefined ? '' : `, ${duration(left / 1000)} left`}${detail ? ` · ${detail}` : ''}`;
       if (stream.isTTY) {
         if (now - drawn < REDRAW_MILLISECONDS && done < 1) return;
         drawn = now;
         const filled = Math.round(done * WIDTH);
         const line = `${title} ${'█'.repeat(filled)}${'░'.repeat(WIDTH - filled)} ${text}`;
-        stream.write(`\r\u001b[K${line.slice(0, Math.max(20, stream.columns - 1))}`);
+        stream.write(`\r\u001b[K${line.slice(0, Math.max(20, (stream.columns || 80) - 1))}`);
       } else if (done - logged >= LOG_STEP || (done === 1 && logged < 1)) {
         logged = done;
         stream.write(`${title} ${text}\n`);

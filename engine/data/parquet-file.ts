@@ -17,13 +17,18 @@ export interface ParquetFile {
   readonly rows: number;
   /** The key-value metadata under `key`. */
   metadata(key: string): string | undefined;
-  /** The values of a top-level column in row group `group`, one a row, byte arrays not decoded as text. */
+  /**
+   * The values of a top-level column in row group `group`, one a row. Byte arrays are not decoded; those that
+   * the file calls text are, save where they are not valid UTF-8: these stay bytes.
+   */
   readColumn(column: string, group: number): Promise<DecodedArray>;
 }
 
 const MAX_ROWS = 2 ** 27;
 /** Unpacked bytes of one column of one row group, all of which are in memory at once. */
 const MAX_COLUMN_BYTES = 2 ** 30;
+/** Items of all lists in one column of one row group. */
+const MAX_LIST_ITEMS = 2 ** 24;
 
 /**
  * Opens a Parquet file by its footer alone. No file stays open. Later reads take the byte ranges of one
@@ -64,6 +69,7 @@ export async function openParquetFile(path: string): Promise<ParquetFile> {
       columns: [column],
       compressors,
       utf8: false,
+      parsers: { stringFromBytes },
     });
     const values = await scan.readColumn({ column, rowStart: start, rowEnd: start + count });
     if (values.length !== count)
@@ -79,6 +85,15 @@ export async function openParquetFile(path: string): Promise<ParquetFile> {
     metadata: (key) => metadataOf(metadata, key),
     readColumn: (column, group) => explained(name, () => readColumn(column, group)),
   };
+}
+
+function stringFromBytes(bytes: Uint8Array): unknown {
+  if (!(bytes instanceof Uint8Array)) return bytes;
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return bytes;
+  }
 }
 
 const metadataOf = (metadata: FileMetaData, key: string) =>
@@ -115,9 +130,17 @@ interface Chunk {
   readonly bytes: ArrayBuffer;
 }
 
-/** The columns that hold values at and below `column`, as paths. */
-const leavesOf = (column: SchemaTree): string[] =>
-  column.children.length === 0 ? [column.path.join('.')] : column.children.flatMap(leavesOf);
+interface Leaf {
+  readonly path: string;
+  readonly isList: boolean;
+}
+
+/** The columns that hold values at and below `column`. */
+function leavesOf(column: SchemaTree, inList = false): Leaf[] {
+  const isList = inList || column.element.repetition_type === 'REPEATED';
+  if (column.children.length === 0) return [{ path: column.path.join('.'), isList }];
+  return column.children.flatMap((child) => leavesOf(child, isList));
+}
 
 /** The bytes of each leaf of `column`, whose pages claim no more than a row group of `rows` may hold. */
 async function readChunks(
@@ -132,7 +155,7 @@ async function readChunks(
   const leaves = leavesOf(column);
   const inColumn = metas.filter((meta) => meta?.path_in_schema[0] === column.element.name);
   if (inColumn.length !== leaves.length) throw new Error('chunks that belong to no column');
-  for (const leaf of leaves) {
+  for (const { path: leaf, isList } of leaves) {
     const [meta, second] = metas.filter((item) => item?.path_in_schema.join('.') === leaf);
     if (!meta || second) throw new Error(`not one chunk of ${leaf}`);
     if (meta.total_uncompressed_size > MAX_COLUMN_BYTES || meta.total_compressed_size > MAX_COLUMN_BYTES)
@@ -141,13 +164,13 @@ async function readChunks(
       );
     const start = Number(meta.dictionary_page_offset || meta.data_page_offset);
     const bytes = await file.slice(start, start + Number(meta.total_compressed_size));
-    checkPages(bytes, rows, name);
+    checkPages(bytes, rows, isList ? MAX_LIST_ITEMS : rows, name);
     chunks.push({ start, bytes });
   }
   return chunks;
 }
 
-function checkPages(bytes: ArrayBuffer, rows: number, name: string): void {
+function checkPages(bytes: ArrayBuffer, rows: number, limit: number, name: string): void {
   const reader = { view: new DataView(bytes), offset: 0 };
   let [values, unpacked] = [0, 0];
   while (reader.offset < bytes.byteLength - 1) {
@@ -162,10 +185,11 @@ function checkPages(bytes: ArrayBuffer, rows: number, name: string): void {
       ![packedSize, size, count, ...claims].every((number) => number !== undefined && number >= 0) ||
       reader.offset + packedSize > bytes.byteLength ||
       (definitions ?? 0) + (repetitions ?? 0) > Math.min(packedSize, size) ||
-      Math.max(count, v2?.num_nulls ?? 0, v2?.num_rows ?? 0) > rows
+      Math.max(count, v2?.num_nulls ?? 0) > limit ||
+      (v2?.num_rows ?? 0) > rows
     )
       throw new UserError(`${name}: the header of a page contradicts itself; the file is damaged.`);
-    if (values > rows || unpacked > MAX_COLUMN_BYTES)
+    if (values > limit || unpacked > MAX_COLUMN_BYTES)
       throw new UserError(
         `${name}: its pages claim more than their row group may hold; the file is damaged.`,
       );

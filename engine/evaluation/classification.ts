@@ -1,3 +1,5 @@
+import { klDivergence } from '../divergence.js';
+
 /** Scores of image classification: top-1, top-5, and the divergence from the full-precision prediction. */
 
 export interface ClassificationScores {
@@ -48,20 +50,8 @@ export function classificationScorer(classes: number): Scorer {
 /** How many classes score higher than `label`; of equals the lower class number comes first. A logit that is no number loses. */
 function rankOf(logits: Float32Array, label: number): number {
   const own = logits[label]!;
-  if (Number.isNaN(own)) return logits.length;
+  if (Number.isNaN(own)) return Infinity;
   let rank = 0;
   for (let c = 0; c < logits.length; c++) if (logits[c]! > own || (logits[c] === own && c < label)) rank++;
   return rank;
-}
-
-/** KL(softmax(p) ‖ softmax(q)) in nats, from logits. */
-export function klDivergence(p: Float32Array, q: Float32Array): number {
-  const [logP, logQ] = [logSoftmax(p), logSoftmax(q)];
-  return logP.reduce((sum, x, i) => sum + Math.exp(x) * (x - logQ[i]!), 0);
-}
-
-function logSoftmax(logits: Float32Array): Float64Array {
-  const largest = logits.reduce((a, b) => Math.max(a, b), -Infinity);
-  const total = Math.log(logits.reduce((sum, x) => sum + Math.exp(x - largest), 0));
-  return Float64Array.from(logits, (x) => x - largest - total);
 }

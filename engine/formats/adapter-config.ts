@@ -1,6 +1,7 @@
 import { UserError } from '../errors.js';
 import {
   expectInteger,
+  expectNumber,
   expectNumberArray,
   expectObject,
   expectObjectAt,
@@ -13,10 +14,14 @@ import { show } from './paths.js';
 export const SCHEMA_VERSION = 1;
 const MODES = ['weight-activation', 'weight-only'] as const;
 
-/** Bit-widths that share adapter directions. `rank` counts those the group uses: its own and all above. */
+/**
+ * Bit-widths that share adapter directions. `rank` counts those the group uses: its own and all above. `gain` multiplies
+ * their product: the group's weight is W + gain · B[:, :rank] A[:rank, :].
+ */
 export interface BitGroup {
   readonly bits: readonly number[];
   readonly rank: number;
+  readonly gain: number;
 }
 
 /** One quantized linear layer: W is [out, in]. */
@@ -128,7 +133,7 @@ function expectBits(object: JsonObject, key: string, where: string): number {
 function parseBitGroups(root: JsonObject, where: string): BitGroup[] {
   const list = expectList(root.bit_groups, 'bit_groups', where);
   if (list.length === 0) throw new UserError(`${where}: "bit_groups" must not be empty.`);
-  let [lowest, rank] = [9, 1];
+  let [lowest, rank] = [9, 0];
   return list.map((item, index) => {
     const at = `${where}: bit_groups[${index}]`;
     const group = expectObject(item, at);
@@ -138,8 +143,8 @@ function parseBitGroups(root: JsonObject, where: string): BitGroup[] {
     if (Math.max(...bits) >= lowest)
       throw new UserError(`${at}: bit groups must go from high to low, found ${show(bits, 40)}.`);
     lowest = Math.min(...bits);
-    rank = expectInteger(group, 'rank', at, { min: rank });
-    return { bits, rank };
+    rank = expectInteger(group, 'rank', at, { min: index === list.length - 1 ? Math.max(rank, 1) : rank });
+    return { bits, rank, gain: expectNumber(group, 'gain', at, { min: 0, max: 1, default: 1 }) };
   });
 }
 

@@ -17,8 +17,8 @@ const config: AdapterSetConfig = {
   model: { family: 'vit', fingerprint: 'a'.repeat(64), name: 'vit-fashion' },
   calibration: { fingerprint: 'b'.repeat(64), samples: 1024, name: 'fashion' },
   bit_groups: [
-    { bits: [8, 6], rank: 1 },
-    { bits: [4], rank: 2 },
+    { bits: [8, 6], rank: 1, gain: 1 },
+    { bits: [4], rank: 2, gain: 1 },
   ],
   embedding_bits: 8,
   head_bits: 16,

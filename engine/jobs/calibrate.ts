@@ -66,26 +66,16 @@ export function resolveOptions(request: CalibrateRequest): QueptOptions {
   if (typeof rank !== 'number' && rank.length !== bits.length)
     throw new UserError(`${bits.length} bit groups need as many ranks, not ${rank.length}.`);
   const given = Object.fromEntries(
-    (
-      [
-        'samples',
-        'epochs',
-        'batch',
-        'seed',
-        'loss',
-        'merge',
-        'keep',
-        'clipStart',
-        'cascade',
-        'adapterRate',
-      ] as const
-    ).flatMap((key) => (request[key] === undefined ? [] : [[key, request[key]]])),
+    (['samples', 'epochs', 'batch', 'seed', 'loss', 'merge', 'keep', 'clipStart'] as const).flatMap((key) =>
+      request[key] === undefined ? [] : [[key, request[key]]],
+    ),
   ) as Partial<QueptOptions>;
   return {
     ...recipe,
     groups: bitGroups(bits, rank),
     mergeWeights: mergeWeights(bits.length),
     ...given,
+    ...(request.guard !== undefined && { guard: request.guard === 'on' }),
     rates: {
       lora: request.rateLora ?? recipe.rates.lora,
       clip: request.rateClip ?? recipe.rates.clip,

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { messageOf, UserError } from '../errors.js';
+import { CancelledError, messageOf, UserError } from '../errors.js';
 import { openCheckpoint } from '../models/checkpoint.js';
 import { partsOf } from '../models/model.js';
 import type { JobHooks, ModelReport, ModelsRequest } from './requests.js';
@@ -28,7 +28,7 @@ async function findCheckpoints(root: string, signal: AbortSignal): Promise<strin
   if (!info?.isDirectory()) throw new UserError(`${root} is not a folder.`);
   const found: string[] = [];
   const visit = async (folder: string, depth: number): Promise<void> => {
-    if (signal.aborted) return;
+    if (signal.aborted) throw new CancelledError();
     const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
     const names = entries.filter((e) => !e.isDirectory()).map((e) => e.name);
     if (names.includes('config.json') && names.some((n) => n.includes('safetensors') || n.endsWith('.bin')))

@@ -52,8 +52,7 @@ export interface CalibrateRequest extends Placement {
   readonly merge?: MergeMode;
   readonly keep?: number;
   readonly clipStart?: 'paper' | 'search';
-  readonly cascade?: 'shared' | 'isolated';
-  readonly adapterRate?: 'uniform' | 'by-bits';
+  readonly guard?: 'on' | 'off';
   readonly rateLora?: number;
   readonly rateClip?: number;
   readonly rateScale?: number;

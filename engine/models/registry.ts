@@ -28,7 +28,7 @@ export function buildModel(config: ModelConfig): Model {
   if (!family.architectures.includes(architecture))
     config.fail(
       'architectures',
-      `is ${show(architecture)}; supported for ${type} are ${family.architectures.join(', ')}`,
+      `is ${show(architecture)}; supported for ${show(type)} are ${family.architectures.join(', ')}`,
     );
   return family.build(config, architecture);
 }

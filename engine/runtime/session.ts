@@ -33,6 +33,8 @@ export interface CompileOptions {
   readonly keep?: boolean;
   /** What ONNX Runtime prints to stderr: 0 everything (see `placement.ts`), 4 nothing but fatal errors. Default 3. */
   readonly logSeverityLevel?: 0 | 1 | 2 | 3 | 4;
+  /** Records the time of every operator; the record's file begins with this path and is complete after `dispose` (see `profile.ts`). */
+  readonly profile?: string;
 }
 
 /** A device that is open. One process should hold one WebGPU runtime. */
@@ -74,7 +76,7 @@ class OrtTensor implements Tensor {
  */
 export function openRuntime(device: DeviceKind, threads = 0): Runtime {
   const compile = async (graph: Graph, name: string, options: CompileOptions = {}): Promise<Program> => {
-    const { keep = true, logSeverityLevel = 3 } = options;
+    const { keep = true, logSeverityLevel = 3, profile } = options;
     const onDevice = keep && device === 'webgpu';
     try {
       const session = await ort.InferenceSession.create(encodeOnnxModel(toOnnx(graph, name)), {
@@ -86,6 +88,7 @@ export function openRuntime(device: DeviceKind, threads = 0): Runtime {
         preferredOutputLocation: onDevice ? 'gpu-buffer' : 'cpu',
         logId: name,
         logSeverityLevel,
+        ...(profile !== undefined && { enableProfiling: true, profileFilePrefix: profile }),
       });
       return openProgram(session, name, device, graph.inputs);
     } catch (error) {
@@ -145,7 +148,10 @@ function openProgram(
   let left = 0;
   let closed = false;
   const releaseIfDone = async () => {
-    if (closed && left === 0) await session.release();
+    if (closed && left === 0) {
+      session.endProfiling();
+      await session.release();
+    }
   };
   const wrap = (tensor: ort.Tensor): Tensor => {
     if (tensor.location !== 'gpu-buffer') return new OrtTensor(tensor);

@@ -6,16 +6,10 @@
  *   clip.g   [bits_g, K]      a row a bit-width of group g: every layer's upper, then lower clip logits
  *   scale.g  [bits_g, Q]      a row a bit-width of group g: every activation quantizer's scale
  */
+import type { BitGroup } from '../../formats/adapter-set.js';
 import type { PartListing } from '../../models/listing.js';
 import type { Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
-
-/** Bit-widths that share a rank; groups run from high to low precision. */
-export interface BitGroup {
-  readonly bits: readonly number[];
-  /** How many of the adapter's directions the group uses: the first `rank`. */
-  readonly rank: number;
-}
 
 export interface AdapterLayer {
   readonly name: string;
@@ -53,27 +47,9 @@ export const loraSize = (layout: AdapterLayout) =>
   layout.layers.reduce((n, l) => n + layout.rank * (l.in + l.out), 0);
 export const clipSize = (layout: AdapterLayout) => layout.layers.reduce((n, l) => n + 2 * l.out, 0);
 
-/**
- * A factor for each of the R directions, by the group that adds it: the size of its quantization steps against those at
- * 4 bits, at most 1. Adam moves every direction by its learning rate; what corrects finer steps has to move less.
- */
-export function directionScales({ groups, rank }: AdapterLayout): Float32Array {
-  const scales = new Float32Array(rank);
-  groups.forEach(({ bits, rank: end }, g) => {
-    const mean = bits.reduce((a, b) => a + b, 0) / bits.length;
-    scales.fill(Math.min(1, 2 ** (4 - mean)), groups[g - 1]?.rank ?? 0, end);
-  });
-  return scales;
-}
-
-/** The pieces of a flat `lora`: per layer A [R, in], its rows multiplied by `scales` where given, and B [out, R]. */
-export function splitLora(
-  layout: AdapterLayout,
-  lora: Value,
-  scales?: Float32Array,
-): Map<string, { a: Value; b: Value }> {
+/** The pieces of a flat `lora`: per layer A [R, in] and B [out, R]. */
+export function splitLora(layout: AdapterLayout, lora: Value): Map<string, { a: Value; b: Value }> {
   const { rank, layers } = layout;
-  const scaled = (a: Value) => (scales ? op.mul(a, lora.graph.constant(scales, [rank, 1])) : a);
   const parts = op.split(
     lora,
     layers.flatMap((l) => [rank * l.in, l.out * rank]),
@@ -82,7 +58,7 @@ export function splitLora(
   return new Map(
     layers.map((l, i) => [
       l.name,
-      { a: scaled(op.reshape(parts[2 * i]!, [rank, l.in])), b: op.reshape(parts[2 * i + 1]!, [l.out, rank]) },
+      { a: op.reshape(parts[2 * i]!, [rank, l.in]), b: op.reshape(parts[2 * i + 1]!, [l.out, rank]) },
     ]),
   );
 }
@@ -112,24 +88,14 @@ export function splitScale(layout: AdapterLayout, row: Value): Map<string, Value
   return new Map(layout.quantizers.map((name, i) => [name, parts[i]!]));
 }
 
-/**
- * W + B[:, :r] A[:r, :], the weight that is then quantized.
- * @param isolate first column whose gradient flows: directions before it are constants to the gradient
- */
+/** W + gain · B[:, :r] A[:r, :], the weight that is then quantized (method, section 2). */
 export function adaptedWeight(
   weight: Value,
   adapter: { a: Value; b: Value },
-  rank: number,
-  isolate = 0,
+  { rank, gain }: Pick<BitGroup, 'rank' | 'gain'>,
 ): Value {
-  if (rank === 0) return weight;
-  const a = op.slice(adapter.a, 0, 0, rank);
+  if (rank === 0 || gain === 0) return weight;
   const b = op.slice(adapter.b, 1, 0, rank);
-  if (isolate === 0) return op.gemm(b, a, { c: weight });
-  const fixed = op.gemm(
-    op.stopGradient(op.slice(adapter.b, 1, 0, isolate)),
-    op.stopGradient(op.slice(adapter.a, 0, 0, isolate)),
-    { c: weight },
-  );
-  return op.gemm(op.slice(adapter.b, 1, isolate, rank), op.slice(adapter.a, 0, isolate, rank), { c: fixed });
+  const scaled = gain === 1 ? b : op.mul(b, weight.graph.scalar(gain));
+  return op.gemm(scaled, op.slice(adapter.a, 0, 0, rank), { c: weight });
 }

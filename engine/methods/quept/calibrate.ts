@@ -9,6 +9,7 @@ import { adapterLayout, type AdapterLayout } from './adapters.js';
 import { openElasticPart, openPlainPart } from './execution.js';
 import { checkOptions, type QueptOptions } from './options.js';
 import { hasOwnStreams } from './merge.js';
+import { keepBetter } from './guard.js';
 import { openProgress, type FinishedBlock, type SavedProgress } from './progress.js';
 import { reconstruct } from './reconstruct.js';
 import { foldedParameters } from './reparameterise.js';
@@ -74,11 +75,26 @@ export async function calibrate(
   const progress = await openProgress(out, identity, request.resume);
   const blocks = await reconstructBlocks(programs, request, progress, hooks);
 
-  const tensors: NamedTensors = new Map();
-  model.blocks.forEach((part, i) =>
-    blocks[i]!.tensors.forEach((tensor, name) => tensors.set(part.prefix + name, tensor)),
-  );
-  const config = describe(request, identity.model, blocks);
+  const whole = (pick: (block: FinishedBlock) => NamedTensors): NamedTensors =>
+    new Map(
+      model.blocks.flatMap((part, i) =>
+        [...pick(blocks[i]!)].map(([name, tensor]) => [part.prefix + name, tensor] as const),
+      ),
+    );
+  const learned = whole((block) => block.tensors);
+  const { groups, tensors } = options.guard
+    ? await keepBetter(
+        programs,
+        checkpoint,
+        learned,
+        whole((block) => block.started),
+        set.inputs,
+        set.samples,
+        options,
+        hooks.signal,
+      )
+    : { groups: options.groups, tensors: learned };
+  const config = describe(request, identity.model, blocks, groups);
   await writeAdapterSet(out, config, tensors);
   await progress.remove();
   return config;
@@ -152,7 +168,7 @@ async function reconstructBlocks(
         },
         await progress.epoch(index),
       );
-      return { tensors: new Map([...start, ...learned]), first, last };
+      return { tensors: new Map([...start, ...learned]), started: changedByTraining(start), first, last };
     }
   }
   return finished;
@@ -182,6 +198,10 @@ async function embed(
   return { plain, streams };
 }
 
+/** The starting values that training replaces, but for the adapters, which start without effect. */
+const changedByTraining = (start: NamedTensors): NamedTensors =>
+  new Map([...start].filter(([name]) => /\.(clip_upper|clip_lower|act_scale)\.\d$/.test(name)));
+
 /** Starting values of everything a block's adapter tensors hold. */
 async function startBlock(
   programs: Programs,
@@ -207,6 +227,7 @@ function describe(
   { checkpoint, set, options, engineVersion }: CalibrationRequest,
   fingerprint: string,
   blocks: readonly FinishedBlock[],
+  kept: AdapterSetConfig['bit_groups'],
 ): AdapterSetConfig {
   const { model, name } = checkpoint;
   const { groups, rates, embeddingBits, headBits, seed, samples: _samples, ...rest } = options;
@@ -230,7 +251,7 @@ function describe(
     mode: 'weight-activation',
     model: { family: model.family, fingerprint, name },
     calibration: { fingerprint: set.fingerprint, samples: set.samples, name: set.name },
-    bit_groups: groups,
+    bit_groups: kept,
     embedding_bits: embeddingBits,
     head_bits: headBits,
     seed,

@@ -66,7 +66,8 @@ export async function openElasticModel(
         throw new UserError(
           `The adapter set has no ${bits}-bit setting; it has ${groups.flatMap((g) => g.bits).join(', ')}.`,
         );
-      for (const block of blocks) await block.use({ weight: bits, activation: bits, rank: group.rank });
+      for (const block of blocks)
+        await block.use({ weight: bits, activation: bits, rank: group.rank, gain: group.gain });
     },
   };
 }

@@ -14,8 +14,8 @@ import type { NamedTensors } from './state.js';
 /** A clip logit whose sigmoid is 1 in float32: the whole range of the row. */
 export const NO_CLIP = 30;
 
-/** Q_b(W + B[:, :r] A[:r, :]): inputs `weight`, `lora_A`, `lora_B` (where r > 0), `clip_upper`, `clip_lower`, `levels`; output `weight_q`. */
-export function weightGraph(out: number, columns: number, fullRank: number, rank: number): Graph {
+/** Q_b(W + gain · B[:, :r] A[:r, :]): inputs `weight`, `lora_A`, `lora_B` (where r > 0), `clip_upper`, `clip_lower`, `levels`; output `weight_q`. */
+export function weightGraph(out: number, columns: number, fullRank: number, rank: number, gain = 1): Graph {
   const graph = new Graph();
   const weight = graph.input('weight', [out, columns]);
   const adapter = rank > 0 && {
@@ -23,7 +23,7 @@ export function weightGraph(out: number, columns: number, fullRank: number, rank
     b: graph.input('lora_B', [out, fullRank]),
   };
   const clips = [graph.input('clip_upper', [out, 1]), graph.input('clip_lower', [out, 1])] as const;
-  const adapted = adapter ? adaptedWeight(weight, adapter, rank) : weight;
+  const adapted = adapter ? adaptedWeight(weight, adapter, { rank, gain }) : weight;
   graph.output('weight_q', fakeQuantizeWeight(adapted, ...clips, graph.input('levels', [])));
   return graph;
 }
@@ -97,8 +97,9 @@ export interface PartPrecision {
   readonly weight: number;
   /** Bit-width of activations; they stay in floating point where undefined. */
   readonly activation?: number;
-  /** Directions of the adapter in use. */
+  /** Directions of the adapter in use, and the factor on their product. */
   readonly rank: number;
+  readonly gain?: number;
 }
 
 /** A part that can be switched between bit-widths. */
@@ -138,13 +139,14 @@ export async function openElasticPart(
     return tensor && runtime.tensor(tensor.data, tensor.shape);
   };
   return {
-    use: async ({ weight: bits, activation, rank }) => {
+    use: async ({ weight: bits, activation, rank, gain = 1 }) => {
       const next: Record<string, Tensor> = {};
       for (const { name, in: columns, out } of listing.linears) {
         const [a, b] = [named(`${name}.lora_A`), named(`${name}.lora_B`)];
         const used = a ? rank : 0;
-        const program = await programs.get(`weight ${out}×${columns} r${used} of ${a?.shape[0] ?? 0}`, () =>
-          weightGraph(out, columns, a?.shape[0] ?? 0, used),
+        const program = await programs.get(
+          `weight ${out}×${columns} r${used} of ${a?.shape[0] ?? 0} gain ${gain}`,
+          () => weightGraph(out, columns, a?.shape[0] ?? 0, used, gain),
         );
         const whole = runtime.tensor(new Float32Array(out).fill(NO_CLIP), [out, 1]);
         const outputs = await program.run({

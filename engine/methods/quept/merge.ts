@@ -3,15 +3,20 @@ import type { Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 
 /**
- * `selective`: the tokens most alike between highest and lowest group keep the highest group's feature, the others are
- * mixed. `uniform`: every token is mixed. `random`: as selective, but the kept tokens are drawn. `off`: no merging, every
- * group carries on with its own stream. `nested`: every group has a stream of its own, merged selectively from the groups
- * above it and itself, as its adapter is made of theirs and its own.
+ * How the groups' outputs become the next block's quantized input.
+ *
+ * One stream for all groups (method, section 5): `selective`, the tokens most alike between highest and lowest group keep
+ * the highest group's feature, the others are mixed; `uniform`, every token is mixed; `random`, as selective, but the kept
+ * tokens are drawn.
+ *
+ * A stream for every group, unmerged: `off`, a group reads its own; `drawn`, every sample of a step comes from the group's
+ * own stream or that of a group above it, drawn anew. High groups then see no errors of low ones, and low ones see inputs
+ * from clean to their own.
  */
-export type MergeMode = 'selective' | 'uniform' | 'random' | 'off' | 'nested';
+export type MergeMode = 'selective' | 'uniform' | 'random' | 'off' | 'drawn';
 
 /** Whether every group has a stream of its own. */
-export const hasOwnStreams = (mode: MergeMode): boolean => mode === 'off' || mode === 'nested';
+export const hasOwnStreams = (mode: MergeMode): boolean => mode === 'off' || mode === 'drawn';
 
 /** λ of the method for three and four groups; other counts share evenly. */
 export function mergeWeights(groups: number): number[] {
@@ -26,7 +31,8 @@ export function tokenSimilarity(a: Value, b: Value): Value {
 }
 
 /**
- * Σ λ_g x_g, except that the `keep` tokens of highest score in each sample are taken from the first group.
+ * Σ λ_g x_g, except that the `keep` tokens of highest score in each sample are taken from the first group, and with them
+ * any that score the same as the last of these.
  * @param outputs per group [batch·tokens, width], high to low
  * @param score [batch·tokens, 1]; absent: every token is mixed
  */

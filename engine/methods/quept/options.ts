@@ -1,6 +1,6 @@
 /** What can be set about a QuEPT calibration, the defaults for Vision Transformers, and bit lists read from text. */
 import { UserError } from '../../errors.js';
-import type { BitGroup } from './adapters.js';
+import type { BitGroup } from '../../formats/adapter-set.js';
 import { PERCENTILES } from './activation-start.js';
 import { mergeWeights, type MergeMode } from './merge.js';
 import type { StateKind } from './step.js';
@@ -23,10 +23,8 @@ export interface QueptOptions {
   readonly mergeWeights: readonly number[];
   /** `paper`: σ(4) of the range at every bit-width. `search`: per row and bit-width the range of least squared error. */
   readonly clipStart: 'paper' | 'search';
-  /** `shared`: lower groups train the directions of higher ones too, as the paper has it. `isolated`: only their own. */
-  readonly cascade: 'shared' | 'isolated';
-  /** `uniform`: as the paper has it. `by-bits`: directions of high groups move less, by their step sizes. */
-  readonly adapterRate: 'uniform' | 'by-bits';
+  /** Whether a bit-width that calibration did not improve keeps its start (`guard.ts`). */
+  readonly guard: boolean;
   readonly percentiles: readonly number[];
   /** Samples looked at for the start of activation scales. */
   readonly rangeSamples: number;
@@ -47,8 +45,7 @@ export const PAPER_VIT: QueptOptions = {
   keep: 0.5,
   mergeWeights: mergeWeights(3),
   clipStart: 'paper',
-  cascade: 'shared',
-  adapterRate: 'uniform',
+  guard: false,
   percentiles: PERCENTILES,
   rangeSamples: 256,
   embeddingBits: 8,
@@ -57,9 +54,14 @@ export const PAPER_VIT: QueptOptions = {
 };
 
 /** What does best by our own measurements (README, "Figures"). */
-export const DEFAULT_VIT: QueptOptions = { ...PAPER_VIT, clipStart: 'search' };
+export const DEFAULT_VIT: QueptOptions = {
+  ...PAPER_VIT,
+  clipStart: 'search',
+  merge: 'drawn',
+  guard: true,
+};
 
-/** Groups with ranks: `step` more directions each, or the ranks given. */
+/** Groups with ranks: `ranks` more directions each, or the ranks given. */
 export function bitGroups(
   bits: readonly (readonly number[])[],
   ranks: number | readonly number[] = 16,
@@ -67,6 +69,7 @@ export function bitGroups(
   return bits.map((group, g) => ({
     bits: [...group].sort((a, b) => a - b),
     rank: typeof ranks === 'number' ? ranks * (g + 1) : ranks[g]!,
+    gain: 1,
   }));
 }
 
@@ -118,11 +121,14 @@ export function checkOptions(options: QueptOptions): void {
     fail(`bit-widths are whole numbers from ${MIN_BITS} to ${MAX_BITS}`);
   if (all.some((b, i) => i > 0 && b >= all[i - 1]!))
     fail('bit groups go from high to low and share no bit-width');
-  if (groups.some((g, i) => !Number.isInteger(g.rank) || g.rank < (groups[i - 1]?.rank ?? 0)))
-    fail('ranks are whole numbers that do not fall from one bit group to the next');
+  if (
+    groups.some((g, i) => !Number.isInteger(g.rank) || g.rank < (groups[i - 1]?.rank ?? 0)) ||
+    groups.at(-1)!.rank === 0
+  )
+    fail('ranks are whole numbers that do not fall from one bit group to the next, the last above 0');
   if (options.mergeWeights.length !== groups.length)
     fail(`${groups.length} bit groups need as many merge weights, not ${options.mergeWeights.length}`);
-  if (Math.abs(options.mergeWeights.reduce((a, b) => a + b, 0) - 1) > 1e-6)
+  if (!(Math.abs(options.mergeWeights.reduce((a, b) => a + b, 0) - 1) <= 1e-6))
     fail('merge weights must add up to 1');
   if (!(options.keep >= 0 && options.keep <= 1)) fail('the share of kept tokens lies between 0 and 1');
   for (const key of ['samples', 'epochs', 'batch', 'rangeSamples'] as const)

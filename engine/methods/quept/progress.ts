@@ -3,22 +3,30 @@
  * (written first), `block-<n>.safetensors` for finished blocks, `epoch.safetensors` for the one in work. Every file is
  * written atomically, and what follows from it is computed again in the same way.
  */
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { UserError } from '../../errors.js';
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { messageOf, UserError } from '../../errors.js';
 import { removeStaleTemporaries, writeFileAtomic } from '../../formats/atomic.js';
 import { readJsonFile } from '../../formats/json.js';
 import { openSafetensors, writeSafetensors } from '../../formats/safetensors.js';
 import type { Snapshot } from './reconstruct.js';
 import type { NamedTensors } from './state.js';
 
+const IDENTITY = 'identity.json';
+
 export interface FinishedBlock {
   readonly tensors: NamedTensors;
+  /** What of it training changed, as it was at the start; adapters aside. */
+  readonly started: NamedTensors;
   /** Mean loss of each bit group over the first and last epoch. */
   readonly first: readonly number[];
   readonly last: readonly number[];
 }
+
+/** Begins the names of `started` tensors in a block's file. */
+const START = 'start/';
 
 export interface SavedProgress {
   block(index: number): Promise<FinishedBlock | undefined>;
@@ -37,7 +45,7 @@ export async function openProgress(out: string, identity: unknown, resume: boole
   const folder = `${out}.partial`;
   if (existsSync(join(out, 'adapter_config.json')) && !existsSync(folder))
     throw new UserError(`${out} already holds an adapter set; choose another folder or delete it.`);
-  const identityFile = join(folder, 'identity.json');
+  const identityFile = join(folder, IDENTITY);
   const text = `${JSON.stringify(identity, null, 2)}\n`;
   if (existsSync(identityFile)) {
     if (!resume)
@@ -52,6 +60,11 @@ export async function openProgress(out: string, identity: unknown, resume: boole
     await removeStaleTemporaries(folder);
   } else {
     await mkdir(folder, { recursive: true });
+    const others = (await readdir(folder)).filter((name) => !name.startsWith(`.${IDENTITY}.`));
+    if (others.length > 0)
+      throw new UserError(
+        `${folder} holds ${others[0]!} and no ${IDENTITY}; delete the folder or choose another.`,
+      );
     await writeFileAtomic(identityFile, text);
   }
 
@@ -60,10 +73,19 @@ export async function openProgress(out: string, identity: unknown, resume: boole
   return {
     block: async (index) => {
       const saved = await load(blockFile(index));
-      return saved && { tensors: saved.tensors, first: saved.notes.first!, last: saved.notes.last! };
+      if (!saved) return undefined;
+      const [tensors, started]: NamedTensors[] = [new Map(), new Map()];
+      for (const [name, tensor] of saved.tensors)
+        if (name.startsWith(START)) started!.set(name.slice(START.length), tensor);
+        else tensors!.set(name, tensor);
+      return { tensors: tensors!, started: started!, first: saved.notes.first!, last: saved.notes.last! };
     },
-    finishBlock: async (index, { tensors, first, last }) => {
-      await store(blockFile(index), tensors, { first, last });
+    finishBlock: async (index, { tensors, started, first, last }) => {
+      const all = new Map([
+        ...tensors,
+        ...[...started].map(([name, tensor]) => [START + name, tensor] as const),
+      ]);
+      await store(blockFile(index), all, { first, last });
       await rm(epochFile, { force: true });
     },
     epoch: async (index) => {
@@ -76,7 +98,12 @@ export async function openProgress(out: string, identity: unknown, resume: boole
       const tensors = new Map([...state].map(([name, data]) => [name, { shape: [data.length], data }]));
       return store(epochFile, tensors, { at: [index, epoch], first, last });
     },
-    remove: () => rm(folder, { recursive: true, force: true }),
+    remove: async () => {
+      // The identity goes last: what is left where this is cut short still belongs to it.
+      for (const name of await readdir(folder))
+        if (name !== IDENTITY) await rm(join(folder, name), { recursive: true, force: true });
+      await rm(folder, { recursive: true, force: true });
+    },
   };
 }
 
@@ -89,29 +116,46 @@ async function store(path: string, tensors: NamedTensors, notes: Notes): Promise
     shape,
     data,
   }));
-  await writeSafetensors(
-    path,
-    entries,
-    Object.fromEntries(Object.entries(notes).map(([key, list]) => [key, JSON.stringify(list)])),
-  );
+  const texts = Object.fromEntries(Object.entries(notes).map(([key, list]) => [key, JSON.stringify(list)]));
+  await writeSafetensors(path, entries, { ...texts, sha256: digest(tensors, texts) });
 }
 
+/** What `store` wrote, if it did. Throws UserError where that has changed since. */
 async function load(path: string): Promise<{ tensors: NamedTensors; notes: Notes } | undefined> {
   if (!existsSync(path)) return undefined;
-  const source = await openSafetensors(path);
   try {
-    const tensors: NamedTensors = new Map();
-    for (const { name, shape } of source.tensors.values())
-      tensors.set(name, { shape, data: await source.read(name) });
-    return {
-      tensors,
-      notes: Object.fromEntries(
-        [...source.metadata].map(([key, text]) => [key, JSON.parse(text) as number[]]),
-      ),
-    };
-  } finally {
-    await source.close();
+    const source = await openSafetensors(path);
+    try {
+      const tensors: NamedTensors = new Map();
+      for (const { name, shape } of source.tensors.values())
+        tensors.set(name, { shape, data: await source.read(name) });
+      const { sha256, ...texts } = Object.fromEntries(source.metadata);
+      if (sha256 !== digest(tensors, texts)) throw new UserError(`${basename(path)}: not as it was written.`);
+      return {
+        tensors,
+        notes: Object.fromEntries(
+          Object.entries(texts).map(([key, text]) => [key, JSON.parse(text) as number[]]),
+        ),
+      };
+    } finally {
+      await source.close();
+    }
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(`${messageOf(error)} Delete ${path} to compute it again.`, { cause: error });
   }
+}
+
+/** SHA-256 over notes and tensors, whatever order they come in. */
+function digest(tensors: NamedTensors, notes: Readonly<Record<string, string>>): string {
+  const hash = createHash('sha256').update(JSON.stringify(Object.entries(notes).sort()));
+  for (const name of [...tensors.keys()].sort()) {
+    const { shape, data } = tensors.get(name)!;
+    hash
+      .update(JSON.stringify([name, shape]))
+      .update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  }
+  return hash.digest('hex');
 }
 
 /** The first key, dots between levels, at which two JSON values differ. */

@@ -6,7 +6,7 @@ import type { HostTensor } from '../../models/checkpoint.js';
 import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { Runtime, Tensor } from '../../runtime/session.js';
-import { directionScales, type AdapterLayout } from './adapters.js';
+import type { AdapterLayout } from './adapters.js';
 import { disposeAll } from './execution.js';
 import type { QueptOptions } from './options.js';
 import { packState, unpackState, type FlatState, type NamedTensors } from './state.js';
@@ -64,8 +64,6 @@ export async function reconstruct(
     stepGraph(part, layout, {
       batch,
       loss: options.loss,
-      isolate: options.cascade === 'isolated',
-      scaleDirections: options.adapterRate === 'by-bits',
       ownStreams: streams.length > 1,
     }),
   );
@@ -83,17 +81,27 @@ export async function reconstruct(
   try {
     for (const [name, { data, shape: of }] of task.parameters)
       fixed[name] = await runtime.place(runtime.tensor(data, of));
+    for (const { name, out } of layout.layers)
+      fixed[`${name}.bias`] ??= await runtime.place(runtime.tensor(new Float32Array(out), [out]));
     for (let epoch = from?.epoch ?? 0; epoch < options.epochs; epoch++) {
       const order = createRandom(options.seed, 'order', task.block, epoch).shuffle([
         ...Array(samples).keys(),
       ]);
       const draws = createRandom(options.seed, 'bits', task.block, epoch);
+      const sources = createRandom(options.seed, 'source', task.block, epoch);
       losses = runtime.tensor(new Float32Array(groups), [groups]);
       for (let s = 0; s < stepsPerEpoch; s++) {
         if (hooks.signal.aborted) throw new CancelledError();
         const t = epoch * stepsPerEpoch + s;
         const picked = order.slice(s * batch, (s + 1) * batch);
         [...streams, target].forEach((source, i) => gather(source, picked, sampleSize, gathered[i]!));
+        if (options.merge === 'drawn')
+          streams.forEach((_, g) =>
+            picked.forEach((index, i) => {
+              const source = streams[sources.integer(g + 1)]!;
+              gathered[g]!.set(source.subarray(index * sampleSize, (index + 1) * sampleSize), i * sampleSize);
+            }),
+          );
         const feeds: Record<string, Tensor> = {
           ...fixed,
           ...state,
@@ -124,7 +132,6 @@ export async function reconstruct(
         await hooks.save({ epoch: epoch + 1, state: await readState(runtime, state), first, last });
     }
     const learned = unpackState(layout, await readState(runtime, state));
-    if (options.adapterRate === 'by-bits' && layout.rank > 0) scaleRows(layout, learned);
     return { learned, first: first!, last: last! };
   } finally {
     disposeAll({ ...fixed, ...state, ...(losses && { losses }) });
@@ -136,15 +143,6 @@ export async function reconstruct(
     return Object.fromEntries(
       [...inputs].map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]),
     );
-  }
-}
-
-/** Puts the factors of `directionScales`, which the step applied to A, into A itself. */
-function scaleRows(layout: AdapterLayout, learned: NamedTensors): void {
-  const scales = directionScales(layout);
-  for (const { name, in: columns } of layout.layers) {
-    const { data, shape } = learned.get(`${name}.lora_A`)!;
-    learned.set(`${name}.lora_A`, { shape, data: data.map((a, i) => a * scales[Math.floor(i / columns)]!) });
   }
 }
 

@@ -35,9 +35,12 @@ export function reparameterise(
     for (let r = 0; r < rows; r++) column[r] = output[r * width + c]!;
     return percentileStart(column, [bits], percentiles)[0]!;
   });
-  const mean = (pick: (grid: Grid) => number) => grids.reduce((sum, grid) => sum + pick(grid), 0) / width;
+  const mean = (list: readonly number[]) => list.reduce((a, b) => a + b, 0) / list.length;
+  const scale = Math.fround(mean(grids.map((g) => g.scale)));
+  // Of a channel that hardly moves the zero point is any distance away: it would take the others' along.
+  const moving = grids.filter((g) => g.scale >= MIN_RATIO * scale);
   // An integer zero point: zero stays on the grid, and integer kernels can use it.
-  const grid = { scale: Math.fround(mean((g) => g.scale)), zero: roundHalfEven(mean((g) => g.zero)) };
+  const grid = { scale, zero: roundHalfEven(mean(moving.map((g) => g.zero))) };
   const ratio = Float32Array.from(grids, (g) => Math.max(g.scale / grid.scale, MIN_RATIO));
   const shift = Float32Array.from(grids, (g, c) => (-g.zero * g.scale) / ratio[c]! + grid.zero * grid.scale);
   return { ratio, shift, grid };

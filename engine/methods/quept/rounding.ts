@@ -21,7 +21,7 @@ export async function roundToNearest(
   const { embeddingBits, headBits, percentiles } = PAPER_VIT;
   const batch = Math.min(PAPER_VIT.batch, samples);
   const sampleSize = model.tokens * model.width;
-  const groups = [{ bits, rank: 0 }];
+  const groups = [{ bits, rank: 0, gain: 1 }];
   const run = async (part: typeof model.stem, x: Float32Array) => {
     const plain = await openPlainPart(programs, part, await readPart(checkpoint, part));
     const y = await runAll(programs, part, plain, x, samples, sampleSize, batch);

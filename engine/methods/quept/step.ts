@@ -1,4 +1,5 @@
 /** One calibration step of a block as a graph (method, section 4): forward at one bit-width a group, loss, backward, Adam. */
+import type { BitGroup } from '../../formats/adapter-set.js';
 import { Graph, type Value } from '../../graph/ir.js';
 import { gradients } from '../../graph/gradients.js';
 import * as op from '../../graph/ops.js';
@@ -9,22 +10,16 @@ import type { Builder, Part } from '../../models/model.js';
 import {
   adaptedWeight,
   clipSize,
-  directionScales,
   loraSize,
   splitClip,
   splitLora,
   splitScale,
   type AdapterLayout,
-  type BitGroup,
 } from './adapters.js';
 
 export interface StepOptions {
   readonly batch: number;
   readonly loss: 'mae' | 'mse';
-  /** Whether each group trains its own directions only, those of the groups above being constants to it. */
-  readonly isolate: boolean;
-  /** Whether directions are scaled by the step sizes of the group that adds them (`directionScales`). */
-  readonly scaleDirections: boolean;
   /** Whether every group reads a stream of its own (`x.g`) rather than one they share (`x`). */
   readonly ownStreams: boolean;
 }
@@ -45,9 +40,10 @@ export type StateKind = 'lora' | 'clip' | 'scale';
 export const kindOf = (state: string): StateKind => state.split('.')[0] as StateKind;
 
 /**
- * Builds the step. Inputs: `x` (or `x.g`) and `y`, the parameters of the part by local name, the state tensors with
- * moments, what a drawn bit-width sets (see `drawnInputs`), `rate.<kind>` and `correction` (see `adamScalars`), and
- * `losses` [groups], to which the step adds its own. Outputs: `next.<name>` of the state, its moments and `losses`.
+ * Builds the step. Inputs: `x` (or `x.g`) and `y`, the parameters of the part by local name and a bias for every layer,
+ * the state tensors with moments, what a drawn bit-width sets (see `drawnInputs`), `rate.<kind>` and `correction` (see
+ * `adamScalars`), and `losses` [groups], to which the step adds its own. Outputs: `next.<name>` of the state, its moments
+ * and `losses`.
  */
 export function stepGraph(part: Part, layout: AdapterLayout, options: StepOptions): Graph {
   const graph = new Graph();
@@ -57,15 +53,14 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
   const shapes = stateShapes(layout);
   const state = new Map([...shapes].map(([name, s]) => [name, graph.input(name, s)]));
   const lora = state.get('lora');
-  const adapters =
-    lora && splitLora(layout, lora, options.scaleDirections ? directionScales(layout) : undefined);
+  const adapters = lora && splitLora(layout, lora);
 
   const ends = layout.groups.map((group, g) => {
     const x = shared ?? graph.input(`x.${g}`, shape);
     const select = graph.input(`select.${g}`, [1, group.bits.length]);
     const clip = splitClip(layout, op.matMul(select, state.get(`clip.${g}`)!));
     const scales = state.get(`scale.${g}`);
-    const builder = quantizing(graph, group, options.isolate ? (layout.groups[g - 1]?.rank ?? 0) : 0, {
+    const builder = quantizing(graph, group, {
       levels: graph.input(`levels.${g}`, []),
       clip,
       adapters,
@@ -140,7 +135,7 @@ interface GroupValues {
 }
 
 /** The builder that fake-quantizes weights and activations with one group's learned values. */
-function quantizing(graph: Graph, group: BitGroup, isolate: number, values: GroupValues): Builder {
+function quantizing(graph: Graph, group: BitGroup, values: GroupValues): Builder {
   const plain = fullPrecision(graph);
   const parameter = parameterInputs(graph);
   const inputs = new Map<Value, Value>();
@@ -151,17 +146,15 @@ function quantizing(graph: Graph, group: BitGroup, isolate: number, values: Grou
       : x;
   };
   return {
-    linear: (name, x, out, { bias = true } = {}) => {
+    linear: (name, x, out) => {
       if (!inputs.has(x)) inputs.set(x, quantize(name, x));
       const weight = parameter(`${name}.weight`, [out, x.shape[1]!]);
       const adapter = values.adapters?.get(name);
-      const adapted = adapter ? adaptedWeight(weight, adapter, group.rank, isolate) : weight;
+      const adapted = adapter ? adaptedWeight(weight, adapter, group) : weight;
       const { upper, lower } = values.clip.get(name)!;
       const quantized = fakeQuantizeWeight(adapted, upper, lower, values.levels);
-      return op.gemm(inputs.get(x)!, quantized, {
-        transB: true,
-        ...(bias && { c: parameter(`${name}.bias`, [out]) }),
-      });
+      // A folded norm gives every layer a bias.
+      return op.gemm(inputs.get(x)!, quantized, { transB: true, c: parameter(`${name}.bias`, [out]) });
     },
     layerNorm: (name, x, epsilon) => plain.layerNorm(name, x, epsilon),
     operand: quantize,

@@ -5,7 +5,7 @@ import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { AdapterLayout } from './adapters.js';
 import type { ElasticPart, RunnablePart } from './execution.js';
-import { mergeTokens, mergeWeights, tokenSimilarity } from './merge.js';
+import { mergeTokens, tokenSimilarity } from './merge.js';
 import type { QueptOptions } from './options.js';
 import { gather } from './reconstruct.js';
 
@@ -71,7 +71,7 @@ export async function advanceStreams(
     const drawn = everySample(samples).map(() => random.integer(group.bits.length));
     const into = new Float32Array(source.length);
     for (const [i, bits] of group.bits.entries()) {
-      await block.use({ weight: bits, activation: bits, rank: group.rank });
+      await block.use({ weight: bits, activation: bits, rank: group.rank, gain: group.gain });
       await runOn(
         programs,
         part,
@@ -87,14 +87,8 @@ export async function advanceStreams(
   }
   switch (options.merge) {
     case 'off':
+    case 'drawn':
       return outputs;
-    // What a group has not seen in training it need not correct: its stream mixes the groups above it and its own.
-    case 'nested': {
-      const nested = [outputs[0]!];
-      for (let g = 1; g < outputs.length; g++)
-        nested.push(await merge(programs, part, outputs.slice(0, g + 1), samples, options));
-      return nested;
-    }
     case 'selective':
     case 'uniform':
     case 'random':
@@ -102,7 +96,7 @@ export async function advanceStreams(
   }
 }
 
-/** One stream out of several groups' outputs; weights are those of as many groups. */
+/** One stream out of the groups' outputs. */
 async function merge(
   programs: Programs,
   part: Part,
@@ -113,13 +107,11 @@ async function merge(
   const { runtime } = programs;
   const batch = Math.min(options.batch, samples);
   const shape = part.inputShape(batch) as readonly [number, number];
-  const weights =
-    outputs.length === options.groups.length ? options.mergeWeights : mergeWeights(outputs.length);
   const kept = options.merge === 'uniform' ? 0 : Math.floor((options.keep * shape[0]) / batch);
-  const name = `merge ${options.merge} ${outputs.length} ${shape.join('×')}`;
+  const name = `merge ${options.merge} ${shape.join('×')}`;
   const program = await programs.get(
     name,
-    () => mergeGraph(shape, batch, weights, kept, options.merge === 'random'),
+    () => mergeGraph(shape, batch, options.mergeWeights, kept, options.merge === 'random'),
     { keep: false },
   );
   const sampleSize = outputs[0]!.length / samples;

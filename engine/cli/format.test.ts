@@ -1,0 +1,105 @@
+import { describe, expect, it } from 'vitest';
+import {
+  bytes,
+  divergence,
+  formatDevices,
+  formatEvaluation,
+  formatModels,
+  percentage,
+  table,
+} from './format.js';
+
+const lines = (...text: string[]) => text.join('\n');
+
+describe('table', () => {
+  it('aligns the first column left and the others right, as wide as their widest cell', () => {
+    expect(table(['a', 'number'], [['long name', '1'], ['b', '12345678']])) // prettier-ignore
+      .toBe(
+        lines('a            number', '─────────  ────────', 'long name         1', 'b          12345678'),
+      );
+  });
+
+  it('is a header alone without rows', () => {
+    expect(table(['model', 'n'], [])).toBe(lines('model  n', '─────  ─'));
+  });
+});
+
+it.each([
+  [0, '0 B'],
+  [1, '1 B'],
+  [999, '999 B'],
+  [1000, '1.0 kB'],
+  [999_949, '999.9 kB'],
+  [999_950, '1.0 MB'],
+  [1e6, '1.0 MB'],
+  [86_400_000, '86.4 MB'],
+  [1e9, '1.0 GB'],
+  [1.25e12, '1.3 TB'],
+  [5e15, '5000.0 TB'],
+])('%d bytes are %s', (count, text) => expect(bytes(count)).toBe(text));
+
+describe('models', () => {
+  const supported = {
+    supported: true,
+    family: 'vit',
+    blocks: 12,
+    layers: 74,
+    bytes: 88_000_000,
+    parameters: 22_050_664,
+  };
+
+  it('come as a table, then what is not supported and why', () => {
+    const models = [
+      { path: 'x/bert', name: 'bert', supported: false, reason: 'no.' },
+      { path: 'x/vit', name: 'vit', ...supported },
+    ];
+    expect(formatModels(models)).toBe(
+      lines(
+        'model  family  blocks  layers  parameters     size',
+        '─────  ──────  ──────  ──────  ──────────  ───────',
+        'x/vit     vit      12      74      22.1 M  88.0 MB',
+        'x/bert: not supported: no.',
+      ),
+    );
+    expect(formatModels(models.slice(0, 1))).toBe('x/bert: not supported: no.');
+  });
+
+  it('say so where there are none', () => {
+    expect(formatModels([])).toBe('No checkpoints found.');
+  });
+});
+
+describe('evaluation', () => {
+  it('shows shares in percent, and a dash for what is not known', () => {
+    expect(percentage(0.81394)).toBe('81.39');
+    expect(percentage(0)).toBe('0.00');
+    expect(percentage(undefined)).toBe('–');
+    expect(divergence(0.0123456)).toBe('0.01235');
+    expect(divergence(undefined)).toBe('–');
+  });
+
+  it('has a line a row; full precision does not diverge from itself', () => {
+    expect(
+      formatEvaluation([
+        { label: 'full', bits: 'fp', samples: 100, top1: 0.9, top5: 1, kl: 0 },
+        { label: 'rounding', bits: 4, samples: 100, top1: undefined, top5: undefined, kl: 1.5 },
+      ]),
+    ).toBe(
+      lines(
+        'model     bits  top-1 %  top-5 %  KL (nats)  pictures',
+        '────────  ────  ───────  ───────  ─────────  ────────',
+        'full        fp    90.00   100.00          –       100',
+        'rounding     4        –        –    1.50000       100',
+      ),
+    );
+  });
+});
+
+it('devices have a speed, or the reason why there is none', () => {
+  expect(
+    formatDevices([
+      { kind: 'cpu', available: true, name: 'Some processor', gflops: 123.4 },
+      { kind: 'cuda', available: false, reason: 'no driver' },
+    ]),
+  ).toMatch(/^cpu {5}Some processor: 123 GFLOP\/s .*\ncuda {4}not available: no driver$/);
+});

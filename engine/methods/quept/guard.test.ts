@@ -1,0 +1,95 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { temporaryFolder, writeRandomModel } from '../../../test/fixtures.js';
+import { createRandom } from '../../data/random.js';
+import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
+import { openPrograms, type Programs } from '../../runtime/programs.js';
+import { openRuntime } from '../../runtime/session.js';
+import { keepBetter } from './guard.js';
+import { bitGroups, PAPER_VIT, type QueptOptions } from './options.js';
+import { roundToNearest } from './rounding.js';
+import type { NamedTensors } from './state.js';
+
+const SAMPLES = 40;
+const BITS = [8, 7, 6, 5];
+const options: QueptOptions = {
+  ...PAPER_VIT,
+  groups: bitGroups(
+    [
+      [7, 8],
+      [5, 6],
+    ],
+    1,
+  ),
+  batch: 16,
+  mergeWeights: [0.5, 0.5],
+};
+const { signal } = new AbortController();
+
+let checkpoint: Checkpoint;
+let programs: Programs;
+let inputs: Float32Array;
+/** Whole ranges and percentile scales: a start. */
+let started: NamedTensors;
+let cleanUp: () => Promise<void>;
+
+beforeAll(async () => {
+  const temporary = await temporaryFolder();
+  cleanUp = temporary.cleanUp;
+  await writeRandomModel(join(temporary.folder, 'model'));
+  checkpoint = await openCheckpoint(join(temporary.folder, 'model'));
+  programs = openPrograms(openRuntime('cpu', 1));
+  const random = createRandom(3, 'inputs');
+  inputs = Float32Array.from({ length: SAMPLES * 64 }, () => random.normal());
+  started = new Map((await roundToNearest(programs, checkpoint, inputs, SAMPLES, BITS)).tensors);
+});
+afterAll(async () => {
+  await programs.release();
+  await checkpoint.close();
+  await cleanUp();
+});
+
+const guard = (learned: NamedTensors, start: NamedTensors) =>
+  keepBetter(programs, checkpoint, learned, start, inputs, SAMPLES, options, signal);
+const scales = (tensors: NamedTensors) =>
+  new Map([...tensors].filter(([name]) => name.includes('.act_scale.')));
+/** Activation scales of the given bit-widths made so coarse that the model is useless there. */
+const spoiled = (bits: readonly number[]): NamedTensors =>
+  new Map(
+    [...started].map(([name, { shape, data }]) => {
+      const spoil = name.includes('.act_scale.') && bits.includes(Number(name.at(-1)));
+      return [name, { shape, data: spoil ? data.map((x) => x * 50) : data }];
+    }),
+  );
+
+describe('keepBetter', () => {
+  it('puts the start back where training made it worse, and only there', async () => {
+    const learned = spoiled([7]);
+    // A start that is worse everywhere but at 7 bits.
+    const start = new Map([
+      ...scales(spoiled([8, 6, 5])),
+      ...[...scales(started)].filter(([name]) => name.endsWith('.7')),
+    ]);
+    const { groups, tensors } = await guard(learned, start);
+    expect(groups).toEqual([
+      { bits: [8], rank: 1, gain: 1 },
+      { bits: [7], rank: 1, gain: 0 },
+      { bits: [5, 6], rank: 2, gain: 1 },
+    ]);
+    for (const [name, { data }] of started) expect(tensors.get(name)!.data, name).toEqual(data);
+  });
+
+  it('keeps the start where training changed nothing', async () => {
+    const { groups } = await guard(started, scales(started));
+    expect(groups).toEqual([
+      { bits: [7, 8], rank: 1, gain: 0 },
+      { bits: [5, 6], rank: 2, gain: 0 },
+    ]);
+  });
+
+  it('keeps everything learned where it is better, the tensors untouched', async () => {
+    const { groups, tensors } = await guard(started, scales(spoiled(BITS)));
+    expect(groups).toEqual(options.groups);
+    expect(tensors).toEqual(started);
+  });
+});

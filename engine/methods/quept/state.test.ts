@@ -1,0 +1,63 @@
+import { describe, expect, it } from 'vitest';
+import { sizeOf } from '../../graph/ir.js';
+import { adapterLayout, type AdapterLayout } from './adapters.js';
+import { packState, unpackState } from './state.js';
+import { kindOf, stateShapes } from './step.js';
+import { randomAdapters, tinyBlock } from './testing.js';
+
+const { listing } = tinyBlock();
+const high = { bits: [7, 8], rank: 2, gain: 1 };
+const layouts: [string, AdapterLayout][] = [
+  ['two groups', adapterLayout(listing, [high, { bits: [4], rank: 4, gain: 1 }], true)],
+  ['no activations', adapterLayout(listing, [high], false)],
+  [
+    'a first group of rank 0',
+    adapterLayout(
+      listing,
+      [
+        { ...high, rank: 0 },
+        { bits: [4], rank: 1, gain: 1 },
+      ],
+      true,
+    ),
+  ],
+  ['no directions at all', adapterLayout(listing, [{ ...high, rank: 0 }], true)],
+];
+
+describe.each(layouts)('flat state: %s', (_, layout) => {
+  const named = randomAdapters(layout);
+  const isLearned = (name: string) =>
+    !name.includes('act_zero') && !(layout.rank === 0 && name.includes('lora'));
+
+  it('goes there and back', () => {
+    const back = unpackState(layout, packState(layout, named));
+    expect([...back.keys()].sort()).toEqual([...named.keys()].filter(isLearned).sort());
+    for (const [name, tensor] of back) expect(tensor, name).toEqual(named.get(name));
+  });
+
+  it('has the tensors of a step, filled to the last element', () => {
+    const flat = packState(layout, named);
+    expect([...flat].map(([name, { length }]) => [name, length])).toEqual(
+      [...stateShapes(layout)].map(([name, shape]) => [name, sizeOf(shape)]),
+    );
+    for (const [name, data] of flat) expect(data.indexOf(0), name).toBe(-1);
+    expect(flat.has('lora')).toBe(layout.rank > 0);
+  });
+
+  it('is copied, so that neither side changes the other', () => {
+    const flat = packState(layout, named);
+    const back = unpackState(layout, flat);
+    for (const data of flat.values()) data.fill(7);
+    for (const [name, tensor] of back) expect(tensor.data, name).toEqual(named.get(name)!.data);
+  });
+});
+
+it('says of what kind a state tensor is', () => {
+  expect([...stateShapes(layouts[0]![1]).keys()].map(kindOf)).toEqual([
+    'lora',
+    'clip',
+    'scale',
+    'clip',
+    'scale',
+  ]);
+});

@@ -1,0 +1,161 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { maxDifference } from '../../../test/support.js';
+import { adapterLayout } from './adapters.js';
+import { openElasticPart, openPlainPart, type ElasticPart } from './execution.js';
+import { hasOwnStreams, type MergeMode } from './merge.js';
+import { bitGroups, PAPER_VIT, type QueptOptions } from './options.js';
+import { gather } from './reconstruct.js';
+import { advanceStreams, runAll } from './streams.js';
+import { normals, randomAdapters, rowsOf, tinyBlock, usePrograms } from './testing.js';
+
+const programs = usePrograms();
+const { part, listing, parameters } = tinyBlock();
+const [SAMPLES, TOKENS, WIDTH] = [7, 5, 16];
+const SIZE = TOKENS * WIDTH;
+/** Leaves a last batch of one. */
+const BATCH = 3;
+const groups = bitGroups([[7, 8], [5, 6], [4]], 2);
+const layout = adapterLayout(listing, groups, true);
+const streams = groups.map((_, g) => normals([SAMPLES * SIZE], 'stream', g).data);
+
+let elastic: ElasticPart;
+beforeAll(async () => {
+  elastic = await openElasticPart(programs, part, listing, parameters, randomAdapters(layout));
+});
+
+const sample = (stream: Float32Array, s: number) => stream.slice(s * SIZE, (s + 1) * SIZE);
+const options = (change: Partial<QueptOptions>): QueptOptions => ({
+  ...PAPER_VIT,
+  groups,
+  batch: BATCH,
+  keep: 0.5,
+  ...change,
+});
+const advance = (merge: MergeMode, change: Partial<QueptOptions> = {}, sources = streams.slice(0, 1)) =>
+  advanceStreams(programs, part, elastic, layout, sources, SAMPLES, options({ merge, ...change }));
+
+describe('runAll', () => {
+  it('runs every sample, those of a last batch that is not full too', async () => {
+    const plain = await openPlainPart(programs, part, parameters);
+    const all = await runAll(programs, part, plain, streams[0]!, SAMPLES, SIZE, BATCH);
+    for (let s = 0; s < SAMPLES; s++) {
+      const y = await plain.run(programs.runtime.tensor(sample(streams[0]!, s), part.inputShape(1)), 1);
+      expect(maxDifference(sample(all, s), (await programs.runtime.read(y)).slice())).toBeLessThan(1e-5);
+    }
+    plain.dispose();
+  });
+
+  it('takes a batch larger than the samples', async () => {
+    const plain = await openPlainPart(programs, part, parameters);
+    const [one, many] = [
+      await runAll(programs, part, plain, sample(streams[0]!, 2), 1, SIZE, 4),
+      await runAll(programs, part, plain, streams[0]!, SAMPLES, SIZE, BATCH),
+    ];
+    expect(maxDifference(one, sample(many, 2))).toBeLessThan(1e-5);
+    plain.dispose();
+  });
+});
+
+describe('without merging', () => {
+  it('every group goes on with its own stream, each sample at one of its bit-widths', async () => {
+    const outputs = await advance('off', {}, streams);
+    expect(outputs).toHaveLength(groups.length);
+    for (const [g, { bits, rank, gain }] of groups.entries()) {
+      const at = new Map<number, Float32Array>();
+      for (const b of bits) {
+        await elastic.use({ weight: b, activation: b, rank, gain });
+        at.set(b, await runAll(programs, part, elastic, streams[g]!, SAMPLES, SIZE, BATCH));
+      }
+      const drawn = Array.from({ length: SAMPLES }, (_, s) =>
+        bits.find((b) => maxDifference(sample(outputs[g]!, s), sample(at.get(b)!, s)) < 1e-5),
+      );
+      expect(new Set(drawn)).toEqual(new Set(bits));
+    }
+  });
+
+  it('drawn, carries on as they do: sources are drawn where they are read', async () => {
+    expect(await advance('drawn', {}, streams)).toEqual(await advance('off', {}, streams));
+  });
+
+  it('groups that share a stream part from it', async () => {
+    const [high, middle, low] = await advance('off');
+    expect(maxDifference(high!, middle!)).toBeGreaterThan(1e-3);
+    expect(maxDifference(middle!, low!)).toBeGreaterThan(1e-3);
+  });
+});
+
+describe('merging', () => {
+  const KEPT = Math.floor(0.5 * TOKENS);
+
+  /** Says of each token of each sample whether it is the first group's, the mixture by `weights`, or neither. */
+  function tell(found: Float32Array, outputs: readonly Float32Array[], weights: readonly number[]): string[] {
+    const rows = (data: Float32Array) => rowsOf({ shape: [SAMPLES * TOKENS, WIDTH], data });
+    const all = outputs.map(rows);
+    const words = rows(found).map((row, t) => {
+      if (row.every((v, i) => v === all[0]![t]![i])) return 'K';
+      return row.every(
+        (v, i) => Math.abs(v - all.reduce((sum, x, g) => sum + weights[g]! * x[t]![i]!, 0)) < 1e-5,
+      )
+        ? 'm'
+        : '?';
+    });
+    return Array.from({ length: SAMPLES }, (_, s) => words.slice(s * TOKENS, (s + 1) * TOKENS).join(''));
+  }
+
+  /** The tokens of each sample that are most alike in two streams. */
+  function alike(a: Float32Array, b: Float32Array): string[] {
+    const [left, right] = [a, b].map((data) => rowsOf({ shape: [SAMPLES * TOKENS, WIDTH], data })) as [
+      number[][],
+      number[][],
+    ];
+    const dot = (x: number[], y: number[]) => x.reduce((sum, v, i) => sum + v * y[i]!, 0);
+    const score = left.map((x, t) => dot(x, right[t]!) / Math.sqrt(dot(x, x) * dot(right[t]!, right[t]!)));
+    return Array.from({ length: SAMPLES }, (_, s) => {
+      const own = score.slice(s * TOKENS, (s + 1) * TOKENS);
+      const least = [...own].sort((p, q) => q - p)[KEPT - 1]!;
+      return own.map((v) => (v >= least ? 'K' : 'm')).join('');
+    });
+  }
+
+  it('selectively keeps the tokens most alike between the highest and the lowest group, in every sample', async () => {
+    const outputs = await advance('off');
+    const [merged, ...more] = await advance('selective');
+    expect(more).toEqual([]);
+    expect(tell(merged!, outputs, PAPER_VIT.mergeWeights)).toEqual(alike(outputs[0]!, outputs[2]!));
+  });
+
+  it('at random keeps as many, but others', async () => {
+    const outputs = await advance('off');
+    const [merged] = await advance('random');
+    const words = tell(merged!, outputs, PAPER_VIT.mergeWeights);
+    for (const word of words)
+      expect([...word].sort().join('')).toBe('K'.repeat(KEPT) + 'm'.repeat(TOKENS - KEPT));
+    expect(new Set(words).size).toBeGreaterThan(1);
+    expect(words).not.toEqual(alike(outputs[0]!, outputs[2]!));
+  });
+
+  it('uniformly mixes every token', async () => {
+    const [merged] = await advance('uniform');
+    expect(tell(merged!, await advance('off'), PAPER_VIT.mergeWeights)).toEqual(
+      Array<string>(SAMPLES).fill('mmmmm'),
+    );
+  });
+});
+
+describe.each<[MergeMode]>([['selective'], ['uniform'], ['random'], ['drawn'], ['off']])('%s', (merge) => {
+  it('gives the same for the same seed, other for another, and leaves its sources alone', async () => {
+    const sources = hasOwnStreams(merge) ? streams : streams.slice(0, 1);
+    const copies = sources.map((s) => s.slice());
+    const first = await advance(merge, {}, sources);
+    expect(await advance(merge, {}, sources)).toEqual(first);
+    expect(await advance(merge, { seed: 1 }, sources)).not.toEqual(first);
+    expect(sources).toEqual(copies);
+    expect(first.every((stream) => stream.every(Number.isFinite))).toBe(true);
+  });
+});
+
+it('gathers samples in the order asked for, one twice too', () => {
+  const into = new Float32Array(6);
+  gather(Float32Array.of(0, 1, 10, 11, 20, 21), [2, 0, 2], 2, into);
+  expect([...into]).toEqual([20, 21, 0, 1, 20, 21]);
+});

@@ -1,0 +1,92 @@
+/** Shared by the tests of this folder. */
+import { afterAll } from 'vitest';
+import { TINY_VIT } from '../../../test/fixtures.js';
+import { createRandom } from '../../data/random.js';
+import { sizeOf } from '../../graph/ir.js';
+import type { HostTensor } from '../../models/checkpoint.js';
+import { ModelConfig } from '../../models/config.js';
+import { listPart, type PartListing } from '../../models/listing.js';
+import type { Part } from '../../models/model.js';
+import { buildModel } from '../../models/registry.js';
+import { openPrograms, type Programs } from '../../runtime/programs.js';
+import { openRuntime } from '../../runtime/session.js';
+import type { AdapterLayout } from './adapters.js';
+import type { NamedTensors } from './state.js';
+
+/** Standard normal numbers; the same path gives the same ones. */
+export function normals(shape: readonly number[], ...path: (number | string)[]): HostTensor {
+  const random = createRandom(1, ...path);
+  return { shape, data: Float32Array.from({ length: sizeOf(shape) }, () => random.normal()) };
+}
+
+/** Programs on one CPU thread, released after the tests of the file. */
+export function usePrograms(): Programs {
+  const runtime = openRuntime('cpu', 1);
+  const programs = openPrograms(runtime);
+  afterAll(async () => {
+    await programs.release();
+    await runtime.dispose();
+  });
+  return programs;
+}
+
+export interface Block {
+  readonly part: Part;
+  readonly listing: PartListing;
+  readonly parameters: ReadonlyMap<string, HostTensor>;
+}
+
+/** The first block of the tiny ViT (width 16, 5 tokens, 2 heads) with random parameters; channels of its norms differ in size. */
+export function tinyBlock(change: object = {}): Block {
+  const part = buildModel(new ModelConfig({ ...TINY_VIT, ...change }, 'config.json')).blocks[0]!;
+  const listing = listPart(part);
+  const parameters = listing.parameters.map(({ name, shape }) => {
+    const { data } = normals(shape, name);
+    const isNorm = name.includes('layernorm') && name.endsWith('.weight');
+    const change = isNorm
+      ? (x: number) => 0.2 + Math.abs(x)
+      : (x: number) => x * (shape.length > 1 ? 0.25 : 0.1);
+    return [name, { shape, data: data.map(change) }] as const;
+  });
+  return { part, listing, parameters: new Map(parameters) };
+}
+
+/** Adapter tensors as a calibration may have learned them, with grids for activations of size about 1. */
+export function randomAdapters({ layers, groups, rank, quantizers }: AdapterLayout): NamedTensors {
+  const tensors: NamedTensors = new Map();
+  const set = (name: string, shape: readonly number[], change: (x: number) => number) =>
+    tensors.set(name, { shape, data: normals(shape, name).data.map(change) });
+  for (const { name, in: columns, out } of layers) {
+    set(`${name}.lora_A`, [rank, columns], (x) => 0.1 * x);
+    set(`${name}.lora_B`, [out, rank], (x) => 0.1 * x);
+    for (const bits of groups.flatMap((g) => g.bits))
+      for (const side of ['upper', 'lower'])
+        set(`${name}.clip_${side}.${bits}`, [out, 1], (x) => 3 + 0.5 * x);
+  }
+  for (const name of quantizers)
+    for (const bits of groups.flatMap((g) => g.bits)) {
+      set(`${name}.act_scale.${bits}`, [1], (x) => (6 + 0.1 * x) / (2 ** bits - 1));
+      set(`${name}.act_zero.${bits}`, [1], () => 2 ** (bits - 1));
+    }
+  return tensors;
+}
+
+/** Rounds to the nearest integer, ties to even. */
+export function rounded(x: number): number {
+  const nearest = Math.round(x);
+  return Math.abs(x % 1) === 0.5 && nearest % 2 !== 0 ? nearest - 1 : nearest;
+}
+
+/** What a weight row becomes at `bits` with clip logits, in float64 (method, section 3). */
+export function quantizedRow(row: readonly number[], bits: number, upper: number, lower: number): number[] {
+  const levels = 2 ** bits - 1;
+  const share = (logit: number) => 1 / (1 + Math.exp(-logit));
+  const [hi, lo] = [share(upper) * Math.max(...row), share(lower) * Math.min(...row)];
+  const scale = Math.min(Math.max((hi - lo) / levels, 1e-5), 1e4);
+  const zero = rounded(-lo / scale);
+  return row.map((w) => scale * (Math.min(Math.max(rounded(w / scale) + zero, 0), levels) - zero));
+}
+
+/** The rows of a matrix. */
+export const rowsOf = ({ data, shape }: HostTensor): number[][] =>
+  Array.from({ length: shape[0]! }, (_, r) => [...data.subarray(r * shape[1]!, (r + 1) * shape[1]!)]);

@@ -1,0 +1,113 @@
+import { describe, expect, it } from 'vitest';
+import { UserError } from '../errors.js';
+import { ModelConfig } from './config.js';
+
+const config = (values: Record<string, unknown>) => new ModelConfig(values, 'tiny/config.json');
+
+/** The message of the UserError that reading ends in; it must name the file and the key, on one line of readable length. */
+function complaint(values: Record<string, unknown>, read: (config: ModelConfig) => unknown): string {
+  try {
+    read(config(values));
+  } catch (error) {
+    expect(error).toBeInstanceOf(UserError);
+    const { message } = error as UserError;
+    expect(message).toMatch(/^tiny\/config\.json: "[a-z0-9_]+" [^\n]{1,200}\.$/);
+    return message.slice('tiny/config.json: '.length);
+  }
+  throw new Error('It was accepted.');
+}
+
+describe('size', () => {
+  it('reads an integer, else the fallback', () => {
+    expect(config({ n: 7 }).size('n', 3)).toBe(7);
+    expect(config({}).size('n', 3)).toBe(3);
+    expect(config({ n: null }).size('n', 3)).toBe(3);
+  });
+
+  it.each([0, -1, 1.5, '7', true, [7], {}, 2 ** 24 + 1])('refuses %j', (n) => {
+    expect(complaint({ n }, (c) => c.size('n', 3))).toBe(
+      `"n" must be an integer from 1 to 16777216, found ${JSON.stringify(n)}.`,
+    );
+  });
+
+  it('refuses what is above the limit given', () => {
+    expect(config({ n: 5 }).size('n', 1, 5)).toBe(5);
+    expect(complaint({ n: 6 }, (c) => c.size('n', 1, 5))).toBe(
+      '"n" must be an integer from 1 to 5, found 6.',
+    );
+  });
+
+  it('says that a key without fallback is missing', () => {
+    expect(complaint({}, (c) => c.size('n'))).toBe('"n" is missing.');
+    expect(complaint({ n: null }, (c) => c.size('n'))).toBe('"n" is missing.');
+  });
+});
+
+describe('pair', () => {
+  it('reads one number for both axes, or height and width', () => {
+    expect(config({ n: 8 }).pair('n', 2)).toEqual([8, 8]);
+    expect(config({ n: [8, 4] }).pair('n', 2)).toEqual([8, 4]);
+    expect(config({}).pair('n', 2)).toEqual([2, 2]);
+  });
+
+  it.each([0, '8', [8], [8, 8, 8], [8, 0], [8, 1.5], ['8', 8], [10, 11], { height: 8, width: 8 }])(
+    'refuses %j',
+    (n) => {
+      expect(complaint({ n }, (c) => c.pair('n', 2, 10))).toBe(
+        `"n" must be an integer from 1 to 10, or a list of two, found ${JSON.stringify(n)}.`,
+      );
+    },
+  );
+});
+
+it.each<[string, (c: ModelConfig) => unknown, unknown, string]>([
+  ['a text for a number', (c) => c.positive('x', 1), '1', 'must be a positive number, found "1"'],
+  ['zero', (c) => c.positive('x', 1), 0, 'must be a positive number, found 0'],
+  ['a number for a truth value', (c) => c.flag('x', true), 1, 'must be true or false, found 1'],
+  ['a number for a text', (c) => c.text('x'), 1, 'must be a text, found 1'],
+  ['a text for a list', (c) => c.texts('x'), 'a', 'must be a list of texts, found "a"'],
+  ['a list of numbers', (c) => c.texts('x'), [1], 'must be a list of texts, found [1]'],
+  ['one that is not supported', (c) => c.oneOf('x', ['a', 'b'], 'a'), 'c', 'is "c"; supported: a, b'],
+  ['a list for one of several', (c) => c.oneOf('x', ['a', 'b'], 'a'), ['a'], 'is ["a"]; supported: a, b'],
+])('refuses %s', (_, read, x, problem) => {
+  expect(complaint({ x }, read)).toBe(`"x" ${problem}.`);
+});
+
+it('cuts what it found, so that the message stays readable', () => {
+  expect(complaint({ x: 'a'.repeat(100_000) }, (c) => c.oneOf('x', ['a'], 'a'))).toMatch(
+    /a…; supported: a\.$/,
+  );
+});
+
+describe('classes', () => {
+  it('come from id2label, in any order', () => {
+    const c = config({ id2label: { '1': 'dog', '0': 'cat', '2': 'cat' }, num_labels: 7 });
+    expect([...c.classNames()].sort()).toEqual([[0, 'cat'], [1, 'dog'], [2, 'cat']]); // prettier-ignore
+    expect(c.classCount()).toBe(3);
+  });
+
+  it('are counted by num_labels where there is no id2label, else two', () => {
+    expect(config({ num_labels: 10 }).classCount()).toBe(10);
+    expect(config({ id2label: {}, num_labels: 10 }).classCount()).toBe(10);
+    expect(config({ id2label: null }).classCount()).toBe(2);
+    expect(config({}).classNames().size).toBe(0);
+  });
+
+  it.each<[string, unknown, string]>([
+    ['a list', ['cat'], 'must map class numbers to names, found ["cat"]'],
+    ['a text', 'cat', 'must map class numbers to names, found "cat"'],
+    ['a name for a number', { cat: 0 }, 'must map the numbers from 0 to 0 to names, found "cat": 0'],
+    ['a negative number', { '-1': 'cat' }, 'must map the numbers from 0 to 0 to names, found "-1": "cat"'],
+    ['an empty number', { '': 'cat' }, 'must map the numbers from 0 to 0 to names, found "": "cat"'],
+    [
+      'one number twice',
+      { '0': 'cat', '00': 'dog' },
+      'must map the numbers from 0 to 1 to names, found "00": "dog"',
+    ],
+    ['a gap', { '0': 'cat', '2': 'dog' }, 'must map the numbers from 0 to 1 to names, found "2": "dog"'],
+    ['a name that is a number', { '0': 5 }, 'must map the numbers from 0 to 0 to names, found "0": 5'],
+  ])('refuses %s', (_, id2label, problem) => {
+    for (const read of [(c: ModelConfig) => c.classNames(), (c: ModelConfig) => c.classCount()])
+      expect(complaint({ id2label }, read)).toBe(`"id2label" ${problem}.`);
+  });
+});
