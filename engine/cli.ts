@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The command line (docs in README): parses arguments, runs a job, prints its result. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { formatDevices, formatEvaluation, formatModels } from './cli/format.js';
+import { formatDevices, formatEvaluation, formatModels, formatPerplexity } from './cli/format.js';
 import { progressBar } from './cli/progress.js';
 import { CancelledError, messageOf, UserError } from './errors.js';
 import type { CalibrateRequest, EvaluateRequest, JobKind, Jobs } from './jobs/requests.js';
@@ -58,6 +58,11 @@ const program = new Command('elastic-precision')
 const json = () => new Option('--json', 'print one JSON object on stdout');
 const device = () =>
   new Option('--device <name>', 'where to run').choices(['auto', 'cpu', 'webgpu', 'cuda']).default('auto');
+const length = () =>
+  new Option(
+    '--length <tokens>',
+    "tokens of a window of text (default: the model's context, at most 2048)",
+  ).argParser(whole(2));
 const threads = () =>
   new Option('--threads <n>', 'CPU threads (default: one a physical core)').argParser(whole(1));
 
@@ -74,12 +79,16 @@ program
   .command('calibrate')
   .description('calibrate a model once and write its adapter set')
   .argument('<model>', 'checkpoint folder')
-  .requiredOption('--data <path>', 'calibration pictures: a folder, IDX or Parquet')
+  .requiredOption(
+    '--data <path>',
+    'what to calibrate on: pictures (folder, IDX, Parquet) or text (text, JSONL, Parquet)',
+  )
   .requiredOption('--out <folder>', 'folder of the adapter set')
   .addOption(
-    new Option('--mode <mode>', 'what is quantized')
-      .choices(['weight-activation'])
-      .default('weight-activation'),
+    new Option(
+      '--mode <mode>',
+      'what is quantized (default: both for pictures, weight-only for text)',
+    ).choices(['weight-activation', 'weight-only']),
   )
   .addOption(
     new Option('--recipe <name>', "settings to start from: what measured best, or the paper's own")
@@ -102,11 +111,19 @@ program
       'adapter directions that each group adds, or those it uses: 16,32,48 (default: 16)',
     ).argParser(ranks),
   )
-  .addOption(new Option('--samples <n>', 'pictures to calibrate on (default: 1024)').argParser(whole(1)))
   .addOption(
-    new Option('--epochs <n>', 'passes over them, for every block (default: 20)').argParser(whole(1)),
+    new Option(
+      '--samples <n>',
+      'pictures, or windows of text, to calibrate on (default: 1024, or 128)',
+    ).argParser(whole(1)),
   )
-  .addOption(new Option('--batch <n>', 'pictures a step (default: 32)').argParser(whole(1)))
+  .addOption(
+    new Option('--epochs <n>', 'passes over them, for every block (default: 20, or 15 for text)').argParser(
+      whole(1),
+    ),
+  )
+  .addOption(length())
+  .addOption(new Option('--batch <n>', 'samples a step (default: 32, or 2 for text)').argParser(whole(1)))
   .addOption(new Option('--seed <n>', 'seed of all random draws (default: 0)').argParser(whole(0)))
   .addOption(new Option('--loss <name>', 'reconstruction loss').choices(['mae', 'mse']))
   .addOption(
@@ -138,12 +155,7 @@ program
   .action(
     async (
       model: string,
-      {
-        json: asJson,
-        bits,
-        mode: _mode,
-        ...options
-      }: Common & { bits?: number[]; mode: string } & Omit<CalibrateRequest, 'model'>,
+      { json: asJson, bits, ...options }: Common & { bits?: number[] } & Omit<CalibrateRequest, 'model'>,
     ) => {
       const groups = options.groups ?? (bits && defaultGroups(bits));
       const bar = progressBar('Calibrating');
@@ -163,16 +175,16 @@ program
         { json: asJson ?? false },
         result,
         (r) =>
-          `Wrote ${r.out}: ${r.bits.join(', ')} bits, from ${r.samples} pictures, on ${r.device}, in ${r.seconds.toFixed(0)} s.`,
+          `Wrote ${r.out}: ${r.bits.join(', ')} bits, from ${r.samples} samples, on ${r.device}, in ${r.seconds.toFixed(0)} s.`,
       );
     },
   );
 
 program
   .command('evaluate')
-  .description('top-1, top-5 and divergence from full precision at any bit-widths')
+  .description('accuracy and divergence from full precision, or perplexity, at any bit-widths')
   .argument('<model>', 'checkpoint folder')
-  .requiredOption('--data <path>', 'labelled pictures: a folder, IDX or Parquet')
+  .requiredOption('--data <path>', 'labelled pictures (folder, IDX, Parquet) or text (text, JSONL, Parquet)')
   .option('--adapters <folders...>', 'adapter sets to evaluate')
   .addOption(
     new Option(
@@ -180,7 +192,8 @@ program
       'bit-widths, such as fp,8,4 or 2-8 (default: all of the adapter sets)',
     ).argParser(parsed(evaluatedBits)),
   )
-  .addOption(new Option('--limit <n>', 'only the first pictures').argParser(whole(1)))
+  .addOption(new Option('--limit <n>', 'only the first pictures, or windows of text').argParser(whole(1)))
+  .addOption(length())
   .addOption(new Option('--baseline <name>', 'rows for comparison: plain rounding').choices(['rtn']))
   .option(
     '--baseline-data <path>',
@@ -195,7 +208,9 @@ program
       () => bar.stop(),
     );
     reportSkipped(result.skipped);
-    print({ json: asJson ?? false }, result, (r) => formatEvaluation(r.rows));
+    print({ json: asJson ?? false }, result, (r) =>
+      r.perplexity ? formatPerplexity(r.perplexity) : formatEvaluation(r.rows),
+    );
   });
 
 program

@@ -111,6 +111,7 @@ const layout = adapterLayout(listPart(part), GROUPS, true);
 const step = stepGraph(part, layout, {
   batch: BATCH,
   loss: 'mae',
+  lowestApart: false,
   ownStreams: false,
 });
 

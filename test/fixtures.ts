@@ -25,6 +25,21 @@ export const TINY_VIT = {
   id2label: { '0': 'a', '1': 'b', '2': 'c', '3': 'd', '4': 'e', '5': 'f' },
 };
 
+export const TINY_LLAMA = {
+  architectures: ['LlamaForCausalLM'],
+  model_type: 'llama',
+  hidden_size: 16,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  intermediate_size: 24,
+  hidden_act: 'silu',
+  rms_norm_eps: 1e-5,
+  rope_theta: 100,
+  max_position_embeddings: 32,
+  vocab_size: 11,
+};
+
 /** A folder that `cleanUp` removes. */
 export async function temporaryFolder(): Promise<{ folder: string; cleanUp: () => Promise<void> }> {
   const folder = await mkdtemp(join(tmpdir(), 'elastic-precision-'));
@@ -41,12 +56,14 @@ export async function writeRandomModel(
   const random = createRandom(seed, 'model');
   const tensors = [];
   for (const part of partsOf(buildModel(new ModelConfig(config, 'config.json'))))
-    for (const { name, shape, storedShape } of listPart(part).parameters) {
+    for (const { name, shape, storedShape, storedName } of listPart(part).parameters) {
       const size = shape.reduce((a, b) => a * b, 1);
-      const isNorm = name.includes('layernorm') && name.endsWith('.weight');
+      const isNorm = name.includes('norm') && name.endsWith('.weight');
       const spread = shape.length > 1 ? 1 / Math.sqrt(shape.at(-1)!) : 0.1;
       const data = Float32Array.from({ length: size }, () => (isNorm ? 1 : 0) + spread * random.normal());
-      tensors.push({ name: part.prefix + name, dtype: 'F32' as const, shape: storedShape, data });
+      // A tensor that two parts share is written once.
+      if (storedName === undefined)
+        tensors.push({ name: part.prefix + name, dtype: 'F32' as const, shape: storedShape, data });
     }
   await writeSafetensors(join(folder, 'model.safetensors'), tensors, { format: 'pt' });
   await writeFile(join(folder, 'config.json'), JSON.stringify(config));

@@ -166,6 +166,7 @@ describe('block calibration', () => {
     const options = {
       batch,
       loss: 'mae',
+      lowestApart: false,
       ownStreams: false,
     } as const;
     const step = await runtime.compile(stepGraph(part, layout, options), 'step');

@@ -1,5 +1,6 @@
 /** Results as text for people. */
 import type { EvaluationRow } from '../evaluation/evaluate.js';
+import type { PerplexityRow } from '../evaluation/perplexity.js';
 import type { ModelReport } from '../jobs/requests.js';
 import type { DeviceReport } from '../runtime/devices.js';
 
@@ -52,6 +53,19 @@ export function formatEvaluation(rows: readonly EvaluationRow[]): string {
     String(r.samples),
   ]);
   return table(['model', 'bits', 'top-1 %', 'top-5 %', 'KL (nats)', 'pictures'], lines);
+}
+
+export function formatPerplexity(rows: readonly PerplexityRow[]): string {
+  const full = rows.find((row) => row.bits === 'fp')?.perplexity;
+  const against = (p: number) => (full === undefined ? '–' : `${(100 * (p / full - 1)).toFixed(2)} %`);
+  const lines = rows.map((r) => [
+    r.label,
+    String(r.bits),
+    r.perplexity.toFixed(2),
+    against(r.perplexity),
+    String(r.tokens),
+  ]);
+  return table(['model', 'bits', 'perplexity', 'against full', 'tokens'], lines);
 }
 
 export function formatDevices(devices: readonly DeviceReport[]): string {

@@ -87,10 +87,13 @@ export async function openParquetFile(path: string): Promise<ParquetFile> {
   };
 }
 
-function stringFromBytes(bytes: Uint8Array): unknown {
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** Text, where the bytes (or nothing, for a null) are any. */
+function stringFromBytes(bytes: unknown): unknown {
   if (!(bytes instanceof Uint8Array)) return bytes;
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    return utf8.decode(bytes);
   } catch {
     return bytes;
   }

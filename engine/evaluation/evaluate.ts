@@ -3,6 +3,7 @@ import { CancelledError, UserError } from '../errors.js';
 import { alignLabels, type ImageBatch, type ImageSource } from '../data/images.js';
 import type { Preprocessor } from '../data/preprocessor.js';
 import type { Checkpoint } from '../models/checkpoint.js';
+import { requireVision } from '../models/model.js';
 import type { ElasticModel, RunnableModel } from '../methods/quept/elastic-model.js';
 import type { Runtime } from '../runtime/session.js';
 import { classificationScorer, type ClassificationScores } from './classification.js';
@@ -43,7 +44,7 @@ export async function evaluateClassifier(
   },
   hooks: EvaluationHooks,
 ): Promise<EvaluationRow[]> {
-  const { model } = checkpoint;
+  const model = requireVision(checkpoint.model, checkpoint.name, 'evaluate');
   const { source, indices, preprocessor } = pictures;
   const pixels = model.image.channels * model.image.height * model.image.width;
   const shape = [BATCH, model.image.channels, model.image.height, model.image.width];

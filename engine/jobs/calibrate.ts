@@ -1,11 +1,23 @@
 /** The calibrate job: from paths and settings to an adapter set. */
-import { openImages, selectRandom, type ImageSource } from '../data/images.js';
+import { openImages, selectRandom } from '../data/images.js';
+import { openText } from '../data/text/source.js';
+import { openTokenizer, requireVocabulary } from '../data/text/tokenizer.js';
+import { readWindows } from '../data/text/windows.js';
 import { readPreprocessor } from '../data/preprocessor.js';
 import { CancelledError, UserError } from '../errors.js';
 import { calibrate, type CalibrationSet } from '../methods/quept/calibrate.js';
 import { mergeWeights } from '../methods/quept/merge.js';
-import { bitGroups, DEFAULT_VIT, PAPER_VIT, type QueptOptions } from '../methods/quept/options.js';
+import {
+  bitGroups,
+  DEFAULT_TEXT,
+  DEFAULT_VIT,
+  PAPER_TEXT,
+  PAPER_VIT,
+  ranksOf,
+  type QueptOptions,
+} from '../methods/quept/options.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
+import { requireVision, type LanguageModel, type Model } from '../models/model.js';
 import { chooseDevice } from '../runtime/devices.js';
 import { openPrograms } from '../runtime/programs.js';
 import { openRuntime } from '../runtime/session.js';
@@ -17,13 +29,18 @@ export async function runCalibrate(
   hooks: JobHooks<'calibrate'>,
 ): Promise<CalibrateResult> {
   const started = performance.now();
-  const options = resolveOptions(request);
-  const checkpoint = await openCheckpoint(request.model);
+  const checkpoint = await openCheckpoint(
+    request.model,
+    request.length === undefined ? {} : { tokens: request.length },
+  );
   try {
-    const source = await openImages(request.data);
-    const set = await readCalibrationSet(checkpoint, source, options, hooks.signal);
+    const options = resolveOptions(request, checkpoint.model.task);
+    const { set, skipped } =
+      checkpoint.model.task === 'text-generation'
+        ? await readText(checkpoint, checkpoint.model, request.data, options)
+        : await readPictures(checkpoint, request.data, options, hooks.signal);
     if (set.samples < options.samples)
-      hooks.note(`${set.name} has ${set.samples} pictures; ${options.samples} were asked for.`);
+      hooks.note(`${set.name} has ${set.samples} samples; ${options.samples} were asked for.`);
     const device = await chooseDevice(request.device ?? 'auto');
     const runtime = openRuntime(device, request.threads);
     const programs = openPrograms(runtime);
@@ -46,7 +63,7 @@ export async function runCalibrate(
         device,
         bits,
         samples: set.samples,
-        skipped: source.skipped,
+        skipped,
         seconds: (performance.now() - started) / 1000,
       };
     } finally {
@@ -59,11 +76,22 @@ export async function runCalibrate(
 }
 
 /** The recipe's settings with what the request overrides. */
-export function resolveOptions(request: CalibrateRequest): QueptOptions {
-  const recipe = request.recipe === 'paper' ? PAPER_VIT : DEFAULT_VIT;
+export function resolveOptions(
+  request: CalibrateRequest,
+  task: Model['task'] = 'image-classification',
+): QueptOptions {
+  const recipes =
+    task === 'text-generation'
+      ? { paper: PAPER_TEXT, default: DEFAULT_TEXT }
+      : { paper: PAPER_VIT, default: DEFAULT_VIT };
+  const recipe = recipes[request.recipe ?? 'default'];
+  if (request.mode !== undefined && request.mode !== recipe.mode)
+    throw new UserError(`The mode "${request.mode}" is not supported for ${task} yet; use ${recipe.mode}.`);
   const bits = request.groups ?? recipe.groups.map((g) => g.bits);
-  const { rank = 16 } = request;
-  if (typeof rank !== 'number' && rank.length !== bits.length)
+  // Apart from the others, the lowest group needs more directions of its own.
+  const { rank: asked = 16 } = request;
+  const rank = typeof asked === 'number' ? ranksOf(bits.length, asked, recipe.lowestApart ? 3 : 1) : asked;
+  if (rank.length !== bits.length)
     throw new UserError(`${bits.length} bit groups need as many ranks, not ${rank.length}.`);
   const given = Object.fromEntries(
     (['samples', 'epochs', 'batch', 'seed', 'loss', 'merge', 'keep', 'clipStart'] as const).flatMap((key) =>
@@ -84,14 +112,20 @@ export function resolveOptions(request: CalibrateRequest): QueptOptions {
   };
 }
 
-/** Pictures drawn by the seed (all of them, in order, where there are no more), preprocessed into one array. */
-async function readCalibrationSet(
+interface ReadSet {
+  readonly set: CalibrationSet;
+  readonly skipped: CalibrateResult['skipped'];
+}
+
+/** Pictures drawn by the seed (all of them where there are no more), preprocessed into one array. */
+async function readPictures(
   checkpoint: Checkpoint,
-  source: ImageSource,
+  path: string,
   options: QueptOptions,
   signal: AbortSignal,
-): Promise<CalibrationSet> {
-  const { image } = checkpoint.model;
+): Promise<ReadSet> {
+  const { image } = requireVision(checkpoint.model, checkpoint.name, 'calibrate');
+  const source = await openImages(path);
   const preprocessor = await readPreprocessor(checkpoint.folder, {
     channels: image.channels,
     imageSize: image,
@@ -105,10 +139,32 @@ async function readCalibrationSet(
     inputs.set(batch.pixels.subarray(0, batch.count * size), samples * size);
     samples += batch.count;
   }
-  return {
+  const set = {
     inputs: inputs.subarray(0, samples * size),
     samples,
     name: source.name,
     fingerprint: await source.fingerprint(indices),
+  };
+  return { set, skipped: source.skipped };
+}
+
+/** The first windows of a text, as token ids. */
+async function readText(
+  checkpoint: Checkpoint,
+  model: LanguageModel,
+  path: string,
+  options: QueptOptions,
+): Promise<ReadSet> {
+  const tokenizer = await openTokenizer(checkpoint.folder);
+  requireVocabulary(tokenizer, model.vocabulary);
+  const source = await openText(path);
+  const { ids, count } = await readWindows(source, tokenizer, {
+    count: options.samples,
+    length: model.tokens,
+  });
+  const inputs = BigInt64Array.from(ids, BigInt);
+  return {
+    set: { inputs, samples: count, name: source.name, fingerprint: await source.fingerprint() },
+    skipped: source.skipped,
   };
 }

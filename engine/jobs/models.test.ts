@@ -1,8 +1,10 @@
 import { cp, mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder, TINY_VIT, writeRandomModel } from '../../test/fixtures.js';
 import { CancelledError, UserError } from '../errors.js';
+import { families } from '../models/registry.js';
 import { listModels } from './models.js';
 
 let root: string;
@@ -36,6 +38,20 @@ describe('listModels', () => {
     expect(report!.bytes).toBe(4 * report!.parameters!);
   });
 
+  it('describes a language model', async () => {
+    const path = fileURLToPath(new URL('../../samples/llama-speeches', import.meta.url));
+    expect(await list([path])).toMatchObject([
+      {
+        name: 'llama-speeches',
+        supported: true,
+        family: 'llama',
+        blocks: 6,
+        layers: 43,
+        parameters: 1369728,
+      },
+    ]);
+  });
+
   it('finds them at any depth, also inside one another, in the order of their names', async () => {
     expect(await found('nested')).toEqual(['nested/a', 'nested/a/inner', 'nested/b/vit']);
     const both = await list([at('nested', 'b'), at('nested', 'a')]);
@@ -61,7 +77,11 @@ describe('listModels', () => {
   });
 
   it.each<[string, object, string]>([
-    ['family', { model_type: 'bert' }, 'other/config.json: "model_type" is "bert"; supported are vit, deit.'],
+    [
+      'family',
+      { model_type: 'bert' },
+      `other/config.json: "model_type" is "bert"; supported are ${families.map((f) => f.modelType).join(', ')}.`,
+    ],
     [
       'shape',
       { hidden_size: 32 },

@@ -1,5 +1,7 @@
 /** What the engine can be asked to do: one request and one result a job, plain data that crosses threads and processes. */
 import type { EvaluationRow } from '../evaluation/evaluate.js';
+import type { PerplexityRow } from '../evaluation/perplexity.js';
+import type { AdapterSetConfig } from '../formats/adapter-set.js';
 import type { MergeMode } from '../methods/quept/merge.js';
 import type { CalibrationStatus } from '../methods/quept/calibrate.js';
 import type { DeviceReport } from '../runtime/devices.js';
@@ -38,6 +40,10 @@ export interface CalibrateRequest extends Placement {
   readonly data: string;
   readonly out: string;
   readonly resume?: boolean;
+  /** Default `weight-activation` for pictures, `weight-only` for text. */
+  readonly mode?: AdapterSetConfig['mode'];
+  /** Tokens of a sample of text; default the model's context, at most 2048. */
+  readonly length?: number;
   /** `default` is what does best by our measurements, `paper` the paper's own; single settings below override either. */
   readonly recipe?: 'default' | 'paper';
   /** From high to low precision. */
@@ -74,6 +80,8 @@ export interface EvaluateRequest extends Placement {
   /** Default: all bit-widths of the adapter sets. */
   readonly bits?: readonly number[];
   readonly limit?: number;
+  /** Tokens of a window of text; default the model's context, at most 2048. */
+  readonly length?: number;
   /** Adds the rows of plain rounding. */
   readonly baseline?: 'rtn';
   /** Pictures that give the baseline its activation ranges; default the first of `data`. */
@@ -82,7 +90,10 @@ export interface EvaluateRequest extends Placement {
 
 export interface EvaluateResult {
   readonly device: DeviceKind;
+  /** Of an image classifier. */
   readonly rows: readonly EvaluationRow[];
+  /** Of a language model. */
+  readonly perplexity?: readonly PerplexityRow[];
   readonly skipped: readonly { readonly name: string; readonly reason: string }[];
   readonly seconds: number;
 }

@@ -1,11 +1,20 @@
-import type { Value } from '../graph/ir.js';
+import type { Graph, Value } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
+import { lazyConstant } from './constants.js';
 import type { Builder } from './model.js';
 
+export interface AttentionOptions {
+  /** Heads of keys and values; each serves heads / keyHeads consecutive heads of queries. Default as many as queries have. */
+  readonly keyHeads?: number;
+  /** Added to the scores, [tokens, tokens]: rows are queries, columns keys. */
+  readonly mask?: Value;
+}
+
 /**
- * Multi-head attention over all tokens of a sample (Vaswani et al. 2017, section 3.2.2), softmax in floating point.
- * @param q,k,v [batch·tokens, width]; their names as operands are `${name}.q`, `.k`, `.v`
- * @returns [batch·tokens, width]
+ * Multi-head attention among the tokens of a sample (Vaswani et al. 2017, section 3.2.2), softmax in floating point.
+ * @param q,k,v [batch·tokens, heads·size], keys and values with their own number of heads; their names as operands are
+ *   `${name}.q`, `.k`, `.v`
+ * @returns as q
  */
 export function attention(
   builder: Builder,
@@ -15,16 +24,38 @@ export function attention(
   v: Value,
   batch: number,
   heads: number,
+  { keyHeads = heads, mask }: AttentionOptions = {},
 ): Value {
   const [rows, width] = q.shape as readonly [number, number];
   const tokens = rows / batch;
   const size = width / heads;
-  const perHead = (x: Value, perm: readonly number[]) =>
-    op.transpose(op.reshape(x, [batch, tokens, heads, size]), perm);
+  const perHead = (x: Value, count: number, perm: readonly number[]) =>
+    op.transpose(op.reshape(x, [batch, tokens, count, size]), perm);
   const scale = q.graph.scalar(1 / Math.sqrt(size));
-  const queries = perHead(op.mul(builder.operand(`${name}.q`, q), scale), [0, 2, 1, 3]);
-  const keys = perHead(builder.operand(`${name}.k`, k), [0, 2, 3, 1]);
-  const values = perHead(builder.operand(`${name}.v`, v), [0, 2, 1, 3]);
-  const mixed = op.matMul(op.softmax(op.matMul(queries, keys)), values);
-  return op.reshape(op.transpose(mixed, [0, 2, 1, 3]), [rows, width]);
+  const queries = perHead(op.mul(builder.operand(`${name}.q`, q), scale), heads, [0, 2, 1, 3]);
+  const keys = perHead(builder.operand(`${name}.k`, k), keyHeads, [0, 2, 3, 1]);
+  const values = perHead(builder.operand(`${name}.v`, v), keyHeads, [0, 2, 1, 3]);
+  // Heads that share keys lie one after another: as rows of one product, they need no copies of the keys.
+  const groupRows = (heads / keyHeads) * tokens;
+  const products = op.matMul(op.reshape(queries, [batch, keyHeads, groupRows, size]), keys);
+  const scores = op.reshape(products, [batch, heads, tokens, tokens]);
+  const shares = op.softmax(mask ? op.add(scores, mask) : scores);
+  const mixed = op.matMul(op.reshape(shares, [batch, keyHeads, groupRows, tokens]), values);
+  const apart = op.reshape(mixed, [batch, heads, tokens, size]);
+  return op.reshape(op.transpose(apart, [0, 2, 1, 3]), [rows, width]);
 }
+
+/** Far below any score, and finite: a score and a mask add up to a number, and its exponential is zero. */
+const MASKED = -1e9;
+
+/**
+ * The mask [tokens, tokens] of a causal model: a token attends to itself and those before it.
+ * @param window the most tokens it attends to, itself included; undefined for all
+ */
+export const causalMask = (tokens: number, window = tokens): ((graph: Graph) => Value) =>
+  lazyConstant([tokens, tokens], () => {
+    const mask = new Float32Array(tokens * tokens).fill(MASKED);
+    for (let t = 0; t < tokens; t++)
+      mask.fill(0, t * tokens + Math.max(0, t - window + 1), t * tokens + t + 1);
+    return mask;
+  });

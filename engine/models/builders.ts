@@ -25,6 +25,12 @@ export function fullPrecision(graph: Graph): Builder {
         epsilon,
       );
     },
+    rmsNorm: (name, x, epsilon) => {
+      const meanSquare = op.reduceMean(op.mul(x, x), [-1]);
+      const rate = op.reciprocal(op.sqrt(op.add(meanSquare, graph.scalar(epsilon))));
+      return op.mul(op.mul(x, rate), parameter(`${name}.weight`, [x.shape.at(-1)!]));
+    },
+    embedding: (name, ids, rows, width) => op.gather(parameter(`${name}.weight`, [rows, width]), ids),
     operand: (_name, x) => x,
     parameter,
   };

@@ -1,7 +1,7 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { temporaryFolder, TINY_VIT, writeRandomModel } from '../../test/fixtures.js';
+import { temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from '../../test/fixtures.js';
 import { UserError } from '../errors.js';
 import { openSafetensors, writeSafetensors, type SafetensorsEntry } from '../formats/safetensors.js';
 import { openCheckpoint, readPart, type Checkpoint } from './checkpoint.js';
@@ -170,6 +170,39 @@ describe('openCheckpoint', () => {
     expect(await complaint()).toMatch(
       /"classifier\.weight" has the shape \[6, 16\]; by config\.json it is \[16777216, 16\]/,
     );
+  });
+});
+
+describe('a language model', () => {
+  const TIED = { ...TINY_LLAMA, tie_word_embeddings: true };
+
+  it('reads a tied head from the embedding and counts it once', async () => {
+    await writeRandomModel(folder, TINY_LLAMA);
+    const untied = await opened();
+    await writeRandomModel(folder, TIED);
+    const tied = await opened();
+    expect(untied.parameters - tied.parameters).toBe(11 * 16);
+    expect([...tied.source.tensors.keys()]).not.toContain('lm_head.weight');
+    const [stem, head] = [await readPart(tied, tied.model.stem), await readPart(tied, tied.model.head)];
+    expect(head.get('lm_head.weight')).toEqual(stem.get('model.embed_tokens.weight'));
+  });
+
+  it('needs a head of its own where it is not tied', async () => {
+    await writeRandomModel(folder, TIED);
+    await writeFile(join(folder, 'config.json'), JSON.stringify(TINY_LLAMA));
+    expect(await complaint()).toBe(
+      'model: the tensor "lm_head.weight" is missing; config.json says the model has it.',
+    );
+  });
+
+  it('is built for as many tokens as asked for', async () => {
+    await writeRandomModel(folder, TINY_LLAMA);
+    expect((await opened()).model.tokens).toBe(32);
+    const short = await openCheckpoint(folder, { tokens: 4 });
+    open.push(short);
+    expect(short.model.tokens).toBe(4);
+    expect(await short.fingerprint()).toBe(await (await opened()).fingerprint());
+    await expect(openCheckpoint(folder, { tokens: 33 })).rejects.toThrow(UserError);
   });
 });
 

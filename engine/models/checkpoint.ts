@@ -5,11 +5,11 @@ import { UserError } from '../errors.js';
 import { fingerprintModel } from '../formats/fingerprint.js';
 import { expectObject, readJsonFile } from '../formats/json.js';
 import { openSafetensors, type TensorSource } from '../formats/safetensors.js';
-import type { Shape } from '../graph/ir.js';
+import { sizeOf, type Shape } from '../graph/ir.js';
 import { ModelConfig } from './config.js';
-import { listPart, type PartListing } from './listing.js';
+import { listPart, storedName, type PartListing } from './listing.js';
 import { partsOf, type Model, type Part } from './model.js';
-import { buildModel } from './registry.js';
+import { buildModel, type BuildOptions } from './registry.js';
 
 /** A tensor in memory, row-major. */
 export interface HostTensor {
@@ -22,7 +22,7 @@ export interface Checkpoint {
   readonly name: string;
   readonly model: Model;
   readonly source: TensorSource;
-  /** Parameters of the model, not counting tensors that it does not use. */
+  /** Parameters of the model, tensors that several parts share counted once, and those that it does not use not at all. */
   readonly parameters: number;
   listing(part: Part): PartListing;
   /** Identifies configuration and weights (see docs/FORMATS.md). */
@@ -37,7 +37,7 @@ const MAX_CONFIG_BYTES = 4 << 20;
  * Opens a folder with `config.json` and safetensors. Every tensor that the model needs is checked for presence and
  * shape before any is read. Throws UserError with the reason for a model that is not supported or does not fit.
  */
-export async function openCheckpoint(folder: string): Promise<Checkpoint> {
+export async function openCheckpoint(folder: string, options: BuildOptions = {}): Promise<Checkpoint> {
   const name = basename(resolve(folder));
   const configPath = join(folder, 'config.json');
   const model = buildModel(
@@ -45,22 +45,24 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
       expectObject(await readJsonFile(configPath, { maxBytes: MAX_CONFIG_BYTES }), 'config.json'),
       `${name}/config.json`,
     ),
+    options,
   );
   const source = await openSafetensors(folder);
   try {
     const listings = listParts(model);
-    let parameters = 0;
+    const sizes = new Map<string, number>();
     for (const part of partsOf(model))
       for (const entry of listings(part).parameters) {
-        checkTensor(source, part.prefix + entry.name, entry.storedShape, name);
-        parameters += entry.shape.reduce((a, b) => a * b, 1);
+        const tensor = storedName(part, entry);
+        checkTensor(source, tensor, entry.storedShape, name);
+        sizes.set(tensor, sizeOf(entry.shape));
       }
     return {
       folder: resolve(folder),
       name,
       model,
       source,
-      parameters,
+      parameters: [...sizes.values()].reduce((a, b) => a + b, 0),
       listing: listings,
       fingerprint: async () => fingerprintModel(source, await readFile(configPath, 'utf8')),
       close: () => source.close(),
@@ -97,7 +99,10 @@ function checkTensor(source: TensorSource, tensor: string, shape: Shape, checkpo
 /** The parameters of one part by local name, in float32. */
 export async function readPart(checkpoint: Checkpoint, part: Part): Promise<Map<string, HostTensor>> {
   const tensors = new Map<string, HostTensor>();
-  for (const { name, shape } of checkpoint.listing(part).parameters)
-    tensors.set(name, { data: await checkpoint.source.read(part.prefix + name), shape });
+  for (const entry of checkpoint.listing(part).parameters)
+    tensors.set(entry.name, {
+      data: await checkpoint.source.read(storedName(part, entry)),
+      shape: entry.shape,
+    });
   return tensors;
 }

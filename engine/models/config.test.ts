@@ -43,6 +43,49 @@ describe('size', () => {
   });
 });
 
+describe('optionalSize', () => {
+  it('tells a key that is null from one that is absent', () => {
+    expect(config({ n: 7 }).optionalSize('n', 3)).toBe(7);
+    expect(config({ n: null }).optionalSize('n', 3)).toBeUndefined();
+    expect(config({}).optionalSize('n', 3)).toBe(3);
+    expect(config({}).optionalSize('n')).toBeUndefined();
+  });
+
+  it.each([0, '7', false])('refuses %j', (n) => {
+    expect(complaint({ n }, (c) => c.optionalSize('n', 3, 5))).toBe(
+      `"n" must be an integer from 1 to 5, found ${JSON.stringify(n)}.`,
+    );
+  });
+});
+
+describe('section', () => {
+  it('reads the keys of an object, and names them in full', () => {
+    const scaling = config({ scaling: { inner: { factor: 0 } } })
+      .section('scaling')!
+      .section('inner')!;
+    expect(() => scaling.positive('factor')).toThrow(
+      'tiny/config.json: "scaling.inner.factor" must be a positive number, found 0.',
+    );
+    expect(() => scaling.text('type')).toThrow('tiny/config.json: "scaling.inner.type" is missing.');
+  });
+
+  it('is none where the key is absent or null', () => {
+    expect(config({}).section('x')).toBeUndefined();
+    expect(config({ x: null }).section('x')).toBeUndefined();
+    expect([config({ x: null }).has('x'), config({}).has('x'), config({ x: 0 }).has('x')]).toEqual([
+      false,
+      false,
+      true,
+    ]);
+  });
+
+  it.each([1, 'a', [], true])('refuses %j', (x) => {
+    expect(complaint({ x }, (c) => c.section('x'))).toBe(
+      `"x" must be an object, found ${JSON.stringify(x)}.`,
+    );
+  });
+});
+
 describe('pair', () => {
   it('reads one number for both axes, or height and width', () => {
     expect(config({ n: 8 }).pair('n', 2)).toEqual([8, 8]);

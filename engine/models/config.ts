@@ -11,13 +11,26 @@ export class ModelConfig {
   constructor(
     private readonly values: Readonly<Record<string, unknown>>,
     private readonly where: string,
+    /** Of a section, its key and a dot. */
+    private readonly path = '',
   ) {}
+
+  /** Whether the key is there and not null. */
+  has(key: string): boolean {
+    return (this.values[key] ?? undefined) !== undefined;
+  }
 
   /** A positive integer, at most `most`. */
   size(key: string, fallback?: number, most = MAX_SIZE): number {
     const value = this.get(key, fallback);
     if (!isSize(value, most)) this.fail(key, `must be an integer from 1 to ${most}, found ${show(value)}`);
     return value;
+  }
+
+  /** A positive integer, or undefined where the key is null; `fallback` where it is absent. */
+  optionalSize(key: string, fallback?: number, most = MAX_SIZE): number | undefined {
+    if (!this.has(key)) return key in this.values ? undefined : fallback;
+    return this.size(key, undefined, most);
   }
 
   /** A positive integer for both axes, or a list of the two: [height, width]. */
@@ -29,7 +42,7 @@ export class ModelConfig {
     return both as [number, number];
   }
 
-  positive(key: string, fallback: number): number {
+  positive(key: string, fallback?: number): number {
     const value = this.get(key, fallback);
     if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0)
       this.fail(key, `must be a positive number, found ${show(value)}`);
@@ -55,11 +68,20 @@ export class ModelConfig {
     return value as string[];
   }
 
-  oneOf(key: string, allowed: readonly string[], fallback: string): string {
+  oneOf(key: string, allowed: readonly string[], fallback?: string): string {
     const value = this.get(key, fallback);
     if (typeof value !== 'string' || !allowed.includes(value))
       this.fail(key, `is ${show(value)}; supported: ${allowed.join(', ')}`);
     return value;
+  }
+
+  /** The object under a key, its own keys named `key.inner` in errors; undefined where there is none. */
+  section(key: string): ModelConfig | undefined {
+    if (!this.has(key)) return undefined;
+    const value = this.get(key);
+    if (typeof value !== 'object' || Array.isArray(value))
+      this.fail(key, `must be an object, found ${show(value)}`);
+    return new ModelConfig(value as Record<string, unknown>, this.where, `${this.path}${key}.`);
   }
 
   /** Class numbers and names of `id2label`; empty where there is none. */
@@ -89,12 +111,12 @@ export class ModelConfig {
   }
 
   fail(key: string, problem: string): never {
-    throw new UserError(`${this.where}: "${key}" ${problem}.`);
+    throw new UserError(`${this.where}: "${this.path}${key}" ${problem}.`);
   }
 
   private get(key: string, fallback?: unknown): unknown {
     const value = this.values[key] ?? fallback;
-    if (value === undefined) throw new UserError(`${this.where}: "${key}" is missing.`);
+    if (value === undefined) throw new UserError(`${this.where}: "${this.path}${key}" is missing.`);
     return value;
   }
 }

@@ -53,8 +53,8 @@ describe('a ViT block', () => {
 
   it('has two norms and three operands of products', () => {
     expect(listing.norms).toEqual([
-      { name: 'layernorm_before', width: 16 },
-      { name: 'layernorm_after', width: 16 },
+      { name: 'layernorm_before', width: 16, bias: true },
+      { name: 'layernorm_after', width: 16, bias: true },
     ]);
     expect([...listing.operands].sort()).toEqual(['k', 'q', 'v'].map((x) => `attention.attention.${x}`));
   });

@@ -1,6 +1,6 @@
 /** Names and shapes of what a part is made of, found by building its graph with a builder that only takes notes. */
 import { Graph, type Shape, type Value } from '../graph/ir.js';
-import type { Builder, Part } from './model.js';
+import type { Builder, LinearOptions, Part } from './model.js';
 
 /** One linear layer of a part. `norm` names the norm whose output it reads directly, where there is one. */
 export interface LinearEntry {
@@ -13,16 +13,25 @@ export interface LinearEntry {
   readonly norm: string | undefined;
 }
 
+export interface NormEntry {
+  readonly name: string;
+  readonly width: number;
+  readonly bias: boolean;
+}
+
 export interface ParameterEntry {
   readonly name: string;
   readonly shape: Shape;
   /** The shape it has in the checkpoint. */
   readonly storedShape: Shape;
+  /** Its full name in the checkpoint where that is not the part's prefix + name. */
+  readonly storedName?: string;
 }
 
 export interface PartListing {
   readonly linears: readonly LinearEntry[];
-  readonly norms: readonly { readonly name: string; readonly width: number }[];
+  /** LayerNorms, and RMSNorms, which have no bias. */
+  readonly norms: readonly NormEntry[];
   readonly operands: readonly string[];
   /** Everything to be read from the checkpoint, linear weights and biases and norms included. */
   readonly parameters: readonly ParameterEntry[];
@@ -31,33 +40,44 @@ export interface PartListing {
 export function listPart(part: Part): PartListing {
   const graph = new Graph();
   const linears: LinearEntry[] = [];
-  const norms: { name: string; width: number }[] = [];
+  const norms: NormEntry[] = [];
   const operands: string[] = [];
   const parameters: ParameterEntry[] = [];
   const readers = new Map<Value, string>();
   const normOutputs = new Map<Value, string>();
 
-  const declare = (name: string, shape: Shape, storedShape = shape) => {
-    parameters.push({ name, shape, storedShape });
+  const declare = (
+    name: string,
+    shape: Shape,
+    stored: Pick<LinearOptions, 'storedShape' | 'storedName'> = {},
+  ) => {
+    const { storedShape = shape, storedName } = stored;
+    parameters.push({ name, shape, storedShape, ...(storedName !== undefined && { storedName }) });
     return graph.input(name, shape);
   };
+  const norm = (name: string, x: Value, bias: boolean) => {
+    const width = x.shape.at(-1)!;
+    norms.push({ name, width, bias });
+    declare(`${name}.weight`, [width]);
+    if (bias) declare(`${name}.bias`, [width]);
+    const y = graph.input(`${name}()`, x.shape);
+    normOutputs.set(y, name);
+    return y;
+  };
   const builder: Builder = {
-    linear: (name, x, out, { bias = true, storedShape } = {}) => {
+    linear: (name, x, out, { bias = true, ...stored } = {}) => {
       const width = x.shape[1]!;
       if (!readers.has(x)) readers.set(x, name);
       linears.push({ name, in: width, out, bias, input: readers.get(x)!, norm: normOutputs.get(x) });
-      declare(`${name}.weight`, [out, width], storedShape);
+      declare(`${name}.weight`, [out, width], stored);
       if (bias) declare(`${name}.bias`, [out]);
       return graph.input(`${name}()`, [x.shape[0]!, out]);
     },
-    layerNorm: (name, x) => {
-      const width = x.shape.at(-1)!;
-      norms.push({ name, width });
-      declare(`${name}.weight`, [width]);
-      declare(`${name}.bias`, [width]);
-      const y = graph.input(`${name}()`, x.shape);
-      normOutputs.set(y, name);
-      return y;
+    layerNorm: (name, x) => norm(name, x, true),
+    rmsNorm: (name, x) => norm(name, x, false),
+    embedding: (name, ids, rows, width) => {
+      declare(`${name}.weight`, [rows, width]);
+      return graph.input(`${name}()`, [...ids.shape, width]);
     },
     operand: (name, x) => {
       operands.push(name);
@@ -65,6 +85,10 @@ export function listPart(part: Part): PartListing {
     },
     parameter: (name, shape) => declare(name, shape),
   };
-  part.forward(builder, graph.input('x', part.inputShape(1)), 1);
+  part.forward(builder, graph.input('x', part.inputShape(1), part.inputType), 1);
   return { linears, norms, operands, parameters };
 }
+
+/** The full name of the tensor in the checkpoint that holds a parameter of the part. */
+export const storedName = (part: Part, entry: ParameterEntry): string =>
+  entry.storedName ?? part.prefix + entry.name;

@@ -1,5 +1,6 @@
 /** What every architecture is reduced to: parts (stem, blocks, head) written as functions from a builder to a graph. */
-import type { Shape, Value } from '../graph/ir.js';
+import { UserError } from '../errors.js';
+import type { DType, Shape, Value } from '../graph/ir.js';
 
 /**
  * What a part's graph is built from. The part says which linear layers, norms and products it has; the builder decides
@@ -11,6 +12,10 @@ export interface Builder {
   linear(name: string, x: Value, out: number, options?: LinearOptions): Value;
   /** LayerNorm over the last axis of [n, width]. */
   layerNorm(name: string, x: Value, epsilon: number): Value;
+  /** RMSNorm over the last axis of [n, width]: x · weight / √(mean x² + ε). */
+  rmsNorm(name: string, x: Value, epsilon: number): Value;
+  /** Rows of a table [rows, width] at int64 ids [n] → [n, width]. */
+  embedding(name: string, ids: Value, rows: number, width: number): Value;
   /** A tensor about to enter a product of two activations (queries, keys, values); a method may quantize it. */
   operand(name: string, x: Value): Value;
   /** A parameter that is used as it is, such as position embeddings. */
@@ -21,6 +26,8 @@ export interface LinearOptions {
   readonly bias?: boolean;
   /** The weight's shape in the checkpoint where it is not [out, in] but holds the same elements in the same order. */
   readonly storedShape?: Shape;
+  /** The weight's full name in the checkpoint where it is not prefix + name but a tensor that another part reads too. */
+  readonly storedName?: string;
 }
 
 /** A stem, block or head. */
@@ -31,26 +38,49 @@ export interface Part {
   readonly kind: string;
   /** The shape of the input for a batch of this many samples. */
   inputShape(batch: number): Shape;
+  /** Default float32. */
+  readonly inputType?: DType;
   forward(builder: Builder, x: Value, batch: number): Value;
 }
 
-/** A vision model: pixels [batch, channels, height, width] → stem → tokens [batch·tokens, width] → blocks → head → logits [batch, classes]. */
-export interface VisionModel {
+/** What every model has. */
+interface ModelBase {
   readonly family: string;
-  readonly task: 'image-classification';
   readonly stem: Part;
   readonly blocks: readonly Part[];
   readonly head: Part;
-  readonly image: { readonly channels: number; readonly height: number; readonly width: number };
   /** Tokens of a sample and their width inside the blocks. */
   readonly tokens: number;
   readonly width: number;
+}
+
+/** A vision model: pixels [batch, channels, height, width] → stem → tokens [batch·tokens, width] → blocks → head → logits [batch, classes]. */
+export interface VisionModel extends ModelBase {
+  readonly task: 'image-classification';
+  readonly image: { readonly channels: number; readonly height: number; readonly width: number };
   readonly classes: number;
   /** The checkpoint's own names of its classes, by number; empty where it has none. */
   readonly classNames: ReadonlyMap<number, string>;
 }
 
-export type Model = VisionModel;
+/**
+ * A causal language model, built for samples of `tokens` tokens: int64 ids [batch, tokens] → stem → [batch·tokens, width]
+ * → blocks → head → logits of the next token [batch·tokens, vocabulary].
+ */
+export interface LanguageModel extends ModelBase {
+  readonly task: 'text-generation';
+  readonly vocabulary: number;
+  /** The longest sequence that the model knows positions for. */
+  readonly context: number;
+}
+
+export type Model = VisionModel | LanguageModel;
 
 /** All parts in the order they run. */
 export const partsOf = (model: Model): readonly Part[] => [model.stem, ...model.blocks, model.head];
+
+/** The model as an image classifier. Throws UserError, naming the checkpoint and what needs one, where it is none. */
+export function requireVision(model: Model, checkpoint: string, user: string): VisionModel {
+  if (model.task === 'image-classification') return model;
+  throw new UserError(`${user} supports image classifiers so far; ${checkpoint} is a language model.`);
+}

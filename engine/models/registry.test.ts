@@ -1,27 +1,37 @@
 import { expect, it } from 'vitest';
-import { TINY_VIT } from '../../test/fixtures.js';
+import { TINY_LLAMA, TINY_VIT } from '../../test/fixtures.js';
 import { UserError } from '../errors.js';
 import { ModelConfig } from './config.js';
 import { buildModel, families } from './registry.js';
 
 const build = (values: object) => buildModel(new ModelConfig({ ...values }, 'tiny/config.json'));
 
+const supported = families.map((family) => family.modelType).join(', ');
+
 it('finds the family by model_type, and its first architecture where none is named', () => {
-  for (const { modelType } of families) {
+  for (const modelType of ['vit', 'deit']) {
     const model = build({ ...TINY_VIT, model_type: modelType, architectures: [] });
     expect(model).toMatchObject({ family: modelType, classes: 6, width: 16 });
     expect(model.blocks).toHaveLength(2);
   }
 });
 
+it('finds the families of language models likewise', () => {
+  for (const modelType of ['llama', 'mistral', 'qwen2', 'qwen3']) {
+    const model = build({ ...TINY_LLAMA, model_type: modelType, architectures: [] });
+    expect(model).toMatchObject({ family: modelType, task: 'text-generation', vocabulary: 11, width: 16 });
+    expect(model.blocks).toHaveLength(2);
+  }
+});
+
 it.each<[string, object, string]>([
-  ['another family', { model_type: 'bert' }, '"model_type" is "bert"; supported are vit, deit.'],
+  ['another family', { model_type: 'bert' }, `"model_type" is "bert"; supported are ${supported}.`],
   ['no family', { model_type: undefined }, '"model_type" is missing.'],
   ['a family of another kind of value', { model_type: 5 }, '"model_type" must be a text, found 5.'],
   [
     'a name that every object has',
     { model_type: 'constructor' },
-    '"model_type" is "constructor"; supported are vit, deit.',
+    `"model_type" is "constructor"; supported are ${supported}.`,
   ],
   [
     'another task',
@@ -40,4 +50,9 @@ it.each<[string, object, string]>([
   ],
 ])('refuses %s and says what is supported', (_, change, message) => {
   expect(() => build({ ...TINY_VIT, ...change })).toThrow(new UserError(`tiny/config.json: ${message}`));
+});
+
+it('knows each model_type once', () => {
+  expect(new Set(families.map((family) => family.modelType)).size).toBe(families.length);
+  for (const { architectures } of families) expect(architectures.length).toBeGreaterThan(0);
 });

@@ -2,21 +2,30 @@
 import { show } from '../formats/paths.js';
 import type { ModelConfig } from './config.js';
 import { deit } from './deit/deit.js';
+import { llama } from './llama/llama.js';
+import { mistral } from './mistral/mistral.js';
+import { qwen2 } from './qwen2/qwen2.js';
+import { qwen3 } from './qwen3/qwen3.js';
 import type { Model } from './model.js';
 import { vit } from './vit/vit.js';
+
+export interface BuildOptions {
+  /** Tokens of a sample, for language models: at most what the model knows positions for. Default that, up to 2048. */
+  readonly tokens?: number;
+}
 
 /** One architecture: how its `config.json` becomes a model. */
 export interface Family {
   readonly modelType: string;
   readonly architectures: readonly string[];
   /** Throws UserError on a configuration that it does not support, saying why. */
-  build(config: ModelConfig, architecture: string): Model;
+  build(config: ModelConfig, architecture: string, options: BuildOptions): Model;
 }
 
-export const families: readonly Family[] = [vit, deit];
+export const families: readonly Family[] = [vit, deit, llama, mistral, qwen2, qwen3];
 
 /** The model that a configuration describes. Throws UserError with the reason where none of the families fits. */
-export function buildModel(config: ModelConfig): Model {
+export function buildModel(config: ModelConfig, options: BuildOptions = {}): Model {
   const type = config.text('model_type');
   const family = families.find((f) => f.modelType === type);
   if (!family)
@@ -30,5 +39,5 @@ export function buildModel(config: ModelConfig): Model {
       'architectures',
       `is ${show(architecture)}; supported for ${show(type)} are ${family.architectures.join(', ')}`,
     );
-  return family.build(config, architecture);
+  return family.build(config, architecture, options);
 }

@@ -63,15 +63,23 @@ describe('adaptedWeight', () => {
       return { dA: a!, dB: b! };
     });
     const [a, b, g] = [tensors.a, tensors.b, tensors.g].map(rowsOf) as [number[][], number[][], number[][]];
-    const dA = a.flatMap((row, r) => row.map((_, i) => (r < 4 ? 0.5 * g.reduce((sum, out, o) => sum + out[i]! * b[o]![r]!, 0) : 0)));
-    const dB = b.flatMap((row, o) => row.map((_, r) => (r < 4 ? 0.5 * g[o]!.reduce((sum, x, i) => sum + x * a[r]![i]!, 0) : 0)));
+    const dA = a.flatMap((row, r) =>
+      row.map((_, i) => (r < 4 ? 0.5 * g.reduce((sum, out, o) => sum + out[i]! * b[o]![r]!, 0) : 0)),
+    );
+    const dB = b.flatMap((row, o) =>
+      row.map((_, r) => (r < 4 ? 0.5 * g[o]!.reduce((sum, x, i) => sum + x * a[r]![i]!, 0) : 0)),
+    );
     expect(far(found.dA!, dA)).toBeLessThan(1e-5);
     expect(far(found.dB!, dB)).toBeLessThan(1e-5);
   });
 
   it('is the weight itself at rank 0 and at gain 0', () => {
     const graph = new Graph();
-    const [w, a, b] = [graph.input('w', [OUT, IN]), graph.input('a', [RANK, IN]), graph.input('b', [OUT, RANK])];
+    const [w, a, b] = [
+      graph.input('w', [OUT, IN]),
+      graph.input('a', [RANK, IN]),
+      graph.input('b', [OUT, RANK]),
+    ];
     expect(adaptedWeight(w, { a, b }, { rank: 0, gain: 1 })).toBe(w);
     expect(adaptedWeight(w, { a, b }, { rank: 4, gain: 0 })).toBe(w);
   });
@@ -104,40 +112,51 @@ describe('adapterLayout', () => {
     const layout = adapterLayout(listing, groups, true);
     expect(layout.rank).toBe(3);
     expect(loraSize(layout)).toBe(3 * (4 * (16 + 16) + 2 * (16 + 32)));
-    expect(clipSize(layout)).toBe(2 * (5 * 16 + 32));
+    expect(clipSize(layout, 0)).toBe(2 * (5 * 16 + 32));
+    // Groups of 12 columns: two a row of 16, three a row of 32.
+    const grouped = adapterLayout(listing, groups, true, true, [-1, 12]);
+    expect(clipSize(grouped, 0)).toBe(clipSize(layout, 0));
+    expect(clipSize(grouped, 1)).toBe(2 * (2 * (4 * 16 + 32) + 3 * 16));
   });
 });
 
-it('splits the flat tensors in the graph as they are packed on the host', async () => {
-  const layout = adapterLayout(listing, groups, true);
-  const named = randomAdapters(layout);
-  const flat = packState(layout, named);
-  const inputs = Object.fromEntries(
-    [...stateShapes(layout)].map(([name, shape]) => [name, { shape, data: flat.get(name)! }]),
-  );
-  const found = await evaluate(inputs, (v) => {
-    const outputs: Record<string, (typeof v)[string]> = {};
-    // A piece of one row may be the very row: an output needs a value of its own.
-    const output = (name: string, value: (typeof v)[string]) => (outputs[name] = op.neg(value));
-    for (const [layer, { a, b }] of splitLora(layout, v.lora!)) {
-      output(`${layer}.lora_A`, a);
-      output(`${layer}.lora_B`, b);
-    }
-    groups.forEach(({ bits }, g) =>
-      bits.forEach((b, i) => {
-        for (const [layer, { upper, lower }] of splitClip(layout, op.slice(v[`clip.${g}`]!, 0, i, i + 1))) {
-          output(`${layer}.clip_upper.${b}`, upper);
-          output(`${layer}.clip_lower.${b}`, lower);
-        }
-        for (const [name, scale] of splitScale(layout, op.slice(v[`scale.${g}`]!, 0, i, i + 1)))
-          output(`${name}.act_scale.${b}`, scale);
-      }),
+it.each([[[-1, -1]], [[-1, 8]]])(
+  'splits the flat tensors in the graph as they are packed on the host, scales per %j',
+  async (sizes) => {
+    const layout = adapterLayout(listing, groups, true, true, sizes);
+    const named = randomAdapters(layout);
+    const flat = packState(layout, named);
+    const inputs = Object.fromEntries(
+      [...stateShapes(layout)].map(([name, shape]) => [name, { shape, data: flat.get(name)! }]),
     );
-    return outputs;
-  });
-  for (const [name, { data }] of named)
-    if (!name.includes('act_zero')) expect(found[name], name).toEqual(data.map((x) => -x));
-  expect(Object.keys(found)).toHaveLength(
-    [...named.keys()].filter((name) => !name.includes('act_zero')).length,
-  );
-});
+    const found = await evaluate(inputs, (v) => {
+      const outputs: Record<string, (typeof v)[string]> = {};
+      // A piece of one row may be the very row: an output needs a value of its own.
+      const output = (name: string, value: (typeof v)[string]) => (outputs[name] = op.neg(value));
+      for (const [layer, { a, b }] of splitLora(layout, v.lora!)) {
+        output(`${layer}.lora_A`, a);
+        output(`${layer}.lora_B`, b);
+      }
+      groups.forEach(({ bits }, g) =>
+        bits.forEach((b, i) => {
+          for (const [layer, { upper, lower }] of splitClip(
+            layout,
+            g,
+            op.slice(v[`clip.${g}`]!, 0, i, i + 1),
+          )) {
+            output(`${layer}.clip_upper.${b}`, upper);
+            output(`${layer}.clip_lower.${b}`, lower);
+          }
+          for (const [name, scale] of splitScale(layout, op.slice(v[`scale.${g}`]!, 0, i, i + 1)))
+            output(`${name}.act_scale.${b}`, scale);
+        }),
+      );
+      return outputs;
+    });
+    for (const [name, { data }] of named)
+      if (!name.includes('act_zero')) expect(found[name], name).toEqual(data.map((x) => -x));
+    expect(Object.keys(found)).toHaveLength(
+      [...named.keys()].filter((name) => !name.includes('act_zero')).length,
+    );
+  },
+);

@@ -25,13 +25,20 @@ export interface AdapterLayout {
   readonly layers: readonly AdapterLayer[];
   /** Activation quantizers: the first layer reading each distinct input, then operands of products. */
   readonly quantizers: readonly string[];
+  /** Per bit group, how many input columns share a weight scale; -1 for a whole row. */
+  readonly groupSizes: readonly number[];
 }
+
+/** Rows of weight scales of a layer: out, or out · ⌈in / groupSize⌉. */
+export const scaleRows = (layer: AdapterLayer, groupSize: number): number =>
+  groupSize === -1 ? layer.out : layer.out * Math.ceil(layer.in / groupSize);
 
 export function adapterLayout(
   listing: PartListing,
   groups: readonly BitGroup[],
   activations: boolean,
   operands = true,
+  groupSizes: readonly number[] = groups.map(() => -1),
 ): AdapterLayout {
   const inputs = [...new Set(listing.linears.map((l) => l.input))];
   return {
@@ -39,13 +46,15 @@ export function adapterLayout(
     rank: Math.max(...groups.map((g) => g.rank)),
     layers: listing.linears.map(({ name, in: columns, out }) => ({ name, in: columns, out })),
     quantizers: activations ? [...inputs, ...(operands ? listing.operands : [])] : [],
+    groupSizes,
   };
 }
 
 /** P, K and Q of the table above. */
 export const loraSize = (layout: AdapterLayout) =>
   layout.layers.reduce((n, l) => n + layout.rank * (l.in + l.out), 0);
-export const clipSize = (layout: AdapterLayout) => layout.layers.reduce((n, l) => n + 2 * l.out, 0);
+export const clipSize = (layout: AdapterLayout, g: number) =>
+  layout.layers.reduce((n, l) => n + 2 * scaleRows(l, layout.groupSizes[g]!), 0);
 
 /** The pieces of a flat `lora`: per layer A [R, in] and B [out, R]. */
 export function splitLora(layout: AdapterLayout, lora: Value): Map<string, { a: Value; b: Value }> {
@@ -63,17 +72,25 @@ export function splitLora(layout: AdapterLayout, lora: Value): Map<string, { a: 
   );
 }
 
-/** The pieces of one row [1, K] of clip logits: per layer upper and lower [out, 1]. */
-export function splitClip(layout: AdapterLayout, row: Value): Map<string, { upper: Value; lower: Value }> {
+/** The pieces of one row [1, K] of group g's clip logits: per layer upper and lower [rows, 1]. */
+export function splitClip(
+  layout: AdapterLayout,
+  g: number,
+  row: Value,
+): Map<string, { upper: Value; lower: Value }> {
+  const rows = layout.layers.map((l) => scaleRows(l, layout.groupSizes[g]!));
   const parts = op.split(
     row,
-    layout.layers.flatMap((l) => [l.out, l.out]),
+    rows.flatMap((n) => [n, n]),
     1,
   );
   return new Map(
     layout.layers.map((l, i) => [
       l.name,
-      { upper: op.reshape(parts[2 * i]!, [l.out, 1]), lower: op.reshape(parts[2 * i + 1]!, [l.out, 1]) },
+      {
+        upper: op.reshape(parts[2 * i]!, [rows[i]!, 1]),
+        lower: op.reshape(parts[2 * i + 1]!, [rows[i]!, 1]),
+      },
     ]),
   );
 }
@@ -88,14 +105,22 @@ export function splitScale(layout: AdapterLayout, row: Value): Map<string, Value
   return new Map(layout.quantizers.map((name, i) => [name, parts[i]!]));
 }
 
-/** W + gain · B[:, :r] A[:r, :], the weight that is then quantized (method, section 2). */
+/**
+ * W + gain · B[:, :r] A[:r, :], the weight that is then quantized (method, section 2).
+ * @param fixed so many directions at the beginning are constants to the gradient
+ */
 export function adaptedWeight(
   weight: Value,
   adapter: { a: Value; b: Value },
   { rank, gain }: Pick<BitGroup, 'rank' | 'gain'>,
+  fixed = 0,
 ): Value {
-  if (rank === 0 || gain === 0) return weight;
-  const b = op.slice(adapter.b, 1, 0, rank);
-  const scaled = gain === 1 ? b : op.mul(b, weight.graph.scalar(gain));
-  return op.gemm(scaled, op.slice(adapter.a, 0, 0, rank), { c: weight });
+  if (gain === 0) return weight;
+  const plus = (sum: Value, from: number, to: number, use: (x: Value) => Value) => {
+    if (from === to) return sum;
+    const b = use(op.slice(adapter.b, 1, from, to));
+    const scaled = gain === 1 ? b : op.mul(b, weight.graph.scalar(gain));
+    return op.gemm(scaled, use(op.slice(adapter.a, 0, from, to)), { c: sum });
+  };
+  return plus(plus(weight, 0, fixed, op.stopGradient), fixed, rank, (x) => x);
 }

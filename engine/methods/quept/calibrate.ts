@@ -7,20 +7,20 @@ import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import { adapterLayout, type AdapterLayout } from './adapters.js';
 import { openElasticPart, openPlainPart } from './execution.js';
-import { checkOptions, type QueptOptions } from './options.js';
+import { checkOptions, groupSizesOf, MAX_BITS, type QueptOptions } from './options.js';
 import { hasOwnStreams } from './merge.js';
 import { keepBetter } from './guard.js';
 import { openProgress, type FinishedBlock, type SavedProgress } from './progress.js';
 import { reconstruct } from './reconstruct.js';
 import { foldedParameters } from './reparameterise.js';
-import { observe, startActivations, startWeights } from './start.js';
+import { inputImportance, observe, startActivations, startWeights } from './start.js';
 import type { NamedTensors } from './state.js';
-import { advanceStreams, runAll } from './streams.js';
+import { advanceStreams, runAll, type Samples } from './streams.js';
 
 /** The calibration set, preprocessed. */
 export interface CalibrationSet {
-  /** Model inputs, sample after sample: for vision [samples, channels, height, width]. */
-  readonly inputs: Float32Array;
+  /** Model inputs, sample after sample: pixels [samples, channels, height, width], or ids [samples, tokens]. */
+  readonly inputs: Samples;
   readonly samples: number;
   readonly name: string;
   readonly fingerprint: string;
@@ -91,6 +91,7 @@ export async function calibrate(
         set.inputs,
         set.samples,
         options,
+        layersOf(checkpoint, options),
         hooks.signal,
       )
     : { groups: options.groups, tensors: learned };
@@ -115,7 +116,7 @@ async function reconstructBlocks(
   const finished: FinishedBlock[] = [];
   for (const [index, part] of model.blocks.entries()) {
     const listing = checkpoint.listing(part);
-    const layout = adapterLayout(listing, options.groups, true);
+    const layout = layoutOf(listing, options);
     const parameters = await readPart(checkpoint, part);
     const original = await openPlainPart(programs, part, parameters);
     const target = await runAll(programs, part, original, plain, samples, sampleSize, batch).finally(() =>
@@ -187,16 +188,24 @@ async function embed(
   const parameters = await readPart(checkpoint, stem);
   const original = await openPlainPart(programs, stem, parameters);
   const quantized = await openElasticPart(programs, stem, checkpoint.listing(stem), parameters, new Map());
-  await quantized.use({ weight: options.embeddingBits, rank: 0 });
   const run = (runnable: typeof original) =>
     runAll(programs, stem, runnable, set.inputs, set.samples, sampleSize, batch);
   const plain = await run(original);
-  const embedded = await run(quantized);
+  const embedded = options.embeddingBits > MAX_BITS ? plain : await quantizedEmbedding();
   const streams = hasOwnStreams(options.merge) ? options.groups.map(() => embedded) : [embedded];
   original.dispose();
   quantized.dispose();
   return { plain, streams };
+
+  async function quantizedEmbedding(): Promise<Float32Array> {
+    await quantized.use({ weight: options.embeddingBits, rank: 0 });
+    return run(quantized);
+  }
 }
+
+/** Weight-only leaves activations alone and has a finer grid at low bit-widths. */
+const layoutOf = (listing: PartListing, options: QueptOptions): AdapterLayout =>
+  adapterLayout(listing, options.groups, options.mode === 'weight-activation', true, groupSizesOf(options));
 
 /** The starting values that training replaces, but for the adapters, which start without effect. */
 const changedByTraining = (start: NamedTensors): NamedTensors =>
@@ -217,10 +226,43 @@ async function startBlock(
   const batches = Math.max(1, Math.floor(Math.min(options.rangeSamples, samples) / batch));
   const size = (inputs.length / samples) * batch;
   const slices = Array.from({ length: batches }, (_, i) => inputs.subarray(i * size, (i + 1) * size));
-  const observed = await observe(programs, part, layout.quantizers, parameters, slices, batch);
+  const names = new Set([...listing.linears.map((l) => l.input), ...layout.quantizers]);
+  const observed = await observe(programs, part, [...names], parameters, slices, batch);
   const activations = startActivations(listing, layout, parameters, observed, options);
-  const weights = await startWeights(programs, layout, parameters, activations, options, part.prefix);
+  const importance = inputImportance(listing, observed);
+  const weights = await startWeights(
+    programs,
+    layout,
+    parameters,
+    activations,
+    options,
+    part.prefix,
+    importance,
+  );
   return new Map([...activations, ...weights]);
+}
+
+/** Every quantized layer of the model, by its full name. */
+export function layersOf(
+  checkpoint: Checkpoint,
+  options: Pick<QueptOptions, 'groups' | 'groupSize'>,
+): AdapterSetConfig['layers'] {
+  const sizes = groupSizesOf(options);
+  const bySetting = Object.fromEntries(options.groups.flatMap((g, i) => g.bits.map((b) => [b, sizes[i]!])));
+  const group_size = sizes.every((size) => size === -1) ? -1 : bySetting;
+  return Object.fromEntries(
+    checkpoint.model.blocks.flatMap((part) =>
+      checkpoint
+        .listing(part)
+        .linears.map(
+          (l) =>
+            [
+              part.prefix + l.name,
+              { in: l.in, out: l.out, group_size, input: part.prefix + l.input },
+            ] as const,
+        ),
+    ),
+  );
 }
 
 function describe(
@@ -230,15 +272,10 @@ function describe(
   kept: AdapterSetConfig['bit_groups'],
 ): AdapterSetConfig {
   const { model, name } = checkpoint;
-  const { groups, rates, embeddingBits, headBits, seed, samples: _samples, ...rest } = options;
+  const { mode, groups, rates, embeddingBits, headBits, seed, samples: _samples, ...rest } = options;
+  const listings = model.blocks.map((part) => [part.prefix, checkpoint.listing(part)] as const);
   const byGroup = (losses: readonly number[]) =>
     Object.fromEntries(groups.map((g, i) => [g.bits.join(), losses[i]!]));
-  const listings = model.blocks.map((part) => [part.prefix, checkpoint.listing(part)] as const);
-  const layers = listings.flatMap(([prefix, { linears }]) =>
-    linears.map(
-      (l) => [prefix + l.name, { in: l.in, out: l.out, group_size: -1, input: prefix + l.input }] as const,
-    ),
-  );
   const norms = listings.flatMap(([prefix, listing], i) =>
     listing.norms
       .filter((n) => blocks[i]!.tensors.has(`${n.name}.weight`))
@@ -248,7 +285,7 @@ function describe(
     schema_version: 1,
     engine_version: engineVersion,
     method: 'quept',
-    mode: 'weight-activation',
+    mode,
     model: { family: model.family, fingerprint, name },
     calibration: { fingerprint: set.fingerprint, samples: set.samples, name: set.name },
     bit_groups: kept,
@@ -256,8 +293,11 @@ function describe(
     head_bits: headBits,
     seed,
     hyperparameters: { ...rest, rate_lora: rates.lora, rate_clip: rates.clip, rate_scale: rates.scale },
-    layers: Object.fromEntries(layers),
-    products: listings.flatMap(([prefix, { operands }]) => operands.map((o) => prefix + o)),
+    layers: layersOf(checkpoint, options),
+    products:
+      mode === 'weight-only'
+        ? []
+        : listings.flatMap(([prefix, { operands }]) => operands.map((o) => prefix + o)),
     norms: Object.fromEntries(norms),
     losses: blocks.map((b, i) => ({
       block: model.blocks[i]!.prefix.replace(/\.$/, ''),

@@ -1,16 +1,20 @@
 /** A model opened once with adapter sets and run at any of their bit-widths. */
 import { UserError } from '../../errors.js';
-import type { AdapterSet } from '../../formats/adapter-set.js';
+import { groupSizeOf, type AdapterSet } from '../../formats/adapter-set.js';
 import { readPart, type Checkpoint } from '../../models/checkpoint.js';
-import { partsOf } from '../../models/model.js';
+import { partsOf, type Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { Tensor } from '../../runtime/session.js';
 import { openElasticPart, openPlainPart, type ElasticPart, type RunnablePart } from './execution.js';
+import { MAX_BITS } from './options.js';
 import { foldedParameters } from './reparameterise.js';
 import type { NamedTensors } from './state.js';
 
-/** Runs the whole model on inputs of a fixed batch; the logits are read back, [batch, classes]. */
+/** Runs the whole model on a batch of inputs: logits [batch, classes], or [batch·tokens, vocabulary]. */
 export interface RunnableModel {
+  /** The logits where the device left them; the caller disposes of them. */
+  logits(inputs: Tensor, batch: number): Promise<Tensor>;
+  /** The logits read back. */
   run(inputs: Tensor, batch: number): Promise<Float32Array>;
   dispose(): void;
 }
@@ -23,7 +27,10 @@ export interface ElasticModel extends RunnableModel {
 
 /** What an elastic model needs of an adapter set; `AdapterSet` has it. */
 export interface Adapters {
-  readonly config: Pick<AdapterSet['config'], 'bit_groups' | 'embedding_bits' | 'head_bits'>;
+  readonly config: Pick<
+    AdapterSet['config'],
+    'mode' | 'bit_groups' | 'embedding_bits' | 'head_bits' | 'layers'
+  >;
   readonly tensors: AdapterSet['tensors'];
 }
 
@@ -41,22 +48,23 @@ export async function openElasticModel(
   adapters: Adapters,
 ): Promise<ElasticModel> {
   const { model } = checkpoint;
-  const { bit_groups: groups, embedding_bits, head_bits } = adapters.config;
-  const open = async (part: (typeof model.blocks)[number]) => {
+  const { mode, bit_groups: groups, layers } = adapters.config;
+  const open = async (part: Part) => {
     const own = tensorsOf(adapters.tensors, part.prefix);
-    return openElasticPart(
-      programs,
-      part,
-      checkpoint.listing(part),
-      foldedParameters(await readPart(checkpoint, part), own),
-      own,
-    );
+    const parameters = foldedParameters(await readPart(checkpoint, part), own);
+    return openElasticPart(programs, part, checkpoint.listing(part), parameters, own);
   };
-  const [stem, head] = [await open(model.stem), await open(model.head)];
+  /** Embedding and head have one bit-width, or stay in floating point. */
+  const openFixed = async (part: Part, bits: number): Promise<RunnablePart> => {
+    if (bits > MAX_BITS) return openPlainPart(programs, part, await readPart(checkpoint, part));
+    const elastic = await open(part);
+    await elastic.use({ weight: bits, rank: 0 });
+    return elastic;
+  };
+  const stem = await openFixed(model.stem, adapters.config.embedding_bits);
+  const head = await openFixed(model.head, adapters.config.head_bits);
   const blocks: ElasticPart[] = [];
   for (const part of model.blocks) blocks.push(await open(part));
-  await stem.use({ weight: embedding_bits, rank: 0 });
-  await head.use({ weight: head_bits, rank: 0 });
   return {
     ...chain(programs, [stem, ...blocks, head]),
     bits: groups.flatMap((g) => g.bits).sort((a, b) => b - a),
@@ -66,8 +74,14 @@ export async function openElasticModel(
         throw new UserError(
           `The adapter set has no ${bits}-bit setting; it has ${groups.flatMap((g) => g.bits).join(', ')}.`,
         );
-      for (const block of blocks)
-        await block.use({ weight: bits, activation: bits, rank: group.rank, gain: group.gain });
+      const { rank, gain } = group;
+      const activation = mode === 'weight-activation' ? { activation: bits } : {};
+      for (const [i, block] of blocks.entries()) {
+        const { prefix } = model.blocks[i]!;
+        const layer = Object.keys(layers).find((name) => name.startsWith(prefix));
+        const groupSize = layer === undefined ? -1 : groupSizeOf(layers[layer]!, bits);
+        await block.use({ weight: bits, ...activation, rank, gain, groupSize });
+      }
     },
   };
 }
@@ -94,17 +108,22 @@ function tensorsOf(tensors: AdapterSet['tensors'], prefix: string): NamedTensors
 }
 
 function chain(programs: Programs, parts: readonly RunnablePart[]): RunnableModel {
+  const logits = async (inputs: Tensor, batch: number) => {
+    let x = inputs;
+    for (const part of parts) {
+      const y = await part.run(x, batch);
+      if (x !== inputs) x.dispose();
+      x = y;
+    }
+    return x;
+  };
   return {
+    logits,
     run: async (inputs, batch) => {
-      let x = inputs;
-      for (const part of parts) {
-        const y = await part.run(x, batch);
-        if (x !== inputs) x.dispose();
-        x = y;
-      }
-      const logits = await programs.runtime.read(x);
-      x.dispose();
-      return logits;
+      const found = await logits(inputs, batch);
+      const read = await programs.runtime.read(found);
+      found.dispose();
+      return read;
     },
     dispose: () => parts.forEach((part) => part.dispose()),
   };

@@ -8,23 +8,31 @@ import type { PartListing } from '../../models/listing.js';
 import type { Builder, Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { Tensor } from '../../runtime/session.js';
-import { adaptedWeight } from './adapters.js';
+import { adaptedWeight, scaleRows } from './adapters.js';
 import type { NamedTensors } from './state.js';
 
 /** A clip logit whose sigmoid is 1 in float32: the whole range of the row. */
 export const NO_CLIP = 30;
 
 /** Q_b(W + gain · B[:, :r] A[:r, :]): inputs `weight`, `lora_A`, `lora_B` (where r > 0), `clip_upper`, `clip_lower`, `levels`; output `weight_q`. */
-export function weightGraph(out: number, columns: number, fullRank: number, rank: number, gain = 1): Graph {
+export function weightGraph(
+  out: number,
+  columns: number,
+  fullRank: number,
+  rank: number,
+  gain = 1,
+  groupSize = -1,
+): Graph {
+  const rows = scaleRows({ name: '', in: columns, out }, groupSize);
   const graph = new Graph();
   const weight = graph.input('weight', [out, columns]);
   const adapter = rank > 0 && {
     a: graph.input('lora_A', [fullRank, columns]),
     b: graph.input('lora_B', [out, fullRank]),
   };
-  const clips = [graph.input('clip_upper', [out, 1]), graph.input('clip_lower', [out, 1])] as const;
+  const clips = [graph.input('clip_upper', [rows, 1]), graph.input('clip_lower', [rows, 1])] as const;
   const adapted = adapter ? adaptedWeight(weight, adapter, { rank, gain }) : weight;
-  graph.output('weight_q', fakeQuantizeWeight(adapted, ...clips, graph.input('levels', [])));
+  graph.output('weight_q', fakeQuantizeWeight(adapted, ...clips, graph.input('levels', []), groupSize));
   return graph;
 }
 
@@ -55,14 +63,17 @@ export function quantizedGraph(part: Part, quantizers: readonly string[], batch:
     },
     operand: quantize,
   };
-  graph.output('y', part.forward(builder, graph.input('x', part.inputShape(batch)), batch));
+  graph.output('y', part.forward(builder, graph.input('x', part.inputShape(batch), part.inputType), batch));
   return graph;
 }
 
 /** A part in full precision: inputs `x` and the parameters, output `y`. */
 export function plainGraph(part: Part, batch: number): Graph {
   const graph = new Graph();
-  graph.output('y', part.forward(fullPrecision(graph), graph.input('x', part.inputShape(batch)), batch));
+  graph.output(
+    'y',
+    part.forward(fullPrecision(graph), graph.input('x', part.inputShape(batch), part.inputType), batch),
+  );
   return graph;
 }
 
@@ -100,6 +111,8 @@ export interface PartPrecision {
   /** Directions of the adapter in use, and the factor on their product. */
   readonly rank: number;
   readonly gain?: number;
+  /** Input columns that share a weight scale; a whole row where undefined or -1. */
+  readonly groupSize?: number;
 }
 
 /** A part that can be switched between bit-widths. */
@@ -139,16 +152,17 @@ export async function openElasticPart(
     return tensor && runtime.tensor(tensor.data, tensor.shape);
   };
   return {
-    use: async ({ weight: bits, activation, rank, gain = 1 }) => {
+    use: async ({ weight: bits, activation, rank, gain = 1, groupSize = -1 }) => {
       const next: Record<string, Tensor> = {};
       for (const { name, in: columns, out } of listing.linears) {
         const [a, b] = [named(`${name}.lora_A`), named(`${name}.lora_B`)];
         const used = a ? rank : 0;
         const program = await programs.get(
-          `weight ${out}×${columns} r${used} of ${a?.shape[0] ?? 0} gain ${gain}`,
-          () => weightGraph(out, columns, a?.shape[0] ?? 0, used, gain),
+          `weight ${out}×${columns} r${used} of ${a?.shape[0] ?? 0} gain ${gain} per ${groupSize}`,
+          () => weightGraph(out, columns, a?.shape[0] ?? 0, used, gain, groupSize),
         );
-        const whole = runtime.tensor(new Float32Array(out).fill(NO_CLIP), [out, 1]);
+        const rows = scaleRows({ name, in: columns, out }, groupSize);
+        const whole = runtime.tensor(new Float32Array(rows).fill(NO_CLIP), [rows, 1]);
         const outputs = await program.run({
           weight: weights.get(`${name}.weight`)!,
           ...(used > 0 && { lora_A: a!, lora_B: b! }),

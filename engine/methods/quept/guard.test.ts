@@ -50,7 +50,7 @@ afterAll(async () => {
 });
 
 const guard = (learned: NamedTensors, start: NamedTensors) =>
-  keepBetter(programs, checkpoint, learned, start, inputs, SAMPLES, options, signal);
+  keepBetter(programs, checkpoint, learned, start, inputs, SAMPLES, options, {}, signal);
 const scales = (tensors: NamedTensors) =>
   new Map([...tensors].filter(([name]) => name.includes('.act_scale.')));
 /** Activation scales of the given bit-widths made so coarse that the model is useless there. */

@@ -5,12 +5,14 @@
  */
 import { klDivergence } from '../../divergence.js';
 import { CancelledError } from '../../errors.js';
-import type { BitGroup } from '../../formats/adapter-set.js';
+import type { AdapterSetConfig, BitGroup } from '../../formats/adapter-set.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
+import type { Model } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import { openElasticModel, openPlainModel, type RunnableModel } from './elastic-model.js';
 import type { QueptOptions } from './options.js';
 import type { NamedTensors } from './state.js';
+import type { Samples } from './streams.js';
 
 export interface Guarded {
   /** The groups, those bit-widths that keep their start in groups of their own with gain 0. */
@@ -18,8 +20,13 @@ export interface Guarded {
   readonly tensors: NamedTensors;
 }
 
+/** How much better training must look: the set it is measured on is the one it has seen. */
+const MARGIN = 0.9;
+
 /** Samples compared: enough to tell the means of two divergences apart. */
 const SAMPLES = 512;
+/** At most so many logits are held at once. */
+const LOGITS = 1 << 24;
 
 /**
  * @param learned,started adapter tensors of the whole model under their full names; of `started` those that the start sets
@@ -30,24 +37,30 @@ export async function keepBetter(
   checkpoint: Checkpoint,
   learned: NamedTensors,
   started: NamedTensors,
-  inputs: Float32Array,
+  inputs: Samples,
   samples: number,
   options: QueptOptions,
+  layers: AdapterSetConfig['layers'],
   signal: AbortSignal,
 ): Promise<Guarded> {
-  const { groups, embeddingBits, headBits } = options;
+  const { mode, groups, embeddingBits, headBits } = options;
+  const config = { mode, embedding_bits: embeddingBits, head_bits: headBits, layers };
+  const { model: description } = checkpoint;
+  const classes = description.task === 'image-classification' ? description.classes : description.vocabulary;
+  const perSample = description.task === 'image-classification' ? classes : classes * description.tokens;
+  const count = Math.max(1, Math.min(samples, SAMPLES, Math.floor(LOGITS / perSample)));
   const merged = new Map([...learned, ...started]);
-  const config = { bit_groups: groups, embedding_bits: embeddingBits, head_bits: headBits };
   const models: RunnableModel[] = [];
   try {
     const plain = await openPlainModel(programs, checkpoint);
     models.push(plain);
     const reference = await logitsOf(
       programs,
-      checkpoint,
+      description,
       plain,
       inputs,
-      Math.min(samples, SAMPLES),
+      samples,
+      count,
       options.batch,
       signal,
     );
@@ -63,19 +76,20 @@ export async function keepBetter(
         await model.use(bits);
         const logits = await logitsOf(
           programs,
-          checkpoint,
+          description,
           model,
           inputs,
-          Math.min(samples, SAMPLES),
+          samples,
+          count,
           options.batch,
           signal,
         );
-        found.set(bits, meanDivergence(reference, logits, checkpoint.model.classes));
+        found.set(bits, meanDivergence(reference, logits, classes));
       }
       return found;
     };
     const [after, before] = [await divergences(learned), await divergences(merged, 0)];
-    const keptStart = (bits: number) => before.get(bits)! <= after.get(bits)!;
+    const keptStart = (bits: number) => !(after.get(bits)! < MARGIN * before.get(bits)!);
 
     const tensors = new Map(learned);
     for (const [name, tensor] of started)
@@ -97,29 +111,33 @@ function splitGroup(group: BitGroup, keptStart: (bits: number) => boolean): BitG
   return runs.map(({ bits, kept }) => ({ ...group, bits, gain: kept ? 0 : group.gain }));
 }
 
+/** Logits of the first `count` of the set's samples, sample after sample. */
 async function logitsOf(
   { runtime }: Programs,
-  { model }: Checkpoint,
+  model: Model,
   runnable: RunnableModel,
-  inputs: Float32Array,
+  inputs: Samples,
   samples: number,
+  count: number,
   batch: number,
   signal: AbortSignal,
 ): Promise<Float32Array> {
-  const sampleSize = model.image.channels * model.image.height * model.image.width;
-  const logits = new Float32Array(samples * model.classes);
-  for (let start = 0; start < samples; start += batch) {
+  const sampleSize = inputs.length / samples;
+  const size = Math.min(batch, count);
+  let logits: Float32Array | undefined;
+  for (let start = 0; start < count; start += size) {
     if (signal.aborted) throw new CancelledError();
     // The last batch goes back to be whole; what it computes again is the same.
-    const from = Math.max(0, Math.min(start, samples - batch));
-    const count = Math.min(batch, samples);
+    const from = Math.min(start, count - size);
     const x = runtime.tensor(
-      inputs.subarray(from * sampleSize, (from + count) * sampleSize),
-      model.stem.inputShape(count),
+      inputs.subarray(from * sampleSize, (from + size) * sampleSize),
+      model.stem.inputShape(size),
     );
-    logits.set(await runnable.run(x, count), from * model.classes);
+    const found = await runnable.run(x, size);
+    logits ??= new Float32Array((found.length / size) * count);
+    logits.set(found, (found.length / size) * from);
   }
-  return logits;
+  return logits!;
 }
 
 function meanDivergence(reference: Float32Array, logits: Float32Array, classes: number): number {

@@ -1,6 +1,6 @@
 /** What can be set about a QuEPT calibration, the defaults for Vision Transformers, and bit lists read from text. */
 import { UserError } from '../../errors.js';
-import type { BitGroup } from '../../formats/adapter-set.js';
+import type { AdapterSetConfig, BitGroup } from '../../formats/adapter-set.js';
 import { PERCENTILES } from './activation-start.js';
 import { mergeWeights, type MergeMode } from './merge.js';
 import type { StateKind } from './step.js';
@@ -9,12 +9,15 @@ export const MIN_BITS = 2;
 export const MAX_BITS = 8;
 
 export interface QueptOptions {
+  readonly mode: AdapterSetConfig['mode'];
   /** From high to low precision; ranks do not fall. */
   readonly groups: readonly BitGroup[];
   readonly samples: number;
   readonly epochs: number;
   readonly batch: number;
   readonly rates: Readonly<Record<StateKind, number>>;
+  /** Share of the learning rates that the cosine decay ends at. */
+  readonly finalRate: number;
   readonly loss: 'mae' | 'mse';
   readonly merge: MergeMode;
   /** p: the share of a sample's tokens that keep the highest group's feature. */
@@ -23,11 +26,16 @@ export interface QueptOptions {
   readonly mergeWeights: readonly number[];
   /** `paper`: σ(4) of the range at every bit-width. `search`: per row and bit-width the range of least squared error. */
   readonly clipStart: 'paper' | 'search';
+  /** Whether the lowest bit group trains only the directions that it adds; the paper lets it train all. */
+  readonly lowestApart: boolean;
   /** Whether a bit-width that calibration did not improve keeps its start (`guard.ts`). */
   readonly guard: boolean;
   readonly percentiles: readonly number[];
   /** Samples looked at for the start of activation scales. */
   readonly rangeSamples: number;
+  /** Weight-only: input columns that share a scale at 4 bits and below; -1 for whole rows. */
+  readonly groupSize: number;
+  /** 2 to 8; 16 leaves them in floating point. */
   readonly embeddingBits: number;
   readonly headBits: number;
   readonly seed: number;
@@ -35,31 +43,66 @@ export interface QueptOptions {
 
 /** The paper's settings for ViT, weights and activations (method, sections 2 and 4). */
 export const PAPER_VIT: QueptOptions = {
+  mode: 'weight-activation',
   groups: bitGroups([[7, 8], [5, 6], [4]]),
   samples: 1024,
   epochs: 20,
   batch: 32,
   rates: { lora: 1e-3, clip: 1e-2, scale: 1e-4 },
+  finalRate: 0,
   loss: 'mae',
   merge: 'selective',
   keep: 0.5,
   mergeWeights: mergeWeights(3),
   clipStart: 'paper',
+  lowestApart: false,
   guard: false,
   percentiles: PERCENTILES,
   rangeSamples: 256,
+  groupSize: -1,
   embeddingBits: 8,
   headBits: 8,
   seed: 0,
 };
 
-/** What does best by our own measurements (README, "Figures"). */
+/** The paper's settings for language models, weights only (method, sections 2 and 4); embedding and head stay as they are. */
+export const PAPER_TEXT: QueptOptions = {
+  ...PAPER_VIT,
+  mode: 'weight-only',
+  groups: bitGroups([[7, 8], [5, 6], [3, 4], [2]]),
+  samples: 128,
+  epochs: 15,
+  batch: 2,
+  rates: { lora: 7e-4, clip: 2e-2, scale: 0 },
+  finalRate: 0.01,
+  mergeWeights: mergeWeights(4),
+  groupSize: 128,
+  embeddingBits: 16,
+  headBits: 16,
+};
+
+/** What does best by our own measurements (README, "Figures"), for pictures and for text. */
 export const DEFAULT_VIT: QueptOptions = {
   ...PAPER_VIT,
   clipStart: 'search',
   merge: 'drawn',
+  lowestApart: true,
   guard: true,
 };
+export const DEFAULT_TEXT: QueptOptions = {
+  ...PAPER_TEXT,
+  clipStart: 'search',
+  merge: 'drawn',
+  lowestApart: true,
+  guard: true,
+};
+
+/** Ranks of so many bit groups when each adds `step` directions, and the lowest `last` times as many. */
+export const ranksOf = (groups: number, step: number, last = 1): number[] =>
+  Array.from(
+    { length: groups },
+    (_, g) => step * (g + 1) + (g === groups - 1 && g > 0 ? step * (last - 1) : 0),
+  );
 
 /** Groups with ranks: `ranks` more directions each, or the ranks given. */
 export function bitGroups(
@@ -72,6 +115,10 @@ export function bitGroups(
     gain: 1,
   }));
 }
+
+/** Input columns that share a weight scale, for each bit group: `groupSize` where all its bit-widths are 4 or less. */
+export const groupSizesOf = ({ groups, groupSize }: Pick<QueptOptions, 'groups' | 'groupSize'>): number[] =>
+  groups.map(({ bits }) => (Math.max(...bits) <= 4 ? groupSize : -1));
 
 /** The default grouping of a set of bit-widths: pairs from the top, the lowest alone where it can be ({8,7} {6,5} {4}). */
 export function defaultGroups(bits: readonly number[]): number[][] {

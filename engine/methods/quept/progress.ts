@@ -74,11 +74,12 @@ export async function openProgress(out: string, identity: unknown, resume: boole
     block: async (index) => {
       const saved = await load(blockFile(index));
       if (!saved) return undefined;
-      const [tensors, started]: NamedTensors[] = [new Map(), new Map()];
+      const tensors: NamedTensors = new Map();
+      const started: NamedTensors = new Map();
       for (const [name, tensor] of saved.tensors)
-        if (name.startsWith(START)) started!.set(name.slice(START.length), tensor);
-        else tensors!.set(name, tensor);
-      return { tensors: tensors!, started: started!, first: saved.notes.first!, last: saved.notes.last! };
+        if (name.startsWith(START)) started.set(name.slice(START.length), tensor);
+        else tensors.set(name, tensor);
+      return { tensors, started, first: saved.notes.first!, last: saved.notes.last! };
     },
     finishBlock: async (index, { tensors, started, first, last }) => {
       const all = new Map([

@@ -64,6 +64,7 @@ export async function reconstruct(
     stepGraph(part, layout, {
       batch,
       loss: options.loss,
+      lowestApart: options.lowestApart,
       ownStreams: streams.length > 1,
     }),
   );
@@ -146,14 +147,14 @@ export async function reconstruct(
   }
 }
 
-/** Cosine decay to 0 over all steps, as Adam takes it. */
+/** Cosine decay over all steps, as Adam takes it. */
 function stepSizes(
   runtime: Runtime,
-  { rates }: QueptOptions,
+  { rates, finalRate }: QueptOptions,
   step: number,
   steps: number,
 ): Record<string, Tensor> {
-  const decay = 0.5 * (1 + Math.cos((Math.PI * step) / steps));
+  const decay = finalRate + (1 - finalRate) * 0.5 * (1 + Math.cos((Math.PI * step) / steps));
   const scalar = (x: number) => runtime.tensor(Float32Array.of(x), []);
   const feeds: Record<string, Tensor> = {};
   for (const kind of ['lora', 'clip', 'scale'] as const) {
@@ -186,13 +187,13 @@ async function readState(runtime: Runtime, tensors: Readonly<Record<string, Tens
 }
 
 /** Copies the samples at `indices` one after another into `into`. */
-export function gather(
-  source: Float32Array,
+export function gather<T extends Float32Array | BigInt64Array>(
+  source: T,
   indices: readonly number[],
   sampleSize: number,
-  into: Float32Array,
+  into: T,
 ): void {
   indices.forEach((index, i) =>
-    into.set(source.subarray(index * sampleSize, (index + 1) * sampleSize), i * sampleSize),
+    into.set(source.subarray(index * sampleSize, (index + 1) * sampleSize) as never, i * sampleSize),
   );
 }

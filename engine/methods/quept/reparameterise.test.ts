@@ -144,7 +144,9 @@ describe('a block of a model', () => {
       const { block, x, tensors } = await started(change, programs);
       const folded = foldedParameters(block.parameters, tensors);
       const output = async (part: RunnablePart) => {
-        const y = await programs.runtime.read(await part.run(programs.runtime.tensor(x.data, x.shape), BATCH));
+        const y = await programs.runtime.read(
+          await part.run(programs.runtime.tensor(x.data, x.shape), BATCH),
+        );
         part.dispose();
         return y.slice();
       };

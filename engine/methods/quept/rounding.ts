@@ -1,10 +1,11 @@
 /** The baseline that only rounds: whole weight range per row, percentile start of activations, nothing learned. */
+import type { AdapterSetConfig } from '../../formats/adapter-set.js';
 import { readPart, type Checkpoint } from '../../models/checkpoint.js';
 import type { Programs } from '../../runtime/programs.js';
 import { adapterLayout } from './adapters.js';
 import type { Adapters } from './elastic-model.js';
 import { openPlainPart } from './execution.js';
-import { PAPER_VIT } from './options.js';
+import { PAPER_TEXT, PAPER_VIT } from './options.js';
 import { observe, startActivations } from './start.js';
 import type { NamedTensors } from './state.js';
 import { runAll } from './streams.js';
@@ -44,5 +45,26 @@ export async function roundToNearest(
     for (const [name, tensor] of start) tensors.set(part.prefix + name, tensor);
     x = await run(part, x);
   }
-  return { config: { bit_groups: groups, embedding_bits: embeddingBits, head_bits: headBits }, tensors };
+  return {
+    config: {
+      mode: 'weight-activation',
+      layers: {},
+      bit_groups: groups,
+      embedding_bits: embeddingBits,
+      head_bits: headBits,
+    },
+    tensors,
+  };
 }
+
+/** The same with weights alone: nothing to observe. @param layers as in an adapter set; their group sizes are used */
+export const roundWeights = (bits: readonly number[], layers: AdapterSetConfig['layers']): Adapters => ({
+  config: {
+    mode: 'weight-only',
+    layers,
+    bit_groups: [{ bits, rank: 0, gain: 1 }],
+    embedding_bits: PAPER_TEXT.embeddingBits,
+    head_bits: PAPER_TEXT.headBits,
+  },
+  tensors: new Map(),
+});

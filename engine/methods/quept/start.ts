@@ -7,7 +7,7 @@ import type { PartListing } from '../../models/listing.js';
 import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import { percentileStart } from './activation-start.js';
-import type { AdapterLayout } from './adapters.js';
+import { scaleRows, type AdapterLayout } from './adapters.js';
 import { PAPER_LOGIT, searchClip } from './clip-start.js';
 import type { QueptOptions } from './options.js';
 import { foldBias, foldedParameters, foldNorm, foldWeight, reparameterise } from './reparameterise.js';
@@ -59,7 +59,7 @@ function observeGraph(part: Part, quantizers: readonly string[], batch: number):
       plain.linear(name, tap(name, x), out, options),
     operand: tap,
   };
-  part.forward(builder, graph.input('x', part.inputShape(batch)), batch);
+  part.forward(builder, graph.input('x', part.inputShape(batch), part.inputType), batch);
   return graph;
 }
 
@@ -92,7 +92,8 @@ export function startActivations(
   for (const name of layout.quantizers) {
     const seen = observed.get(name)!;
     const norm = listing.linears.find((l) => l.name === name)?.norm;
-    if (fold && norm !== undefined)
+    // A norm without bias cannot take the shift.
+    if (fold && norm !== undefined && parameters.has(`${norm}.bias`))
       foldInto(tensors, listing, parameters, seen, norm, lowest, options.percentiles);
     const values = seen.data.slice();
     percentileStart(values, bits, options.percentiles).forEach((grid, i) => {
@@ -131,6 +132,21 @@ function foldInto(
   }
 }
 
+/** Mean square of every input column of every layer, [in]: how much an error of a weight in that column matters. */
+export function inputImportance(listing: PartListing, observed: Observed): Map<string, Float32Array> {
+  const byInput = new Map<string, Float32Array>();
+  for (const name of new Set(listing.linears.map((l) => l.input))) {
+    const { data, width } = observed.get(name)!;
+    const sums = new Float64Array(width);
+    for (let i = 0; i < data.length; i++) sums[i % width]! += data[i]! ** 2;
+    byInput.set(
+      name,
+      Float32Array.from(sums, (sum) => (sum * width) / data.length),
+    );
+  }
+  return new Map(listing.linears.map((l) => [l.name, byInput.get(l.input)!]));
+}
+
 /** Clip logits and adapters: A Kaiming-uniform with a = √5, B zero (method, section 2), drawn from (seed, block, layer). */
 export async function startWeights(
   programs: Programs,
@@ -139,6 +155,7 @@ export async function startWeights(
   adapters: NamedTensors,
   options: Pick<QueptOptions, 'clipStart' | 'seed'>,
   block: string,
+  importance: ReadonlyMap<string, Float32Array>,
 ): Promise<NamedTensors> {
   const tensors: NamedTensors = new Map();
   const folded = foldedParameters(parameters, adapters);
@@ -148,16 +165,24 @@ export async function startWeights(
     const a = Float32Array.from({ length: layout.rank * columns }, () => (2 * random.next() - 1) * bound);
     tensors.set(`${name}.lora_A`, { shape: [layout.rank, columns], data: a });
     tensors.set(`${name}.lora_B`, { shape: [out, layout.rank], data: new Float32Array(out * layout.rank) });
-    for (const bits of layout.groups.flatMap((g) => g.bits)) {
-      const clip =
-        options.clipStart === 'search'
-          ? await searchClip(programs, folded.get(`${name}.weight`)!, bits, new Float32Array(columns).fill(1))
-          : {
-              upper: new Float32Array(out).fill(PAPER_LOGIT),
-              lower: new Float32Array(out).fill(PAPER_LOGIT),
-            };
-      tensors.set(`${name}.clip_upper.${bits}`, { shape: [out, 1], data: clip.upper });
-      tensors.set(`${name}.clip_lower.${bits}`, { shape: [out, 1], data: clip.lower });
+    for (const [g, group] of layout.groups.entries()) {
+      const groupSize = layout.groupSizes[g]!;
+      const rows = scaleRows({ name, in: columns, out }, groupSize);
+      const paper = () => new Float32Array(rows).fill(PAPER_LOGIT);
+      for (const bits of group.bits) {
+        const { upper, lower } =
+          options.clipStart === 'search'
+            ? await searchClip(
+                programs,
+                folded.get(`${name}.weight`)!,
+                bits,
+                importance.get(name)!,
+                groupSize,
+              )
+            : { upper: paper(), lower: paper() };
+        tensors.set(`${name}.clip_upper.${bits}`, { shape: [rows, 1], data: upper });
+        tensors.set(`${name}.clip_lower.${bits}`, { shape: [rows, 1], data: lower });
+      }
     }
   }
   return tensors;

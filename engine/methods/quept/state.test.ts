@@ -9,6 +9,10 @@ const { listing } = tinyBlock();
 const high = { bits: [7, 8], rank: 2, gain: 1 };
 const layouts: [string, AdapterLayout][] = [
   ['two groups', adapterLayout(listing, [high, { bits: [4], rank: 4, gain: 1 }], true)],
+  [
+    'scales per 8 columns at low bits',
+    adapterLayout(listing, [high, { bits: [4], rank: 4, gain: 1 }], true, true, [-1, 8]),
+  ],
   ['no activations', adapterLayout(listing, [high], false)],
   [
     'a first group of rank 0',

@@ -1,5 +1,5 @@
 /** A block's learned state in host memory: named tensors in, the flat tensors of a step out, and back. */
-import { clipSize, loraSize, type AdapterLayout } from './adapters.js';
+import { clipSize, loraSize, scaleRows, type AdapterLayout } from './adapters.js';
 
 /** The learned tensors of a block by the adapter set's names, local to the block. Shapes as in docs/FORMATS.md. */
 export type NamedTensors = Map<string, { readonly shape: readonly number[]; readonly data: Float32Array }>;
@@ -17,8 +17,9 @@ function* pieces(layout: AdapterLayout): Generator<{ flat: string; name: string;
   for (const [g, group] of layout.groups.entries())
     for (const bits of group.bits) {
       for (const layer of layout.layers) {
-        yield { flat: `clip.${g}`, name: `${layer.name}.clip_upper.${bits}`, shape: [layer.out, 1] };
-        yield { flat: `clip.${g}`, name: `${layer.name}.clip_lower.${bits}`, shape: [layer.out, 1] };
+        const shape = [scaleRows(layer, layout.groupSizes[g]!), 1];
+        yield { flat: `clip.${g}`, name: `${layer.name}.clip_upper.${bits}`, shape };
+        yield { flat: `clip.${g}`, name: `${layer.name}.clip_lower.${bits}`, shape };
       }
       for (const name of layout.quantizers)
         yield { flat: `scale.${g}`, name: `${name}.act_scale.${bits}`, shape: [1] };
@@ -29,7 +30,7 @@ const sizes = (layout: AdapterLayout) => {
   const all = new Map<string, number>();
   if (layout.rank > 0) all.set('lora', loraSize(layout));
   for (const [g, { bits }] of layout.groups.entries()) {
-    all.set(`clip.${g}`, bits.length * clipSize(layout));
+    all.set(`clip.${g}`, bits.length * clipSize(layout, g));
     if (layout.quantizers.length > 0) all.set(`scale.${g}`, bits.length * layout.quantizers.length);
   }
   return all;

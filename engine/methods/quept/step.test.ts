@@ -10,7 +10,7 @@ import { normals, randomAdapters, tinyBlock, usePrograms, type Block } from './t
 
 const BATCH = 2;
 const RATES = { lora: 1e-3, clip: 1e-2, scale: 1e-4 };
-const OPTIONS: StepOptions = { batch: BATCH, loss: 'mae', ownStreams: false };
+const OPTIONS: StepOptions = { batch: BATCH, loss: 'mae', lowestApart: false, ownStreams: false };
 
 // Programs go by the kind of a part: one set a model.
 const [programs, others] = [usePrograms(), usePrograms()];
@@ -170,7 +170,7 @@ describe('the first step', () => {
         expect(maxDifference(own.get(name)!, data), name).toBeLessThan(1e-5);
   });
 
-  it('reads the stream of each group where they have their own', async () => {
+  it('reads the stream of each group where they have their own', () => {
     const names = [...stepGraph(usual.part, layout, { ...OPTIONS, ownStreams: true }).inputs.keys()];
     expect(names).toEqual(expect.arrayContaining(['x.0', 'x.1', 'x.2']));
     expect(names).not.toContain('x');
@@ -206,8 +206,8 @@ describe('ranks', () => {
       { bits: [4], rank: 3, gain: 1 },
     ]);
     const outputs = await step(of, [8, 4]);
-      expectLosses(added(outputs), await lossesOf(of, [8, 4], Math.abs));
-      expect(directions(of, outputs, 0, 3).filter((g) => g !== 0).length).toBeGreaterThan(100);
+    expectLosses(added(outputs), await lossesOf(of, [8, 4], Math.abs));
+    expect(directions(of, outputs, 0, 3).filter((g) => g !== 0).length).toBeGreaterThan(100);
   });
 
   it('are learned from by every group that uses them', async () => {
@@ -218,7 +218,9 @@ describe('ranks', () => {
     const each = await Promise.all([0, 1, 2].map((g) => gradient(alone(g), [DRAWN[g]!], 0, 2)));
     const sum = each[0]!.map((v, i) => v + each[1]![i]! + each[2]![i]!);
     expect(maxDifference(await gradient(layout, DRAWN, 0, 2), sum)).toBeLessThan(1e-6);
-    expect(maxDifference(await gradient(layout, DRAWN, 2, 5), await gradient(alone(2), [4], 2, 5))).toBeLessThan(1e-6);
+    expect(
+      maxDifference(await gradient(layout, DRAWN, 2, 5), await gradient(alone(2), [4], 2, 5)),
+    ).toBeLessThan(1e-6);
   });
 
   it('beyond those of a group get no gradient from it', async () => {

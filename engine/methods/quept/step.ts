@@ -20,6 +20,8 @@ import {
 export interface StepOptions {
   readonly batch: number;
   readonly loss: 'mae' | 'mse';
+  /** Whether the lowest group trains the directions that it adds alone, those of the groups above being constants to it. */
+  readonly lowestApart: boolean;
   /** Whether every group reads a stream of its own (`x.g`) rather than one they share (`x`). */
   readonly ownStreams: boolean;
 }
@@ -29,7 +31,7 @@ export function stateShapes(layout: AdapterLayout): Map<string, readonly number[
   const shapes = new Map<string, readonly number[]>();
   if (layout.rank > 0) shapes.set('lora', [loraSize(layout)]);
   layout.groups.forEach(({ bits }, g) => {
-    shapes.set(`clip.${g}`, [bits.length, clipSize(layout)]);
+    shapes.set(`clip.${g}`, [bits.length, clipSize(layout, g)]);
     if (layout.quantizers.length > 0) shapes.set(`scale.${g}`, [bits.length, layout.quantizers.length]);
   });
   return shapes;
@@ -58,9 +60,10 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
   const ends = layout.groups.map((group, g) => {
     const x = shared ?? graph.input(`x.${g}`, shape);
     const select = graph.input(`select.${g}`, [1, group.bits.length]);
-    const clip = splitClip(layout, op.matMul(select, state.get(`clip.${g}`)!));
+    const clip = splitClip(layout, g, op.matMul(select, state.get(`clip.${g}`)!));
     const scales = state.get(`scale.${g}`);
-    const builder = quantizing(graph, group, {
+    const builder = quantizing(graph, group, layout.groupSizes[g]!, {
+      fixed: options.lowestApart && g > 0 && g === layout.groups.length - 1 ? layout.groups[g - 1]!.rank : 0,
       levels: graph.input(`levels.${g}`, []),
       clip,
       adapters,
@@ -127,6 +130,8 @@ export function drawnInputs(
 }
 
 interface GroupValues {
+  /** Directions of the adapter that the group does not train. */
+  readonly fixed: number;
   readonly levels: Value;
   readonly clip: Map<string, { upper: Value; lower: Value }>;
   readonly adapters: Map<string, { a: Value; b: Value }> | undefined;
@@ -135,7 +140,7 @@ interface GroupValues {
 }
 
 /** The builder that fake-quantizes weights and activations with one group's learned values. */
-function quantizing(graph: Graph, group: BitGroup, values: GroupValues): Builder {
+function quantizing(graph: Graph, group: BitGroup, groupSize: number, values: GroupValues): Builder {
   const plain = fullPrecision(graph);
   const parameter = parameterInputs(graph);
   const inputs = new Map<Value, Value>();
@@ -146,18 +151,17 @@ function quantizing(graph: Graph, group: BitGroup, values: GroupValues): Builder
       : x;
   };
   return {
+    ...plain,
     linear: (name, x, out) => {
       if (!inputs.has(x)) inputs.set(x, quantize(name, x));
       const weight = parameter(`${name}.weight`, [out, x.shape[1]!]);
       const adapter = values.adapters?.get(name);
-      const adapted = adapter ? adaptedWeight(weight, adapter, group) : weight;
+      const adapted = adapter ? adaptedWeight(weight, adapter, group, values.fixed) : weight;
       const { upper, lower } = values.clip.get(name)!;
-      const quantized = fakeQuantizeWeight(adapted, upper, lower, values.levels);
+      const quantized = fakeQuantizeWeight(adapted, upper, lower, values.levels, groupSize);
       // A folded norm gives every layer a bias.
       return op.gemm(inputs.get(x)!, quantized, { transB: true, c: parameter(`${name}.bias`, [out]) });
     },
-    layerNorm: (name, x, epsilon) => plain.layerNorm(name, x, epsilon),
     operand: quantize,
-    parameter,
   };
 }

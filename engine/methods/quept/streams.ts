@@ -9,12 +9,15 @@ import { mergeTokens, tokenSimilarity } from './merge.js';
 import type { QueptOptions } from './options.js';
 import { gather } from './reconstruct.js';
 
+/** Samples one after another: pixels or activations, or the ids of tokens. */
+export type Samples = Float32Array | BigInt64Array;
+
 /** Runs a part on the samples at `indices`, the last batch filled up by repetition; writes each output to its sample's place in `into`. */
 async function runOn(
   programs: Programs,
   part: Part,
   runnable: RunnablePart,
-  source: Float32Array,
+  source: Samples,
   into: Float32Array,
   samples: number,
   indices: readonly number[],
@@ -22,7 +25,8 @@ async function runOn(
 ): Promise<void> {
   const { runtime } = programs;
   const [from, to] = [source.length / samples, into.length / samples];
-  const buffer = new Float32Array(batch * from);
+  const buffer =
+    source instanceof Float32Array ? new Float32Array(batch * from) : new BigInt64Array(batch * from);
   for (let start = 0; start < indices.length; start += batch) {
     const picked = indices.slice(start, start + batch);
     gather(source, [...picked, ...Array<number>(batch - picked.length).fill(picked[0]!)], from, buffer);
@@ -40,7 +44,7 @@ export async function runAll(
   programs: Programs,
   part: Part,
   runnable: RunnablePart,
-  source: Float32Array,
+  source: Samples,
   samples: number,
   outputSize: number,
   batch: number,
@@ -71,7 +75,13 @@ export async function advanceStreams(
     const drawn = everySample(samples).map(() => random.integer(group.bits.length));
     const into = new Float32Array(source.length);
     for (const [i, bits] of group.bits.entries()) {
-      await block.use({ weight: bits, activation: bits, rank: group.rank, gain: group.gain });
+      await block.use({
+        weight: bits,
+        ...(layout.quantizers.length > 0 && { activation: bits }),
+        rank: group.rank,
+        gain: group.gain,
+        groupSize: layout.groupSizes[g]!,
+      });
       await runOn(
         programs,
         part,

@@ -10,7 +10,7 @@ import type { Part } from '../../models/model.js';
 import { buildModel } from '../../models/registry.js';
 import { openPrograms, type Programs } from '../../runtime/programs.js';
 import { openRuntime } from '../../runtime/session.js';
-import type { AdapterLayout } from './adapters.js';
+import { scaleRows, type AdapterLayout } from './adapters.js';
 import type { NamedTensors } from './state.js';
 
 /** Standard normal numbers; the same path gives the same ones. */
@@ -43,25 +43,33 @@ export function tinyBlock(change: object = {}): Block {
   const parameters = listing.parameters.map(({ name, shape }) => {
     const { data } = normals(shape, name);
     const isNorm = name.includes('layernorm') && name.endsWith('.weight');
-    const change = isNorm
+    const sized = isNorm
       ? (x: number) => 0.2 + Math.abs(x)
       : (x: number) => x * (shape.length > 1 ? 0.25 : 0.1);
-    return [name, { shape, data: data.map(change) }] as const;
+    return [name, { shape, data: data.map(sized) }] as const;
   });
   return { part, listing, parameters: new Map(parameters) };
 }
 
 /** Adapter tensors as a calibration may have learned them, with grids for activations of size about 1. */
-export function randomAdapters({ layers, groups, rank, quantizers }: AdapterLayout): NamedTensors {
+export function randomAdapters({
+  layers,
+  groups,
+  groupSizes,
+  rank,
+  quantizers,
+}: AdapterLayout): NamedTensors {
   const tensors: NamedTensors = new Map();
   const set = (name: string, shape: readonly number[], change: (x: number) => number) =>
     tensors.set(name, { shape, data: normals(shape, name).data.map(change) });
-  for (const { name, in: columns, out } of layers) {
+  for (const layer of layers) {
+    const { name, in: columns, out } = layer;
     set(`${name}.lora_A`, [rank, columns], (x) => 0.1 * x);
     set(`${name}.lora_B`, [out, rank], (x) => 0.1 * x);
-    for (const bits of groups.flatMap((g) => g.bits))
-      for (const side of ['upper', 'lower'])
-        set(`${name}.clip_${side}.${bits}`, [out, 1], (x) => 3 + 0.5 * x);
+    for (const [g, { bits }] of groups.entries())
+      for (const b of bits)
+        for (const side of ['upper', 'lower'])
+          set(`${name}.clip_${side}.${b}`, [scaleRows(layer, groupSizes[g]!), 1], (x) => 3 + 0.5 * x);
   }
   for (const name of quantizers)
     for (const bits of groups.flatMap((g) => g.bits)) {

@@ -6,14 +6,14 @@ import { openRuntime } from '../../runtime/session.js';
 import { fullPrecision } from '../builders.js';
 import { ModelConfig } from '../config.js';
 import { listPart } from '../listing.js';
-import { partsOf, type Builder, type Model, type Part } from '../model.js';
+import { partsOf, type Builder, type Part, type VisionModel } from '../model.js';
 import { buildModel } from '../registry.js';
 
 const BATCH = 2;
 const TEACHER = 'DeiTForImageClassificationWithTeacher';
 const DEIT = { ...TINY_VIT, model_type: 'deit', architectures: ['DeiTForImageClassification'] };
 
-const modelOf = (config: object) => buildModel(new ModelConfig({ ...config }, 'config.json'));
+const modelOf = (config: object) => buildModel(new ModelConfig({ ...config }, 'config.json')) as VisionModel;
 
 describe('forward pass, against plain loops in float64', () => {
   it.each<[string, object]>([
@@ -110,7 +110,7 @@ describe('configuration', () => {
   });
 });
 
-function randomParameters(model: Model): Map<string, Float32Array> {
+function randomParameters(model: VisionModel): Map<string, Float32Array> {
   const random = createRandom(2, 'parameters');
   const parameters = new Map<string, Float32Array>();
   for (const part of partsOf(model))
@@ -127,13 +127,14 @@ function randomParameters(model: Model): Map<string, Float32Array> {
 
 /** All parts in one graph, parameters under their full names. */
 async function run(
-  model: Model,
+  model: VisionModel,
   parameters: ReadonlyMap<string, Float32Array>,
   pixels: Float32Array,
 ): Promise<Float32Array> {
   const graph = new Graph();
   const plain = fullPrecision(graph);
   const named = ({ prefix }: Part): Builder => ({
+    ...plain,
     linear: (name, ...rest) => plain.linear(prefix + name, ...rest),
     layerNorm: (name, ...rest) => plain.layerNorm(prefix + name, ...rest),
     operand: (name, x) => plain.operand(prefix + name, x),

@@ -1,0 +1,44 @@
+import { UserError } from '../../errors.js';
+import type { ChoiceItem } from './choice-layouts.js';
+import { findLayout, LAYOUTS } from './choice-layouts.js';
+import { findFiles, fingerprintFiles } from './files.js';
+import { listColumns, openTable } from './table.js';
+
+export type { ChoiceItem } from './choice-layouts.js';
+
+/** Questions of which a model must find the right answer among several, by how likely it holds each. */
+export interface ChoiceTask {
+  readonly name: string;
+  /** Whose columns these are: `choices`, `piqa`, `arc`, `hellaswag` or `winogrande`. */
+  readonly layout: string;
+  readonly items: readonly ChoiceItem[];
+  /** Identifies kind, name and content of the files: hex sha256. */
+  fingerprint(): Promise<string>;
+}
+
+const MAX_ITEMS = 2 ** 20;
+
+/**
+ * Reads a multiple choice task from JSON lines or Parquet, a file or a folder (see `findFiles`). The layout is
+ * told from the columns (`LAYOUTS`). `UserError` for columns of no known layout, and for a row that does not
+ * keep to its layout or has no answer, with the row's name.
+ */
+export async function openChoices(path: string): Promise<ChoiceTask> {
+  const set = await findFiles(path);
+  if (set.kind === 'text')
+    throw new UserError(`${set.name}: multiple choice tasks are read from JSON lines or Parquet.`);
+  const table = await openTable(set);
+  const layout = findLayout(table.columns);
+  if (!layout)
+    throw new UserError(
+      `${table.name}: columns of no known multiple choice task (${LAYOUTS.map(({ name }) => name).join(', ')}); ${listColumns(table)}.`,
+    );
+  const columns = [...layout.required, ...layout.optional].filter((column) => table.columns.includes(column));
+  const items: ChoiceItem[] = [];
+  for await (const { name, values } of table.rows(columns)) {
+    if (items.length === MAX_ITEMS)
+      throw new UserError(`${table.name}: more than the ${MAX_ITEMS} rows that are supported.`);
+    items.push(layout.read(new Map(columns.map((column, i) => [column, values[i]])), name));
+  }
+  return { name: set.name, layout: layout.name, items, fingerprint: () => fingerprintFiles(set) };
+}

@@ -1,0 +1,100 @@
+/** Perplexity of a language model over windows of tokens (docs/EVALUATION.md). */
+import { CancelledError } from '../errors.js';
+import { Graph } from '../graph/ir.js';
+import * as op from '../graph/ops.js';
+import type { RunnableModel } from '../methods/quept/elastic-model.js';
+import type { Programs } from '../runtime/programs.js';
+import type { Candidate, EvaluationHooks } from './evaluate.js';
+
+/** Windows of token ids, side by side: [count, length]. */
+export interface Windows {
+  readonly ids: Int32Array;
+  readonly count: number;
+  readonly length: number;
+}
+
+export interface PerplexityRow {
+  /** `full` or the candidate's label. */
+  readonly label: string;
+  readonly bits: number | 'fp';
+  readonly perplexity: number;
+  /** Tokens scored: all of a window but its first. */
+  readonly tokens: number;
+}
+
+/** Windows of a run: as many as keep its logits below this size. */
+const LOGITS = 1 << 22;
+
+/** −log p of every row's target: `logits` [rows, vocabulary], `targets` [rows] (index into the flat logits) → `nll` [rows]. */
+function lossGraph(rows: number, vocabulary: number): Graph {
+  const graph = new Graph();
+  const logits = graph.input('logits', [rows, vocabulary]);
+  const largest = op.reduceMax(logits, [1]);
+  const total = op.log(op.reduceSum(op.exp(op.sub(logits, largest)), [1]));
+  const target = op.gather(op.reshape(logits, [rows * vocabulary]), graph.input('targets', [rows], 'int64'));
+  graph.output('nll', op.sub(op.reshape(op.add(total, largest), [rows]), target));
+  return graph;
+}
+
+/** exp of the mean −log p over the tokens of all windows, the first of each window not scored. Full precision first. */
+export async function evaluatePerplexity(
+  programs: Programs,
+  vocabulary: number,
+  plain: RunnableModel,
+  candidates: readonly Candidate[],
+  windows: Windows,
+  hooks: EvaluationHooks,
+): Promise<PerplexityRow[]> {
+  const rows: PerplexityRow[] = [];
+  for (const [i, candidate] of [undefined, ...candidates].entries()) {
+    await candidate?.model.use(candidate.bits);
+    const mean = await meanLoss(programs, vocabulary, candidate?.model ?? plain, windows, {
+      signal: hooks.signal,
+      status: (done) => hooks.status((i + done) / (candidates.length + 1)),
+    });
+    const tokens = windows.count * (windows.length - 1);
+    rows.push({
+      label: candidate?.label ?? 'full',
+      bits: candidate?.bits ?? 'fp',
+      perplexity: Math.exp(mean),
+      tokens,
+    });
+  }
+  return rows;
+}
+
+async function meanLoss(
+  programs: Programs,
+  vocabulary: number,
+  model: RunnableModel,
+  windows: Windows,
+  hooks: EvaluationHooks,
+): Promise<number> {
+  const { runtime } = programs;
+  const { ids, count, length } = windows;
+  const batch = Math.max(1, Math.min(count, Math.floor(LOGITS / (length * vocabulary))));
+  const rows = batch * length;
+  const program = await programs.get(`loss ${rows}×${vocabulary}`, () => lossGraph(rows, vocabulary), {
+    keep: false,
+  });
+  let sum = 0;
+  for (let start = 0; start < count; start += batch) {
+    if (hooks.signal.aborted) throw new CancelledError();
+    // The last batch is filled up with its last window, which is then not counted again.
+    const picked = Array.from({ length: batch }, (_, i) => Math.min(start + i, count - 1));
+    const tokens = picked.map((w) => ids.subarray(w * length, (w + 1) * length));
+    const inputs = BigInt64Array.from(tokens.flatMap((window) => Array.from(window, BigInt)));
+    const targets = BigInt64Array.from({ length: rows }, (_, row) => {
+      const next = tokens[Math.floor(row / length)]![(row % length) + 1] ?? 0;
+      return BigInt(row * vocabulary + next);
+    });
+    const logits = await model.logits(runtime.tensor(inputs, [batch, length]), batch);
+    const { nll } = await program.run({ logits, targets: runtime.tensor(targets, [rows]) });
+    logits.dispose();
+    const losses = await runtime.read(nll!);
+    const scored = Math.min(batch, count - start) * length;
+    for (let row = 0; row < scored; row++) if (row % length < length - 1) sum += losses[row]!;
+    hooks.status(Math.min(1, (start + batch) / count));
+  }
+  return sum / (count * (length - 1));
+}

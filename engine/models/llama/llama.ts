@@ -1,0 +1,184 @@
+/** LLaMA 1 to 3 (Touvron et al. 2023), Hugging Face layout `llama`; other families are built from the same pieces. */
+import type { Value } from '../../graph/ir.js';
+import * as op from '../../graph/ops.js';
+import { attention, causalMask } from '../attention.js';
+import type { ModelConfig } from '../config.js';
+import type { Builder, LanguageModel, Part } from '../model.js';
+import type { BuildOptions, Family } from '../registry.js';
+import { readRope, rotation, type Rope } from '../rope.js';
+
+/** What sets a family apart. */
+export interface LlamaTraits {
+  /** Which layers have a bias: queries, keys and values; the attention's output; the perceptron's three. Default none. */
+  readonly bias?: { readonly qkv?: boolean; readonly output?: boolean; readonly mlp?: boolean };
+  /** Whether each head of queries and keys passes an RMSNorm before it is turned. */
+  readonly headNorms?: boolean;
+  /** The most tokens that one attends to, itself included; default all before it. */
+  readonly window?: number | undefined;
+}
+
+interface LlamaConfig extends LlamaTraits {
+  readonly width: number;
+  readonly depth: number;
+  readonly heads: number;
+  readonly keyHeads: number;
+  readonly headSize: number;
+  readonly hidden: number;
+  readonly epsilon: number;
+  readonly rope: Rope;
+  readonly vocabulary: number;
+  readonly tied: boolean;
+  readonly context: number;
+  readonly tokens: number;
+}
+
+/** Far above any real model's; below these, numbers of elements are exact and the list of blocks is short. */
+const MAX_WIDTH = 1 << 20;
+const MAX_DEPTH = 1 << 12;
+const MAX_HEADS = 1 << 14;
+const MAX_HEAD_SIZE = 1 << 12;
+/** The mask of longer samples would be a constant of more than 256 MiB. */
+const MAX_TOKENS = 1 << 13;
+const DEFAULT_TOKENS = 2048;
+
+function readLlamaConfig(
+  config: ModelConfig,
+  { tokens }: BuildOptions,
+): Omit<LlamaConfig, keyof LlamaTraits> {
+  refuseOthers(config);
+  const width = config.size('hidden_size', undefined, MAX_WIDTH);
+  const heads = config.size('num_attention_heads', undefined, MAX_HEADS);
+  const keyHeads = config.optionalSize('num_key_value_heads', undefined, MAX_HEADS) ?? heads;
+  if (heads % keyHeads !== 0)
+    config.fail('num_key_value_heads', `must divide num_attention_heads (${heads}), found ${keyHeads}`);
+  const ownSize = config.optionalSize('head_dim', undefined, MAX_HEAD_SIZE);
+  if (ownSize === undefined && width % heads !== 0)
+    config.fail('num_attention_heads', `must divide hidden_size (${width}), found ${heads}`);
+  const headSize = ownSize ?? width / heads;
+  if (headSize % 2 !== 0 || headSize > MAX_HEAD_SIZE)
+    config.fail(
+      ownSize === undefined ? 'num_attention_heads' : 'head_dim',
+      `makes heads of ${headSize} channels; their number must be even and at most ${MAX_HEAD_SIZE}`,
+    );
+  const context = config.size('max_position_embeddings');
+  const longest = Math.min(context, MAX_TOKENS);
+  const length = tokens ?? Math.min(longest, DEFAULT_TOKENS);
+  if (!Number.isInteger(length) || length < 1 || length > longest)
+    config.fail(
+      'max_position_embeddings',
+      `is ${context}; samples may have 1 to ${longest} tokens, not ${length}`,
+    );
+  return {
+    ...{ width, heads, keyHeads, headSize, context, tokens: length },
+    depth: config.size('num_hidden_layers', undefined, MAX_DEPTH),
+    hidden: config.size('intermediate_size', undefined, MAX_WIDTH),
+    epsilon: config.positive('rms_norm_eps', 1e-6),
+    rope: readRope(config, headSize, context),
+    vocabulary: config.size('vocab_size'),
+    tied: config.flag('tie_word_embeddings', false),
+  };
+}
+
+function refuseOthers(config: ModelConfig): void {
+  if (config.has('quantization_config'))
+    config.fail('quantization_config', 'is present: weights that are quantized already are not supported');
+  for (const key of ['num_experts', 'num_local_experts', 'moe_intermediate_size'])
+    if (config.has(key)) config.fail(key, 'is present: mixtures of experts are not supported');
+  config.oneOf('hidden_act', ['silu'], 'silu');
+}
+
+/** Token embeddings. */
+const llamaStem = ({ vocabulary, width, tokens }: LlamaConfig): Part => ({
+  prefix: '',
+  kind: `stem of ${tokens} tokens`,
+  inputShape: (batch) => [batch, tokens],
+  inputType: 'int64',
+  forward: (b, ids, batch) =>
+    b.embedding('model.embed_tokens', op.reshape(ids, [batch * tokens]), vocabulary, width),
+});
+
+/** Pre-norm decoder blocks: causal attention, then a gated perceptron, each added to the stream. */
+function llamaBlocks(config: LlamaConfig): readonly Part[] {
+  const { width, depth, heads, keyHeads, headSize, hidden, epsilon, tokens } = config;
+  const { bias = {}, headNorms = false } = config;
+  const turn = rotation(config.rope, tokens);
+  const window = config.window !== undefined && config.window < tokens ? config.window : undefined;
+  const mask = causalMask(tokens, window);
+
+  /** Queries or keys [batch·tokens, count·headSize] as they enter the product. */
+  const positioned = (b: Builder, norm: string, x: Value, batch: number, count: number): Value => {
+    const normal = headNorms
+      ? b.rmsNorm(norm, op.reshape(x, [batch * tokens * count, headSize]), epsilon)
+      : x;
+    const turned = turn(op.reshape(normal, [batch, tokens, count, headSize]));
+    return op.reshape(turned, x.shape);
+  };
+  const forward = (b: Builder, x: Value, batch: number): Value => {
+    const before = b.rmsNorm('input_layernorm', x, epsilon);
+    const project = (name: string, count: number) =>
+      b.linear(`self_attn.${name}_proj`, before, count * headSize, { bias: bias.qkv ?? false });
+    const [q, k, v] = [project('q', heads), project('k', keyHeads), project('v', keyHeads)] as const;
+    const mixed = attention(
+      b,
+      'self_attn',
+      positioned(b, 'self_attn.q_norm', q, batch, heads),
+      positioned(b, 'self_attn.k_norm', k, batch, keyHeads),
+      v,
+      batch,
+      heads,
+      { keyHeads, mask: mask(x.graph) },
+    );
+    const attended = op.add(x, b.linear('self_attn.o_proj', mixed, width, { bias: bias.output ?? false }));
+    const after = b.rmsNorm('post_attention_layernorm', attended, epsilon);
+    const gate = b.linear('mlp.gate_proj', after, hidden, { bias: bias.mlp ?? false });
+    const up = b.linear('mlp.up_proj', after, hidden, { bias: bias.mlp ?? false });
+    const gated = op.mul(op.mul(gate, op.sigmoid(gate)), up);
+    return op.add(attended, b.linear('mlp.down_proj', gated, width, { bias: bias.mlp ?? false }));
+  };
+  return Array.from({ length: depth }, (_, index) => ({
+    prefix: `model.layers.${index}.`,
+    kind: `block of ${tokens} tokens`,
+    inputShape: (batch) => [batch * tokens, width],
+    forward,
+  }));
+}
+
+/** The final norm and the logits of every token; a tied head reads the table of embeddings. */
+const llamaHead = ({ width, epsilon, vocabulary, tied, tokens }: LlamaConfig): Part => ({
+  prefix: '',
+  kind: `head of ${tokens} tokens`,
+  inputShape: (batch) => [batch * tokens, width],
+  forward: (b, x) =>
+    b.linear('lm_head', b.rmsNorm('model.norm', x, epsilon), vocabulary, {
+      bias: false,
+      ...(tied && { storedName: 'model.embed_tokens.weight' }),
+    }),
+});
+
+/** A family in LLaMA's layout. @param traits reads what sets it apart, for samples of `tokens` tokens */
+export const llamaFamily = (
+  modelType: string,
+  architecture: string,
+  traits: (config: ModelConfig, tokens: number) => LlamaTraits,
+): Family => ({
+  modelType,
+  architectures: [architecture],
+  build: (modelConfig, _architecture, options): LanguageModel => {
+    const common = readLlamaConfig(modelConfig, options);
+    const config = { ...common, ...traits(modelConfig, common.tokens) };
+    const { tokens, width, vocabulary, context } = config;
+    return {
+      family: modelType,
+      task: 'text-generation',
+      stem: llamaStem(config),
+      blocks: llamaBlocks(config),
+      head: llamaHead(config),
+      ...{ tokens, width, vocabulary, context },
+    };
+  },
+});
+
+export const llama = llamaFamily('llama', 'LlamaForCausalLM', (config) => {
+  const attention = config.flag('attention_bias', false);
+  return { bias: { qkv: attention, output: attention, mlp: config.flag('mlp_bias', false) } };
+});
