@@ -22,7 +22,7 @@ export interface PerplexityRow {
   readonly tokens: number;
 }
 
-/** Windows of a run: as many as keep its logits below this size. */
+/** Logits of a run, unless one window has more. */
 const LOGITS = 1 << 22;
 
 /** −log p of every row's target: `logits` [rows, vocabulary], `targets` [rows] (index into the flat logits) → `nll` [rows]. */
@@ -36,7 +36,10 @@ function lossGraph(rows: number, vocabulary: number): Graph {
   return graph;
 }
 
-/** exp of the mean −log p over the tokens of all windows, the first of each window not scored. Full precision first. */
+/**
+ * exp of the mean −log p over the tokens of all windows, the first of each window not scored. Full precision first.
+ * @param logits how many a run may compute, which decides how many windows it takes
+ */
 export async function evaluatePerplexity(
   programs: Programs,
   vocabulary: number,
@@ -44,11 +47,12 @@ export async function evaluatePerplexity(
   candidates: readonly Candidate[],
   windows: Windows,
   hooks: EvaluationHooks,
+  logits = LOGITS,
 ): Promise<PerplexityRow[]> {
   const rows: PerplexityRow[] = [];
   for (const [i, candidate] of [undefined, ...candidates].entries()) {
     await candidate?.model.use(candidate.bits);
-    const mean = await meanLoss(programs, vocabulary, candidate?.model ?? plain, windows, {
+    const mean = await meanLoss(programs, vocabulary, candidate?.model ?? plain, windows, logits, {
       signal: hooks.signal,
       status: (done) => hooks.status((i + done) / (candidates.length + 1)),
     });
@@ -68,11 +72,12 @@ async function meanLoss(
   vocabulary: number,
   model: RunnableModel,
   windows: Windows,
+  limit: number,
   hooks: EvaluationHooks,
 ): Promise<number> {
   const { runtime } = programs;
   const { ids, count, length } = windows;
-  const batch = Math.max(1, Math.min(count, Math.floor(LOGITS / (length * vocabulary))));
+  const batch = Math.max(1, Math.min(count, Math.floor(limit / (length * vocabulary))));
   const rows = batch * length;
   const program = await programs.get(`loss ${rows}×${vocabulary}`, () => lossGraph(rows, vocabulary), {
     keep: false,
