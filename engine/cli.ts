@@ -1,7 +1,13 @@
 #!/usr/bin/env node
 /** The command line (docs in README): parses arguments, runs a job, prints its result. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { formatDevices, formatEvaluation, formatModels, formatPerplexity } from './cli/format.js';
+import {
+  formatDevices,
+  formatEvaluation,
+  formatLosses,
+  formatModels,
+  formatPerplexity,
+} from './cli/format.js';
 import { progressBar } from './cli/progress.js';
 import { CancelledError, messageOf, UserError } from './errors.js';
 import type { CalibrateRequest, EvaluateRequest, JobKind, Jobs } from './jobs/requests.js';
@@ -160,11 +166,8 @@ program
       const groups = options.groups ?? (bits && defaultGroups(bits));
       const bar = progressBar('Calibrating');
       const result = await run('calibrate', { ...options, model, ...(groups && { groups }) }, (status) => {
-        const { block, blocks, epoch, epochs, losses, done } = status;
-        const label = groups?.map((g) => `${g.join('/')} bits`);
-        const loss = losses
-          ?.map((x, i) => `${label?.[i] ?? `group ${i + 1}`} ${x.toPrecision(3)}`)
-          .join(', ');
+        const { block, blocks, epoch, epochs, done } = status;
+        const loss = formatLosses(status);
         bar.update(
           done,
           `block ${block + 1}/${blocks}, epoch ${epoch + 1}/${epochs}${loss ? `, loss ${loss}` : ''}`,

@@ -7,7 +7,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { divergence, percentage, table } from '../engine/cli/format.js';
+import { divergence, formatLosses, percentage, table } from '../engine/cli/format.js';
 import { duration, progressBar } from '../engine/cli/progress.js';
 import type { DeviceChoice } from '../engine/jobs/requests.js';
 import { runJob } from '../engine/jobs/run.js';
@@ -53,9 +53,9 @@ for (const recipe of flags.paper ? (['default', 'paper'] as const) : (['default'
   const result = await runJob('calibrate', request, {
     signal,
     note,
-    status: ({ done, block, blocks, losses }) => {
-      const loss = losses?.map((x, g) => `${groups[g]!.join('/')} bits ${x.toPrecision(3)}`).join(', ');
-      bar.update(done, `block ${block + 1}/${blocks}${loss ? `, loss ${loss}` : ''}`);
+    status: (status) => {
+      const loss = formatLosses(status);
+      bar.update(status.done, `block ${status.block + 1}/${status.blocks}${loss ? `, loss ${loss}` : ''}`);
     },
   });
   bar.stop();

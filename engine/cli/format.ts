@@ -1,6 +1,7 @@
 /** Results as text for people. */
 import type { EvaluationRow } from '../evaluation/evaluate.js';
 import type { PerplexityRow } from '../evaluation/perplexity.js';
+import type { CalibrationStatus } from '../methods/quept/calibrate.js';
 import type { ModelReport } from '../jobs/requests.js';
 import type { DeviceReport } from '../runtime/devices.js';
 
@@ -67,6 +68,10 @@ export function formatPerplexity(rows: readonly PerplexityRow[]): string {
   ]);
   return table(['model', 'bits', 'perplexity', 'against full', 'tokens'], lines);
 }
+
+/** The loss of every bit group, such as `7/8 bits 0.213, 5/6 bits 0.618`; empty before the first epoch is done. */
+export const formatLosses = ({ groups, losses }: Pick<CalibrationStatus, 'groups' | 'losses'>): string =>
+  losses?.map((loss, g) => `${groups[g]!.join('/')} bits ${loss.toPrecision(3)}`).join(', ') ?? '';
 
 export function formatDevices(devices: readonly DeviceReport[]): string {
   return devices

@@ -33,6 +33,8 @@ export interface CalibrationStatus {
   readonly epochs: number;
   /** Share of all steps done, 0 to 1. */
   readonly done: number;
+  /** Bit-widths of each bit group, high to low. */
+  readonly groups: readonly (readonly number[])[];
   /** Mean loss of each bit group over the latest epoch of this block. */
   readonly losses: readonly number[] | undefined;
 }
@@ -163,6 +165,7 @@ async function reconstructBlocks(
           onStep: (epoch, step, steps, losses) =>
             hooks.status({
               ...{ block: index, blocks: model.blocks.length, epoch, epochs: options.epochs, losses },
+              groups: options.groups.map((g) => g.bits),
               done: (index + step / steps) / model.blocks.length,
             }),
           save: (snapshot) => progress.saveEpoch(index, snapshot),
