@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { EvaluateResult } from '../engine/jobs/requests.js';
 import { temporaryFolder, TINY_VIT, writeRandomModel, writeRandomPictures } from './fixtures.js';
 import { runCli } from './cli-run.js';
 
@@ -170,6 +171,61 @@ describe('calibrate', () => {
     const result = JSON.parse(stdout) as { skipped: unknown[]; rows: { samples: number }[] };
     expect(result.skipped).toHaveLength(1);
     expect(result.rows[0]!.samples).toBe(16);
+  });
+});
+
+describe('calibrate, of a language model', () => {
+  const samples = join(import.meta.dirname, '../samples');
+  const text = join(samples, 'llama-speeches');
+  const speeches = (kind: string) => join(samples, `data/speeches/${kind}.txt`);
+  const small = [
+    '--bits',
+    '2,8',
+    '--rank',
+    '4',
+    '--samples',
+    '16',
+    '--length',
+    '32',
+    '--epochs',
+    '2',
+    '--batch',
+    '8',
+  ];
+  const calibration = (out: string, ...more: string[]) => [
+    ...['calibrate', text, '--data', speeches('calibration'), '--out', join(folder, out), ...small],
+    ...['--device', 'cpu', '--threads', '1', ...more],
+  ];
+
+  it('gives an adapter set whose perplexity at 2 bits is far below that of rounding', async () => {
+    expect(await runCli(calibration('text'))).toMatchObject({ code: 0 });
+    const evaluation = [
+      'evaluate',
+      text,
+      '--data',
+      speeches('evaluation'),
+      '--limit',
+      '40',
+      '--length',
+      '32',
+    ];
+    const options = ['--adapters', join(folder, 'text'), '--baseline', 'rtn', '--device', 'cpu', '--json'];
+    const { code, stdout } = await runCli([...evaluation, ...options]);
+    expect(code).toBe(0);
+    const { perplexity } = JSON.parse(stdout) as EvaluateResult;
+    const at = (label: string, bits: number | 'fp') =>
+      perplexity!.find((r) => r.label === label && r.bits === bits)!.perplexity;
+    expect(at('text', 2)).toBeLessThan(0.8 * at('rounding', 2));
+    expect(at('text', 8) / at('full', 'fp')).toBeCloseTo(1, 2);
+  });
+
+  it('killed in the middle and resumed, ends with the same bytes', async () => {
+    await killOnceThereIs(
+      calibration('text-killed'),
+      join(folder, 'text-killed.partial', 'block-2.safetensors'),
+    );
+    expect(await runCli(calibration('text-killed', '--resume'))).toMatchObject({ code: 0 });
+    expect(await hashes('text-killed')).toEqual(await hashes('text'));
   });
 });
 
