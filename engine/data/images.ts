@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { UserError } from '../errors.js';
 import { statPath } from '../formats/paths.js';
 import { decodeImage } from './decode.js';
 import { listFolder, openFolder } from './folder.js';
 import { isIdxImagesName, looksLikeIdx, openIdx } from './idx.js';
-import { openParquet, parquetSplits } from './parquet.js';
+import { openParquet, parquetSplits, splitAt } from './parquet.js';
 import { readStart } from './picture-set.js';
 import type { PictureSet, Skipped } from './picture-set.js';
 import type { Preprocessor } from './preprocessor.js';
@@ -88,19 +88,6 @@ async function openSet(path: string): Promise<PictureSet> {
       splits[0][1].map((name) => join(path, name)),
     );
   return openFolder(path);
-}
-
-/** The files of a split named as `FOLDER/train`, if `path` is no file or folder itself. */
-async function splitAt(path: string): Promise<string[] | undefined> {
-  const folder = dirname(resolve(path));
-  try {
-    await statPath(path);
-    return undefined;
-  } catch {
-    const entries = await listFolder(folder).catch(() => []);
-    const files = parquetSplits(entries.map((entry) => entry.name)).get(basename(path));
-    return files?.map((name) => join(folder, name));
-  }
 }
 
 async function openFile(path: string): Promise<PictureSet> {

@@ -1,8 +1,9 @@
-import { basename, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import type { SchemaTree } from 'hyparquet';
 import { UserError } from '../errors.js';
 import { parseJsonStrict } from '../formats/json.js';
-import { show } from '../formats/paths.js';
+import { show, statPath } from '../formats/paths.js';
+import { listFolder } from './folder.js';
 import { openParquetFile } from './parquet-file.js';
 import type { ParquetFile } from './parquet-file.js';
 import { byName, hashFile } from './picture-set.js';
@@ -93,6 +94,19 @@ export function parquetSplits(names: readonly string[]): Map<string, string[]> {
     splits.set(split, [...(splits.get(split) ?? []), name]);
   }
   return splits;
+}
+
+/** The files of a split named as `FOLDER/train`, if `path` is no file or folder itself. */
+export async function splitAt(path: string): Promise<string[] | undefined> {
+  const folder = dirname(resolve(path));
+  try {
+    await statPath(path);
+    return undefined;
+  } catch {
+    const entries = await listFolder(folder).catch(() => []);
+    const files = parquetSplits(entries.map((entry) => entry.name)).get(basename(path));
+    return files?.map((name) => join(folder, name));
+  }
 }
 
 interface Feature {

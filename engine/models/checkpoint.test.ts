@@ -273,3 +273,15 @@ describe('fingerprint', () => {
     expect(new Set(prints).size).toBe(3);
   });
 });
+
+it.each([NaN, Infinity])('readPart names a tensor that holds %d', async (value) => {
+  await rewrite((entry) => {
+    if (entry.name === KEY) (entry.data as Float32Array)[7] = value;
+    return entry;
+  });
+  const checkpoint = await opened();
+  const [, block] = checkpoint.model.blocks;
+  await expect(readPart(checkpoint, block!)).rejects.toThrow(
+    `"${KEY}" holds values that are no numbers or infinite`,
+  );
+});

@@ -96,13 +96,17 @@ function checkTensor(source: TensorSource, tensor: string, shape: Shape, checkpo
     );
 }
 
-/** The parameters of one part by local name, in float32. */
+/** The parameters of one part by local name, in float32. Throws UserError for one that is not finite. */
 export async function readPart(checkpoint: Checkpoint, part: Part): Promise<Map<string, HostTensor>> {
   const tensors = new Map<string, HostTensor>();
-  for (const entry of checkpoint.listing(part).parameters)
-    tensors.set(entry.name, {
-      data: await checkpoint.source.read(storedName(part, entry)),
-      shape: entry.shape,
-    });
+  for (const entry of checkpoint.listing(part).parameters) {
+    const name = storedName(part, entry);
+    const data = await checkpoint.source.read(name);
+    if (!data.every(Number.isFinite))
+      throw new UserError(
+        `${checkpoint.name}: the tensor "${name}" holds values that are no numbers or infinite.`,
+      );
+    tensors.set(entry.name, { data, shape: entry.shape });
+  }
   return tensors;
 }

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { UserError } from '../../errors.js';
 import { statPath } from '../../formats/paths.js';
 import { listFolder } from '../folder.js';
-import { parquetSplits } from '../parquet.js';
+import { parquetSplits, splitAt } from '../parquet.js';
 import { hashFile, readStart } from '../picture-set.js';
 
 export type FileKind = 'text' | 'jsonl' | 'parquet';
@@ -65,19 +65,6 @@ export async function fingerprintFiles(set: FileSet, column?: string): Promise<s
   const hash = createHash('sha256').update(`texts 1 ${set.kind} ${set.paths.length} ${column ?? ''}\n`);
   for (const path of set.paths) hash.update(`${JSON.stringify([basename(path), await hashFile(path)])}\n`);
   return hash.digest('hex');
-}
-
-/** The files of a split named as `FOLDER/train`, if `path` is no file or folder itself. */
-async function splitAt(path: string): Promise<string[] | undefined> {
-  const folder = dirname(resolve(path));
-  try {
-    await statPath(path);
-    return undefined;
-  } catch {
-    const entries = await listFolder(folder).catch(() => []);
-    const files = parquetSplits(entries.map((entry) => entry.name)).get(basename(path));
-    return files?.map((name) => join(folder, name));
-  }
 }
 
 const kindOfName = (name: string): FileKind | undefined => KINDS.find(([pattern]) => pattern.test(name))?.[1];
