@@ -94,7 +94,6 @@ export const DEFAULT_TEXT: QueptOptions = {
   ...PAPER_TEXT,
   clipStart: 'search',
   merge: 'drawn',
-  lowestApart: true,
   guard: true,
 };
 
