@@ -90,12 +90,7 @@ export const DEFAULT_VIT: QueptOptions = {
   lowestApart: true,
   guard: true,
 };
-export const DEFAULT_TEXT: QueptOptions = {
-  ...PAPER_TEXT,
-  clipStart: 'search',
-  merge: 'drawn',
-  guard: true,
-};
+export const DEFAULT_TEXT: QueptOptions = { ...PAPER_TEXT, merge: 'drawn', guard: true };
 
 /** Ranks of so many bit groups when each adds `step` directions, and the lowest `last` times as many. */
 export const ranksOf = (groups: number, step: number, last = 1): number[] =>
