@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from '../../test/fixtures.js';
 import { UserError } from '../errors.js';
 import { openSafetensors, writeSafetensors, type SafetensorsEntry } from '../formats/safetensors.js';
-import { openCheckpoint, readPart, type Checkpoint } from './checkpoint.js';
+import { openCheckpoint, type Checkpoint } from './checkpoint.js';
 import { partsOf } from './model.js';
 
 let root: string;
@@ -82,7 +82,7 @@ describe('openCheckpoint', () => {
 
   it('reads a part by local names, the patch embedding as a matrix', async () => {
     const checkpoint = await opened();
-    const stem = await readPart(checkpoint, checkpoint.model.stem);
+    const stem = await checkpoint.read(checkpoint.model.stem);
     expect([...stem.keys()].sort()).toEqual([
       'cls_token',
       'patch_embeddings.projection.bias',
@@ -90,7 +90,7 @@ describe('openCheckpoint', () => {
       'position_embeddings',
     ]);
     expect(stem.get('patch_embeddings.projection.weight')!.shape).toEqual([16, 16]);
-    const block = await readPart(checkpoint, checkpoint.model.blocks[1]!);
+    const block = await checkpoint.read(checkpoint.model.blocks[1]!);
     expect(block.get('attention.attention.key.weight')!.data).toEqual(
       (await entries()).find((e) => e.name === KEY)!.data,
     );
@@ -183,7 +183,7 @@ describe('a language model', () => {
     const tied = await opened();
     expect(untied.parameters - tied.parameters).toBe(11 * 16);
     expect([...tied.source.tensors.keys()]).not.toContain('lm_head.weight');
-    const [stem, head] = [await readPart(tied, tied.model.stem), await readPart(tied, tied.model.head)];
+    const [stem, head] = [await tied.read(tied.model.stem), await tied.read(tied.model.head)];
     expect(head.get('lm_head.weight')).toEqual(stem.get('model.embed_tokens.weight'));
   });
 
@@ -210,7 +210,7 @@ describe('weights in other forms', () => {
   const values = async (checkpoint: Checkpoint) => {
     const all: (readonly [string, Float32Array])[] = [];
     for (const part of partsOf(checkpoint.model))
-      for (const [name, { data }] of await readPart(checkpoint, part)) all.push([part.prefix + name, data]);
+      for (const [name, { data }] of await checkpoint.read(part)) all.push([part.prefix + name, data]);
     return all;
   };
 
@@ -274,14 +274,14 @@ describe('fingerprint', () => {
   });
 });
 
-it.each([NaN, Infinity])('readPart names a tensor that holds %d', async (value) => {
+it.each([NaN, Infinity])('names a tensor that holds %d', async (value) => {
   await rewrite((entry) => {
     if (entry.name === KEY) (entry.data as Float32Array)[7] = value;
     return entry;
   });
   const checkpoint = await opened();
   const [, block] = checkpoint.model.blocks;
-  await expect(readPart(checkpoint, block!)).rejects.toThrow(
+  await expect(checkpoint.read(block!)).rejects.toThrow(
     `"${KEY}" holds values that are no numbers or infinite`,
   );
 });

@@ -25,6 +25,8 @@ export interface Checkpoint {
   /** Parameters of the model, tensors that several parts share counted once, and those that it does not use not at all. */
   readonly parameters: number;
   listing(part: Part): PartListing;
+  /** The parameters of one part by local name, in float32. Throws UserError for one that is not finite. */
+  read(part: Part): Promise<Map<string, HostTensor>>;
   /** Identifies configuration and weights (see docs/FORMATS.md). */
   fingerprint(): Promise<string>;
   close(): Promise<void>;
@@ -64,6 +66,7 @@ export async function openCheckpoint(folder: string, options: BuildOptions = {})
       source,
       parameters: [...sizes.values()].reduce((a, b) => a + b, 0),
       listing: listings,
+      read: (part) => readPart(source, part, listings(part), name),
       fingerprint: async () => fingerprintModel(source, await readFile(configPath, 'utf8')),
       close: () => source.close(),
     };
@@ -96,15 +99,19 @@ function checkTensor(source: TensorSource, tensor: string, shape: Shape, checkpo
     );
 }
 
-/** The parameters of one part by local name, in float32. Throws UserError for one that is not finite. */
-export async function readPart(checkpoint: Checkpoint, part: Part): Promise<Map<string, HostTensor>> {
+async function readPart(
+  source: TensorSource,
+  part: Part,
+  listing: PartListing,
+  checkpoint: string,
+): Promise<Map<string, HostTensor>> {
   const tensors = new Map<string, HostTensor>();
-  for (const entry of checkpoint.listing(part).parameters) {
+  for (const entry of listing.parameters) {
     const name = storedName(part, entry);
-    const data = await checkpoint.source.read(name);
+    const data = await source.read(name);
     if (!data.every(Number.isFinite))
       throw new UserError(
-        `${checkpoint.name}: the tensor "${name}" holds values that are no numbers or infinite.`,
+        `${checkpoint}: the tensor "${name}" holds values that are no numbers or infinite.`,
       );
     tensors.set(entry.name, { data, shape: entry.shape });
   }

@@ -1,7 +1,7 @@
 /** A whole calibration: block after block, resumable at every epoch, ending in an adapter set. */
 import { UserError } from '../../errors.js';
 import { writeAdapterSet, type AdapterSetConfig } from '../../formats/adapter-set.js';
-import { readPart, type Checkpoint, type HostTensor } from '../../models/checkpoint.js';
+import type { Checkpoint, HostTensor } from '../../models/checkpoint.js';
 import type { PartListing } from '../../models/listing.js';
 import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
@@ -119,7 +119,7 @@ async function reconstructBlocks(
   for (const [index, part] of model.blocks.entries()) {
     const listing = checkpoint.listing(part);
     const layout = layoutOf(listing, options);
-    const parameters = await readPart(checkpoint, part);
+    const parameters = await checkpoint.read(part);
     const original = await openPlainPart(programs, part, parameters);
     const target = await runAll(programs, part, original, plain, samples, sampleSize, batch).finally(() =>
       original.dispose(),
@@ -188,7 +188,7 @@ async function embed(
   batch: number,
 ) {
   const { stem } = checkpoint.model;
-  const parameters = await readPart(checkpoint, stem);
+  const parameters = await checkpoint.read(stem);
   const original = await openPlainPart(programs, stem, parameters);
   const quantized = await openElasticPart(programs, stem, checkpoint.listing(stem), parameters, new Map());
   const run = (runnable: typeof original) =>

@@ -1,7 +1,7 @@
 /** A model opened once with adapter sets and run at any of their bit-widths. */
 import { UserError } from '../../errors.js';
 import { groupSizeOf, type AdapterSet } from '../../formats/adapter-set.js';
-import { readPart, type Checkpoint } from '../../models/checkpoint.js';
+import type { Checkpoint } from '../../models/checkpoint.js';
 import { partsOf, type Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { Tensor } from '../../runtime/session.js';
@@ -37,7 +37,7 @@ export interface Adapters {
 export async function openPlainModel(programs: Programs, checkpoint: Checkpoint): Promise<RunnableModel> {
   const parts: RunnablePart[] = [];
   for (const part of partsOf(checkpoint.model))
-    parts.push(await openPlainPart(programs, part, await readPart(checkpoint, part)));
+    parts.push(await openPlainPart(programs, part, await checkpoint.read(part)));
   return chain(programs, parts);
 }
 
@@ -51,12 +51,12 @@ export async function openElasticModel(
   const { mode, bit_groups: groups, layers } = adapters.config;
   const open = async (part: Part) => {
     const own = tensorsOf(adapters.tensors, part.prefix);
-    const parameters = foldedParameters(await readPart(checkpoint, part), own);
+    const parameters = foldedParameters(await checkpoint.read(part), own);
     return openElasticPart(programs, part, checkpoint.listing(part), parameters, own);
   };
   /** Embedding and head have one bit-width, or stay in floating point. */
   const openFixed = async (part: Part, bits: number): Promise<RunnablePart> => {
-    if (bits > MAX_BITS) return openPlainPart(programs, part, await readPart(checkpoint, part));
+    if (bits > MAX_BITS) return openPlainPart(programs, part, await checkpoint.read(part));
     const elastic = await open(part);
     await elastic.use({ weight: bits, rank: 0 });
     return elastic;

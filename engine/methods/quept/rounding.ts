@@ -1,6 +1,6 @@
 /** The baseline that only rounds: whole weight range per row, percentile start of activations, nothing learned. */
 import type { AdapterSetConfig } from '../../formats/adapter-set.js';
-import { readPart, type Checkpoint } from '../../models/checkpoint.js';
+import type { Checkpoint } from '../../models/checkpoint.js';
 import type { Programs } from '../../runtime/programs.js';
 import { adapterLayout } from './adapters.js';
 import type { Adapters } from './elastic-model.js';
@@ -24,7 +24,7 @@ export async function roundToNearest(
   const sampleSize = model.tokens * model.width;
   const groups = [{ bits, rank: 0, gain: 1 }];
   const run = async (part: typeof model.stem, x: Float32Array) => {
-    const plain = await openPlainPart(programs, part, await readPart(checkpoint, part));
+    const plain = await openPlainPart(programs, part, await checkpoint.read(part));
     const y = await runAll(programs, part, plain, x, samples, sampleSize, batch);
     plain.dispose();
     return y;
@@ -34,7 +34,7 @@ export async function roundToNearest(
   let x = await run(model.stem, inputs);
   for (const part of model.blocks) {
     const listing = checkpoint.listing(part);
-    const parameters = await readPart(checkpoint, part);
+    const parameters = await checkpoint.read(part);
     const layout = adapterLayout(listing, groups, true);
     const size = (x.length / samples) * batch;
     const batches = Array.from({ length: Math.floor(samples / batch) }, (_, i) =>

@@ -7,7 +7,7 @@ import { gradients } from '../../graph/gradients.js';
 import { Graph, reachable, sizeOf, type Value } from '../../graph/ir.js';
 import { openRuntime } from '../../runtime/session.js';
 import { fullPrecision } from '../builders.js';
-import { openCheckpoint, readPart, type HostTensor } from '../checkpoint.js';
+import { openCheckpoint, type HostTensor } from '../checkpoint.js';
 import { ModelConfig } from '../config.js';
 import { listPart, storedName } from '../listing.js';
 import { partsOf, type LanguageModel, type Part } from '../model.js';
@@ -94,7 +94,7 @@ describe('the sample model', () => {
     const [ids, expected] = [await source.readInt('input_ids'), await source.read('logits')];
     const parameters = new Map<string, HostTensor>();
     for (const part of partsOf(checkpoint.model)) {
-      const tensors = await readPart(checkpoint, part);
+      const tensors = await checkpoint.read(part);
       for (const entry of checkpoint.listing(part).parameters)
         parameters.set(storedName(part, entry), tensors.get(entry.name)!);
     }
