@@ -8,6 +8,7 @@ import {
   percentage,
   table,
 } from './format.js';
+import type { ModelReport } from '../jobs/requests.js';
 
 const lines = (...text: string[]) => text.join('\n');
 
@@ -40,8 +41,9 @@ it.each([
 
 describe('models', () => {
   const supported = {
-    supported: true,
+    supported: true as const,
     family: 'vit',
+    task: 'image-classification' as const,
     blocks: 12,
     layers: 74,
     bytes: 88_000_000,
@@ -49,7 +51,7 @@ describe('models', () => {
   };
 
   it('come as a table, then what is not supported and why', () => {
-    const models = [
+    const models: ModelReport[] = [
       { path: 'x/bert', name: 'bert', supported: false, reason: 'no.' },
       { path: 'x/vit', name: 'vit', ...supported },
     ];

@@ -27,13 +27,13 @@ export function formatModels(models: readonly ModelReport[]): string {
     .filter((m) => m.supported)
     .map((m) => [
       m.path,
-      m.family!,
+      m.family,
       String(m.blocks),
       String(m.layers),
-      `${(m.parameters! / 1e6).toFixed(1)} M`,
-      bytes(m.bytes!),
+      `${(m.parameters / 1e6).toFixed(1)} M`,
+      bytes(m.bytes),
     ]);
-  const others = models.filter((m) => !m.supported).map((m) => `${m.path}: not supported: ${m.reason!}`);
+  const others = models.filter((m) => !m.supported).map((m) => `${m.path}: not supported: ${m.reason}`);
   return [
     ...(rows.length > 0 ? [table(['model', 'family', 'blocks', 'layers', 'parameters', 'size'], rows)] : []),
     ...others,

@@ -6,6 +6,7 @@ import { temporaryFolder, TINY_VIT, writeRandomModel } from '../../test/fixtures
 import { CancelledError, UserError } from '../errors.js';
 import { families } from '../models/registry.js';
 import { listModels } from './models.js';
+import type { SupportedModel, UnsupportedModel } from './requests.js';
 
 let root: string;
 let cleanUp: () => Promise<void>;
@@ -32,10 +33,12 @@ describe('listModels', () => {
       name: 'vit',
       supported: true,
       family: 'vit',
+      task: 'image-classification',
       blocks: 2,
       layers: 14,
     });
-    expect(report!.bytes).toBe(4 * report!.parameters!);
+    const { bytes, parameters } = report as SupportedModel;
+    expect(bytes).toBe(4 * parameters);
   });
 
   it('describes a language model', async () => {
@@ -101,7 +104,7 @@ describe('listModels', () => {
     await writeFile(at('broken', 'a', 'inner', 'config.json'), '{');
     const reports = await list([at('broken')]);
     expect(reports.map((m) => [m.name, m.supported])).toEqual([['a', false], ['inner', false], ['vit', true]]); // prettier-ignore
-    for (const { reason } of reports.slice(0, 2)) expect(reason).toMatch(/safetensors|JSON/);
+    for (const report of reports.slice(0, 2)) expect((report as UnsupportedModel).reason).toMatch(/safetensors|JSON/);
   });
 
   it('does not read weights that can run code, and says so', async () => {

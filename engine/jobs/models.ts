@@ -55,6 +55,7 @@ async function report(path: string): Promise<ModelReport> {
       name,
       supported: true,
       family: model.family,
+      task: model.task,
       blocks: model.blocks.length,
       layers,
       parameters,

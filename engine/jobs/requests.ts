@@ -4,6 +4,7 @@ import type { PerplexityRow } from '../evaluation/perplexity.js';
 import type { AdapterSetConfig } from '../formats/adapter-set.js';
 import type { MergeMode } from '../methods/quept/merge.js';
 import type { CalibrationStatus } from '../methods/quept/calibrate.js';
+import type { Model } from '../models/model.js';
 import type { DeviceReport } from '../runtime/devices.js';
 import type { DeviceKind } from '../runtime/session.js';
 
@@ -21,18 +22,28 @@ export interface ModelsRequest {
   readonly folders: readonly string[];
 }
 
-/** A checkpoint folder; `reason` says why an unsupported one is. */
-export interface ModelReport {
+/** A checkpoint folder. */
+export type ModelReport = SupportedModel | UnsupportedModel;
+
+export interface SupportedModel {
   readonly path: string;
   readonly name: string;
-  readonly supported: boolean;
-  readonly reason?: string;
-  readonly family?: string;
-  readonly blocks?: number;
-  readonly layers?: number;
-  readonly parameters?: number;
+  readonly supported: true;
+  readonly family: string;
+  readonly task: Model['task'];
+  readonly blocks: number;
+  readonly layers: number;
+  readonly parameters: number;
   /** Size of the weights on disk. */
-  readonly bytes?: number;
+  readonly bytes: number;
+}
+
+export interface UnsupportedModel {
+  readonly path: string;
+  readonly name: string;
+  readonly supported: false;
+  /** One sentence. */
+  readonly reason: string;
 }
 
 export interface CalibrateRequest extends Placement {
@@ -86,6 +97,8 @@ export interface EvaluateRequest extends Placement {
   readonly baseline?: 'rtn';
   /** Pictures that give the baseline its activation ranges; default the first of `data`. */
   readonly baselineData?: string;
+  /** Keeps the result as `evaluations/<this name>.json` in the first adapter set's folder, or the model's where there is none. */
+  readonly save?: string;
 }
 
 export interface EvaluateResult {
