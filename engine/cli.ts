@@ -1,16 +1,16 @@
 #!/usr/bin/env node
 /** The command line (docs in README): parses arguments, runs a job, prints its result. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import {
-  formatDevices,
-  formatEvaluation,
-  formatLosses,
-  formatModels,
-  formatPerplexity,
-} from './cli/format.js';
+import { formatDevices, formatEvaluation, formatLosses, formatModels } from './cli/format.js';
 import { progressBar } from './cli/progress.js';
 import { CancelledError, messageOf, UserError } from './errors.js';
-import type { CalibrateRequest, EvaluateRequest, JobKind, Jobs } from './jobs/requests.js';
+import {
+  BASELINES,
+  type CalibrateRequest,
+  type EvaluateRequest,
+  type JobKind,
+  type Jobs,
+} from './jobs/requests.js';
 import { runJob } from './jobs/run.js';
 import { defaultGroups, parseBits, parseGroups } from './methods/quept/options.js';
 import { version } from './version.js';
@@ -54,6 +54,13 @@ const evaluatedBits = (text: string) => {
   const rest = text.split(',').filter((item) => item.trim() !== 'fp');
   return rest.length > 0 ? parseBits(rest.join()) : [];
 };
+/** As in `rtn`, separated by commas. */
+const baselines = (text: string) =>
+  text.split(',').map((item) => {
+    const found = BASELINES.find((name) => name === item.trim());
+    if (!found) throw new InvalidArgumentError(`Baselines are: ${BASELINES.join(', ')}.`);
+    return found;
+  });
 
 const program = new Command('elastic-precision')
   .description('Calibrate a Transformer once, run the same weights at 2 to 8 bits.')
@@ -197,7 +204,9 @@ program
   )
   .addOption(new Option('--limit <n>', 'only the first pictures, or windows of text').argParser(whole(1)))
   .addOption(length())
-  .addOption(new Option('--baseline <name>', 'rows for comparison: plain rounding').choices(['rtn']))
+  .addOption(
+    new Option('--baseline <list>', 'rows for comparison: rtn, which only rounds').argParser(baselines),
+  )
   .option(
     '--baseline-data <path>',
     'pictures for the activation ranges of the baseline (default: the first of --data)',
@@ -211,9 +220,7 @@ program
       () => bar.stop(),
     );
     reportSkipped(result.skipped);
-    print({ json: asJson ?? false }, result, (r) =>
-      r.perplexity ? formatPerplexity(r.perplexity) : formatEvaluation(r.rows),
-    );
+    print({ json: asJson ?? false }, result, formatEvaluation);
   });
 
 program

@@ -69,7 +69,7 @@ const bar = progressBar('Evaluating');
 const { rows } = await runJob(
   'evaluate',
   {
-    ...{ model, adapters, device, baseline: 'rtn', baselineData: calibrationData },
+    ...{ model, adapters, device, baseline: ['rtn'] as const, baselineData: calibrationData },
     data: join(data, 'evaluation-images-idx3-ubyte.gz'),
     ...(flags.limit && { limit: Number(flags.limit) }),
   },

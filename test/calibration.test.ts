@@ -212,9 +212,10 @@ describe('calibrate, of a language model', () => {
     const options = ['--adapters', join(folder, 'text'), '--baseline', 'rtn', '--device', 'cpu', '--json'];
     const { code, stdout } = await runCli([...evaluation, ...options]);
     expect(code).toBe(0);
-    const { perplexity } = JSON.parse(stdout) as EvaluateResult;
+    const { task, data, rows } = JSON.parse(stdout) as EvaluateResult;
+    expect([task, data]).toEqual(['perplexity', 'evaluation.txt']);
     const at = (label: string, bits: number | 'fp') =>
-      perplexity!.find((r) => r.label === label && r.bits === bits)!.perplexity;
+      rows.find((r) => r.label === label && r.bits === bits)!.perplexity!;
     expect(at('text', 2)).toBeLessThan(0.8 * at('rounding', 2));
     expect(at('text', 8) / at('full', 'fp')).toBeCloseTo(1, 2);
   });

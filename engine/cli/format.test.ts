@@ -81,17 +81,44 @@ describe('evaluation', () => {
   });
 
   it('has a line a row; full precision does not diverge from itself', () => {
-    expect(
-      formatEvaluation([
-        { label: 'full', bits: 'fp', samples: 100, top1: 0.9, top5: 1, kl: 0 },
-        { label: 'rounding', bits: 4, samples: 100, top1: undefined, top5: undefined, kl: 1.5 },
-      ]),
-    ).toBe(
+    const rows = [
+      { label: 'full', kind: 'full', bits: 'fp', bytes: 86_400_000, samples: 100, top1: 0.9, top5: 1, kl: 0 },
+      { label: 'rounding', kind: 'rounding', bits: 4, bytes: 11_200_000, samples: 100, kl: 1.5 },
+    ] as const;
+    expect(formatEvaluation({ task: 'image-classification', rows })).toBe(
       lines(
-        'model     bits  top-1 %  top-5 %  KL (nats)  pictures',
-        '────────  ────  ───────  ───────  ─────────  ────────',
-        'full        fp    90.00   100.00          –       100',
-        'rounding     4        –        –    1.50000       100',
+        'model     bits     size  top-1 %  top-5 %  KL (nats)  pictures',
+        '────────  ────  ───────  ───────  ───────  ─────────  ────────',
+        'full        fp  86.4 MB    90.00   100.00          –       100',
+        'rounding     4  11.2 MB        –        –    1.50000       100',
+      ),
+    );
+  });
+
+  it('compares perplexity with that of full precision', () => {
+    const rows = [
+      { label: 'full', kind: 'full', bits: 'fp', bytes: 2000, samples: 7, perplexity: 40 },
+      { label: 'elastic', kind: 'adapters', bits: 8, bytes: 1000, samples: 7, perplexity: 42 },
+    ] as const;
+    expect(formatEvaluation({ task: 'perplexity', rows })).toBe(
+      lines(
+        'model    bits    size  perplexity  against full  windows',
+        '───────  ────  ──────  ──────────  ────────────  ───────',
+        'full       fp  2.0 kB       40.00        0.00 %        7',
+        'elastic     8  1.0 kB       42.00        5.00 %        7',
+      ),
+    );
+    expect(formatEvaluation({ task: 'perplexity', rows: rows.slice(1) })).toMatch(/42\.00 {13}– /);
+  });
+
+  it('shows both accuracies of multiple choice', () => {
+    const row = { label: 'gptq', kind: 'gptq', bits: 4, bytes: 900, samples: 8 } as const;
+    const rows = [{ ...row, accuracy: 0.5, accuracyNormalised: 0.625 }];
+    expect(formatEvaluation({ task: 'multiple-choice', rows })).toBe(
+      lines(
+        'model  bits   size  accuracy %  normalised %  questions',
+        '─────  ────  ─────  ──────────  ────────────  ─────────',
+        'gptq      4  900 B       50.00         62.50          8',
       ),
     );
   });

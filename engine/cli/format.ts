@@ -1,8 +1,7 @@
 /** Results as text for people. */
-import type { EvaluationRow } from '../evaluation/evaluate.js';
-import type { PerplexityRow } from '../evaluation/perplexity.js';
+import type { EvaluationRow } from '../evaluation/rows.js';
 import type { CalibrationStatus } from '../methods/quept/calibrate.js';
-import type { ModelReport } from '../jobs/requests.js';
+import type { EvaluateResult, ModelReport } from '../jobs/requests.js';
 import type { DeviceReport } from '../runtime/devices.js';
 
 /** Columns aligned under a header; the first is left-aligned, the others right-aligned. */
@@ -44,29 +43,51 @@ export const percentage = (share: number | undefined): string =>
   share === undefined ? '–' : (100 * share).toFixed(2);
 export const divergence = (nats: number | undefined): string => (nats === undefined ? '–' : nats.toFixed(5));
 
-export function formatEvaluation(rows: readonly EvaluationRow[]): string {
-  const lines = rows.map((r) => [
-    r.label,
-    String(r.bits),
-    percentage(r.top1),
-    percentage(r.top5),
-    r.bits === 'fp' ? '–' : divergence(r.kl),
-    String(r.samples),
-  ]);
-  return table(['model', 'bits', 'top-1 %', 'top-5 %', 'KL (nats)', 'pictures'], lines);
+/** What is measured on an evaluation set, a column a score, and what its samples are. */
+interface Measure {
+  readonly scores: readonly string[];
+  readonly samples: string;
+  readonly cells: (row: EvaluationRow, full: EvaluationRow | undefined) => readonly string[];
 }
 
-export function formatPerplexity(rows: readonly PerplexityRow[]): string {
-  const full = rows.find((row) => row.bits === 'fp')?.perplexity;
-  const against = (p: number) => (full === undefined ? '–' : `${(100 * (p / full - 1)).toFixed(2)} %`);
-  const lines = rows.map((r) => [
-    r.label,
-    String(r.bits),
-    r.perplexity.toFixed(2),
-    against(r.perplexity),
-    String(r.tokens),
+const MEASURES: Readonly<Record<EvaluateResult['task'], Measure>> = {
+  'image-classification': {
+    scores: ['top-1 %', 'top-5 %', 'KL (nats)'],
+    samples: 'pictures',
+    cells: (row) => [
+      percentage(row.top1),
+      percentage(row.top5),
+      divergence(row.kind === 'full' ? undefined : row.kl),
+    ],
+  },
+  perplexity: {
+    scores: ['perplexity', 'against full'],
+    samples: 'windows',
+    cells: ({ perplexity }, full) => [
+      perplexity?.toFixed(2) ?? '–',
+      perplexity === undefined || full?.perplexity === undefined
+        ? '–'
+        : `${(100 * (perplexity / full.perplexity - 1)).toFixed(2)} %`,
+    ],
+  },
+  'multiple-choice': {
+    scores: ['accuracy %', 'normalised %'],
+    samples: 'questions',
+    cells: (row) => [percentage(row.accuracy), percentage(row.accuracyNormalised)],
+  },
+};
+
+export function formatEvaluation({ task, rows }: Pick<EvaluateResult, 'task' | 'rows'>): string {
+  const { scores, samples, cells } = MEASURES[task];
+  const full = rows.find((row) => row.kind === 'full');
+  const lines = rows.map((row) => [
+    row.label,
+    String(row.bits),
+    bytes(row.bytes),
+    ...cells(row, full),
+    String(row.samples),
   ]);
-  return table(['model', 'bits', 'perplexity', 'against full', 'tokens'], lines);
+  return table(['model', 'bits', 'size', ...scores, samples], lines);
 }
 
 /** The loss of every bit group, such as `7/8 bits 0.213, 5/6 bits 0.618`; empty before the first epoch is done. */

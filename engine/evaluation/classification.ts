@@ -4,11 +4,11 @@ import { klDivergence } from '../divergence.js';
 
 export interface ClassificationScores {
   readonly samples: number;
-  /** Shares of 0 to 1 of the labelled samples; undefined where none has a label. */
-  readonly top1: number | undefined;
-  readonly top5: number | undefined;
-  /** Mean KL(p_full ‖ p) in nats over the softmax of the logits; undefined without a reference. */
-  readonly kl: number | undefined;
+  /** Shares of 0 to 1 of the labelled samples; absent where none has a label. */
+  readonly top1?: number;
+  readonly top5?: number;
+  /** Mean KL(p_full ‖ p) in nats over the softmax of the logits; absent without a reference. */
+  readonly kl?: number;
 }
 
 /** Collects scores batch by batch, in float64. */
@@ -40,9 +40,8 @@ export function classificationScorer(classes: number): Scorer {
     },
     scores: () => ({
       samples,
-      top1: labelled > 0 ? first / labelled : undefined,
-      top5: labelled > 0 ? amongFive / labelled : undefined,
-      kl: compared > 0 ? divergence / compared : undefined,
+      ...(labelled > 0 && { top1: first / labelled, top5: amongFive / labelled }),
+      ...(compared > 0 && { kl: divergence / compared }),
     }),
   };
 }

@@ -6,26 +6,21 @@ import type { Checkpoint } from '../models/checkpoint.js';
 import { requireVision } from '../models/model.js';
 import type { ElasticModel, RunnableModel } from '../methods/quept/elastic-model.js';
 import type { Runtime } from '../runtime/session.js';
-import { classificationScorer, type ClassificationScores } from './classification.js';
+import { classificationScorer } from './classification.js';
+import type { EvaluationHooks, EvaluationRow } from './rows.js';
+import { checkpointBytes } from './size.js';
 
-/** One line of the result: a model at a bit-width. */
-export interface Candidate {
-  readonly label: string;
+/** One row of the result to be: a model at a bit-width. */
+export interface Candidate extends Pick<EvaluationRow, 'label' | 'kind' | 'bytes'> {
   readonly bits: number;
   readonly model: ElasticModel;
 }
 
-export interface EvaluationRow extends ClassificationScores {
-  /** `full` or the candidate's label. */
-  readonly label: string;
-  readonly bits: number | 'fp';
-}
-
-export interface EvaluationHooks {
-  readonly signal: AbortSignal;
-  /** @param done 0 to 1 */
-  status(done: number): void;
-}
+/** What every row says of its model: full precision first, then the candidates. */
+export const rowHeads = (checkpoint: Checkpoint, candidates: readonly Candidate[]) => [
+  { label: 'full', kind: 'full', bits: 'fp', bytes: checkpointBytes(checkpoint) } as const,
+  ...candidates.map(({ label, kind, bits, bytes }) => ({ label, kind, bits, bytes })),
+];
 
 const BATCH = 100;
 /** Pictures are held in memory in chunks of this many bytes, over which the models are switched. */
@@ -52,6 +47,12 @@ export async function evaluateClassifier(
   const align = source.labelled ? alignLabels(source, Object.fromEntries(ids), model.classes) : () => -1;
   const scorers = [undefined, ...candidates].map(() => classificationScorer(model.classes));
 
+  const heads = rowHeads(checkpoint, candidates);
+  const rows = () =>
+    heads.flatMap((head, i) => {
+      const scores = scorers[i]!.scores();
+      return scores.samples > 0 ? [{ ...head, ...scores }] : [];
+    });
   let seen = 0;
   const batchesPerChunk = Math.max(1, Math.floor(CHUNK_BYTES / (BATCH * pixels * 4)));
   for await (const chunk of chunks(source.batches(indices, BATCH, preprocessor), batchesPerChunk)) {
@@ -68,17 +69,14 @@ export async function evaluateClassifier(
         scorers[i]!.add(logits, references[b], batch.labels.map(align), batch.count);
         hooks.status(
           (seen + (chunkSize * (i + (b + 1) / chunk.length)) / (candidates.length + 1)) / indices.length,
+          rows(),
         );
       }
     }
     seen += chunkSize;
   }
   if (seen === 0) throw new UserError(`${source.name}: no picture could be read.`);
-  return [undefined, ...candidates].map((candidate, i) => ({
-    label: candidate?.label ?? 'full',
-    bits: candidate?.bits ?? 'fp',
-    ...scorers[i]!.scores(),
-  }));
+  return rows();
 }
 
 async function* chunks(batches: AsyncIterable<ImageBatch>, size: number): AsyncGenerator<ImageBatch[]> {

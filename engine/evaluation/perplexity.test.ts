@@ -2,12 +2,15 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder, TINY_LLAMA, writeRandomModel } from '../../test/fixtures.js';
 import { createRandom } from '../data/random.js';
-import { openPlainModel, type RunnableModel } from '../methods/quept/elastic-model.js';
+import { openElasticModel, openPlainModel, type RunnableModel } from '../methods/quept/elastic-model.js';
+import { roundWeights } from '../methods/quept/rounding.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { LanguageModel } from '../models/model.js';
 import { openPrograms, type Programs } from '../runtime/programs.js';
 import { openRuntime } from '../runtime/session.js';
 import { evaluatePerplexity, type Windows } from './perplexity.js';
+import type { EvaluationRow } from './rows.js';
+import { checkpointBytes } from './size.js';
 
 const LENGTH = 6;
 let checkpoint: Checkpoint;
@@ -61,9 +64,9 @@ describe('evaluatePerplexity', () => {
     'of %i windows is exp of the mean loss of every token but the first of a window',
     async (count) => {
       const windows = windowsOf(count);
-      const [row] = await evaluatePerplexity(programs, model.vocabulary, plain, [], windows, hooks);
-      expect(row!.tokens).toBe(count * (LENGTH - 1));
-      expect(row!.perplexity / (await byHand(windows))).toBeCloseTo(1, 5);
+      const [row] = await evaluatePerplexity(programs, checkpoint, plain, [], windows, hooks);
+      expect(row!.samples).toBe(count);
+      expect(row!.perplexity! / (await byHand(windows))).toBeCloseTo(1, 5);
     },
   );
 
@@ -72,15 +75,37 @@ describe('evaluatePerplexity', () => {
     const expected = await byHand(windows);
     for (const each of [1, 3, 7]) {
       const limit = each * LENGTH * model.vocabulary;
-      const [row] = await evaluatePerplexity(programs, model.vocabulary, plain, [], windows, hooks, limit);
-      expect(row!.perplexity / expected, `${each} windows a run`).toBeCloseTo(1, 5);
+      const [row] = await evaluatePerplexity(programs, checkpoint, plain, [], windows, hooks, limit);
+      expect(row!.perplexity! / expected, `${each} windows a run`).toBeCloseTo(1, 5);
     }
+  });
+
+  it('reports the rows that are done while it goes on', async () => {
+    const elastic = await openElasticModel(programs, checkpoint, roundWeights([8, 2], {}));
+    const candidates = [8, 2].map(
+      (bits) => ({ label: 'rounding', kind: 'rounding', bits, bytes: bits, model: elastic }) as const,
+    );
+    const seen: (readonly [number, number])[] = [];
+    const status = (done: number, rows: readonly EvaluationRow[]) => void seen.push([done, rows.length]);
+    const rows = await evaluatePerplexity(programs, checkpoint, plain, candidates, windowsOf(2), {
+      ...hooks,
+      status,
+    });
+    elastic.dispose();
+    expect(rows.map(({ kind, bits, bytes }) => [kind, bits, bytes])).toEqual([
+      ['full', 'fp', checkpointBytes(checkpoint)],
+      ['rounding', 8, 8],
+      ['rounding', 2, 2],
+    ]);
+    expect(seen.map(([, count]) => count)).toEqual([...seen.map(([, count]) => count)].sort());
+    expect(seen[0]![1]).toBe(0);
+    expect(seen.at(-1)).toEqual([1, 3]);
   });
 
   it('stops when asked to', async () => {
     const stop = new AbortController();
     stop.abort();
-    const run = evaluatePerplexity(programs, model.vocabulary, plain, [], windowsOf(1), {
+    const run = evaluatePerplexity(programs, checkpoint, plain, [], windowsOf(1), {
       ...hooks,
       signal: stop.signal,
     });

@@ -3,23 +3,17 @@ import { CancelledError } from '../errors.js';
 import { Graph } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
 import type { RunnableModel } from '../methods/quept/elastic-model.js';
+import type { Checkpoint } from '../models/checkpoint.js';
+import { requireLanguage } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
-import type { Candidate, EvaluationHooks } from './evaluate.js';
+import { rowHeads, type Candidate } from './evaluate.js';
+import type { EvaluationHooks, EvaluationRow } from './rows.js';
 
 /** Windows of token ids, side by side: [count, length]. */
 export interface Windows {
   readonly ids: Int32Array;
   readonly count: number;
   readonly length: number;
-}
-
-export interface PerplexityRow {
-  /** `full` or the candidate's label. */
-  readonly label: string;
-  readonly bits: number | 'fp';
-  readonly perplexity: number;
-  /** Tokens scored: all of a window but its first. */
-  readonly tokens: number;
 }
 
 /** Logits of a run, unless one window has more. */
@@ -42,27 +36,24 @@ function lossGraph(rows: number, vocabulary: number): Graph {
  */
 export async function evaluatePerplexity(
   programs: Programs,
-  vocabulary: number,
+  checkpoint: Checkpoint,
   plain: RunnableModel,
   candidates: readonly Candidate[],
   windows: Windows,
   hooks: EvaluationHooks,
   logits = LOGITS,
-): Promise<PerplexityRow[]> {
-  const rows: PerplexityRow[] = [];
-  for (const [i, candidate] of [undefined, ...candidates].entries()) {
+): Promise<EvaluationRow[]> {
+  const { vocabulary } = requireLanguage(checkpoint.model, checkpoint.name, 'Perplexity');
+  const rows: EvaluationRow[] = [];
+  for (const [i, head] of rowHeads(checkpoint, candidates).entries()) {
+    const candidate = candidates[i - 1];
     await candidate?.model.use(candidate.bits);
     const mean = await meanLoss(programs, vocabulary, candidate?.model ?? plain, windows, logits, {
       signal: hooks.signal,
-      status: (done) => hooks.status((i + done) / (candidates.length + 1)),
+      status: (done) => hooks.status((i + done) / (candidates.length + 1), rows),
     });
-    const tokens = windows.count * (windows.length - 1);
-    rows.push({
-      label: candidate?.label ?? 'full',
-      bits: candidate?.bits ?? 'fp',
-      perplexity: Math.exp(mean),
-      tokens,
-    });
+    rows.push({ ...head, samples: windows.count, perplexity: Math.exp(mean) });
+    hooks.status((i + 1) / (candidates.length + 1), rows);
   }
   return rows;
 }
@@ -73,7 +64,7 @@ async function meanLoss(
   model: RunnableModel,
   windows: Windows,
   limit: number,
-  hooks: EvaluationHooks,
+  hooks: { readonly signal: AbortSignal; status(done: number): void },
 ): Promise<number> {
   const { runtime } = programs;
   const { ids, count, length } = windows;

@@ -1,22 +1,28 @@
-/** The evaluate job: full precision, adapter sets and the rounding baseline on one set of pictures. */
+/** The evaluate job: full precision, baselines and adapter sets on one evaluation set. */
 import { basename, resolve } from 'node:path';
-import { openImages, selectFirst } from '../data/images.js';
-import { readPreprocessor } from '../data/preprocessor.js';
+import { openImages, selectFirst, type ImageSource } from '../data/images.js';
+import { readPreprocessor, type Preprocessor } from '../data/preprocessor.js';
 import { openText } from '../data/text/source.js';
 import { openTokenizer, requireVocabulary } from '../data/text/tokenizer.js';
 import { evaluationWindows } from '../data/text/windows.js';
 import { UserError } from '../errors.js';
-import { evaluatePerplexity } from '../evaluation/perplexity.js';
 import { evaluateClassifier, type Candidate } from '../evaluation/evaluate.js';
-import { bitsOf, readAdapterSet } from '../formats/adapter-set.js';
-import { openElasticModel, openPlainModel, requireMatch } from '../methods/quept/elastic-model.js';
+import { evaluatePerplexity } from '../evaluation/perplexity.js';
+import { quantizedBytes } from '../evaluation/size.js';
+import { bitsOf, readAdapterSet, type AdapterSet } from '../formats/adapter-set.js';
 import { layersOf } from '../methods/quept/calibrate.js';
+import {
+  openElasticModel,
+  openPlainModel,
+  requireMatch,
+  type Adapters,
+} from '../methods/quept/elastic-model.js';
 import { bitGroups, PAPER_TEXT, PAPER_VIT } from '../methods/quept/options.js';
 import { roundToNearest, roundWeights } from '../methods/quept/rounding.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
-import { requireVision, type LanguageModel } from '../models/model.js';
+import type { LanguageModel, VisionModel } from '../models/model.js';
 import { chooseDevice } from '../runtime/devices.js';
-import { openPrograms } from '../runtime/programs.js';
+import { openPrograms, type Programs } from '../runtime/programs.js';
 import { openRuntime } from '../runtime/session.js';
 import type { EvaluateRequest, EvaluateResult, JobHooks } from './requests.js';
 
@@ -32,79 +38,143 @@ export async function runEvaluate(
     request.model,
     request.length === undefined ? {} : { tokens: request.length },
   );
-  if (checkpoint.model.task === 'text-generation')
-    return evaluateText(request, hooks, checkpoint, checkpoint.model);
-  const { image } = requireVision(checkpoint.model, checkpoint.name, 'evaluate');
+  try {
+    const { model } = checkpoint;
+    const sets = await readAdapterSets(checkpoint, request);
+    const evaluation =
+      model.task === 'text-generation'
+        ? await openPerplexity(request, checkpoint, model)
+        : await openClassification(request, checkpoint, model);
+    const device = await chooseDevice(request.device ?? 'auto');
+    const runtime = openRuntime(device, request.threads);
+    const programs = openPrograms(runtime);
+    try {
+      const rows = await evaluation.run(programs, await openCandidates(), hooks);
+      return {
+        device,
+        task: evaluation.task,
+        data: evaluation.source.name,
+        rows,
+        skipped: evaluation.source.skipped,
+        seconds: (performance.now() - started) / 1000,
+      };
+    } finally {
+      await programs.release();
+      await runtime.dispose();
+    }
+
+    async function openCandidates(): Promise<Candidate[]> {
+      const widths = widthsOf(request, sets);
+      const open = async (label: string, kind: Candidate['kind'], adapters: Adapters) => {
+        const opened = await openElasticModel(programs, checkpoint, adapters);
+        return widths
+          .filter((bits) => opened.bits.includes(bits))
+          .map((bits) => ({
+            ...{ label, kind, bits, model: opened },
+            bytes: quantizedBytes(checkpoint, adapters.config, bits),
+          }));
+      };
+      const candidates: Candidate[] = [];
+      for (const baseline of request.baseline ?? [])
+        switch (baseline) {
+          case 'rtn':
+            candidates.push(
+              ...(await open(ROUNDING, 'rounding', await evaluation.rounding(programs, widths))),
+            );
+        }
+      for (const { label, set } of sets) candidates.push(...(await open(label, 'adapters', set)));
+      return candidates;
+    }
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+interface NamedSet {
+  readonly label: string;
+  readonly set: AdapterSet;
+}
+
+/** Throws UserError for a set of another model, or one that lacks a bit-width asked for. */
+async function readAdapterSets(checkpoint: Checkpoint, request: EvaluateRequest): Promise<NamedSet[]> {
+  const sets: NamedSet[] = [];
+  for (const folder of request.adapters ?? []) {
+    const set = await readAdapterSet(folder);
+    await requireMatch(checkpoint, set, folder);
+    const own = bitsOf(set.config);
+    for (const bits of request.bits ?? [])
+      if (!own.includes(bits))
+        throw new UserError(`${folder} has no ${bits}-bit setting; it has ${own.join(', ')}.`);
+    sets.push({ label: basename(resolve(folder)), set });
+  }
+  return sets;
+}
+
+/** The bit-widths asked for, or all of the adapter sets, from high to low. */
+function widthsOf(request: EvaluateRequest, sets: readonly NamedSet[]): number[] {
+  const asked = request.bits ?? sets.flatMap(({ set }) => bitsOf(set.config));
+  const widths = [...new Set(asked)].sort((a, b) => b - a);
+  if (request.baseline?.length && widths.length === 0)
+    throw new UserError('Say which bit-widths to evaluate, such as --bits 8,4.');
+  return widths;
+}
+
+/** An evaluation set that is open, and what is done with it. */
+interface Evaluation extends Pick<EvaluateResult, 'task'> {
+  /** Its name, and what reading has left out so far. */
+  readonly source: { readonly name: string; readonly skipped: EvaluateResult['skipped'] };
+  /** The baseline that only rounds. */
+  rounding(programs: Programs, widths: readonly number[]): Promise<Adapters>;
+  run(
+    programs: Programs,
+    candidates: readonly Candidate[],
+    hooks: JobHooks<'evaluate'>,
+  ): Promise<EvaluateResult['rows']>;
+}
+
+async function openClassification(
+  request: EvaluateRequest,
+  checkpoint: Checkpoint,
+  { image }: VisionModel,
+): Promise<Evaluation> {
   const preprocessor = await readPreprocessor(checkpoint.folder, {
     channels: image.channels,
     imageSize: image,
   });
   const source = await openImages(request.data);
   const indices = selectFirst(source, request.limit ?? source.length);
-  const sets = await Promise.all(
-    (request.adapters ?? []).map(async (folder) => ({ folder, set: await readAdapterSet(folder) })),
-  );
-  for (const { folder, set } of sets) await requireMatch(checkpoint, set, folder);
-
-  const device = await chooseDevice(request.device ?? 'auto');
-  const runtime = openRuntime(device, request.threads);
-  const programs = openPrograms(runtime);
-  try {
-    const models = await Promise.all(
-      sets.map(async ({ folder, set }) => ({
-        label: basename(resolve(folder)),
-        model: await openElasticModel(programs, checkpoint, set),
-      })),
-    );
-    const widths = [...new Set(request.bits ?? models.flatMap((m) => m.model.bits))].sort((a, b) => b - a);
-    for (const { label, model } of models)
-      for (const bits of request.bits ?? [])
-        if (!model.bits.includes(bits))
-          throw new UserError(`${label} has no ${bits}-bit setting; it has ${model.bits.join(', ')}.`);
-    const candidates: Candidate[] = [];
-    if (request.baseline) {
-      if (widths.length === 0) throw new UserError('Say which bit-widths to evaluate, such as --bits 8,4.');
+  return {
+    task: 'image-classification',
+    source,
+    rounding: async (programs, widths) => {
       const ranges = request.baselineData === undefined ? source : await openImages(request.baselineData);
-      const sample = selectFirst(ranges, PAPER_VIT.rangeSamples);
-      for await (const batch of ranges.batches(sample, sample.length, preprocessor)) {
-        const adapters = await roundToNearest(programs, checkpoint, batch.pixels, batch.count, widths);
-        const model = await openElasticModel(programs, checkpoint, adapters);
-        candidates.push(...widths.map((bits) => ({ label: ROUNDING, bits, model })));
-        break;
-      }
-    }
-    for (const { label, model } of models)
-      candidates.push(
-        ...widths.filter((bits) => model.bits.includes(bits)).map((bits) => ({ label, bits, model })),
-      );
-    const plain = await openPlainModel(programs, checkpoint);
-    const rows = await evaluateClassifier(
-      runtime,
-      checkpoint,
-      plain,
-      candidates,
-      { source, indices, preprocessor },
-      {
-        signal: hooks.signal,
-        status: (done) => hooks.status({ done }),
-      },
-    );
-    return { device, rows, skipped: source.skipped, seconds: (performance.now() - started) / 1000 };
-  } finally {
-    await programs.release();
-    await runtime.dispose();
-    await checkpoint.close();
-  }
+      const { pixels, count } = await firstPictures(ranges, PAPER_VIT.rangeSamples, preprocessor);
+      return roundToNearest(programs, checkpoint, pixels, count, widths);
+    },
+    run: async (programs, candidates, hooks) =>
+      evaluateClassifier(
+        programs.runtime,
+        checkpoint,
+        await openPlainModel(programs, checkpoint),
+        candidates,
+        { source, indices, preprocessor },
+        { signal: hooks.signal, status: (done, rows) => hooks.status({ done, rows }) },
+      ),
+  };
 }
 
-/** Perplexity over the first windows of a text. */
-async function evaluateText(
+/** Throws UserError where none of them can be read. */
+async function firstPictures(source: ImageSource, count: number, preprocessor: Preprocessor) {
+  const indices = selectFirst(source, count);
+  for await (const batch of source.batches(indices, indices.length, preprocessor)) return batch;
+  throw new UserError(`${source.name}: no picture could be read.`);
+}
+
+async function openPerplexity(
   request: EvaluateRequest,
-  hooks: JobHooks<'evaluate'>,
   checkpoint: Checkpoint,
   model: LanguageModel,
-): Promise<EvaluateResult> {
-  const started = performance.now();
+): Promise<Evaluation> {
   const tokenizer = await openTokenizer(checkpoint.folder);
   requireVocabulary(tokenizer, model.vocabulary);
   const source = await openText(request.data);
@@ -112,51 +182,22 @@ async function evaluateText(
     length: model.tokens,
     ...(request.limit !== undefined && { limit: request.limit }),
   });
-  const device = await chooseDevice(request.device ?? 'auto');
-  const runtime = openRuntime(device, request.threads);
-  const programs = openPrograms(runtime);
-  try {
-    const candidates: Candidate[] = [];
-    const folders = request.adapters ?? [];
-    const sets = await Promise.all(
-      folders.map(async (folder) => ({ folder, set: await readAdapterSet(folder) })),
-    );
-    const widths = [...new Set(request.bits ?? sets.flatMap(({ set }) => bitsOf(set.config)))].sort(
-      (a, b) => b - a,
-    );
-    if (request.baseline) {
-      if (widths.length === 0) throw new UserError('Say which bit-widths to evaluate, such as --bits 8,4.');
-      const layers = layersOf(checkpoint, {
-        groups: bitGroups(widths.map((b) => [b])),
-        groupSize: PAPER_TEXT.groupSize,
-      });
-      const rounded = await openElasticModel(programs, checkpoint, roundWeights(widths, layers));
-      candidates.push(...widths.map((bits) => ({ label: ROUNDING, bits, model: rounded })));
-    }
-    for (const { folder, set } of sets) {
-      await requireMatch(checkpoint, set, folder);
-      const elastic = await openElasticModel(programs, checkpoint, set);
-      for (const bits of request.bits ?? [])
-        if (!elastic.bits.includes(bits))
-          throw new UserError(`${folder} has no ${bits}-bit setting; it has ${elastic.bits.join(', ')}.`);
-      const own = widths.filter((bits) => elastic.bits.includes(bits));
-      candidates.push(...own.map((bits) => ({ label: basename(resolve(folder)), bits, model: elastic })));
-    }
-    const plain = await openPlainModel(programs, checkpoint);
-    const perplexity = await evaluatePerplexity(programs, model.vocabulary, plain, candidates, windows, {
-      signal: hooks.signal,
-      status: (done) => hooks.status({ done }),
-    });
-    return {
-      device,
-      rows: [],
-      perplexity,
-      skipped: source.skipped,
-      seconds: (performance.now() - started) / 1000,
-    };
-  } finally {
-    await programs.release();
-    await runtime.dispose();
-    await checkpoint.close();
-  }
+  return {
+    task: 'perplexity',
+    source,
+    rounding: (_programs, widths) => Promise.resolve(roundWeights(widths, roundedLayers(checkpoint, widths))),
+    run: async (programs, candidates, hooks) =>
+      evaluatePerplexity(
+        programs,
+        checkpoint,
+        await openPlainModel(programs, checkpoint),
+        candidates,
+        windows,
+        { signal: hooks.signal, status: (done, rows) => hooks.status({ done, rows }) },
+      ),
+  };
 }
+
+/** Layers and group sizes as a weight-only adapter set with these bit-widths has them. */
+const roundedLayers = (checkpoint: Checkpoint, widths: readonly number[]) =>
+  layersOf(checkpoint, { groups: bitGroups(widths.map((b) => [b])), groupSize: PAPER_TEXT.groupSize });

@@ -1,6 +1,5 @@
 /** What the engine can be asked to do: one request and one result a job, plain data that crosses threads and processes. */
-import type { EvaluationRow } from '../evaluation/evaluate.js';
-import type { PerplexityRow } from '../evaluation/perplexity.js';
+import type { EvaluationRow } from '../evaluation/rows.js';
 import type { AdapterSetConfig } from '../formats/adapter-set.js';
 import type { MergeMode } from '../methods/quept/merge.js';
 import type { CalibrationStatus } from '../methods/quept/calibrate.js';
@@ -84,6 +83,9 @@ export interface CalibrateResult {
   readonly seconds: number;
 }
 
+export const BASELINES = ['rtn'] as const;
+export type Baseline = (typeof BASELINES)[number];
+
 export interface EvaluateRequest extends Placement {
   readonly model: string;
   readonly data: string;
@@ -93,8 +95,8 @@ export interface EvaluateRequest extends Placement {
   readonly limit?: number;
   /** Tokens of a window of text; default the model's context, at most 2048. */
   readonly length?: number;
-  /** Adds the rows of plain rounding. */
-  readonly baseline?: 'rtn';
+  /** Rows for comparison; `rtn` only rounds. */
+  readonly baseline?: readonly Baseline[];
   /** Pictures that give the baseline its activation ranges; default the first of `data`. */
   readonly baselineData?: string;
   /** Keeps the result as `evaluations/<this name>.json` in the first adapter set's folder, or the model's where there is none. */
@@ -103,18 +105,27 @@ export interface EvaluateRequest extends Placement {
 
 export interface EvaluateResult {
   readonly device: DeviceKind;
-  /** Of an image classifier. */
+  /** What was measured; it decides which scores the rows have. */
+  readonly task: 'image-classification' | 'perplexity' | 'multiple-choice';
+  /** Name of the evaluation set. */
+  readonly data: string;
+  /** Full precision first, then the baselines and the adapter sets, each from high to low bit-widths. */
   readonly rows: readonly EvaluationRow[];
-  /** Of a language model. */
-  readonly perplexity?: readonly PerplexityRow[];
   readonly skipped: readonly { readonly name: string; readonly reason: string }[];
   readonly seconds: number;
+}
+
+export interface EvaluateStatus {
+  /** Share of all work done, 0 to 1. */
+  readonly done: number;
+  /** The result's rows as far as they have scores by now; `samples` tells how much a score rests on. */
+  readonly rows: readonly EvaluationRow[];
 }
 
 export interface Jobs {
   models: { request: ModelsRequest; result: readonly ModelReport[]; status: never };
   calibrate: { request: CalibrateRequest; result: CalibrateResult; status: CalibrationStatus };
-  evaluate: { request: EvaluateRequest; result: EvaluateResult; status: { readonly done: number } };
+  evaluate: { request: EvaluateRequest; result: EvaluateResult; status: EvaluateStatus };
   devices: { request: Record<string, never>; result: readonly DeviceReport[]; status: never };
 }
 

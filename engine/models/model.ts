@@ -84,3 +84,9 @@ export function requireVision(model: Model, checkpoint: string, user: string): V
   if (model.task === 'image-classification') return model;
   throw new UserError(`${user} supports image classifiers so far; ${checkpoint} is a language model.`);
 }
+
+/** The model as a language model. Throws UserError, naming the checkpoint and what needs one, where it is none. */
+export function requireLanguage(model: Model, checkpoint: string, user: string): LanguageModel {
+  if (model.task === 'text-generation') return model;
+  throw new UserError(`${user} needs a language model; ${checkpoint} is an image classifier.`);
+}

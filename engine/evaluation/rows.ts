@@ -1,0 +1,30 @@
+/** What an evaluation yields, whatever it measures: a row for full precision and one for each candidate. */
+
+export interface EvaluationRow {
+  /** The kind, but for an adapter set its name. */
+  readonly label: string;
+  readonly kind: 'full' | 'rounding' | 'gptq' | 'adapters';
+  readonly bits: number | 'fp';
+  /** Size of the model (`size.ts`): on disk in full precision, as integers at a bit-width. */
+  readonly bytes: number;
+  /** Pictures, windows of text or questions that the scores are means over. */
+  readonly samples: number;
+  /** Shares of 0 to 1 of the labelled pictures; absent where none has a label. */
+  readonly top1?: number;
+  readonly top5?: number;
+  /** Mean KL(p_full ‖ p) in nats over the softmax of the logits. */
+  readonly kl?: number;
+  readonly perplexity?: number;
+  /** Shares of 0 to 1 of the questions answered rightly: by log-likelihood, and by that a byte of the choice. */
+  readonly accuracy?: number;
+  readonly accuracyNormalised?: number;
+}
+
+export interface EvaluationHooks {
+  readonly signal: AbortSignal;
+  /**
+   * @param done 0 to 1
+   * @param rows those that have a score by now, full precision first; `samples` tells how much a score rests on
+   */
+  status(done: number, rows: readonly EvaluationRow[]): void;
+}

@@ -1,0 +1,91 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from '../../test/fixtures.js';
+import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
+import { checkpointBytes, quantizedBytes, weightBytes } from './size.js';
+
+let vit: Checkpoint;
+let llama: Checkpoint;
+let tied: Checkpoint;
+let cleanUp: () => Promise<void>;
+
+beforeAll(async () => {
+  const temporary = await temporaryFolder();
+  cleanUp = temporary.cleanUp;
+  const open = async (name: string, config: object) => {
+    await writeRandomModel(join(temporary.folder, name), { ...config });
+    return openCheckpoint(join(temporary.folder, name));
+  };
+  vit = await open('vit', TINY_VIT);
+  llama = await open('llama', TINY_LLAMA);
+  tied = await open('tied', { ...TINY_LLAMA, tie_word_embeddings: true });
+});
+afterAll(async () => {
+  for (const checkpoint of [vit, llama, tied]) await checkpoint.close();
+  await cleanUp();
+});
+
+it.each([
+  // 3 × 100 integers, then scales of 2 bytes and zero points: whole rows, groups of 64 and 36 columns.
+  ['8 bits', 8, -1, 300 + 3 * 2 + 3],
+  ['4 bits, the last byte half full', 4, -1, 150 + 3 * 2 + 2],
+  ['3 bits over bytes', 3, -1, 113 + 3 * 2 + 2],
+  ['2 bits in groups', 2, 64, 75 + 6 * 2 + 2],
+  ['groups wider than a row', 2, 128, 75 + 3 * 2 + 1],
+])('a weight [3, 100] at %s', (_, bits, groupSize, expected) => {
+  expect(weightBytes({ in: 100, out: 3 }, bits, groupSize)).toBe(expected);
+});
+
+// Elements of TINY_VIT (width 16, hidden 32, patches of 4 × 4, 5 tokens, 6 classes) and TINY_LLAMA (width 16, 4 heads,
+// 2 of keys, hidden 24, 11 words), both of two blocks.
+const VIT_STEM_REST = 16 + 16 + 5 * 16;
+const VIT_BLOCK_REST = 4 * 16 + 4 * 16 + 32 + 16;
+const VIT_HEAD_REST = 2 * 16 + 6;
+const LLAMA_TABLE = 11 * 16;
+
+it('is on disk what the checkpoint stores, a shared tensor once', () => {
+  const weights = 16 * 16 + 2 * (4 * 16 * 16 + 2 * 16 * 32) + 6 * 16;
+  expect(checkpointBytes(vit)).toBe(4 * (weights + VIT_STEM_REST + 2 * VIT_BLOCK_REST + VIT_HEAD_REST));
+  const block = 2 * 16 * 16 + 2 * 16 * 8 + 3 * 16 * 24 + 2 * 16;
+  expect(checkpointBytes(llama)).toBe(4 * (2 * LLAMA_TABLE + 2 * block + 16));
+  expect(checkpointBytes(tied)).toBe(4 * (LLAMA_TABLE + 2 * block + 16));
+});
+
+it('counts embedding and head of a classifier at their own bit-width', () => {
+  // A row costs its integers, 2 bytes of scale, and its share of the zero points.
+  const fixed = 16 * 16 + 16 * 3 + (6 * 16 + 6 * 3);
+  const square = (16 * 16) / 2 + 16 * 2 + 8;
+  const up = (32 * 16) / 2 + 32 * 2 + 16;
+  const down = (16 * 32) / 2 + 16 * 2 + 8;
+  const rest = 2 * (VIT_STEM_REST + 2 * VIT_BLOCK_REST + VIT_HEAD_REST);
+  const config = { embedding_bits: 8, head_bits: 8, layers: {} };
+  expect(quantizedBytes(vit, config, 4)).toBe(fixed + 2 * (4 * square + up + down) + rest);
+});
+
+it('keeps embedding and head of a language model in float16, and counts scales by group', () => {
+  const layers = Object.fromEntries(
+    llama.model.blocks.flatMap((part) =>
+      llama
+        .listing(part)
+        .linears.map((l) => [
+          part.prefix + l.name,
+          { ...l, group_size: { 2: 8, 8: -1 }, input: part.prefix + l.input },
+        ]),
+    ),
+  );
+  const config = { embedding_bits: 16, head_bits: 16, layers };
+  // Two scales a row of 16 columns, three a row of 24.
+  const q = (16 * 16) / 4 + 32 * 2 + 8;
+  const k = (8 * 16) / 4 + 16 * 2 + 4;
+  const gate = (24 * 16) / 4 + 48 * 2 + 12;
+  const down = (16 * 24) / 4 + 48 * 2 + 12;
+  const blocks = 2 * (2 * q + 2 * k + 2 * gate + down + 2 * 2 * 16);
+  expect(quantizedBytes(llama, config, 2)).toBe(blocks + 2 * (2 * LLAMA_TABLE + 16));
+  expect(quantizedBytes(tied, config, 2)).toBe(blocks + 2 * (LLAMA_TABLE + 16));
+});
+
+it('counts a shared table twice where the head stores it as integers', () => {
+  const config = { embedding_bits: 16, head_bits: 16, layers: {} };
+  const difference = quantizedBytes(tied, { ...config, head_bits: 8 }, 8) - quantizedBytes(tied, config, 8);
+  expect(difference).toBe(LLAMA_TABLE + 11 * 3);
+});
