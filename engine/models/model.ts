@@ -30,6 +30,32 @@ export interface LinearOptions {
   readonly storedName?: string;
 }
 
+/**
+ * Which of a part's tensors meet the stream that runs through all parts, and where a basis can be changed inside it: what a
+ * method must know to turn a model and keep its function. Names are local to the part.
+ */
+export interface Roles {
+  /** The table, or the layers, whose output is the stream or is added to it. */
+  readonly writers: readonly string[];
+  /** RMSNorms of the stream. Layers that read one of them, and nothing else, read the stream. */
+  readonly norms: readonly string[];
+  readonly attention?: AttentionRoles;
+  /** The layer that reads the product of two others' outputs. */
+  readonly gated?: string;
+}
+
+export interface AttentionRoles {
+  /** Channels of a head, of queries, keys and values alike. */
+  readonly size: number;
+  /** Operands of the scores, as they are multiplied (positions applied), and of the mixture. */
+  readonly queries: string;
+  readonly keys: string;
+  readonly values: string;
+  /** The layer that makes the values, and the one that reads their mixture, head by head. */
+  readonly valueLayer: string;
+  readonly outputLayer: string;
+}
+
 /** A stem, block or head. */
 export interface Part {
   /** Full parameter names are prefix + local name. */
@@ -41,6 +67,8 @@ export interface Part {
   /** Default float32. */
   readonly inputType?: DType;
   forward(builder: Builder, x: Value, batch: number): Value;
+  /** Absent in families without RMSNorms. */
+  readonly roles?: Roles;
 }
 
 /** What every model has. */

@@ -95,6 +95,7 @@ const llamaStem = ({ vocabulary, width, tokens }: LlamaConfig): Part => ({
   inputType: 'int64',
   forward: (b, ids, batch) =>
     b.embedding('model.embed_tokens', op.reshape(ids, [batch * tokens]), vocabulary, width),
+  roles: { writers: ['model.embed_tokens'], norms: [] },
 });
 
 /** Pre-norm decoder blocks: causal attention, then a gated perceptron, each added to the stream. */
@@ -140,6 +141,19 @@ function llamaBlocks(config: LlamaConfig): readonly Part[] {
     kind: `block of ${tokens} tokens`,
     inputShape: (batch) => [batch * tokens, width],
     forward,
+    roles: {
+      writers: ['self_attn.o_proj', 'mlp.down_proj'],
+      norms: ['input_layernorm', 'post_attention_layernorm'],
+      attention: {
+        size: headSize,
+        queries: 'self_attn.q',
+        keys: 'self_attn.k',
+        values: 'self_attn.v',
+        valueLayer: 'self_attn.v_proj',
+        outputLayer: 'self_attn.o_proj',
+      },
+      gated: 'mlp.down_proj',
+    },
   }));
 }
 
@@ -153,6 +167,7 @@ const llamaHead = ({ width, epsilon, vocabulary, tied, tokens }: LlamaConfig): P
       bias: false,
       ...(tied && { storedName: 'model.embed_tokens.weight' }),
     }),
+  roles: { writers: [], norms: ['model.norm'] },
 });
 
 /** A family in LLaMA's layout. @param traits reads what sets it apart, for samples of `tokens` tokens */

@@ -1,0 +1,90 @@
+/**
+ * A checkpoint turned so that no channel stands out, and computing the same (QuaRot, Ashkboos et al. 2024, sections 3 and 4):
+ *
+ *   the stream           x·R, R a Hadamard matrix with random signs; gains of norms move into the layers that read them
+ *   values               turned head by head, and back by the layer that reads their mixture
+ *   the gated product    turned as it is computed, and back by the layer that reads it
+ *   queries and keys     turned head by head after their positions, where asked; their products stay the same
+ *
+ * Weights are turned as they are read, one at a time, on the device. Nothing is written.
+ */
+import { UserError } from '../../errors.js';
+import type { Checkpoint } from '../../models/checkpoint.js';
+import { listPart, type PartListing } from '../../models/listing.js';
+import { partsOf, type Builder, type Part } from '../../models/model.js';
+import type { Programs } from '../../runtime/programs.js';
+import { hadamardFactors } from './hadamard.js';
+import { rotate } from './rotate.js';
+import { drawSigns, turnParameters } from './weights.js';
+
+export interface RotationOptions {
+  /** Draws the signs. */
+  readonly seed: number;
+  /** Whether queries and keys are turned: of use where keys are quantized. */
+  readonly keys: boolean;
+}
+
+/** Throws UserError for a family that does not say what to turn, and for a size without a Hadamard matrix. */
+export function rotateCheckpoint(
+  programs: Programs,
+  checkpoint: Checkpoint,
+  options: RotationOptions,
+): Checkpoint {
+  const { model } = checkpoint;
+  for (const part of partsOf(model)) requireRotatable(checkpoint, part);
+  const originals = new Map<Part, Part>();
+  const listings = new Map<string, PartListing>();
+  const turn = (part: Part): Part => {
+    const turned = turnedPart(part, options);
+    originals.set(turned, part);
+    if (!listings.has(turned.kind)) listings.set(turned.kind, listPart(turned));
+    return turned;
+  };
+  const signs = drawSigns(model.width, options.seed);
+  return {
+    ...checkpoint,
+    model: { ...model, stem: turn(model.stem), blocks: model.blocks.map(turn), head: turn(model.head) },
+    listing: (part) => listings.get(part.kind)!,
+    read: async (part) => {
+      const original = originals.get(part)!;
+      const parameters = await checkpoint.read(original);
+      return turnParameters(programs, original.roles!, checkpoint.listing(original), parameters, signs);
+    },
+  };
+}
+
+/** The part with what has to be turned as it is computed. */
+function turnedPart(part: Part, { keys }: RotationOptions): Part {
+  const { attention, gated } = part.roles!;
+  const scored = keys && attention ? [attention.queries, attention.keys] : [];
+  return {
+    ...part,
+    kind: `rotated${keys ? ' with keys' : ''} ${part.kind}`,
+    forward: (builder, x, batch) => {
+      const turning: Builder = {
+        ...builder,
+        linear: (name, input, out, options) =>
+          builder.linear(name, name === gated ? rotate(input, 1, input.shape[1]!) : input, out, options),
+        operand: (name, input) =>
+          builder.operand(name, scored.includes(name) ? rotate(input, 1, attention!.size) : input),
+      };
+      return part.forward(turning, x, batch);
+    },
+  };
+}
+
+function requireRotatable(checkpoint: Checkpoint, part: Part): void {
+  const { model, name } = checkpoint;
+  const { roles } = part;
+  if (!roles) throw new UserError(`${name}: models of the family "${model.family}" cannot be rotated.`);
+  const require = (size: number, what: string) => {
+    if (!hadamardFactors(size))
+      throw new UserError(
+        `${name}: ${what} has ${size} channels, and no Hadamard matrix of that size is known here; calibrate with --rotation off, or weights alone (--mode weight-only).`,
+      );
+  };
+  require(model.width, 'the stream between blocks');
+  if (roles.attention) require(roles.attention.size, `a head of ${part.prefix}${roles.attention.valueLayer}`);
+  const gated = checkpoint.listing(part).linears.find((l) => l.name === roles.gated);
+  if (gated) require(gated.in, `the input of ${part.prefix}${gated.name}`);
+}
