@@ -77,7 +77,8 @@ describe('activation quantizer', () => {
   it.each(activationBits)('dynamic at %i bits: output and gradient', async (bits) => {
     const at = (key: string) => activations.floats(`b${bits}.${key}`);
     const found = await evaluate({ x: at('x'), cotangent: at('cotangent') }, (v, graph) => {
-      const out = fakeQuantizeTokens(v.x!, graph.scalar(2 ** (bits - 1) - 1));
+      const top = 2 ** (bits - 1) - 1;
+      const out = fakeQuantizeTokens(v.x!, graph.scalar(-top), graph.scalar(top));
       return { out, dx: gradients([{ value: out, cotangent: v.cotangent! }], [v.x!])[0]! };
     });
     for (const key of ['out', 'dx'])

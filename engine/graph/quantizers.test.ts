@@ -4,7 +4,13 @@ import { evaluate, type Array_ } from '../../test/support.js';
 import { gradients } from './gradients.js';
 import { sizeOf, type Shape, type Value } from './ir.js';
 import * as op from './ops.js';
-import { fakeQuantizeActivation, fakeQuantizeTokens, fakeQuantizeWeight, roundToGrid } from './quantizers.js';
+import {
+  fakeQuantizeActivation,
+  fakeQuantizeCache,
+  fakeQuantizeTokens,
+  fakeQuantizeWeight,
+  roundToGrid,
+} from './quantizers.js';
 
 const array = (shape: Shape, data: Iterable<number>): Array_ => ({ shape, data: Float32Array.from(data) });
 const normal = (shape: Shape, ...path: (number | string)[]) => {
@@ -166,11 +172,44 @@ describe('activations', () => {
   it('a token of zeros stays zero and its gradient finite; the largest element of a token is exact', async () => {
     const inputs = { x: array([1, 3, 2], [0, 0, 3, -1, 1e-9, -7]), g: array([1, 3, 2], [1, 2, 3, 4, 5, 6]) };
     const { y, dx } = await evaluate(inputs, (v, graph) => {
-      const quantized = fakeQuantizeTokens(v.x!, graph.scalar(7));
+      const quantized = fakeQuantizeTokens(v.x!, graph.scalar(-7), graph.scalar(7));
       return { y: quantized, dx: gradients([{ value: quantized, cotangent: v.g! }], [v.x!])[0]! };
     });
     expect([...y!.slice(0, 3)].map((v) => Math.abs(v))).toEqual([0, 0, 3]);
     expect(y![5]).toBe(-7);
     expect(dx!.every(Number.isFinite)).toBe(true);
+  });
+
+  it.each([2, 4, 8])('keys and values have a grid for each group of channels, at %i bits', async (bits) => {
+    const [tokens, channels, size] = [5, 12, 4];
+    const x = normal([tokens, channels], 'cache', bits);
+    x.data.set([2, 2, 2, 2]);
+    const levels = 2 ** bits - 1;
+    const { y } = await evaluate({ x }, (v, graph) => ({
+      y: fakeQuantizeCache(v.x!, size, graph.scalar(levels)),
+    }));
+    for (let from = 0; from < x.data.length; from += size) {
+      const group = [...x.data.slice(from, from + size)];
+      const [hi, lo] = [0.95 * Math.max(...group), 0.95 * Math.min(...group)];
+      const scale = Math.max((hi - lo) / levels, 1e-5);
+      const zero = Math.round(-lo / scale);
+      group.forEach((value, i) => {
+        const q = Math.min(Math.max(Math.round(value / scale) + zero, 0), levels);
+        expect(y![from + i]).toBeCloseTo(scale * (q - zero), 3);
+      });
+    }
+  });
+
+  it('the gradient of keys and values is that of their grid, ends included', async () => {
+    const inputs = { x: array([1, 4], [-1, 0.3, 2, 0.1]), g: array([1, 4], [1, 10, 100, 1000]) };
+    const { dx } = await evaluate(inputs, (v, graph) => ({
+      dx: gradients([{ value: fakeQuantizeCache(v.x!, 4, graph.scalar(3)), cotangent: v.g! }], [v.x!])[0]!,
+    }));
+    // s = 0.95 (2 − (−1)) / 3 = 0.95 and z = 1: integers −1, 0, 2, 0. Both ends are within the grid at −1 and 2.
+    const steps = [-1, 0.3, 2, 0.1].map((x) => x / 0.95);
+    const slope =
+      1 * (-1 - steps[0]!) + 10 * (0 - steps[1]!) + 100 * (2 - steps[2]!) + 1000 * (0 - steps[3]!);
+    const expected = [1 - (slope * 0.95) / 3, 10, 100 + (slope * 0.95) / 3, 1000];
+    expected.forEach((d, i) => expect(dx![i]! / d).toBeCloseTo(1, 4));
   });
 });

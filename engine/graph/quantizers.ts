@@ -45,20 +45,20 @@ export function fakeQuantizeWeight(
   const width = groupSize === -1 ? columns : groupSize;
   const padded = Math.ceil(columns / width) * width;
   const rows = op.reshape(op.pad(weight, 1, 0, padded - columns), [(out * padded) / width, width]);
-  const { scale, zero } = weightGrid(rows, clipUpper, clipLower, levels);
-  const quantized = roundToGrid(rows, scale, (q) => op.sub(op.clip(op.add(q, zero), 0, levels), zero));
+  const quantized = roundToRows(rows, op.sigmoid(clipUpper), op.sigmoid(clipLower), levels);
   return op.slice(op.reshape(quantized, [out, padded]), 1, 0, columns);
 }
 
+/** Rounds every row of [rows, width] to a grid over shares of its range, each [rows, 1] or a scalar. */
+function roundToRows(rows: Value, upper: Value, lower: Value, levels: Value): Value {
+  const { scale, zero } = rowGrid(rows, upper, lower, levels);
+  return roundToGrid(rows, scale, (q) => op.sub(op.clip(op.add(q, zero), 0, levels), zero));
+}
+
 /** Step size and integer zero point of each row, [rows, 1]; the zero point is a constant to the gradient. */
-export function weightGrid(
-  rows: Value,
-  clipUpper: Value,
-  clipLower: Value,
-  levels: Value,
-): { scale: Value; zero: Value } {
-  const hi = op.mul(op.sigmoid(clipUpper), op.reduceMax(rows, [1]));
-  const lo = op.mul(op.sigmoid(clipLower), op.reduceMin(rows, [1]));
+function rowGrid(rows: Value, upper: Value, lower: Value, levels: Value): { scale: Value; zero: Value } {
+  const hi = op.mul(upper, op.reduceMax(rows, [1]));
+  const lo = op.mul(lower, op.reduceMin(rows, [1]));
   const scale = op.clip(op.div(op.sub(hi, lo), levels), MIN_SCALE, MAX_SCALE);
   return { scale, zero: op.stopGradient(op.round(op.div(op.neg(lo), scale))) };
 }
@@ -73,13 +73,27 @@ export function fakeQuantizeActivation(x: Value, scale: Value, lower: Value, upp
 
 /**
  * Activations, dynamic: symmetric, one scale a token (the last axis), s = absmax / (2^(bits−1) − 1).
- * @param top 2^(bits−1) − 1, a scalar. The gradient flows through the absolute maximum.
+ * @param lower,upper ∓(2^(bits−1) − 1), shape [] (see `levels` above). The gradient flows through the absolute maximum.
  */
-export function fakeQuantizeTokens(x: Value, top: Value): Value {
+export function fakeQuantizeTokens(x: Value, lower: Value, upper: Value): Value {
   const tokens = op.reshape(x, [sizeOf(x.shape) / x.shape.at(-1)!, x.shape.at(-1)!]);
-  const scale = op.clip(op.div(op.reduceMax(op.abs(tokens), [1]), top), MIN_SCALE, MAX_SCALE);
+  const scale = op.clip(op.div(op.reduceMax(op.abs(tokens), [1]), upper), MIN_SCALE, MAX_SCALE);
   return op.reshape(
-    roundToGrid(tokens, scale, (q) => op.clip(q, op.neg(top), top)),
+    roundToGrid(tokens, scale, (q) => op.clip(q, lower, upper)),
     x.shape,
   );
+}
+
+/** The share of its range that a group of keys or values keeps. */
+const CACHE_RANGE = 0.95;
+
+/**
+ * Keys or values as a cache keeps them: asymmetric, one grid for every `size` channels of a token, over 0.95 of their range.
+ * @param x [tokens, channels]; `size` divides the channels
+ * @param levels 2^bits − 1, shape []
+ */
+export function fakeQuantizeCache(x: Value, size: number, levels: Value): Value {
+  const share = x.graph.scalar(CACHE_RANGE);
+  const groups = op.reshape(x, [sizeOf(x.shape) / size, size]);
+  return op.reshape(roundToRows(groups, share, share, levels), x.shape);
 }
