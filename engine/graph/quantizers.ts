@@ -4,8 +4,8 @@ import * as op from './ops.js';
 import { sumTo } from './gradients.js';
 
 /** The smallest and largest step size of a weight. */
-const MIN_SCALE = 1e-5;
-const MAX_SCALE = 1e4;
+export const MIN_SCALE = 1e-5;
+export const MAX_SCALE = 1e4;
 
 /**
  * s · clamp(round(x/s)), with `scale` s broadcast over x and `clamp` limiting integers to the grid's.

@@ -1,0 +1,153 @@
+/** GPTQ of one weight (Frantar et al. 2023): columns are rounded one after another, each correcting for those before it. */
+import { CancelledError } from '../../errors.js';
+import { Graph } from '../../graph/ir.js';
+import * as op from '../../graph/ops.js';
+import { MAX_SCALE, MIN_SCALE } from '../../graph/quantizers.js';
+import type { HostTensor } from '../../models/checkpoint.js';
+import type { Programs } from '../../runtime/programs.js';
+
+/** Columns between two products on the device, where a group of columns does not set it. */
+const BLOCK = 128;
+
+/** A weight [out, in] as integers on grids: Ŵ = scale · (integers − zero). */
+export interface IntegerWeight {
+  readonly shape: readonly [number, number];
+  /** [out, in] */
+  readonly integers: Uint8Array;
+  /** One a row, or one a group of `groupSize` columns: [out · ⌈in / groupSize⌉]. */
+  readonly scale: Float32Array;
+  readonly zero: Float32Array;
+  /** -1 for whole rows. */
+  readonly groupSize: number;
+}
+
+/**
+ * Rounds a weight W [out, in] to `bits` so that Σ over rows of (w − ŵ) H (w − ŵ)ᵀ stays small.
+ *
+ * With H = TᵀT, T lower triangular, that error is ‖T (w − ŵ)ᵀ‖², whose entry j depends on columns up to j only. So column j
+ * is rounded where it makes entry j least, at w_j + Σ_{i<j} T_ji (w_i − ŵ_i) / T_jj. These are the weights that GPTQ's own
+ * updates, w ← w − (w_j − ŵ_j) [H⁻¹]_j: / [H⁻¹]_jj over the columns not yet rounded, leave for column j, without H⁻¹.
+ *
+ * Grids are asymmetric and span the whole range: of a row of W, or, of a group of columns, of the corrected weights when
+ * its first column is reached.
+ * @param factor T [in, in]; a column whose row of T has nothing but its diagonal and whose input was never active
+ * (`isDead`) counts as zero
+ */
+export async function roundCorrecting(
+  programs: Programs,
+  { data, shape }: HostTensor,
+  factor: Float32Array,
+  isDead: (column: number) => boolean,
+  { bits, groupSize }: { readonly bits: number; readonly groupSize: number },
+  signal: AbortSignal,
+): Promise<IntegerWeight> {
+  const { runtime } = programs;
+  const [out, n] = shape as readonly [number, number];
+  const width = groupSize === -1 ? BLOCK : groupSize;
+  const blocks = Math.ceil(n / width);
+  const levels = 2 ** bits - 1;
+  const integers = new Uint8Array(out * n);
+  const grids = out * (groupSize === -1 ? 1 : blocks);
+  const [scale, zero] = [new Float32Array(grids), new Float32Array(grids)];
+  const setGrid = (grid: number, low: number, high: number) => {
+    scale[grid] = Math.min(Math.max(Math.fround(high - low) / levels, MIN_SCALE), MAX_SCALE);
+    zero[grid] = rounded(-low / scale[grid]);
+  };
+  if (groupSize === -1)
+    for (let row = 0; row < out; row++) {
+      const [low, high] = rangeOf(data.subarray(row * n, (row + 1) * n));
+      setGrid(row, low, high);
+    }
+
+  const program = await programs.get(`errors ${out}×${n} per ${width}`, () => errorGraph(out, n, width), {
+    keep: false,
+  });
+  /** w − ŵ of the columns that are rounded, 0 elsewhere. */
+  const errors = new Float32Array(out * n);
+  const rows = new Float32Array(width * n);
+  /** Column by column, T of the block's own columns. */
+  const corner = new Float64Array(width * width);
+  const weight = new Float64Array(width);
+  const sums = new Float64Array(width);
+  for (let block = 0; block < blocks; block++) {
+    if (signal.aborted) throw new CancelledError();
+    const start = block * width;
+    const columns = Math.min(width, n - start);
+    rows.fill(0).set(factor.subarray(start * n, (start + columns) * n));
+    for (let j = 0; j < columns; j++)
+      for (let i = 0; i <= j; i++) corner[i * width + j] = rows[j * n + start + i]!;
+    const outputs = await program.run({
+      errors: runtime.tensor(errors, [out, n]),
+      rows: runtime.tensor(rows, [width, n]),
+    });
+    const before = await runtime.read(outputs.before!);
+
+    /** Goes through the block's columns of a row; `replace` says what becomes of the corrected weight of column j. */
+    const correct = (row: number, replace: (corrected: number, j: number) => number) => {
+      for (let j = 0; j < columns; j++) sums[j] = before[row * width + j]!;
+      for (let j = 0; j < columns; j++) {
+        const own = j * width;
+        const error = weight[j]! - replace(weight[j]! + sums[j]! / corner[own + j]!, j);
+        for (let k = j; k < columns; k++) sums[k]! += error * corner[own + k]!;
+      }
+    };
+    for (let row = 0; row < out; row++) {
+      const at = row * n + start;
+      for (let j = 0; j < columns; j++) weight[j] = isDead(start + j) ? 0 : data[at + j]!;
+      const grid = groupSize === -1 ? row : row * blocks + block;
+      if (groupSize !== -1) {
+        // A group that the last columns do not fill is filled up with zeros, as in `fakeQuantizeWeight`.
+        let [low, high] = columns < width ? [0, 0] : [Infinity, -Infinity];
+        correct(row, (x) => {
+          low = Math.min(low, x);
+          high = Math.max(high, x);
+          return x;
+        });
+        setGrid(grid, low, high);
+      }
+      const [s, z] = [scale[grid]!, zero[grid]!];
+      correct(row, (x, j) => {
+        const integer = Math.min(Math.max(rounded(x / s) + z, 0), levels);
+        const value = s * (integer - z);
+        integers[at + j] = integer;
+        errors[at + j] = weight[j]! - value;
+        return value;
+      });
+    }
+  }
+  return { shape: [out, n], integers, scale, zero, groupSize };
+}
+
+/** Σ_i error_i T_ji over all columns i before a block: `errors` [out, n], `rows` of T [width, n] → `before` [out, width]. */
+function errorGraph(out: number, n: number, width: number): Graph {
+  const graph = new Graph();
+  const errors = graph.input('errors', [out, n]);
+  graph.output('before', op.gemm(errors, graph.input('rows', [width, n]), { transB: true }));
+  return graph;
+}
+
+/** The weight in float32, [out, in]. */
+export function toFloats({ shape: [out, n], integers, scale, zero, groupSize }: IntegerWeight): Float32Array {
+  const width = groupSize === -1 ? n : groupSize;
+  const blocks = Math.ceil(n / width);
+  const floats = new Float32Array(out * n);
+  for (let row = 0; row < out; row++)
+    for (let column = 0; column < n; column++) {
+      const grid = row * blocks + Math.floor(column / width);
+      floats[row * n + column] = scale[grid]! * (integers[row * n + column]! - zero[grid]!);
+    }
+  return floats;
+}
+
+function rangeOf(values: Float32Array): readonly [number, number] {
+  let [low, high] = [Infinity, -Infinity];
+  for (const x of values) {
+    low = Math.min(low, x);
+    high = Math.max(high, x);
+  }
+  return [low, high];
+}
+
+/** 1.5 · 2⁵²: float64 numbers of this size are whole, so that adding it rounds, half to even. */
+const WHOLE = 1.5 * 2 ** 52;
+const rounded = (x: number): number => x + WHOLE - WHOLE;
