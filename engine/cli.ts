@@ -12,7 +12,7 @@ import {
   type Jobs,
 } from './jobs/requests.js';
 import { runJob } from './jobs/run.js';
-import { defaultGroups, parseBits, parseGroups } from './methods/quept/options.js';
+import { parseBits, parseGroups } from './methods/quept/options.js';
 import { version } from './version.js';
 
 const DONE = 0;
@@ -165,30 +165,24 @@ program
   .addOption(device())
   .addOption(threads())
   .addOption(json())
-  .action(
-    async (
-      model: string,
-      { json: asJson, bits, ...options }: Common & { bits?: number[] } & Omit<CalibrateRequest, 'model'>,
-    ) => {
-      const groups = options.groups ?? (bits && defaultGroups(bits));
-      const bar = progressBar('Calibrating');
-      const result = await run('calibrate', { ...options, model, ...(groups && { groups }) }, (status) => {
-        const { block, blocks, epoch, epochs, done } = status;
-        const loss = formatLosses(status);
-        bar.update(
-          done,
-          `block ${block + 1}/${blocks}, epoch ${epoch + 1}/${epochs}${loss ? `, loss ${loss}` : ''}`,
-        );
-      }).finally(() => bar.stop());
-      reportSkipped(result.skipped);
-      print(
-        { json: asJson ?? false },
-        result,
-        (r) =>
-          `Wrote ${r.out}: ${r.bits.join(', ')} bits, from ${r.samples} samples, on ${r.device}, in ${r.seconds.toFixed(0)} s.`,
+  .action(async (model: string, { json: asJson, ...options }: Common & Omit<CalibrateRequest, 'model'>) => {
+    const bar = progressBar('Calibrating');
+    const result = await run('calibrate', { ...options, model }, (status) => {
+      const { block, blocks, epoch, epochs, done } = status;
+      const loss = formatLosses(status);
+      bar.update(
+        done,
+        `block ${block + 1}/${blocks}, epoch ${epoch + 1}/${epochs}${loss ? `, loss ${loss}` : ''}`,
       );
-    },
-  );
+    }).finally(() => bar.stop());
+    reportSkipped(result.skipped);
+    print(
+      { json: asJson ?? false },
+      result,
+      (r) =>
+        `Wrote ${r.out}: ${r.bits.join(', ')} bits, from ${r.samples} samples, on ${r.device}, in ${r.seconds.toFixed(0)} s.`,
+    );
+  });
 
 program
   .command('evaluate')

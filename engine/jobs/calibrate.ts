@@ -9,6 +9,7 @@ import { calibrate, type CalibrationSet } from '../methods/quept/calibrate.js';
 import { mergeWeights } from '../methods/quept/merge.js';
 import {
   bitGroups,
+  defaultGroups,
   DEFAULT_TEXT,
   DEFAULT_VIT,
   PAPER_TEXT,
@@ -87,7 +88,11 @@ export function resolveOptions(
   const recipe = recipes[request.recipe ?? 'default'];
   if (request.mode !== undefined && request.mode !== recipe.mode)
     throw new UserError(`The mode "${request.mode}" is not supported for ${task} yet; use ${recipe.mode}.`);
-  const bits = request.groups ?? recipe.groups.map((g) => g.bits);
+  if (request.bits && request.groups) throw new UserError('Name either bit-widths or bit groups, not both.');
+  const bits =
+    request.groups ??
+    (request.bits && defaultGroups([...new Set(request.bits)])) ??
+    recipe.groups.map((g) => g.bits);
   // Apart from the others, the lowest group needs more directions of its own.
   const { rank: asked = 16 } = request;
   const rank = typeof asked === 'number' ? ranksOf(bits.length, asked, recipe.lowestApart ? 3 : 1) : asked;

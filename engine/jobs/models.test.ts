@@ -104,7 +104,8 @@ describe('listModels', () => {
     await writeFile(at('broken', 'a', 'inner', 'config.json'), '{');
     const reports = await list([at('broken')]);
     expect(reports.map((m) => [m.name, m.supported])).toEqual([['a', false], ['inner', false], ['vit', true]]); // prettier-ignore
-    for (const report of reports.slice(0, 2)) expect((report as UnsupportedModel).reason).toMatch(/safetensors|JSON/);
+    for (const report of reports.slice(0, 2))
+      expect((report as UnsupportedModel).reason).toMatch(/safetensors|JSON/);
   });
 
   it('does not read weights that can run code, and says so', async () => {

@@ -56,7 +56,9 @@ export interface CalibrateRequest extends Placement {
   readonly length?: number;
   /** `default` is what does best by our measurements, `paper` the paper's own; single settings below override either. */
   readonly recipe?: 'default' | 'paper';
-  /** From high to low precision. */
+  /** Bit-widths in any order, grouped in pairs from the top; not together with `groups`. */
+  readonly bits?: readonly number[];
+  /** Bit-widths of each bit group, from high to low precision. */
   readonly groups?: readonly (readonly number[])[];
   /** Directions each group adds, or the directions that each group uses. */
   readonly rank?: number | readonly number[];
