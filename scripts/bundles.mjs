@@ -1,0 +1,59 @@
+/** What is built of the sources, for development (`build.mjs`) and for the package (`package.mjs`). */
+import { build } from 'esbuild';
+import { chmod } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** Loaded as they are: they find their native binaries beside themselves. */
+export const NATIVE = ['onnxruntime-node', 'sharp'];
+
+/** Entries of the engine that ship, by the name of their bundle. */
+const engine = {
+  cli: 'engine/cli.ts',
+  worker: 'engine/jobs/worker.ts',
+  probe: 'engine/runtime/probe.ts',
+};
+/** For work on the engine alone. */
+const tools = {
+  demo: 'scripts/demo.ts',
+  bench: 'scripts/bench.ts',
+};
+/** A script and a style sheet a page. */
+const pages = {
+  evaluation: 'webview/evaluation/main.ts',
+  'evaluation-style': 'webview/evaluation/evaluation.css',
+};
+
+/**
+ * Bundles into `outdir`.
+ * @param {string} outdir
+ * @param {{ release: boolean }} options minified, without source maps and tools
+ */
+export async function bundle(outdir, { release }) {
+  const common = { bundle: true, minify: release, sourcemap: !release, logLevel: 'warning' };
+  await build({
+    ...common,
+    entryPoints: { ...engine, ...(!release && tools) },
+    outdir,
+    splitting: true,
+    chunkNames: 'chunks/[name]-[hash]',
+    platform: 'node',
+    target: 'node20',
+    format: 'esm',
+    external: NATIVE,
+    // Some packages are CommonJS and require Node's modules.
+    banner: {
+      js: "import { createRequire as nodeRequire } from 'node:module'; const require = nodeRequire(import.meta.url);",
+    },
+  });
+  await build({
+    ...common,
+    entryPoints: pages,
+    outdir: join(outdir, 'webview'),
+    platform: 'browser',
+    target: 'es2022',
+    format: 'iife',
+    // Pages load no source maps under their policy.
+    sourcemap: false,
+  });
+  await chmod(join(outdir, 'cli.js'), 0o755);
+}

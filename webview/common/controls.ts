@@ -1,0 +1,271 @@
+/**
+ * The controls of all pages. This is the only module that knows `@vscode/webview-ui-toolkit`: whoever replaces the
+ * toolkit replaces this file.
+ */
+import {
+  provideVSCodeDesignSystem,
+  vsCodeButton,
+  vsCodeCheckbox,
+  vsCodeDataGrid,
+  vsCodeDataGridCell,
+  vsCodeDataGridRow,
+  vsCodeDropdown,
+  vsCodeOption,
+  vsCodeProgressRing,
+  vsCodeTextField,
+} from '@vscode/webview-ui-toolkit';
+import { element, setAttributes, type Child } from './dom.js';
+
+provideVSCodeDesignSystem().register(
+  vsCodeButton(),
+  vsCodeCheckbox(),
+  vsCodeDataGrid(),
+  vsCodeDataGridCell(),
+  vsCodeDataGridRow(),
+  vsCodeDropdown(),
+  vsCodeOption(),
+  vsCodeProgressRing(),
+  vsCodeTextField(),
+);
+
+export interface ButtonOptions {
+  readonly label: string;
+  readonly primary?: boolean;
+  readonly disabled?: boolean;
+  /** Id of an element that says more, for screen readers. */
+  readonly describedBy?: string;
+  readonly onPress: () => void;
+}
+
+export function button({ label, primary, disabled, describedBy, onPress }: ButtonOptions): HTMLElement {
+  const control = element(
+    'vscode-button',
+    { appearance: primary ? 'primary' : 'secondary', disabled, 'aria-describedby': describedBy },
+    label,
+  );
+  control.addEventListener('click', onPress);
+  return control;
+}
+
+export interface CheckboxOptions {
+  readonly label: string;
+  /** Read after the label, shown as a tooltip. */
+  readonly hint?: string;
+  readonly checked: boolean;
+  readonly disabled?: boolean;
+  readonly onChange: (checked: boolean) => void;
+}
+
+export function checkbox({ label, hint, checked, disabled, onChange }: CheckboxOptions): HTMLElement {
+  const control = element(
+    'vscode-checkbox',
+    { disabled, title: hint, 'aria-description': hint },
+    label,
+  ) as HTMLInputElement;
+  control.checked = checked;
+  // The toolkit also fires `change` when the property is set.
+  let known = checked;
+  control.addEventListener('change', () => {
+    if (control.checked === known) return;
+    known = control.checked;
+    onChange(known);
+  });
+  return control;
+}
+
+export interface NumberFieldOptions {
+  readonly label: string;
+  readonly placeholder: string;
+  readonly value: number | undefined;
+  readonly disabled?: boolean;
+  /** `undefined` where the field is empty, NaN where it holds anything but a whole number above zero. */
+  readonly onChange: (value: number | undefined) => void;
+}
+
+export function numberField({
+  label,
+  placeholder,
+  value,
+  disabled,
+  onChange,
+}: NumberFieldOptions): HTMLElement {
+  const control = element('vscode-text-field', {
+    placeholder,
+    'aria-label': label,
+    value: value === undefined ? '' : String(value),
+    disabled,
+    size: 12,
+  }) as HTMLInputElement;
+  control.addEventListener('input', () => {
+    const text = control.value.trim();
+    const number = /^[1-9]\d{0,8}$/.test(text) ? Number(text) : NaN;
+    const valid = text === '' || !Number.isNaN(number);
+    setAttributes(control, { 'aria-invalid': !valid && 'true' });
+    onChange(text === '' ? undefined : number);
+  });
+  return control;
+}
+
+export interface Choice {
+  readonly value: string;
+  readonly label: string;
+}
+
+export interface DropdownOptions {
+  readonly label: string;
+  readonly choices: readonly Choice[];
+  readonly value: string;
+  readonly onChange: (value: string) => void;
+}
+
+export function dropdown({ label, choices, value, onChange }: DropdownOptions): HTMLElement {
+  const options = choices.map((choice) =>
+    element('vscode-option', { value: choice.value, selected: choice.value === value }, choice.label),
+  );
+  const control = element('vscode-dropdown', { 'aria-label': label }, ...options) as HTMLSelectElement;
+  let known = value;
+  control.addEventListener('change', () => {
+    if (control.value === known) return;
+    known = control.value;
+    onChange(known);
+  });
+  return control;
+}
+
+export const progressRing = (): HTMLElement => element('vscode-progress-ring', { 'aria-hidden': 'true' });
+
+export interface ProgressBar {
+  readonly root: HTMLElement;
+  /** @param share 0 to 1; undefined where the work has not begun */
+  show(share: number | undefined, text: string): void;
+}
+
+/** The toolkit has none. */
+export function progressBar(label: string): ProgressBar {
+  const bar = element('progress', { class: 'bar', max: 1, 'aria-label': label });
+  const caption = element('span', { class: 'caption' });
+  return {
+    root: element('div', { class: 'progress' }, bar, caption),
+    show(share, text) {
+      if (share === undefined) bar.removeAttribute('value');
+      else bar.value = share;
+      bar.setAttribute('aria-valuetext', text);
+      caption.textContent = text;
+    },
+  };
+}
+
+export interface Column {
+  readonly key: string;
+  readonly title: string;
+  readonly numeric: boolean;
+  readonly width: string;
+}
+
+export interface GridRow {
+  readonly key: string;
+  /** One a column. */
+  readonly cells: readonly Child[];
+}
+
+export interface Sorting {
+  readonly column: string;
+  readonly descending: boolean;
+}
+
+export interface Grid {
+  readonly root: HTMLElement;
+  show(columns: readonly Column[], rows: readonly GridRow[], sorting: Sorting): void;
+}
+
+export interface GridOptions {
+  readonly label: string;
+  readonly onSort: (column: string) => void;
+  /** The row that the pointer or the focus is on. */
+  readonly onVisit: (key: string | undefined) => void;
+}
+
+/** A table in which arrow keys move; Enter, Space or a click on a column's head sorts by it. */
+export function grid({ label, onSort, onVisit }: GridOptions): Grid {
+  const root = element('vscode-data-grid', { 'aria-label': label, 'generate-header': 'none' });
+  const focusedCell = () => {
+    const cell = document.activeElement?.closest<HTMLElement>('vscode-data-grid-cell');
+    return cell && root.contains(cell)
+      ? { row: cell.parentElement?.dataset.key, column: cell.ariaColIndex }
+      : undefined;
+  };
+
+  const header = (columns: readonly Column[], sorting: Sorting) =>
+    element(
+      'vscode-data-grid-row',
+      { 'row-type': 'header', 'data-key': '' },
+      ...columns.map((column, i) => {
+        const sorted = column.key === sorting.column;
+        const direction = sorting.descending ? 'descending' : 'ascending';
+        const cell = element(
+          'vscode-data-grid-cell',
+          {
+            'cell-type': 'columnheader',
+            'grid-column': i + 1,
+            'aria-colindex': i + 1,
+            'aria-sort': sorted ? direction : 'none',
+            class: column.numeric && 'numeric',
+          },
+          element('span', {}, column.title),
+          element(
+            'span',
+            { class: 'arrow', 'aria-hidden': 'true' },
+            sorted && (sorting.descending ? '▾' : '▴'),
+          ),
+        );
+        cell.addEventListener('click', () => onSort(column.key));
+        cell.addEventListener('keydown', (event) => {
+          if (event.key !== 'Enter' && event.key !== ' ') return;
+          event.preventDefault();
+          onSort(column.key);
+        });
+        return cell;
+      }),
+    );
+
+  const body = (columns: readonly Column[], row: GridRow) => {
+    const line = element(
+      'vscode-data-grid-row',
+      { 'data-key': row.key },
+      ...row.cells.map((cell, i) =>
+        element(
+          'vscode-data-grid-cell',
+          {
+            'grid-column': i + 1,
+            'aria-colindex': i + 1,
+            'cell-type': i === 0 && 'rowheader',
+            class: columns[i]?.numeric && 'numeric',
+          },
+          cell,
+        ),
+      ),
+    );
+    for (const type of ['pointerenter', 'focusin']) line.addEventListener(type, () => onVisit(row.key));
+    for (const type of ['pointerleave', 'focusout']) line.addEventListener(type, () => onVisit(undefined));
+    return line;
+  };
+
+  return {
+    root,
+    show(columns, rows, sorting) {
+      const focus = focusedCell();
+      setAttributes(root, {
+        'grid-template-columns': columns.map(({ width }) => width).join(' '),
+        'aria-rowcount': rows.length + 1,
+        'aria-colcount': columns.length,
+      });
+      for (const line of root.querySelectorAll('vscode-data-grid-row')) line.remove();
+      root.append(header(columns, sorting), ...rows.map((row) => body(columns, row)));
+      if (!focus) return;
+      const line = [...root.querySelectorAll<HTMLElement>('vscode-data-grid-row')].find(
+        ({ dataset }) => dataset.key === focus.row,
+      );
+      line?.querySelector<HTMLElement>(`[aria-colindex="${Number(focus.column)}"]`)?.focus();
+    },
+  };
+}

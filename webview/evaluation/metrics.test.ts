@@ -1,0 +1,56 @@
+import { describe, expect, it } from 'vitest';
+import { fill, formatBytes, formatMetric, metricsOf } from './metrics.js';
+import { full, row } from './testing.js';
+
+const [top1, kl] = metricsOf([full], 'image-classification');
+const perplexity = metricsOf([{ ...full, perplexity: 38 }], 'perplexity')[0]!;
+
+describe('metricsOf', () => {
+  it('lists what occurs, the main one first', () => {
+    expect(metricsOf([row('a', 4, 0.5), full], 'image-classification').map((m) => m.key)).toEqual([
+      'top1',
+      'kl',
+    ]);
+    expect(metricsOf([{ ...full, perplexity: 1 }], 'perplexity').map((m) => m.key)[0]).toBe('perplexity');
+    expect(metricsOf([], 'perplexity')).toEqual([]);
+  });
+});
+
+describe('formatMetric', () => {
+  it('writes shares as percent', () => {
+    expect(formatMetric(top1!, 0.8772, 'en')).toBe('87.72%');
+    expect(formatMetric(top1!, 1, 'de')).toBe('100,00\u00a0%');
+  });
+
+  it('writes small divergences so that they can be told apart', () => {
+    expect([0.0000612, 0.00087, 0.155, 0].map((v) => formatMetric(kl!, v, 'en'))).toEqual([
+      '6.1E-5',
+      '0.00087',
+      '0.155',
+      '0',
+    ]);
+  });
+
+  it('writes perplexities, and a dash for what is none', () => {
+    expect([38.634, 12345.6, Infinity, NaN].map((v) => formatMetric(perplexity, v, 'en'))).toEqual([
+      '38.63',
+      '12,345.6',
+      '–',
+      '–',
+    ]);
+  });
+});
+
+it('writes sizes', () => {
+  expect([0, 999, 4_812_345, 7e9].map((n) => formatBytes(n, 'en'))).toEqual([
+    '0 byte',
+    '999 byte',
+    '4.81 MB',
+    '7 GB',
+  ]);
+});
+
+it('fills texts', () => {
+  expect(fill('{1} of {0}, {0}', 'a', 2)).toBe('2 of a, a');
+  expect(fill('{0} {3}', 'a')).toBe('a {3}');
+});

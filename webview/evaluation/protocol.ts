@@ -1,0 +1,226 @@
+/** Everything that travels between the evaluation page and its host. Types alone, so that either side can import it. */
+import type { Answer, Ready } from '../common/protocol.js';
+
+export type Task = 'image-classification' | 'perplexity' | 'multiple-choice';
+
+/** One model at one bit-width, over the whole evaluation set. */
+export interface Row {
+  /** The adapter set's name; of other kinds a name that no set needs to avoid. */
+  readonly label: string;
+  readonly kind: 'full' | 'rounding' | 'gptq' | 'adapters';
+  readonly bits: number | 'fp';
+  /** Size of the weights at that bit-width. */
+  readonly bytes: number;
+  /** Pictures, windows or questions. */
+  readonly samples: number;
+  /** Shares, 0 to 1. */
+  readonly top1?: number;
+  readonly top5?: number;
+  readonly accuracy?: number;
+  readonly accuracyNormalised?: number;
+  /** Mean divergence from the full-precision prediction, nats. */
+  readonly kl?: number;
+  readonly perplexity?: number;
+}
+
+/** All that the page shows. The host owns it; the page keeps only what is unsaved in the form, the sorting and the metric. */
+export interface View {
+  readonly locale: string;
+  readonly model: { readonly name: string; readonly task: Task; readonly details: string };
+  /** Left out where a run cannot be started: the model is gone, or the workspace not trusted; `reason` says which. */
+  readonly setup?: Setup;
+  readonly reason?: string;
+  readonly run?: Run;
+  readonly result?: Result;
+}
+
+/** What can be chosen, and what is. */
+export interface Setup {
+  readonly sets: readonly SetChoice[];
+  readonly data?: DataChoice;
+  /** 8 to 2 at most; full precision always runs. */
+  readonly bits: readonly number[];
+  readonly baseline: boolean;
+  /** First samples of the evaluation set; all where it is left out. */
+  readonly limit?: number;
+}
+
+export interface SetChoice {
+  readonly id: string;
+  readonly name: string;
+  readonly bits: readonly number[];
+  readonly chosen: boolean;
+  /** Why it cannot be chosen. */
+  readonly problem?: string;
+}
+
+/** An evaluation set without its path, which the page does not see. */
+export interface DataChoice {
+  readonly name: string;
+}
+
+export type RunState = 'queued' | 'running' | 'interrupted' | 'failed' | 'cancelled';
+
+/** A run that has no result yet. */
+export interface Run {
+  readonly state: RunState;
+  /** 0 to 1 */
+  readonly progress: number;
+  readonly secondsLeft?: number;
+  /** One line, of a failed or interrupted run. */
+  readonly error?: string;
+  /** So far. */
+  readonly rows: readonly Row[];
+}
+
+export interface Result {
+  /** Of the file that holds it, as the sidebar shows it. */
+  readonly name: string;
+  readonly task: Task;
+  readonly data: string;
+  /** Milliseconds since 1970. */
+  readonly date: number;
+  readonly device: string;
+  readonly seconds: number;
+  /** Samples that could not be read. */
+  readonly skipped: number;
+  readonly rows: readonly Row[];
+}
+
+// To the page
+
+/** Replaces everything that is shown. */
+export interface Show {
+  readonly type: 'show';
+  readonly view: View;
+  readonly strings: Strings;
+  /** What the page gives back to the editor, for the time after a reload. */
+  readonly token: string;
+}
+
+/** The run has come further. */
+export interface Progress {
+  readonly type: 'progress';
+  readonly run: Run;
+}
+
+export type ToPage = Show | Progress | Answer;
+
+// From the page
+
+/** Lets the person choose an evaluation set; answered by nothing when they do not. */
+export interface ChooseData {
+  readonly type: 'chooseData';
+  readonly id: number;
+}
+
+export interface Start {
+  readonly type: 'start';
+  readonly id: number;
+  readonly sets: readonly string[];
+  readonly bits: readonly number[];
+  readonly baseline: boolean;
+  readonly limit?: number;
+}
+
+export interface Cancel {
+  readonly type: 'cancel';
+  readonly id: number;
+}
+
+/** Runs an interrupted, failed or cancelled run again. */
+export interface Again {
+  readonly type: 'again';
+  readonly id: number;
+}
+
+/** Writes the table where the person says; answered by whether they did. */
+export interface Export {
+  readonly type: 'export';
+  readonly id: number;
+  readonly format: 'csv' | 'json';
+  readonly text: string;
+}
+
+export type FromPage = Ready | ChooseData | Start | Cancel | Again | Export;
+
+/** What each request is answered by. */
+export interface Results {
+  chooseData: DataChoice | undefined;
+  start: undefined;
+  cancel: undefined;
+  again: undefined;
+  export: boolean;
+}
+
+/** What the page says, in the language of the editor. `{0}` and so on are filled in by the page. */
+export type Strings = Readonly<Record<StringKey, string>>;
+
+export type StringKey =
+  | 'title'
+  | 'adapterSets'
+  | 'noSets'
+  | 'evaluationSet'
+  | 'noData'
+  | 'chooseData'
+  | 'bitWidths'
+  | 'bits'
+  | 'bitsMissing'
+  | 'compareWith'
+  | 'rounding'
+  | 'roundingHint'
+  | 'samples'
+  | 'allSamples'
+  | 'samplesInvalid'
+  | 'evaluate'
+  | 'evaluateAgain'
+  | 'cancel'
+  | 'again'
+  | 'needSets'
+  | 'needData'
+  | 'needBits'
+  | 'queued'
+  | 'running'
+  | 'runningLeft'
+  | 'cancelled'
+  | 'interrupted'
+  | 'failed'
+  | 'progress'
+  | 'rowDone'
+  | 'finished'
+  | 'results'
+  | 'resultsSoFar'
+  | 'summary'
+  | 'skipped'
+  | 'metric'
+  | 'top1'
+  | 'top5'
+  | 'kl'
+  | 'perplexity'
+  | 'accuracy'
+  | 'accuracyNormalised'
+  | 'higherIsBetter'
+  | 'lowerIsBetter'
+  | 'fullPrecision'
+  | 'gptq'
+  | 'againstBits'
+  | 'againstSize'
+  | 'chart'
+  | 'chartHelp'
+  | 'pointLabel'
+  | 'axisBits'
+  | 'axisSize'
+  | 'logarithmic'
+  | 'tileFull'
+  | 'tileBest'
+  | 'tileBestDetail'
+  | 'tileNone'
+  | 'table'
+  | 'columnModel'
+  | 'columnBits'
+  | 'columnSize'
+  | 'exportCsv'
+  | 'exportJson'
+  | 'exported'
+  | 'seconds'
+  | 'minutes';

@@ -1,0 +1,257 @@
+/** Rows as tiles, two charts and a table. Everything that is a picture is also text. */
+import { button, dropdown, grid, type Column } from '../common/controls.js';
+import { element } from '../common/dom.js';
+import { chart, fullSwatch, swatch, type ChartContent } from './chart.js';
+import { fill, formatBytes, formatMetric, metricsOf, type Metric } from './metrics.js';
+import type { Row, StringKey, Strings } from './protocol.js';
+import { bestTrade, chartable, rowKey, type Chartable } from './series.js';
+import { currentMetric, shownRows, type State } from './state.js';
+import { sortRows } from './table.js';
+
+export interface ResultsActions {
+  chooseMetric(key: Metric['key']): void;
+  sort(column: string, numeric: boolean): void;
+  export(format: 'csv' | 'json'): void;
+}
+
+export interface Results {
+  readonly root: HTMLElement;
+  show(state: State): void;
+}
+
+const HELP = 'chart-help';
+
+export function resultsView(actions: ResultsActions): Results {
+  const heading = element('h2', { id: 'results' });
+  const summary = element('p', { class: 'muted summary' });
+  const metricPicker = element('div', { class: 'picker' });
+  const tiles = element('div', { class: 'tiles' });
+  const legend = element('ul', { class: 'legend' });
+  const help = element('p', { class: 'spoken', id: HELP });
+  const highlight = (key: string | undefined) => {
+    for (const each of charts) each.highlight(key);
+    for (const line of table.root.querySelectorAll<HTMLElement>('[data-key]'))
+      line.classList.toggle('on', key !== undefined && line.dataset.key === key);
+  };
+  const charts = [1, 2].map(() => chart({ helpId: HELP, onVisit: highlight }));
+  const table = grid({
+    label: '',
+    onSort: (column) => actions.sort(column, column !== 'label'),
+    onVisit: highlight,
+  });
+  const tableHeading = element('h2', { id: 'table' });
+  const exports = element('div', { class: 'exports' });
+  const root = element(
+    'section',
+    { class: 'results', 'aria-labelledby': 'results' },
+    element('div', { class: 'head' }, element('div', {}, heading, summary), metricPicker),
+    tiles,
+    legend,
+    help,
+    element('div', { class: 'charts' }, ...charts.map((each) => each.root)),
+    element('div', { class: 'head' }, tableHeading, exports),
+    element('div', { class: 'table' }, table.root),
+  );
+  let pickerKey = '';
+  let exportsKey = '';
+
+  return {
+    root,
+    show(state) {
+      const { view, strings } = state;
+      const rows = shownRows(view);
+      const metric = currentMetric(state);
+      root.hidden = rows.length === 0 || metric === undefined;
+      if (root.hidden || !metric) return;
+      const finished = view.run === undefined && view.result !== undefined;
+      const task = view.result?.task ?? view.model.task;
+      const metrics = metricsOf(rows, task);
+
+      heading.textContent = finished ? strings.results : strings.resultsSoFar;
+      summary.textContent = finished ? summaryOf(state) : '';
+      // A control that is open or focused is left alone while rows come in.
+      const key = JSON.stringify([metrics.map((m) => m.key), metric.key]);
+      if (key !== pickerKey) {
+        metricPicker.replaceChildren(
+          dropdown({
+            label: strings.metric,
+            choices: metrics.map((m) => ({ value: m.key, label: strings[m.name] })),
+            value: metric.key,
+            onChange: (value) => actions.chooseMetric(value as Metric['key']),
+          }),
+        );
+        pickerKey = key;
+      }
+      tiles.replaceChildren(...tilesOf(rows, metric, state, finished));
+      const data = chartable(rows, metric);
+      legend.replaceChildren(...legendOf(data, strings));
+      help.textContent = strings.chartHelp;
+      charts[0]!.show(chartContent('bits', data, metric, state));
+      charts[1]!.show(chartContent('bytes', data, metric, state));
+
+      tableHeading.textContent = strings.table;
+      table.root.setAttribute('aria-label', strings.table);
+      table.show(
+        columnsOf(metrics, strings),
+        sortRows(rows, state.sorting).map((row) => ({
+          key: rowKey(row),
+          cells: [
+            nameOf(row, strings),
+            row.bits === 'fp' ? strings.fullPrecision : String(row.bits),
+            formatBytes(row.bytes, view.locale),
+            ...metrics.map((m) =>
+              row[m.key] === undefined ? '–' : formatMetric(m, row[m.key]!, view.locale),
+            ),
+          ],
+        })),
+        state.sorting,
+      );
+      if (exportsKey !== String(finished)) {
+        exportsKey = String(finished);
+        exports.replaceChildren(
+          ...(['csv', 'json'] as const).map((format) =>
+            button({
+              label: format === 'csv' ? strings.exportCsv : strings.exportJson,
+              disabled: !finished,
+              onPress: () => actions.export(format),
+            }),
+          ),
+        );
+      }
+    },
+  };
+}
+
+function summaryOf({ view, strings }: State): string {
+  const { result, locale } = view;
+  if (!result) return '';
+  const samples = Math.max(0, ...result.rows.map((row) => row.samples));
+  const date = new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeStyle: 'short' }).format(
+    result.date,
+  );
+  const text = fill(
+    strings.summary,
+    result.data,
+    new Intl.NumberFormat(locale).format(samples),
+    result.device,
+    durationOf(result.seconds, strings, locale),
+    date,
+  );
+  return result.skipped > 0 ? `${text} ${fill(strings.skipped, result.skipped)}` : text;
+}
+
+export function durationOf(seconds: number, strings: Strings, locale: string): string {
+  const number = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
+  return seconds < 90
+    ? fill(strings.seconds, number.format(Math.max(1, seconds)))
+    : fill(strings.minutes, number.format(seconds / 60));
+}
+
+/** The name of a row's model; a set keeps its own. */
+export function nameOf({ kind, label }: Pick<Row, 'kind' | 'label'>, strings: Strings): string {
+  const names: Partial<Record<Row['kind'], StringKey>> = {
+    full: 'fullPrecision',
+    rounding: 'rounding',
+    gptq: 'gptq',
+  };
+  const name = names[kind];
+  return name ? strings[name] : label;
+}
+
+function tilesOf(
+  rows: readonly Row[],
+  metric: Metric,
+  { view, strings }: State,
+  finished: boolean,
+): HTMLElement[] {
+  const { locale } = view;
+  const full = rows.find((row) => row.kind === 'full');
+  const tile = (title: string, value: string, detail: string) =>
+    element(
+      'div',
+      { class: 'tile' },
+      element('div', { class: 'label' }, title),
+      element('div', { class: 'value' }, value),
+      element('div', { class: 'muted' }, detail),
+    );
+  const value = full?.[metric.key];
+  const tiles = [];
+  if (full && value !== undefined && metric.key !== 'kl')
+    tiles.push(tile(strings.tileFull, formatMetric(metric, value, locale), formatBytes(full.bytes, locale)));
+  const best = bestTrade(rows, metric);
+  if (full && best)
+    tiles.push(
+      tile(
+        strings.tileBest,
+        fill(strings.bits, best.bits),
+        fill(
+          strings.tileBestDetail,
+          nameOf(best, strings),
+          formatMetric(metric, best[metric.key]!, locale),
+          formatBytes(best.bytes, locale),
+          new Intl.NumberFormat(locale, { style: 'percent' }).format(best.bytes / full.bytes),
+        ),
+      ),
+    );
+  else if (finished && value !== undefined && metric.key !== 'kl')
+    tiles.push(tile(strings.tileBest, '–', strings.tileNone));
+  return tiles;
+}
+
+function legendOf({ full, series }: Chartable, strings: Strings): HTMLElement[] {
+  const entries = series.map((s) => element('li', {}, swatch(s), nameOf(s, strings)));
+  return full ? [...entries, element('li', {}, fullSwatch(), strings.fullPrecision)] : entries;
+}
+
+function chartContent(
+  axis: ChartContent['axis'],
+  data: Chartable,
+  metric: Metric,
+  { view, strings }: State,
+): ChartContent {
+  const { locale } = view;
+  const name = strings[metric.name];
+  const title = fill(axis === 'bits' ? strings.againstBits : strings.againstSize, name);
+  return {
+    axis,
+    data,
+    title,
+    axisTitle: axis === 'bits' ? strings.axisBits : strings.axisSize,
+    summary: fill(
+      strings.chart,
+      title,
+      metric.better === 'higher' ? strings.higherIsBetter : strings.lowerIsBetter,
+    ),
+    share: metric.share,
+    fullValue: data.full?.[metric.key],
+    logarithmicNote: strings.logarithmic,
+    formatValue: (value) => (metric.share ? shareTick(value, locale) : formatMetric(metric, value, locale)),
+    formatX: (value) => (axis === 'bits' ? String(value) : formatBytes(value, locale)),
+    describe: (mark, series) =>
+      fill(
+        strings.pointLabel,
+        nameOf(series, strings),
+        fill(strings.bits, mark.bits),
+        formatBytes(mark.bytes, locale),
+        formatMetric(metric, mark.value, locale),
+      ),
+  };
+}
+
+const shareTick = (value: number, locale: string): string =>
+  new Intl.NumberFormat(locale, { style: 'percent', maximumFractionDigits: 2 }).format(value);
+
+function columnsOf(metrics: readonly Metric[], strings: Strings): Column[] {
+  const numeric = (key: string, title: string): Column => ({
+    key,
+    title,
+    numeric: true,
+    width: 'minmax(90px, 1fr)',
+  });
+  return [
+    { key: 'label', title: strings.columnModel, numeric: false, width: 'minmax(140px, 2fr)' },
+    numeric('bits', strings.columnBits),
+    numeric('bytes', strings.columnSize),
+    ...metrics.map((metric) => numeric(metric.key, strings[metric.name])),
+  ];
+}

@@ -1,0 +1,56 @@
+import { describe, expect, it } from 'vitest';
+import { metricsOf } from './metrics.js';
+import { bestTrade, chartable, rowKey } from './series.js';
+import { full, rounding, row } from './testing.js';
+
+const rows = [
+  full,
+  rounding(4, 0.87),
+  rounding(2, 0.59),
+  row('b', 4, 0.872),
+  row('a', 2, 0.85),
+  row('a', 4, 0.875),
+];
+const [top1, kl] = metricsOf(rows, 'image-classification');
+
+describe('chartable', () => {
+  it('makes a series of each model, baselines first, points from low to high bit-widths', () => {
+    const { full: reference, series } = chartable(rows, top1!);
+    expect(reference).toBe(full);
+    expect(series.map(({ label, look, points }) => [label, look, points.map((p) => p.bits)])).toEqual([
+      ['rounding', -1, [2, 4]],
+      ['b', 0, [4]],
+      ['a', 1, [2, 4]],
+    ]);
+  });
+
+  it('keeps a set named as a baseline apart from it', () => {
+    const { series } = chartable([rounding(4, 0.8), row('rounding', 4, 0.9)], top1!);
+    expect(series.map((s) => s.kind)).toEqual(['rounding', 'adapters']);
+  });
+
+  it('leaves out values that are none', () => {
+    const broken = [row('a', 2, NaN), row('a', 3, Infinity), row('a', 4, 0.8)];
+    expect(chartable(broken, top1!).series[0]!.points.map((p) => p.bits)).toEqual([4]);
+    expect(chartable(rows, kl!).series.every((s) => s.points.length === 0)).toBe(true);
+  });
+});
+
+describe('bestTrade', () => {
+  it('is the smallest within a point of full precision', () => {
+    expect(rowKey(bestTrade(rows, top1!)!)).toBe('adapters/4/a');
+    expect(bestTrade([full, row('a', 2, 0.85)], top1!)).toBeUndefined();
+    expect(bestTrade([row('a', 2, 0.85)], top1!)).toBeUndefined();
+  });
+
+  it('is within a percent for a perplexity', () => {
+    const text = [
+      { ...full, perplexity: 40 },
+      { ...row('a', 4, 0), perplexity: 40.3 },
+      { ...row('a', 3, 0), perplexity: 41 },
+    ];
+    const perplexity = metricsOf(text, 'perplexity')[0]!;
+    expect(perplexity.key).toBe('perplexity');
+    expect(bestTrade(text, perplexity)?.bits).toBe(4);
+  });
+});

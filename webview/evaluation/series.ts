@@ -1,0 +1,76 @@
+/** From rows to what a chart shows: one series a model, the full-precision value beside them. No DOM. */
+import type { Metric } from './metrics.js';
+import type { Row } from './protocol.js';
+
+export interface Point {
+  readonly key: string;
+  readonly bits: number;
+  readonly bytes: number;
+  readonly value: number;
+}
+
+export interface Series {
+  readonly label: string;
+  readonly kind: Exclude<Row['kind'], 'full'>;
+  /** Which of the looks for adapter sets it has, from 0; of baselines -1. */
+  readonly look: number;
+  /** By bit-width, low to high. */
+  readonly points: readonly Point[];
+}
+
+export interface Chartable {
+  readonly full?: Row;
+  readonly series: readonly Series[];
+}
+
+/** Tells rows apart, and finds the same one again in a later message. */
+export const rowKey = (row: Row): string => `${row.kind}/${row.bits}/${row.label}`;
+
+/** Baselines first, so that adapter sets are drawn over them. Rows without a finite value have no point. */
+export function chartable(rows: readonly Row[], metric: Metric): Chartable {
+  const full = rows.find((row) => row.kind === 'full');
+  const groups = new Map<string, Row[]>();
+  for (const row of rows) {
+    if (row.kind === 'full') continue;
+    const key = `${row.kind}/${row.label}`;
+    groups.set(key, [...(groups.get(key) ?? []), row]);
+  }
+  let look = 0;
+  const series = [...groups.values()].map((group): Series => {
+    const { label, kind } = group[0]!;
+    return {
+      label,
+      kind: kind as Series['kind'],
+      look: kind === 'adapters' ? look++ : -1,
+      points: group
+        .flatMap((row) => {
+          const value = row[metric.key];
+          const drawn = typeof row.bits === 'number' && value !== undefined && Number.isFinite(value);
+          return drawn ? [{ key: rowKey(row), bits: row.bits, bytes: row.bytes, value }] : [];
+        })
+        .sort((a, b) => a.bits - b.bits),
+    };
+  });
+  return {
+    ...(full && { full }),
+    series: [...series.filter((s) => s.look < 0), ...series.filter((s) => s.look >= 0)],
+  };
+}
+
+/** The smallest quantized model that is no more than `tolerance` worse than full precision. */
+export function bestTrade(rows: readonly Row[], metric: Metric): Row | undefined {
+  const full = rows.find((row) => row.kind === 'full')?.[metric.key];
+  if (full === undefined) return undefined;
+  return rows
+    .filter((row) => row.kind !== 'full' && withinTolerance(metric, row[metric.key], full))
+    .sort((a, b) => a.bytes - b.bytes || compareValues(metric, a, b))[0];
+}
+
+/** One point of a share, one percent of a perplexity. */
+function withinTolerance(metric: Metric, value: number | undefined, full: number): boolean {
+  if (value === undefined || !Number.isFinite(value)) return false;
+  return metric.better === 'higher' ? value >= full - 0.01 : value <= full * 1.01;
+}
+
+const compareValues = (metric: Metric, a: Row, b: Row): number =>
+  ((b[metric.key] ?? 0) - (a[metric.key] ?? 0)) * (metric.better === 'higher' ? 1 : -1);

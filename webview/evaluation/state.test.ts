@@ -1,0 +1,85 @@
+import { describe, expect, it } from 'vitest';
+import type { Run, Setup } from './protocol.js';
+import {
+  chooseBits,
+  chooseSet,
+  commonBits,
+  currentMetric,
+  isActive,
+  missing,
+  receive,
+  settledRows,
+  shownRows,
+  startRequest,
+} from './state.js';
+import { full, row, setup, strings, view } from './testing.js';
+
+const show = { type: 'show', view, strings, token: 't' } as const;
+const run: Run = { state: 'running', progress: 0.5, rows: [full] };
+
+describe('receive', () => {
+  it('knows nothing before it is shown something', () => {
+    expect(receive(undefined, { type: 'progress', run })).toBeUndefined();
+  });
+
+  it('keeps sorting and metric when the view is replaced', () => {
+    const first = receive(undefined, show)!;
+    const changed = { ...first, sorting: { column: 'top1', descending: false }, metric: 'kl' as const };
+    expect(receive(changed, show)).toMatchObject({ sorting: { column: 'top1' }, metric: 'kl' });
+  });
+
+  it('takes progress without touching the form', () => {
+    const first = receive(undefined, show)!;
+    const draft = { ...first, form: chooseBits(first.form!, 2, true) };
+    const next = receive(draft, { type: 'progress', run })!;
+    expect(next.form?.bits).toEqual([8, 4, 2]);
+    expect(shownRows(next.view)).toEqual([full]);
+    expect(isActive(next.view)).toBe(true);
+  });
+});
+
+describe('the form', () => {
+  it('offers the bit-widths that all chosen sets have; sets with a problem do not count', () => {
+    expect(commonBits(setup)).toEqual([8, 4, 2]);
+    expect(commonBits(chooseSet(setup, 'b', true))).toEqual([8, 4]);
+    expect(commonBits(chooseSet(setup, 'a', false))).toEqual([8, 7, 6, 5, 4, 3, 2]);
+  });
+
+  it('says what is missing', () => {
+    const { data: _, ...withoutData } = setup;
+    expect(missing(setup)).toBeUndefined();
+    expect(missing(chooseSet(setup, 'a', false))).toBe('needSets');
+    expect(missing(withoutData)).toBe('needData');
+    expect(missing({ ...setup, bits: [7] })).toBe('needBits');
+    expect(missing({ ...setup, limit: NaN })).toBe('samplesInvalid');
+  });
+
+  it('asks for what can be run and nothing else', () => {
+    const wide: Setup = { ...setup, bits: [8, 7, 4], limit: 500 };
+    expect(startRequest(wide)).toEqual({
+      type: 'start',
+      sets: ['a'],
+      bits: [8, 4],
+      baseline: true,
+      limit: 500,
+    });
+    expect(startRequest(setup)).not.toHaveProperty('limit');
+  });
+});
+
+describe('rows', () => {
+  it('settle when a run has gone on to the next', () => {
+    const [a, b] = [row('a', 8, 0.8), row('a', 4, 0.7)];
+    expect(settledRows([], [full])).toEqual([]);
+    expect(settledRows([full], [full, a])).toEqual([full]);
+    expect(settledRows([full, a], [full, a, b])).toEqual([a]);
+    expect(settledRows([full, a, b], [full, a, b])).toEqual([]);
+  });
+
+  it('are measured by the main metric until another is chosen, and by one that they have', () => {
+    const state = receive(undefined, { ...show, view: { ...view, run } })!;
+    expect(currentMetric(state)?.key).toBe('top1');
+    expect(currentMetric({ ...state, metric: 'kl' })?.key).toBe('kl');
+    expect(currentMetric({ ...state, metric: 'perplexity' })?.key).toBe('top1');
+  });
+});

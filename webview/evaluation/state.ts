@@ -1,0 +1,84 @@
+/** What the page knows, and how messages and the person change it. No DOM. */
+import type { Sorting } from '../common/controls.js';
+import { metricsOf, type Metric } from './metrics.js';
+import type { Progress, Row, SetChoice, Setup, Show, Start, StringKey, Strings, View } from './protocol.js';
+import { rowKey } from './series.js';
+import { INITIAL } from './table.js';
+
+export interface State {
+  readonly view: View;
+  readonly strings: Strings;
+  /** What the form says, sent only by *Evaluate*. */
+  readonly form: Setup | undefined;
+  readonly sorting: Sorting;
+  /** The person's choice; undefined while it is the task's main one. */
+  readonly metric: Metric['key'] | undefined;
+}
+
+export function receive(state: State | undefined, message: Show | Progress): State | undefined {
+  switch (message.type) {
+    case 'show':
+      return {
+        view: message.view,
+        strings: message.strings,
+        form: message.view.setup,
+        sorting: state?.sorting ?? INITIAL,
+        metric: state?.metric,
+      };
+    case 'progress':
+      return state && { ...state, view: { ...state.view, run: message.run } };
+  }
+}
+
+/** The rows to show: those of the run while there is one, else those of the result. */
+export const shownRows = ({ run, result }: View): readonly Row[] => run?.rows ?? result?.rows ?? [];
+
+export const isActive = ({ run }: View): boolean => run?.state === 'queued' || run?.state === 'running';
+
+/** Rows that a run has gone on from, now but not before: their scores are worth saying. */
+export function settledRows(before: readonly Row[], after: readonly Row[]): Row[] {
+  const known = new Set(before.slice(0, -1).map(rowKey));
+  return after.slice(0, -1).filter((row) => !known.has(rowKey(row)));
+}
+
+export function currentMetric({ view, metric }: State): Metric | undefined {
+  const metrics = metricsOf(shownRows(view), view.result?.task ?? view.model.task);
+  return metrics.find(({ key }) => key === metric) ?? metrics[0];
+}
+
+export const chosenSets = (form: Setup): SetChoice[] => form.sets.filter((set) => set.chosen && !set.problem);
+
+/** Bit-widths that every chosen set has, high to low; without a set all from 8 to 2. */
+export function commonBits(form: Setup): number[] {
+  const sets = chosenSets(form);
+  return [8, 7, 6, 5, 4, 3, 2].filter((bits) => sets.every((set) => set.bits.includes(bits)));
+}
+
+export const chooseSet = (form: Setup, id: string, chosen: boolean): Setup => ({
+  ...form,
+  sets: form.sets.map((set) => (set.id === id ? { ...set, chosen } : set)),
+});
+
+export const chooseBits = (form: Setup, bits: number, chosen: boolean): Setup => ({
+  ...form,
+  bits: [...form.bits.filter((other) => other !== bits), ...(chosen ? [bits] : [])].sort((a, b) => b - a),
+});
+
+/** What still keeps the form from being sent. */
+export function missing(form: Setup): StringKey | undefined {
+  if (chosenSets(form).length === 0) return 'needSets';
+  if (form.data === undefined) return 'needData';
+  if (wantedBits(form).length === 0) return 'needBits';
+  if (Number.isNaN(form.limit)) return 'samplesInvalid';
+  return undefined;
+}
+
+const wantedBits = (form: Setup): number[] => commonBits(form).filter((bits) => form.bits.includes(bits));
+
+export const startRequest = (form: Setup): Omit<Start, 'id'> => ({
+  type: 'start',
+  sets: chosenSets(form).map(({ id }) => id),
+  bits: wantedBits(form),
+  baseline: form.baseline,
+  ...(form.limit !== undefined && { limit: form.limit }),
+});

@@ -1,0 +1,41 @@
+/** Rows, strings and views for tests. */
+import type { Row, Setup, StringKey, Strings, View } from './protocol.js';
+
+export const full: Row = {
+  label: 'full',
+  kind: 'full',
+  bits: 'fp',
+  bytes: 4_800_000,
+  samples: 1000,
+  top1: 0.88,
+  kl: 0,
+};
+
+/** A picture classifier's row. */
+export const row = (label: string, bits: number, top1: number, more: Partial<Row> = {}): Row => ({
+  ...{ label, kind: 'adapters', bits, bytes: bits * 150_000, samples: 1000, top1 },
+  ...more,
+});
+
+export const rounding = (bits: number, top1: number): Row =>
+  row('rounding', bits, top1, { kind: 'rounding' });
+
+/** Every string is its own key. */
+export const strings = new Proxy({} as Strings, { get: (_, key) => key as StringKey });
+
+export const setup: Setup = {
+  sets: [
+    { id: 'a', name: 'first', bits: [8, 4, 2], chosen: true },
+    { id: 'b', name: 'second', bits: [8, 6, 4], chosen: false },
+    { id: 'c', name: 'stale', bits: [8, 7], chosen: true, problem: 'The model has changed.' },
+  ],
+  data: { name: 'pictures' },
+  bits: [8, 4],
+  baseline: true,
+};
+
+export const view: View = {
+  locale: 'en',
+  model: { name: 'vit', task: 'image-classification', details: '' },
+  setup,
+};
