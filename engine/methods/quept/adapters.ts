@@ -10,6 +10,7 @@ import type { BitGroup } from '../../formats/adapter-set.js';
 import type { PartListing } from '../../models/listing.js';
 import type { Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
+import type { Cache } from './activations.js';
 
 export interface AdapterLayer {
   readonly name: string;
@@ -27,6 +28,9 @@ export interface AdapterLayout {
   readonly quantizers: readonly string[];
   /** Per bit group, how many input columns share a weight scale; -1 for a whole row. */
   readonly groupSizes: readonly number[];
+  /** Whether inputs of layers, having no quantizers of their own, are quantized per token. */
+  readonly tokens?: boolean;
+  readonly cache?: Cache | undefined;
 }
 
 /** Rows of weight scales of a layer: out, or out · ⌈in / groupSize⌉. */

@@ -1,8 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { maxDifference } from '../../../test/support.js';
+import { Graph, type Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
+import { fakeQuantizeCache } from '../../graph/quantizers.js';
+import { fullPrecision } from '../../models/builders.js';
 import { listPart } from '../../models/listing.js';
 import type { Part } from '../../models/model.js';
+import { openPrograms } from '../../runtime/programs.js';
 import { adapterLayout } from './adapters.js';
 import {
   NO_CLIP,
@@ -13,7 +17,16 @@ import {
   type RunnablePart,
 } from './execution.js';
 import type { NamedTensors } from './state.js';
-import { normals, quantizedRow, randomAdapters, rounded, rowsOf, tinyBlock, usePrograms } from './testing.js';
+import {
+  normals,
+  quantizedRow,
+  randomAdapters,
+  rounded,
+  rowsOf,
+  tinyBlock,
+  tinyDecoderBlock,
+  usePrograms,
+} from './testing.js';
 
 const programs = usePrograms();
 const BATCH = 2;
@@ -64,6 +77,7 @@ function expected(
   { weight: bits, activation, rank, gain = 1 }: PartPrecision,
   clipped: boolean,
   biased = true,
+  perToken?: (row: readonly number[]) => number[],
 ): Float32Array {
   const named = (name: string) => adapters.get(`layer.${name}`)!;
   const [a, b] = [rowsOf(named('lora_A')), rowsOf(named('lora_B'))];
@@ -76,20 +90,20 @@ function expected(
     ) as [number, number];
     return quantizedRow(adapted, bits, upper, lower);
   });
-  const onGrid = (x: number) => {
+  function onGrid(x: number): number {
     if (activation === undefined) return x;
     const [scale, zero] = [
       named(`act_scale.${activation}`).data[0]!,
       named(`act_zero.${activation}`).data[0]!,
     ];
     return scale * Math.min(Math.max(rounded(x / scale), -zero), 2 ** activation - 1 - zero);
-  };
+  }
   return Float32Array.from(
-    rowsOf(input).flatMap((row) =>
-      quantized.map(
-        (w, o) => -w.reduce((sum, v, i) => sum + v * onGrid(row[i]!), biased ? bias.data[o]! : 0),
+    rowsOf(input)
+      .map(perToken ?? ((row) => row.map(onGrid)))
+      .flatMap((row) =>
+        quantized.map((w, o) => -w.reduce((sum, v, i) => sum + v * row[i]!, biased ? bias.data[o]! : 0)),
       ),
-    ),
   );
 }
 
@@ -106,15 +120,24 @@ describe('a single layer', () => {
     part.dispose();
   });
 
+  it.each([2, 4, 8])('without a grid quantizes its input per token at %i bits', async (bits) => {
+    const part = await openSingle(new Map([...adapters].filter(([name]) => !/act_/.test(name))));
+    const top = 2 ** (bits - 1) - 1;
+    const perToken = (row: readonly number[]) => {
+      const scale = Math.max(...row.map(Math.abs)) / top;
+      return row.map((v) => scale * rounded(v / scale));
+    };
+    const found = await at(part, { weight: 8, activation: bits, rank: 2 });
+    expect(maxDifference(found, expected({ weight: 8, rank: 2 }, true, true, perToken))).toBeLessThan(1e-5);
+    part.dispose();
+  });
+
   it.each([2, 3, 4, 5, 6, 7, 8])(
     'without an adapter set rounds the whole range of each row at %i bits',
     async (bits) => {
       const part = await openSingle(new Map());
       expect(
-        maxDifference(
-          await at(part, { weight: bits, activation: bits, rank: 2 }),
-          expected({ weight: bits, rank: 0 }, false),
-        ),
+        maxDifference(await at(part, { weight: bits, rank: 2 }), expected({ weight: bits, rank: 0 }, false)),
       ).toBeLessThan(1e-5);
       part.dispose();
     },
@@ -158,6 +181,37 @@ describe('a block', () => {
     rank: bits === 4 ? 4 : 2,
   }));
 
+  it('keeps keys and values, and no queries, at the bits of the cache', async () => {
+    const decoder = tinyDecoderBlock();
+    const own = openPrograms(programs.runtime);
+    const part = await openElasticPart(own, decoder.part, decoder.listing, decoder.parameters, new Map());
+    const plain = await openPlainPart(own, decoder.part, decoder.parameters);
+    // What is kept, quantized by hand: 2 heads of 4 channels, a grid for each.
+    const onGrid = (x: Value, name: string) =>
+      name === 'self_attn.q'
+        ? x
+        : op.reshape(fakeQuantizeCache(op.reshape(x, [20, 4]), 4, x.graph.scalar(3)), x.shape);
+    const graph = new Graph();
+    const builder = { ...fullPrecision(graph), operand: (name: string, v: Value) => onGrid(v, name) };
+    graph.output('y', decoder.part.forward(builder, graph.input('x', x.shape), BATCH));
+    const program = await programs.runtime.compile(graph, 'by hand', { keep: false });
+    const feeds = Object.fromEntries(
+      [...decoder.parameters].map(([name, t]) => [name, programs.runtime.tensor(t.data, t.shape)]),
+    );
+    const byHand = await program.run({ ...feeds, x: programs.runtime.tensor(x.data, x.shape) });
+    const expected = await programs.runtime.read(byHand.y!);
+
+    const precision = { weight: 24, rank: 0 };
+    await part.use({ ...precision, cache: 2 });
+    const cached = await output(part, x);
+    expect(maxDifference(cached, expected)).toBeLessThan(1e-4);
+    await part.use({ ...precision, cache: 16 });
+    expect(maxDifference(await output(part, x), await output(plain, x))).toBeLessThan(1e-4);
+    expect(maxDifference(cached, await output(plain, x))).toBeGreaterThan(1e-2);
+    await program.dispose();
+    await own.release();
+  });
+
   it('gives the same bits again after switching to others and back', async () => {
     const part = await openElasticPart(
       programs,
@@ -193,13 +247,11 @@ describe('a block', () => {
     part.dispose();
   });
 
-  it('quantizes only the activations that have a grid at the bit-width', async () => {
+  it('quantizes an input per token where it has no grid at the bit-width, and no operands then', async () => {
     const all = randomAdapters(layout);
-    const some = new Map(
-      [...all].filter(([name]) => !/act_(scale|zero)/.test(name) || name.startsWith('output.dense')),
-    );
+    const has = (name: string, input: string) => !/act_(scale|zero)/.test(name) || name.startsWith(input);
     const outputs = [];
-    for (const tensors of [all, some, new Map([...all].filter(([name]) => !/act_/.test(name)))]) {
+    for (const tensors of [all, pick(all, 'output.dense'), pick(all, '-')]) {
       const part = await openElasticPart(programs, block.part, block.listing, block.parameters, tensors);
       await part.use(precisions[2]!);
       outputs.push(await output(part, x));
@@ -207,12 +259,21 @@ describe('a block', () => {
       outputs.push(await output(part, x));
       part.dispose();
     }
-    const [allQuantized, plainOfAll, someQuantized, plainOfSome, noneQuantized, plainOfNone] = outputs as [
+    const [static_, plain, mixed, plainOfMixed, dynamic, plainOfDynamic] = outputs as [
       Float32Array,
       ...Float32Array[],
     ];
-    for (const same of [plainOfSome, noneQuantized, plainOfNone]) expect(same).toEqual(plainOfAll);
-    expect(maxDifference(allQuantized, someQuantized!)).toBeGreaterThan(1e-3);
-    expect(maxDifference(someQuantized!, noneQuantized!)).toBeGreaterThan(1e-3);
+    for (const same of [plainOfMixed, plainOfDynamic]) expect(same).toEqual(plain);
+    for (const [a, b] of [
+      [static_, mixed],
+      [mixed, dynamic],
+      [dynamic, plain],
+    ] as const)
+      // prettier-ignore
+      expect(maxDifference(a!, b!)).toBeGreaterThan(1e-3);
+
+    function pick(tensors: typeof all, input: string) {
+      return new Map([...tensors].filter(([name]) => has(name, input)));
+    }
   });
 });

@@ -1,13 +1,20 @@
 /** Running a part at a bit-width: weights are quantized once a switch, activations in every run. */
 import { Graph, type Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
-import { fakeQuantizeActivation, fakeQuantizeWeight } from '../../graph/quantizers.js';
+import { fakeQuantizeWeight } from '../../graph/quantizers.js';
 import { fullPrecision, parameterInputs } from '../../models/builders.js';
 import type { HostTensor } from '../../models/checkpoint.js';
 import type { PartListing } from '../../models/listing.js';
 import type { Builder, Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { Tensor } from '../../runtime/session.js';
+import {
+  cacheOf,
+  quantizeInput,
+  quantizeOperand,
+  type ActivationQuantizers,
+  type Cache,
+} from './activations.js';
 import { adaptedWeight, scaleRows } from './adapters.js';
 import type { NamedTensors } from './state.js';
 
@@ -36,32 +43,48 @@ export function weightGraph(
   return graph;
 }
 
+/** Which activations of a part are quantized, and how. */
+interface QuantizedActivations {
+  /** Inputs of layers and operands with a grid of their own. */
+  readonly grids: readonly string[];
+  /** Whether inputs of layers without one are quantized per token. */
+  readonly tokens: boolean;
+  readonly cache: Cache | undefined;
+}
+
 /**
- * A part whose weights come in quantized. Inputs: `x`, the parameters, and for each of `quantizers` a grid
- * `<name>.scale` [1, 1], `<name>.lower` and `<name>.upper`, scalars. Output `y`.
+ * A part whose weights come in quantized. Inputs: `x`, the parameters, for each of `grids` `<name>.scale` [1, 1],
+ * `<name>.lower` and `<name>.upper`, scalars, and for tokens `lower` and `upper`. Output `y`.
  */
-export function quantizedGraph(part: Part, quantizers: readonly string[], batch: number): Graph {
+export function quantizedGraph(
+  part: Part,
+  { grids, tokens, cache }: QuantizedActivations,
+  batch: number,
+): Graph {
   const graph = new Graph();
   const plain = fullPrecision(graph);
   const parameter = parameterInputs(graph);
   const known = new Map<Value, Value>();
-  const quantize = (name: string, x: Value): Value => {
-    if (!quantizers.includes(name)) return x;
-    return fakeQuantizeActivation(
-      x,
-      graph.input(`${name}.scale`, [1, 1]),
-      graph.input(`${name}.lower`, []),
-      graph.input(`${name}.upper`, []),
-    );
+  const limits = (prefix: string) => ({
+    lower: graph.input(`${prefix}lower`, []),
+    upper: graph.input(`${prefix}upper`, []),
+  });
+  const activations: ActivationQuantizers = {
+    grid: (name) =>
+      grids.includes(name)
+        ? { scale: graph.input(`${name}.scale`, [1, 1]), ...limits(`${name}.`) }
+        : undefined,
+    tokens: tokens ? limits('') : undefined,
+    cache,
   };
   const builder: Builder = {
     ...plain,
     linear: (name, x, out) => {
-      if (!known.has(x)) known.set(x, quantize(name, x));
+      if (!known.has(x)) known.set(x, quantizeInput(name, x, activations));
       const c = parameter(`${name}.bias`, [out]);
       return op.gemm(known.get(x)!, parameter(`${name}.weight`, [out, x.shape[1]!]), { transB: true, c });
     },
-    operand: quantize,
+    operand: (name, x) => quantizeOperand(name, x, activations),
   };
   graph.output('y', part.forward(builder, graph.input('x', part.inputShape(batch), part.inputType), batch));
   return graph;
@@ -106,8 +129,10 @@ export async function openPlainPart(
 export interface PartPrecision {
   /** Bit-width of a layer's weight; full precision where undefined. */
   readonly weight: number;
-  /** Bit-width of activations; they stay in floating point where undefined. */
+  /** Bit-width of activations, per token where a layer's input has no grid; they stay in floating point where undefined. */
   readonly activation?: number;
+  /** Bit-width of keys and values in the cache; floating point where undefined or above 8. */
+  readonly cache?: number;
   /** Directions of the adapter in use, and the factor on their product. */
   readonly rank: number;
   readonly gain?: number;
@@ -145,14 +170,14 @@ export async function openElasticPart(
   const scalar = (x: number, shape: readonly number[] = []) => runtime.tensor(Float32Array.of(x), shape);
   let quantized: Record<string, Tensor> = {};
   let grids: Record<string, Tensor> = {};
-  let quantizers: string[] = [];
+  let activations: QuantizedActivations = { grids: [], tokens: false, cache: undefined };
 
   const named = (key: string) => {
     const tensor = adapters.get(key);
     return tensor && runtime.tensor(tensor.data, tensor.shape);
   };
   return {
-    use: async ({ weight: bits, activation, rank, gain = 1, groupSize = -1 }) => {
+    use: async ({ weight: bits, activation, cache, rank, gain = 1, groupSize = -1 }) => {
       const next: Record<string, Tensor> = {};
       for (const { name, in: columns, out } of listing.linears) {
         const [a, b] = [named(`${name}.lora_A`), named(`${name}.lora_B`)];
@@ -175,22 +200,30 @@ export async function openElasticPart(
       disposeAll(quantized);
       quantized = next;
       grids = {};
-      quantizers = [];
-      if (activation === undefined) return;
-      for (const name of [...new Set(listing.linears.map((l) => l.input)), ...listing.operands]) {
-        const scale = adapters.get(`${name}.act_scale.${activation}`)?.data[0];
-        const zero = adapters.get(`${name}.act_zero.${activation}`)?.data[0];
-        if (scale === undefined || zero === undefined) continue;
-        quantizers.push(name);
-        grids[`${name}.scale`] = scalar(scale, [1, 1]);
-        grids[`${name}.lower`] = scalar(-zero);
-        grids[`${name}.upper`] = scalar(2 ** activation - 1 - zero);
+      const found: string[] = [];
+      const inputs = new Set(listing.linears.map((l) => l.input));
+      if (activation !== undefined)
+        for (const name of [...inputs, ...listing.operands]) {
+          const scale = adapters.get(`${name}.act_scale.${activation}`)?.data[0];
+          const zero = adapters.get(`${name}.act_zero.${activation}`)?.data[0];
+          if (scale === undefined || zero === undefined) continue;
+          found.push(name);
+          grids[`${name}.scale`] = scalar(scale, [1, 1]);
+          grids[`${name}.lower`] = scalar(-zero);
+          grids[`${name}.upper`] = scalar(2 ** activation - 1 - zero);
+        }
+      const tokens = activation !== undefined && [...inputs].some((name) => !found.includes(name));
+      if (tokens) {
+        const top = 2 ** (activation - 1) - 1;
+        Object.assign(grids, { lower: scalar(-top), upper: scalar(top) });
       }
+      activations = { grids: found, tokens, cache: cache === undefined ? undefined : cacheOf(part, cache) };
     },
     run: async (x, batch) => {
-      const names = quantizers;
-      const program = await programs.get(`quantized ${part.kind} ×${batch} [${names.join()}]`, () =>
-        quantizedGraph(part, names, batch),
+      const now = activations;
+      const how = `${now.grids.join()}${now.tokens ? ' tokens' : ''}${now.cache ? ` cache ${now.cache.bits}` : ''}`;
+      const program = await programs.get(`quantized ${part.kind} ×${batch} [${how}]`, () =>
+        quantizedGraph(part, now, batch),
       );
       return (await program.run({ ...fixed, ...quantized, ...grids, x })).y!;
     },

@@ -2,11 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { maxDifference } from '../../../test/support.js';
 import { adamScalars } from '../../graph/optimizers.js';
 import type { HostTensor } from '../../models/checkpoint.js';
+import { cacheOf } from './activations.js';
 import { adapterLayout, type AdapterLayout } from './adapters.js';
 import { openElasticPart } from './execution.js';
 import { packState } from './state.js';
 import { drawnInputs, kindOf, stateShapes, stepGraph, type StepOptions } from './step.js';
-import { normals, randomAdapters, tinyBlock, usePrograms, type Block } from './testing.js';
+import { normals, randomAdapters, tinyBlock, tinyDecoderBlock, usePrograms, type Block } from './testing.js';
 
 const BATCH = 2;
 const RATES = { lora: 1e-3, clip: 1e-2, scale: 1e-4 };
@@ -37,6 +38,9 @@ async function step(
   const named = randomAdapters(of);
   const flat = packState(of, named);
   const inputs = new Map<string, HostTensor>([...parameters, ['y', y], ['x', x]]);
+  for (const { name, out } of of.layers)
+    if (!inputs.has(`${name}.bias`))
+      inputs.set(`${name}.bias`, { data: new Float32Array(out), shape: [out] });
   of.groups.forEach((_, g) => inputs.set(`x.${g}`, x));
   for (const [name, s] of stateShapes(of)) {
     const data = flat.get(name)!;
@@ -70,13 +74,14 @@ async function lossesOf(
   loss: (difference: number) => number,
   parameters = usual.parameters,
   block = usual,
+  cache?: number,
 ) {
   const own = block === usual ? programs : others;
   const part = await openElasticPart(own, block.part, block.listing, parameters, randomAdapters(of));
   const losses = [];
   for (const [g, b] of bits.entries()) {
     const { rank, gain } = of.groups[g]!;
-    await part.use({ weight: b, activation: b, rank, gain });
+    await part.use({ weight: b, activation: b, rank, gain, ...(cache !== undefined && { cache }) });
     const out = await own.runtime.read(await part.run(own.runtime.tensor(x.data, x.shape), BATCH));
     losses.push(out.reduce((sum, v, i) => sum + loss(v - y.data[i]!), 0) / (BATCH * shape[1]!));
   }
@@ -101,6 +106,19 @@ describe('the loss', () => {
     const expected = await lossesOf(layout, bits, Math.abs);
     expectLosses(added(await step(layout, bits)), expected);
     expect(new Set(expected.map((l) => l.toFixed(3))).size).toBe(3);
+  });
+
+  it('is that of a block whose inputs are quantized per token, and its keys and values', async () => {
+    const decoder = tinyDecoderBlock();
+    const cache = cacheOf(decoder.part, 3)!;
+    const dynamic = {
+      ...adapterLayout(decoder.listing, layout.groups, false),
+      tokens: true,
+    };
+    const found = added(await step({ ...dynamic, cache }, DRAWN, {}, decoder.parameters, decoder));
+    expectLosses(found, await lossesOf(dynamic, DRAWN, Math.abs, decoder.parameters, decoder, 3));
+    const without = added(await step(dynamic, DRAWN, {}, decoder.parameters, decoder));
+    found.forEach((loss, g) => expect(Math.abs(loss / without[g]! - 1)).toBeGreaterThan(1e-3));
   });
 
   it('is the squared difference where asked for', async () => {

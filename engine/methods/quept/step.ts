@@ -4,9 +4,10 @@ import { Graph, type Value } from '../../graph/ir.js';
 import { gradients } from '../../graph/gradients.js';
 import * as op from '../../graph/ops.js';
 import { adam } from '../../graph/optimizers.js';
-import { fakeQuantizeActivation, fakeQuantizeWeight } from '../../graph/quantizers.js';
+import { fakeQuantizeWeight } from '../../graph/quantizers.js';
 import { fullPrecision, parameterInputs } from '../../models/builders.js';
 import type { Builder, Part } from '../../models/model.js';
+import { quantizeInput, quantizeOperand, type ActivationQuantizers } from './activations.js';
 import {
   adaptedWeight,
   clipSize,
@@ -62,13 +63,21 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
     const select = graph.input(`select.${g}`, [1, group.bits.length]);
     const clip = splitClip(layout, g, op.matMul(select, state.get(`clip.${g}`)!));
     const scales = state.get(`scale.${g}`);
+    const scale = scales && splitScale(layout, op.matMul(select, scales));
+    const limit = (side: 'lower' | 'upper', name: string) => graph.input(`${side}.${g}${name}`, []);
     const builder = quantizing(graph, group, layout.groupSizes[g]!, {
       fixed: options.lowestApart && g > 0 && g === layout.groups.length - 1 ? layout.groups[g - 1]!.rank : 0,
       levels: graph.input(`levels.${g}`, []),
       clip,
       adapters,
-      scale: scales && splitScale(layout, op.matMul(select, scales)),
-      bound: (name, side) => graph.input(`${side}.${g}.${name}`, []),
+      activations: {
+        grid: (name) => {
+          const own = scale?.get(name);
+          return own && { scale: own, lower: limit('lower', `.${name}`), upper: limit('upper', `.${name}`) };
+        },
+        tokens: layout.tokens ? { lower: limit('lower', ''), upper: limit('upper', '') } : undefined,
+        cache: layout.cache,
+      },
     });
     const difference = op.sub(part.forward(builder, x, options.batch), y);
     // Summed over tokens, averaged over batch and channels.
@@ -107,7 +116,8 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
 
 /**
  * The inputs that group `g` takes when bit-width `bits` is drawn: `select.g` one-hot [1, bits of the group], `levels.g`
- * and for every activation quantizer the limits of its integers, `lower.g.<name>` and `upper.g.<name>`, scalars.
+ * and the limits of integers, scalars: for every activation quantizer `lower.g.<name>` and `upper.g.<name>`, for what is
+ * quantized per token `lower.g` and `upper.g`.
  * @param zeroOf zero point of a quantizer at this bit-width
  */
 export function drawnInputs(
@@ -119,9 +129,11 @@ export function drawnInputs(
   const group = layout.groups[g]!.bits;
   const scalar = (x: number) => ({ data: Float32Array.of(x), shape: [] });
   const levels = 2 ** bits - 1;
+  const top = 2 ** (bits - 1) - 1;
   return new Map([
     [`select.${g}`, { data: Float32Array.from(group, (b) => Number(b === bits)), shape: [1, group.length] }],
     [`levels.${g}`, scalar(levels)],
+    ...(layout.tokens ? [[`lower.${g}`, scalar(-top)] as const, [`upper.${g}`, scalar(top)] as const] : []),
     ...layout.quantizers.flatMap((name) => [
       [`lower.${g}.${name}`, scalar(-zeroOf(name))] as const,
       [`upper.${g}.${name}`, scalar(levels - zeroOf(name))] as const,
@@ -135,8 +147,7 @@ interface GroupValues {
   readonly levels: Value;
   readonly clip: Map<string, { upper: Value; lower: Value }>;
   readonly adapters: Map<string, { a: Value; b: Value }> | undefined;
-  readonly scale: Map<string, Value> | undefined;
-  readonly bound: (quantizer: string, side: 'lower' | 'upper') => Value;
+  readonly activations: ActivationQuantizers;
 }
 
 /** The builder that fake-quantizes weights and activations with one group's learned values. */
@@ -144,16 +155,10 @@ function quantizing(graph: Graph, group: BitGroup, groupSize: number, values: Gr
   const plain = fullPrecision(graph);
   const parameter = parameterInputs(graph);
   const inputs = new Map<Value, Value>();
-  const quantize = (name: string, x: Value) => {
-    const scale = values.scale?.get(name);
-    return scale
-      ? fakeQuantizeActivation(x, scale, values.bound(name, 'lower'), values.bound(name, 'upper'))
-      : x;
-  };
   return {
     ...plain,
     linear: (name, x, out) => {
-      if (!inputs.has(x)) inputs.set(x, quantize(name, x));
+      if (!inputs.has(x)) inputs.set(x, quantizeInput(name, x, values.activations));
       const weight = parameter(`${name}.weight`, [out, x.shape[1]!]);
       const adapter = values.adapters?.get(name);
       const adapted = adapter ? adaptedWeight(weight, adapter, group, values.fixed) : weight;
@@ -162,6 +167,6 @@ function quantizing(graph: Graph, group: BitGroup, groupSize: number, values: Gr
       // A folded norm gives every layer a bias.
       return op.gemm(inputs.get(x)!, quantized, { transB: true, c: parameter(`${name}.bias`, [out]) });
     },
-    operand: quantize,
+    operand: (name, x) => quantizeOperand(name, x, values.activations),
   };
 }

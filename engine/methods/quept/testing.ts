@@ -1,13 +1,13 @@
 /** Shared by the tests of this folder. */
 import { afterAll } from 'vitest';
-import { TINY_VIT } from '../../../test/fixtures.js';
+import { TINY_LLAMA, TINY_VIT } from '../../../test/fixtures.js';
 import { createRandom } from '../../data/random.js';
 import { sizeOf } from '../../graph/ir.js';
 import type { HostTensor } from '../../models/checkpoint.js';
 import { ModelConfig } from '../../models/config.js';
 import { listPart, type PartListing } from '../../models/listing.js';
 import type { Part } from '../../models/model.js';
-import { buildModel } from '../../models/registry.js';
+import { buildModel, type BuildOptions } from '../../models/registry.js';
 import { openPrograms, type Programs } from '../../runtime/programs.js';
 import { openRuntime } from '../../runtime/session.js';
 import { scaleRows, type AdapterLayout } from './adapters.js';
@@ -36,9 +36,15 @@ export interface Block {
   readonly parameters: ReadonlyMap<string, HostTensor>;
 }
 
-/** The first block of the tiny ViT (width 16, 5 tokens, 2 heads) with random parameters; channels of its norms differ in size. */
-export function tinyBlock(change: object = {}): Block {
-  const part = buildModel(new ModelConfig({ ...TINY_VIT, ...change }, 'config.json')).blocks[0]!;
+/** The first block of the tiny ViT (width 16, 5 tokens, 2 heads), parameters as in `randomBlock`. */
+export const tinyBlock = (change: object = {}): Block => randomBlock({ ...TINY_VIT, ...change });
+
+/** The first block of the tiny LLaMA for samples as long as those of the tiny ViT (width 16, 4 heads, 2 of keys). */
+export const tinyDecoderBlock = (): Block => randomBlock(TINY_LLAMA, { tokens: 5 });
+
+/** The first block of a model with random parameters; channels of its norms differ in size. */
+function randomBlock(config: Readonly<Record<string, unknown>>, options: BuildOptions = {}): Block {
+  const part = buildModel(new ModelConfig(config, 'config.json'), options).blocks[0]!;
   const listing = listPart(part);
   const parameters = listing.parameters.map(({ name, shape }) => {
     const { data } = normals(shape, name);
