@@ -1,9 +1,16 @@
 import { UserError } from '../../errors.js';
 import { show } from '../../formats/paths.js';
 
+export interface ChoicePair {
+  readonly context: string;
+  readonly continuation: string;
+  /** Length of the choice in characters, the space before it not counted. */
+  readonly characters: number;
+}
+
 export interface ChoiceItem {
   /** What the model reads, and how it may go on; the pair of the right answer should be the likeliest. */
-  readonly pairs: readonly { readonly context: string; readonly continuation: string }[];
+  readonly pairs: readonly ChoicePair[];
   /** The index of the right pair. */
   readonly answer: number;
 }
@@ -21,17 +28,16 @@ interface Layout {
 /**
  * The layouts that are known, by their columns; the first that fits counts.
  *
- * Where a word begins the continuation, the space before it belongs to the continuation, and no context ends
- * with a space: tokenizers join a space to the word behind it. The wording of the contexts and the treatment
+ * The space between context and choice belongs to the continuation: tokenizers join it to the word behind it. The wording of the contexts and the treatment
  * of HellaSwag's texts are those of EleutherAI's evaluation harness, so that results can be compared.
  */
 export const LAYOUTS: readonly Layout[] = [
   {
     name: 'piqa',
-    required: ['goal', 'sol1', 'sol2', 'label'],
-    optional: [],
+    required: ['goal', 'sol1', 'sol2'],
+    optional: ['label'],
     read: (row, where) =>
-      itemOf(
+      spacedItem(
         `Question: ${textAt(row, 'goal', where)}\nAnswer:`,
         [textAt(row, 'sol1', where), textAt(row, 'sol2', where)],
         indexAt(row, 'label', 2, where),
@@ -40,18 +46,15 @@ export const LAYOUTS: readonly Layout[] = [
   },
   {
     name: 'arc',
-    required: ['question', 'choices', 'answerKey'],
-    optional: [],
+    required: ['question', 'answerKey'],
+    optional: ['choices'],
     read: (row, where) => {
-      const choices = row.get('choices');
-      const [texts, labels] = [textsIn(choices, 'text', where), textsIn(choices, 'label', where)];
-      if (labels.length !== texts.length)
-        throw new UserError(
-          `${where}: "choices" has ${texts.length} texts and ${labels.length} labels; as many are needed.`,
-        );
+      const { question, choices } = arcQuestion(row, where);
+      const labels = choices.map(({ label }) => label);
       const answer = labels.indexOf(String(answerAt(row, 'answerKey', where)));
       if (answer < 0) throw outOfRange(row, 'answerKey', labels.join(', '), where);
-      return itemOf(`Question: ${textAt(row, 'question', where)}\nAnswer:`, texts, answer, where);
+      const texts = choices.map(({ text }) => text);
+      return spacedItem(`Question: ${question}\nAnswer:`, texts, answer, where);
     },
   },
   {
@@ -63,7 +66,7 @@ export const LAYOUTS: readonly Layout[] = [
       const answer = indexAt(row, 'label', endings.length, where);
       const activity = row.get('activity_label') ? `${textAt(row, 'activity_label', where)}: ` : '';
       const context = cleanHellaSwag(activity + hellaSwagContext(row, where));
-      return itemOf(context, endings.map(cleanHellaSwag), answer, where);
+      return spacedItem(context, endings.map(cleanHellaSwag), answer, where);
     },
   },
   {
@@ -73,11 +76,11 @@ export const LAYOUTS: readonly Layout[] = [
     read: (row, where) => {
       const [before, ...after] = textAt(row, 'sentence', where).split('_');
       if (after.length === 0) throw new UserError(`${where}: "sentence" has no blank, "_".`);
-      const continuation = ` ${after.join('_').trim()}`;
+      const rest = after.join('_').trim();
       const options = [textAt(row, 'option1', where), textAt(row, 'option2', where)];
       const answer = Number(answerAt(row, 'answer', where)) - 1;
       if (answer !== 0 && answer !== 1) throw outOfRange(row, 'answer', '1, 2', where);
-      return { pairs: options.map((option) => ({ context: before + option, continuation })), answer };
+      return { pairs: options.map((option) => spacedPair(before + option, rest)), answer };
     },
   },
   {
@@ -87,7 +90,9 @@ export const LAYOUTS: readonly Layout[] = [
     read: (row, where) => {
       const choices = texts(row.get('choices'), '"choices"', where);
       const answer = indexOrLetter(row, 'answer', choices.length, where);
-      return itemOf(textAt(row, 'context', where, true), choices, answer, where);
+      const context = textAt(row, 'context', where, true);
+      requireChoices(choices, where);
+      return { pairs: choices.map((choice) => joinedPair(context, choice)), answer };
     },
   },
 ];
@@ -100,22 +105,71 @@ export const findLayout = (columns: readonly string[]): Layout | undefined =>
       (name !== 'hellaswag' || columns.includes('ctx') || columns.includes('ctx_a')),
   );
 
-/** One context and its continuations, with a space between them where neither has one. */
-function itemOf(
-  context: string,
-  continuations: readonly string[],
-  answer: number,
-  where: string,
-): ChoiceItem {
-  if (continuations.length < 2)
-    throw new UserError(`${where}: ${continuations.length} choices; at least 2 are needed.`);
-  const needsSpace = context !== '' && !/\s$/u.test(context);
-  const pairs = continuations.map((text, i) => {
-    if (text.trim() === '') throw new UserError(`${where}: choice ${i} is empty.`);
-    return { context, continuation: needsSpace && !/^\s/u.test(text) ? ` ${text}` : text };
-  });
-  return { pairs, answer };
+/** One context and its choices, each behind a space. */
+function spacedItem(context: string, choices: readonly string[], answer: number, where: string): ChoiceItem {
+  requireChoices(choices, where);
+  return { pairs: choices.map((choice) => spacedPair(context, choice)), answer };
 }
+
+const spacedPair = (context: string, choice: string): ChoicePair => ({
+  context,
+  continuation: ` ${choice}`,
+  characters: charactersOf(choice),
+});
+
+/** With a space between them where neither has one, and there is something before it. */
+function joinedPair(context: string, choice: string): ChoicePair {
+  const isJoined = context === '' || /\s$/u.test(context) || /^\s/u.test(choice);
+  return {
+    context,
+    continuation: isJoined ? choice : ` ${choice}`,
+    characters: charactersOf(choice.trimStart()),
+  };
+}
+
+/** Code points, as Python counts them. */
+const charactersOf = (text: string): number => [...text].length;
+
+function requireChoices(choices: readonly string[], where: string): void {
+  if (choices.length < 2) throw new UserError(`${where}: ${choices.length} choices; at least 2 are needed.`);
+  const empty = choices.findIndex((choice) => choice.trim() === '');
+  if (empty >= 0) throw new UserError(`${where}: choice ${empty} is empty.`);
+}
+
+interface ArcQuestion {
+  readonly question: string;
+  readonly choices: readonly { readonly text: string; readonly label: string }[];
+}
+
+/** `question` is a text beside lists of texts and labels, or, as first published, an object with a stem and choices. */
+function arcQuestion(row: Row, where: string): ArcQuestion {
+  const nested = row.get('question');
+  if (isObject(nested)) {
+    const inside = new Map(Object.entries(nested));
+    if (!Array.isArray(nested.choices))
+      throw new UserError(`${where}: "question" holds no list of "choices".`);
+    return {
+      question: textAt(inside, 'stem', where),
+      choices: nested.choices.map((choice: unknown) => {
+        const fields = new Map(isObject(choice) ? Object.entries(choice) : []);
+        return { text: textAt(fields, 'text', where), label: textAt(fields, 'label', where) };
+      }),
+    };
+  }
+  const choices = row.get('choices');
+  const [texts, labels] = [textsIn(choices, 'text', where), textsIn(choices, 'label', where)];
+  if (labels.length !== texts.length)
+    throw new UserError(
+      `${where}: "choices" has ${texts.length} texts and ${labels.length} labels; as many are needed.`,
+    );
+  return {
+    question: textAt(row, 'question', where),
+    choices: texts.map((text, i) => ({ text, label: labels[i]! })),
+  };
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function hellaSwagContext(row: Row, where: string): string {
   if (row.get('ctx_a') === undefined || row.get('ctx_a') === null) return textAt(row, 'ctx', where);
@@ -139,8 +193,7 @@ function textAt(row: Row, column: string, where: string, mayBeEmpty = false): st
 }
 
 function textsIn(value: unknown, key: string, where: string): readonly string[] {
-  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
-  const list = isObject && Object.hasOwn(value, key) ? (value as Record<string, unknown>)[key] : undefined;
+  const list = isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
   return texts(list, `"choices.${key}"`, where);
 }
 

@@ -1,10 +1,15 @@
+import { join } from 'node:path';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { expect, test } from 'vitest';
 import { openChoices } from './choices.js';
-import { fileOf, jsonLines } from './testing.js';
+import { fileOf, folderOf, jsonLines } from './testing.js';
 
 const open = async (...rows: readonly object[]) => openChoices(await fileOf('a.jsonl', jsonLines(...rows)));
-const pair = (context: string, continuation: string) => ({ context, continuation });
+const pair = (context: string, continuation: string) => ({
+  context,
+  continuation,
+  characters: continuation.trimStart().length,
+});
 
 test('reads contexts and choices, answered by index or letter', async () => {
   const task = await open(
@@ -26,6 +31,47 @@ test('reads PIQA', async () => {
   const context = 'Question: open a jar\nAnswer:';
   expect(layout).toBe('piqa');
   expect(items).toEqual([{ pairs: [pair(context, ' twist'), pair(context, ' shout')], answer: 0 }]);
+});
+
+test('reads PIQA as first published, its labels in a file of their own', async () => {
+  const row = { goal: 'open a jar', sol1: 'twist', sol2: 'shout' };
+  const files = (labels: string) => ({ 'dev.jsonl': jsonLines(row, row), 'dev-labels.lst': labels });
+  const open = async (labels: string) => openChoices(join(await folderOf(files(labels)), 'dev.jsonl'));
+  const task = await open('1\r\n0\r\n');
+  expect(task.items.map(({ answer }) => answer)).toEqual([1, 0]);
+  expect(await task.fingerprint()).not.toBe(await (await open('0\n0\n')).fingerprint());
+  await expect(open('1\n')).rejects.toThrow('dev.jsonl line 2: "label" holds no answer');
+  await expect(open('1\n2\n')).rejects.toThrow('dev.jsonl line 2: "label" must be one of 0 to 1, found "2".');
+  await expect(open('1\n0\n1')).rejects.toThrow(
+    'dev.jsonl has 2 rows, dev-labels.lst 3 labels; as many are needed.',
+  );
+  await expect(openChoices(await fileOf('dev.jsonl', jsonLines(row)))).rejects.toThrow(
+    'dev.jsonl: it has no "label", and there is no dev-labels.lst beside it.',
+  );
+});
+
+test('puts a space before the choices of public tasks, whatever they begin with', async () => {
+  const { items } = await open({ goal: 'g', sol1: ' twist', sol2: '🙂!', label: 0 });
+  expect(items[0]!.pairs.map(({ continuation, characters }) => [continuation, characters])).toEqual([
+    ['  twist', 6],
+    [' 🙂!', 2],
+  ]);
+});
+
+test('reads ARC as first published, choices inside the question', async () => {
+  const choices = ['x', 'y', 'z'].map((text, i) => ({ text, label: 'ABC'[i] }));
+  const { layout, items } = await open({ id: 'q', question: { stem: 'Why?', choices }, answerKey: 'C' });
+  expect(layout).toBe('arc');
+  expect(items[0]).toEqual({
+    pairs: ['x', 'y', 'z'].map((text) => pair('Question: Why?\nAnswer:', ` ${text}`)),
+    answer: 2,
+  });
+  const broken = (question: object) => open({ question, answerKey: 'A' });
+  await expect(broken({ stem: 'Why?' })).rejects.toThrow('"question" holds no list of "choices".');
+  await expect(broken({ choices })).rejects.toThrow('"stem" must be a text, but is missing.');
+  await expect(broken({ stem: 'Why?', choices: [{ label: 'A' }] })).rejects.toThrow(
+    '"text" must be a text, but is missing.',
+  );
 });
 
 test('reads ARC, whatever its labels', async () => {
