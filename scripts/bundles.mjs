@@ -24,14 +24,15 @@ const pages = {
 };
 
 /**
- * Bundles into `outdir`.
+ * Bundles into `outdir`. Resolves to the names of the packages that went into the bundles.
  * @param {string} outdir
  * @param {{ release: boolean }} options minified, without source maps and tools
  */
 export async function bundle(outdir, { release }) {
-  const common = { bundle: true, minify: release, sourcemap: !release, logLevel: 'warning' };
-  await build({
-    ...common,
+  const common = { bundle: true, metafile: true, minify: release, sourcemap: !release, logLevel: 'warning' };
+  const built = [];
+  const add = async (options) => built.push(await build({ ...common, ...options }));
+  await add({
     entryPoints: { ...engine, ...(!release && tools) },
     outdir,
     splitting: true,
@@ -45,8 +46,7 @@ export async function bundle(outdir, { release }) {
       js: "import { createRequire as nodeRequire } from 'node:module'; const require = nodeRequire(import.meta.url);",
     },
   });
-  await build({
-    ...common,
+  await add({
     entryPoints: pages,
     outdir: join(outdir, 'webview'),
     platform: 'browser',
@@ -56,4 +56,9 @@ export async function bundle(outdir, { release }) {
     sourcemap: false,
   });
   await chmod(join(outdir, 'cli.js'), 0o755);
+  return packagesOf(built.flatMap(({ metafile }) => Object.keys(metafile.inputs)));
 }
+
+const packagesOf = (inputs) => [
+  ...new Set(inputs.flatMap((path) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? [])),
+];
