@@ -3,12 +3,12 @@
  * and how large it is. Nothing but the bundles, the native binaries of the target, media, texts and samples ships.
  */
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
-import { createVSIX } from '@vscode/vsce';
+import { createVSIX, listFiles, PackageManager } from '@vscode/vsce';
 import { bundle } from './bundles.mjs';
 import { collectLicenses } from './licenses.mjs';
 
@@ -54,6 +54,7 @@ export async function packageExtension({ target = HERE, out } = {}) {
       target,
       packagePath: file,
       dependencies: false,
+      allowMissingRepository: true,
       rewriteRelativeLinks: false,
       allowUnusedFilesPattern: true,
     });
@@ -110,16 +111,10 @@ async function addSharp(target, stage) {
 
 async function report(stage, file) {
   const sizes = new Map();
-  for (const entry of await readdir(stage, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    const path = join(entry.parentPath, entry.name);
-    const parts = path
-      .slice(stage.length + 1)
-      .replaceAll('\\', '/')
-      .split('/');
-    const group =
-      parts[1] === 'node_modules' ? parts.slice(0, parts[2].startsWith('@') ? 4 : 3) : parts.slice(0, 1);
-    sizes.set(group.join('/'), (sizes.get(group.join('/')) ?? 0) + (await stat(path)).size);
+  for (const path of await listFiles({ cwd: stage, packageManager: PackageManager.None })) {
+    const [, module] = /^dist\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path) ?? [];
+    const group = module ?? path.split('/')[0];
+    sizes.set(group, (sizes.get(group) ?? 0) + (await stat(join(stage, path))).size);
   }
   const megabytes = (bytes) => `${(bytes / 1e6).toFixed(2)} MB`.padStart(10);
   for (const [group, bytes] of [...sizes].sort((a, b) => b[1] - a[1]))
