@@ -1,7 +1,14 @@
 #!/usr/bin/env node
 /** The command line (docs in README): parses arguments, runs a job, prints its result. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { formatDevices, formatEvaluation, formatLosses, formatModels } from './cli/format.js';
+import {
+  bytes,
+  formatDevices,
+  formatEvaluation,
+  formatLosses,
+  formatModels,
+  parseBytes,
+} from './cli/format.js';
 import { progressBar } from './cli/progress.js';
 import { CancelledError, messageOf, UserError } from './errors.js';
 import {
@@ -76,6 +83,11 @@ const length = () =>
     '--length <tokens>',
     "tokens of a window of text (default: the model's context, at most 2048)",
   ).argParser(whole(2));
+const cacheMemory = () =>
+  new Option(
+    '--cache-memory <size>',
+    'memory for activations, such as 4GB; the others go to a file (default: half of what is free)',
+  ).argParser(parsed(parseBytes));
 const threads = () =>
   new Option('--threads <n>', 'CPU threads (default: one a physical core)').argParser(whole(1));
 
@@ -161,6 +173,7 @@ program
   .addOption(new Option('--rate-lora <lr>', 'learning rate of the adapters').argParser(fraction))
   .addOption(new Option('--rate-clip <lr>', 'learning rate of the clip logits').argParser(fraction))
   .addOption(new Option('--rate-scale <lr>', 'learning rate of the activation scales').argParser(fraction))
+  .addOption(cacheMemory())
   .addOption(new Option('--resume', 'continue an unfinished calibration'))
   .addOption(device())
   .addOption(threads())
@@ -180,7 +193,7 @@ program
       { json: asJson ?? false },
       result,
       (r) =>
-        `Wrote ${r.out}: ${r.bits.join(', ')} bits, from ${r.samples} samples, on ${r.device}, in ${r.seconds.toFixed(0)} s.`,
+        `Wrote ${r.out}: ${r.bits.join(', ')} bits, from ${r.samples} samples, on ${r.device}, in ${r.seconds.toFixed(0)} s; at most ${bytes(r.peakMemory)} of memory.`,
     );
   });
 

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EvaluateResult } from '../engine/jobs/requests.js';
@@ -100,6 +100,19 @@ describe('calibrate', () => {
     const finished = await runCli(command('first'));
     expect(finished).toMatchObject({ code: 1 });
     expect(finished.stderr).toMatch(/already holds an adapter set/);
+  });
+
+  it('gives the same bytes when activations do not fit into memory, killed or not, and leaves no file of them', async () => {
+    const inFile = ['--cache-memory', '1kB'];
+    expect(await runCli(command('small-cache', ...inFile))).toMatchObject({ code: 0 });
+    expect(await hashes('small-cache')).toEqual(await hashes('first'));
+    const out = 'small-cache-killed';
+    const activations = async () => (await readdir(folder)).filter((name) => name.startsWith('.activations.'));
+    await killOnceThereIs(command(out, ...inFile), join(folder, `${out}.partial`, 'epoch.safetensors'));
+    expect(await activations()).not.toEqual([]);
+    expect(await runCli(command(out, '--resume', ...inFile))).toMatchObject({ code: 0 });
+    expect(await activations()).toEqual([]);
+    expect(await hashes(out)).toEqual(await hashes('first'));
   });
 
   it('keeps what is done when interrupted, and resumes to the same bytes', async () => {

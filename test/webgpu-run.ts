@@ -3,14 +3,16 @@
  * the environment that a process starts with. Prints the results as JSON; ONNX Runtime prints its log to stderr.
  */
 import { createRandom } from '../engine/data/random.js';
+import { everySample, openSampleCache, samplesIn, type SampleStore } from '../engine/data/sample-store.js';
 import { Graph, sizeOf } from '../engine/graph/ir.js';
 import * as op from '../engine/graph/ops.js';
 import { adapterLayout } from '../engine/methods/quept/adapters.js';
 import { openElasticPart, openPlainPart } from '../engine/methods/quept/execution.js';
 import { PAPER_VIT, type QueptOptions } from '../engine/methods/quept/options.js';
+import { runSamples } from '../engine/methods/quept/part-by-part.js';
 import { reconstruct } from '../engine/methods/quept/reconstruct.js';
 import type { NamedTensors } from '../engine/methods/quept/state.js';
-import { advanceStreams, runAll } from '../engine/methods/quept/streams.js';
+import { advanceStreams } from '../engine/methods/quept/streams.js';
 import type { HostTensor } from '../engine/models/checkpoint.js';
 import { listPart } from '../engine/models/listing.js';
 import { vitBlock, type VitConfig } from '../engine/models/vit/vit.js';
@@ -88,27 +90,38 @@ async function calibrateOn(device: DeviceKind): Promise<Outcome> {
   const programs = openPrograms(showingPlacement(runtime));
 
   const plain = await openPlainPart(programs, part, parameters);
-  const target = await runAll(programs, part, plain, stream, samples, tokens * width, options.batch);
+  const { signal } = new AbortController();
+  const cache = await openSampleCache(Infinity);
+  const [target, merged] = [0, 1].map(() => cache.store(samples, tokens * width)) as [
+    SampleStore,
+    SampleStore,
+  ];
+  const source = samplesIn(stream, samples);
+  const { batch } = options;
+  await runSamples(programs, part, plain, source, target, everySample(source), batch, { signal });
   plain.dispose();
 
   const block = await openElasticPart(programs, part, listing, parameters, start);
-  const [merged] = await advanceStreams(programs, part, block, layout, [stream], samples, options);
+  merged.write(everySample(source), stream);
+  await advanceStreams(programs, part, block, layout, [merged], cache, options, signal);
   block.dispose();
 
   const losses: (readonly number[])[] = [];
-  const task = { part, layout, parameters, start, streams: [stream], target, samples, block: 'block' };
+  const task = { part, layout, parameters, start, streams: [source], target, block: 'block' };
   const { learned, last } = await reconstruct(programs, task, options, {
-    signal: new AbortController().signal,
+    signal,
     onStep: () => undefined,
     save: (snapshot) => Promise.resolve(void losses.push(snapshot.last)),
   });
   losses.push(last);
   await programs.release();
+  const contents = new Float32Array(samples * tokens * width);
+  merged.read(everySample(merged), contents);
   const result = {
     losses,
     start: plainArrays(start),
     learned: plainArrays(learned),
-    merged: [...merged!],
+    merged: [...contents],
     runtime: await exercise(runtime),
   };
   await runtime.dispose();

@@ -5,6 +5,7 @@ import {
   formatDevices,
   formatEvaluation,
   formatModels,
+  parseBytes,
   percentage,
   table,
 } from './format.js';
@@ -38,6 +39,21 @@ it.each([
   [1.25e12, '1.3 TB'],
   [5e15, '5000.0 TB'],
 ])('%d bytes are %s', (count, text) => expect(bytes(count)).toBe(text));
+
+it.each([
+  ['0', 0],
+  ['123', 123],
+  ['5 B', 5],
+  ['4GB', 4e9],
+  ['1.5 gb', 1.5e9],
+  ['512M', 512e6],
+  ['2GiB', 2 ** 31],
+  ['1 KiB', 1024],
+])('%s is %d bytes', (text, count) => expect(parseBytes(text)).toBe(count));
+
+it.each(['', 'GB', '4 XB', '-1', '1e9', '4GBs', '.5GB'])('"%s" is no amount of memory', (text) => {
+  expect(() => parseBytes(text)).toThrow('write 4GB or 512MB');
+});
 
 describe('models', () => {
   const supported = {

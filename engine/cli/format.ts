@@ -1,4 +1,5 @@
 /** Results as text for people. */
+import { UserError } from '../errors.js';
 import type { EvaluationRow } from '../evaluation/rows.js';
 import type { CalibrationStatus } from '../methods/quept/calibrate.js';
 import type { EvaluateResult, ModelReport } from '../jobs/requests.js';
@@ -18,6 +19,13 @@ export function bytes(count: number): string {
   const inUnits = (power: number) => (count / 1000 ** power).toFixed(power === 0 ? 0 : 1);
   const power = units.findIndex((_, p) => Number(inUnits(p)) < 1000 || p === units.length - 1);
   return `${inUnits(power)} ${units[power]!}`;
+}
+
+/** Bytes from text such as `4GB`, `512 MB` or `0`: powers of 1000, or of 1024 as in `4GiB`. */
+export function parseBytes(text: string): number {
+  const [, number, unit = '', binary] = /^\s*(\d+(?:\.\d+)?)\s*(?:([kmgt])(i?)b?|b)?\s*$/i.exec(text) ?? [];
+  if (number === undefined) throw new UserError(`"${text}" is no amount of memory; write 4GB or 512MB.`);
+  return Math.floor(Number(number) * (binary ? 1024 : 1000) ** ' kmgt'.indexOf(unit.toLowerCase() || ' '));
 }
 
 export function formatModels(models: readonly ModelReport[]): string {

@@ -21,6 +21,12 @@ export interface AdapterTensor {
   readonly data: Float32Array;
 }
 
+/** A tensor to write; its elements may be had only when their turn comes. */
+export interface WrittenTensor {
+  readonly shape: readonly number[];
+  readonly data: Float32Array | (() => Promise<Float32Array>);
+}
+
 /** What a calibration yields. The tensors' names and shapes follow from the config (docs/FORMATS.md). */
 export interface AdapterSet {
   readonly config: AdapterSetConfig;
@@ -31,17 +37,18 @@ const CONFIG_FILE = 'adapter_config.json';
 const TENSORS_FILE = 'adapter_model.safetensors';
 
 /**
- * Writes an adapter set into `folder`, which is made if need be. It is validated first. Tensors come
- * first, the config last with their SHA-256: until the config is there, the folder holds no adapter set,
- * or the old one, which no longer matches and is refused. The same set gives the same bytes.
+ * Writes an adapter set into `folder`, which is made if need be. It is validated before anything there
+ * changes. Tensors come first, by name and one in memory at a time, the config last with their SHA-256: until
+ * the config is there, the folder holds no adapter set, or the old one, which no longer matches and is refused.
+ * The same set gives the same bytes.
  */
 export async function writeAdapterSet(
   folder: string,
   config: AdapterSetConfig,
-  tensors: ReadonlyMap<string, AdapterTensor>,
+  tensors: ReadonlyMap<string, WrittenTensor>,
 ): Promise<void> {
   const checked = parseAdapterConfig(config, CONFIG_FILE);
-  checkTensors(checked, tensors, TENSORS_FILE);
+  const checkValues = checkTensors(checked, tensors, TENSORS_FILE);
   try {
     await mkdir(folder, { recursive: true });
   } catch (error) {
@@ -52,7 +59,7 @@ export async function writeAdapterSet(
     name,
     dtype: 'F32' as const,
     shape,
-    data,
+    data: async () => checkValues(name, typeof data === 'function' ? await data() : data),
   }));
   const { staged, sha256 } = await stageSafetensors(join(folder, TENSORS_FILE), entries, { format: 'pt' });
   try {
@@ -92,7 +99,8 @@ export async function readAdapterSet(folder: string): Promise<AdapterSet> {
     const tensors = new Map<string, AdapterTensor>();
     for (const { name, shape } of source.tensors.values())
       tensors.set(name, { shape, data: await source.read(name) });
-    checkTensors(config, tensors, TENSORS_FILE);
+    const checkValues = checkTensors(config, tensors, TENSORS_FILE);
+    for (const [name, { data }] of tensors) checkValues(name, data);
     return { config, tensors };
   } finally {
     await source.close();
@@ -118,11 +126,12 @@ interface Expected {
   readonly group?: string;
 }
 
+/** Checks names and shapes; what it returns checks the elements of one tensor, and hands them back. */
 function checkTensors(
   config: AdapterSetConfig,
-  tensors: ReadonlyMap<string, AdapterTensor>,
+  tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>,
   where: string,
-): void {
+): (name: string, data: Float32Array) => Float32Array {
   const expected = expectedTensors(config, where);
   const groups = new Set([...tensors.keys()].map((name) => expected.get(name)?.group));
   for (const [name, { shape, optional, group }] of expected) {
@@ -136,18 +145,19 @@ function checkTensors(
         `${where}: tensor ${show(name)} must have shape [${shape.join(', ')}], found [${tensor.shape.join(', ')}].`,
       );
   }
-  for (const [name, { data }] of tensors) {
-    const rule = expected.get(name);
-    if (!rule) throw new UserError(`${where}: tensor ${show(name)} belongs to nothing in ${CONFIG_FILE}.`);
-    const isBad = rule.positive
-      ? (x: number) => !(x > 0 && x < Infinity)
-      : (x: number) => !Number.isFinite(x);
+  for (const name of tensors.keys())
+    if (!expected.has(name))
+      throw new UserError(`${where}: tensor ${show(name)} belongs to nothing in ${CONFIG_FILE}.`);
+  return (name, data) => {
+    const { positive } = expected.get(name)!;
+    const isBad = positive ? (x: number) => !(x > 0 && x < Infinity) : (x: number) => !Number.isFinite(x);
     const bad = data.findIndex(isBad);
     if (bad >= 0)
       throw new UserError(
-        `${where}: tensor ${show(name)} must hold ${rule.positive ? 'positive' : 'finite'} numbers, found ${data[bad]!} at ${bad}.`,
+        `${where}: tensor ${show(name)} must hold ${positive ? 'positive' : 'finite'} numbers, found ${data[bad]!} at ${bad}.`,
       );
-  }
+    return data;
+  };
 }
 
 /** Every tensor that a set with this config must or may hold. */

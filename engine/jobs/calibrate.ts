@@ -1,5 +1,7 @@
 /** The calibrate job: from paths and settings to an adapter set. */
+import { dirname, resolve } from 'node:path';
 import { openImages, selectRandom } from '../data/images.js';
+import { defaultCacheMemory, openSampleCache, samplesIn, type SampleCache } from '../data/sample-store.js';
 import { openText } from '../data/text/source.js';
 import { openTokenizer, requireVocabulary } from '../data/text/tokenizer.js';
 import { readWindows } from '../data/text/windows.js';
@@ -22,6 +24,7 @@ import { requireVision, type LanguageModel, type Model } from '../models/model.j
 import { chooseDevice } from '../runtime/devices.js';
 import { openPrograms } from '../runtime/programs.js';
 import { openRuntime } from '../runtime/session.js';
+import { peakMemory } from './memory.js';
 import { version } from '../version.js';
 import type { CalibrateRequest, CalibrateResult, JobHooks } from './requests.js';
 
@@ -29,50 +32,55 @@ export async function runCalibrate(
   request: CalibrateRequest,
   hooks: JobHooks<'calibrate'>,
 ): Promise<CalibrateResult> {
-  const started = performance.now();
   const checkpoint = await openCheckpoint(
     request.model,
     request.length === undefined ? {} : { tokens: request.length },
   );
   try {
     const options = resolveOptions(request, checkpoint.model.task);
-    const { set, skipped } =
-      checkpoint.model.task === 'text-generation'
-        ? await readText(checkpoint, checkpoint.model, request.data, options)
-        : await readPictures(checkpoint, request.data, options, hooks.signal);
-    if (set.samples < options.samples)
-      hooks.note(`${set.name} has ${set.samples} samples; ${options.samples} were asked for.`);
-    const device = await chooseDevice(request.device ?? 'auto');
-    const runtime = openRuntime(device, request.threads);
-    const programs = openPrograms(runtime);
+    const memory = request.cacheMemory ?? defaultCacheMemory();
+    const cache = await openSampleCache(memory, dirname(resolve(request.out)));
     try {
-      const config = await calibrate(
-        programs,
-        {
-          checkpoint,
-          set,
-          options,
-          out: request.out,
-          resume: request.resume ?? false,
-          engineVersion: version,
-        },
-        { signal: hooks.signal, status: (status) => hooks.status(status) },
-      );
-      const bits = config.bit_groups.flatMap((g) => g.bits).sort((a, b) => b - a);
-      return {
-        out: request.out,
-        device,
-        bits,
-        samples: set.samples,
-        skipped,
-        seconds: (performance.now() - started) / 1000,
-      };
+      return await calibrateWith(cache, checkpoint, options, request, hooks);
     } finally {
-      await programs.release();
-      await runtime.dispose();
+      cache.close();
     }
   } finally {
     await checkpoint.close();
+  }
+}
+
+async function calibrateWith(
+  cache: SampleCache,
+  checkpoint: Checkpoint,
+  options: QueptOptions,
+  request: CalibrateRequest,
+  hooks: JobHooks<'calibrate'>,
+): Promise<CalibrateResult> {
+  const started = performance.now();
+  const { set, skipped } =
+    checkpoint.model.task === 'text-generation'
+      ? await readText(checkpoint, checkpoint.model, request.data, options)
+      : await readPictures(checkpoint, request.data, options, cache, hooks.signal);
+  const { samples } = set.inputs;
+  if (samples < options.samples)
+    hooks.note(`${set.name} has ${samples} samples; ${options.samples} were asked for.`);
+  const device = await chooseDevice(request.device ?? 'auto');
+  const runtime = openRuntime(device, request.threads);
+  const programs = openPrograms(runtime);
+  try {
+    const { out, resume = false } = request;
+    const task = { checkpoint, set, options, out, resume, cache, engineVersion: version };
+    const config = await calibrate(programs, task, {
+      signal: hooks.signal,
+      status: (status) => hooks.status(status),
+    });
+    const bits = config.bit_groups.flatMap((g) => g.bits).sort((a, b) => b - a);
+    const seconds = (performance.now() - started) / 1000;
+    return { out, device, bits, samples, skipped, seconds, peakMemory: peakMemory() };
+  } finally {
+    await programs.release();
+    await runtime.dispose();
   }
 }
 
@@ -122,11 +130,12 @@ interface ReadSet {
   readonly skipped: CalibrateResult['skipped'];
 }
 
-/** Pictures drawn by the seed (all of them where there are no more), preprocessed into one array. */
+/** Pictures drawn by the seed (all of them where there are no more), preprocessed. */
 async function readPictures(
   checkpoint: Checkpoint,
   path: string,
   options: QueptOptions,
+  cache: SampleCache,
   signal: AbortSignal,
 ): Promise<ReadSet> {
   const { image } = requireVision(checkpoint.model, checkpoint.name, 'calibrate');
@@ -137,16 +146,16 @@ async function readPictures(
   });
   const indices = selectRandom(source, options.samples, options.seed);
   const size = image.channels * image.height * image.width;
-  const inputs = new Float32Array(indices.length * size);
+  const pixels = cache.store(indices.length, size);
   let samples = 0;
   for await (const batch of source.batches(indices, options.batch, preprocessor)) {
     if (signal.aborted) throw new CancelledError();
-    inputs.set(batch.pixels.subarray(0, batch.count * size), samples * size);
+    const next = Array.from({ length: batch.count }, (_, i) => samples + i);
+    pixels.write(next, batch.pixels.subarray(0, batch.count * size));
     samples += batch.count;
   }
   const set = {
-    inputs: inputs.subarray(0, samples * size),
-    samples,
+    inputs: { ...pixels, samples },
     name: source.name,
     fingerprint: await source.fingerprint(indices),
   };
@@ -167,9 +176,9 @@ async function readText(
     count: options.samples,
     length: model.tokens,
   });
-  const inputs = BigInt64Array.from(ids, BigInt);
+  const inputs = samplesIn(BigInt64Array.from(ids, BigInt), count);
   return {
-    set: { inputs, samples: count, name: source.name, fingerprint: await source.fingerprint() },
+    set: { inputs, name: source.name, fingerprint: await source.fingerprint() },
     skipped: source.skipped,
   };
 }

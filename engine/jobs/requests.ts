@@ -71,6 +71,8 @@ export interface CalibrateRequest extends Placement {
   readonly keep?: number;
   readonly clipStart?: 'paper' | 'search';
   readonly guard?: 'on' | 'off';
+  /** Bytes of memory for the activations of the calibration set; what does not fit goes to a file. Default half of what is free. */
+  readonly cacheMemory?: number;
   readonly rateLora?: number;
   readonly rateClip?: number;
   readonly rateScale?: number;
@@ -83,6 +85,8 @@ export interface CalibrateResult {
   readonly samples: number;
   readonly skipped: readonly { readonly name: string; readonly reason: string }[];
   readonly seconds: number;
+  /** The highest resident memory of the process, bytes. */
+  readonly peakMemory: number;
 }
 
 export const BASELINES = ['rtn'] as const;

@@ -93,7 +93,8 @@ export interface VisionModel extends ModelBase {
 
 /**
  * A causal language model, built for samples of `tokens` tokens: int64 ids [batch, tokens] → stem → [batch·tokens, width]
- * → blocks → head → logits of the next token [batch·tokens, vocabulary].
+ * → blocks → head → logits of the next token [batch·tokens, vocabulary]. The head's samples are single tokens, so that
+ * those of a large vocabulary can be run a few at a time.
  */
 export interface LanguageModel extends ModelBase {
   readonly task: 'text-generation';
@@ -103,6 +104,12 @@ export interface LanguageModel extends ModelBase {
 }
 
 export type Model = VisionModel | LanguageModel;
+
+/** What a sample is to the head: how many of the head's samples it holds, and the logits of each. */
+export const headOf = (model: Model): { readonly rows: number; readonly classes: number } =>
+  model.task === 'text-generation'
+    ? { rows: model.tokens, classes: model.vocabulary }
+    : { rows: 1, classes: model.classes };
 
 /** All parts in the order they run. */
 export const partsOf = (model: Model): readonly Part[] => [model.stem, ...model.blocks, model.head];

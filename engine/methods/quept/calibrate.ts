@@ -1,27 +1,33 @@
 /** A whole calibration: block after block, resumable at every epoch, ending in an adapter set. */
+import {
+  everySample,
+  type ModelInputs,
+  type SampleCache,
+  type SampleStore,
+} from '../../data/sample-store.js';
 import { UserError } from '../../errors.js';
-import { writeAdapterSet, type AdapterSetConfig } from '../../formats/adapter-set.js';
+import { writeAdapterSet, type AdapterSetConfig, type WrittenTensor } from '../../formats/adapter-set.js';
 import type { Checkpoint, HostTensor } from '../../models/checkpoint.js';
 import type { PartListing } from '../../models/listing.js';
-import type { Part } from '../../models/model.js';
+import type { Model, Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import { adapterLayout, type AdapterLayout } from './adapters.js';
-import { openElasticPart, openPlainPart } from './execution.js';
-import { checkOptions, groupSizesOf, MAX_BITS, type QueptOptions } from './options.js';
+import { openElasticPart, openPlainPart, type RunnablePart } from './execution.js';
+import { GUARD_SAMPLES, keepBetter, keptTensors } from './guard.js';
 import { hasOwnStreams } from './merge.js';
-import { keepBetter } from './guard.js';
+import { checkOptions, groupSizesOf, MAX_BITS, type QueptOptions } from './options.js';
+import { runSamples } from './part-by-part.js';
 import { openProgress, type FinishedBlock, type SavedProgress } from './progress.js';
 import { reconstruct } from './reconstruct.js';
 import { foldedParameters } from './reparameterise.js';
 import { inputImportance, observe, startActivations, startWeights } from './start.js';
 import type { NamedTensors } from './state.js';
-import { advanceStreams, runAll, type Samples } from './streams.js';
+import { advanceStreams, batchesOf } from './streams.js';
 
 /** The calibration set, preprocessed. */
 export interface CalibrationSet {
-  /** Model inputs, sample after sample: pixels [samples, channels, height, width], or ids [samples, tokens]. */
-  readonly inputs: Samples;
-  readonly samples: number;
+  /** Pixels [channels, height, width] a sample, or ids [tokens]. */
+  readonly inputs: ModelInputs;
   readonly name: string;
   readonly fingerprint: string;
 }
@@ -52,6 +58,8 @@ export interface CalibrationRequest {
   readonly out: string;
   /** Whether to go on with what `<out>.partial` holds. */
   readonly resume: boolean;
+  /** Holds the activations of the calibration set; the result does not depend on how much of them it keeps in memory. */
+  readonly cache: SampleCache;
   readonly engineVersion: string;
 }
 
@@ -64,96 +72,133 @@ export async function calibrate(
   const { checkpoint, set, options, out, engineVersion } = request;
   const { model } = checkpoint;
   checkOptions(options);
-  if (set.samples === 0)
+  if (set.inputs.samples === 0)
     throw new UserError(`${set.name}: no picture could be read; calibration needs some.`);
   const identity = {
     engine_version: engineVersion,
     model: await checkpoint.fingerprint(),
     calibration: set.fingerprint,
-    samples: set.samples,
+    samples: set.inputs.samples,
     device: programs.runtime.device,
     options: { ...options },
   };
   const progress = await openProgress(out, identity, request.resume);
-  const blocks = await reconstructBlocks(programs, request, progress, hooks);
+  const share = options.guard ? guardShare(set.inputs.samples, options) : 0;
+  const blocks = await reconstructBlocks(programs, request, progress, {
+    signal: hooks.signal,
+    status: (status) => hooks.status({ ...status, done: status.done * (1 - share) }),
+  });
 
-  const whole = (pick: (block: FinishedBlock) => NamedTensors): NamedTensors =>
-    new Map(
-      model.blocks.flatMap((part, i) =>
-        [...pick(blocks[i]!)].map(([name, tensor]) => [part.prefix + name, tensor] as const),
-      ),
-    );
-  const learned = whole((block) => block.tensors);
-  const { groups, tensors } = options.guard
-    ? await keepBetter(
-        programs,
-        checkpoint,
-        learned,
-        whole((block) => block.started),
-        set.inputs,
-        set.samples,
-        options,
-        layersOf(checkpoint, options),
-        hooks.signal,
-      )
-    : { groups: options.groups, tensors: learned };
+  const blockOf = async (part: Part) => (await progress.block(model.blocks.indexOf(part)))!;
+  const layers = layersOf(checkpoint, options);
+  const { groups, kept } = options.guard
+    ? await keepBetter(programs, request, layers, blockOf, {
+        signal: hooks.signal,
+        status: (done) => hooks.status({ ...lastStatus(request), done: 1 - share * (1 - done) }),
+      })
+    : { groups: options.groups, kept: new Set<number>() };
   const config = describe(request, identity.model, blocks, groups);
+  const tensors = tensorsOfBlocks(model, blocks, async (part) => keptTensors(await blockOf(part), kept));
   await writeAdapterSet(out, config, tensors);
   await progress.remove();
   return config;
 }
 
+/** What is remembered of a finished block; its tensors lie in the progress folder. */
+interface BlockSummary extends Pick<FinishedBlock, 'first' | 'last'> {
+  readonly shapes: ReadonlyMap<string, readonly number[]>;
+}
+
+const summaryOf = ({ tensors, first, last }: FinishedBlock): BlockSummary => ({
+  shapes: new Map([...tensors].map(([name, { shape }]) => [name, shape])),
+  first,
+  last,
+});
+
+/** Every tensor of the adapter set; a block is read when the first of its tensors is. */
+function tensorsOfBlocks(
+  model: Model,
+  blocks: readonly BlockSummary[],
+  blockOf: (part: Part) => Promise<NamedTensors>,
+): Map<string, WrittenTensor> {
+  let latest: { readonly part: Part; readonly tensors: Promise<NamedTensors> } | undefined;
+  const read = async (part: Part, name: string) => {
+    if (latest?.part !== part) latest = { part, tensors: blockOf(part) };
+    return (await latest.tensors).get(name)!.data;
+  };
+  return new Map(
+    model.blocks.flatMap((part, i) =>
+      [...blocks[i]!.shapes].map(
+        ([name, shape]) => [part.prefix + name, { shape, data: () => read(part, name) }] as const,
+      ),
+    ),
+  );
+}
+
+/** The guard's share of the time: its passes through the model among all, a backward pass counting as two. */
+function guardShare(samples: number, { groups, epochs }: QueptOptions): number {
+  const passes = (1 + 2 * groups.flatMap((g) => g.bits).length) * Math.min(samples, GUARD_SAMPLES);
+  const before = samples * (1 + groups.length * (3 * epochs + 1));
+  return passes / (passes + before);
+}
+
+const lastStatus = ({ checkpoint, options }: CalibrationRequest): Omit<CalibrationStatus, 'done'> => {
+  const blocks = checkpoint.model.blocks.length;
+  return {
+    ...{ block: blocks - 1, blocks, epoch: options.epochs - 1, epochs: options.epochs, losses: undefined },
+    groups: options.groups.map((g) => g.bits),
+  };
+};
+
 async function reconstructBlocks(
   programs: Programs,
-  { checkpoint, set, options }: CalibrationRequest,
+  request: CalibrationRequest,
   progress: SavedProgress,
   hooks: CalibrationHooks,
-): Promise<FinishedBlock[]> {
+): Promise<BlockSummary[]> {
+  const { checkpoint, options, cache } = request;
+  const { signal } = hooks;
   const { model } = checkpoint;
-  const { samples } = set;
-  const batch = Math.min(options.batch, samples);
-  const sampleSize = model.tokens * model.width;
-  let { plain, streams } = await embed(programs, checkpoint, set, options, sampleSize, batch);
+  /** Full-precision activations, in front of a block until its start is found, then behind it. */
+  const { plain, streams } = await embed(programs, request, signal);
+  const batch = Math.min(options.batch, plain.samples);
 
-  const finished: FinishedBlock[] = [];
+  const finished: BlockSummary[] = [];
   for (const [index, part] of model.blocks.entries()) {
+    const isLast = index + 1 === model.blocks.length;
     const listing = checkpoint.listing(part);
     const layout = layoutOf(listing, options);
     const parameters = await checkpoint.read(part);
-    const original = await openPlainPart(programs, part, parameters);
-    const target = await runAll(programs, part, original, plain, samples, sampleSize, batch).finally(() =>
-      original.dispose(),
-    );
-
     const saved = await progress.block(index);
+    const start =
+      saved?.tensors ?? (await startBlock(programs, part, listing, layout, parameters, plain, options));
+
+    if (!saved || !isLast) {
+      const original = await openPlainPart(programs, part, parameters);
+      await runSamples(programs, part, original, plain, plain, everySample(plain), batch, {
+        signal,
+      }).finally(() => original.dispose());
+    }
     const block = saved ?? (await learnBlock());
     if (!saved) await progress.finishBlock(index, block);
-    finished.push(block);
+    finished.push(summaryOf(block));
 
-    if (index + 1 < model.blocks.length) {
-      const elastic = await openElasticPart(
-        programs,
-        part,
-        listing,
-        foldedParameters(parameters, block.tensors),
-        block.tensors,
-      );
-      streams = await advanceStreams(programs, part, elastic, layout, streams, samples, options).finally(() =>
+    if (!isLast) {
+      const folded = foldedParameters(parameters, block.tensors);
+      const elastic = await openElasticPart(programs, part, listing, folded, block.tensors);
+      await advanceStreams(programs, part, elastic, layout, streams, cache, options, signal).finally(() =>
         elastic.dispose(),
       );
     }
-    plain = target;
 
     async function learnBlock(): Promise<FinishedBlock> {
-      const start = await startBlock(programs, part, listing, layout, parameters, plain, samples, options);
       const task = {
         part,
         layout,
         parameters: foldedParameters(parameters, start),
         start,
         streams,
-        target,
-        samples,
+        target: plain,
         block: part.prefix,
       };
       const { learned, first, last } = await reconstruct(
@@ -161,7 +206,7 @@ async function reconstructBlocks(
         task,
         options,
         {
-          signal: hooks.signal,
+          signal,
           onStep: (epoch, step, steps, losses) =>
             hooks.status({
               ...{ block: index, blocks: model.blocks.length, epoch, epochs: options.epochs, losses },
@@ -175,35 +220,38 @@ async function reconstructBlocks(
       return { tensors: new Map([...start, ...learned]), started: changedByTraining(start), first, last };
     }
   }
+  plain.release();
+  for (const stream of streams) stream.release();
   return finished;
 }
 
-/** The inputs of the first block: in full precision, and with the embedding's weights quantized. */
+/** The inputs of the first block: in full precision, and for each stream with the embedding's weights quantized. */
 async function embed(
   programs: Programs,
-  checkpoint: Checkpoint,
-  set: CalibrationSet,
-  options: QueptOptions,
-  sampleSize: number,
-  batch: number,
+  { checkpoint, set, options, cache }: CalibrationRequest,
+  signal: AbortSignal,
 ) {
-  const { stem } = checkpoint.model;
+  const { stem, tokens, width } = checkpoint.model;
+  const { samples } = set.inputs;
+  const batch = Math.min(options.batch, samples);
   const parameters = await checkpoint.read(stem);
+  const embedded = async (runnable: RunnablePart) => {
+    const into = cache.store(samples, tokens * width);
+    await runSamples(programs, stem, runnable, set.inputs, into, everySample(into), batch, { signal });
+    return into;
+  };
+
   const original = await openPlainPart(programs, stem, parameters);
+  const plain = await embedded(original);
   const quantized = await openElasticPart(programs, stem, checkpoint.listing(stem), parameters, new Map());
-  const run = (runnable: typeof original) =>
-    runAll(programs, stem, runnable, set.inputs, set.samples, sampleSize, batch);
-  const plain = await run(original);
-  const embedded = options.embeddingBits > MAX_BITS ? plain : await quantizedEmbedding();
-  const streams = hasOwnStreams(options.merge) ? options.groups.map(() => embedded) : [embedded];
+  const isQuantized = options.embeddingBits <= MAX_BITS;
+  if (isQuantized) await quantized.use({ weight: options.embeddingBits, rank: 0 });
+  const streams: SampleStore[] = [];
+  for (let i = 0; i < (hasOwnStreams(options.merge) ? options.groups.length : 1); i++)
+    streams.push(await embedded(isQuantized ? quantized : original));
   original.dispose();
   quantized.dispose();
   return { plain, streams };
-
-  async function quantizedEmbedding(): Promise<Float32Array> {
-    await quantized.use({ weight: options.embeddingBits, rank: 0 });
-    return run(quantized);
-  }
 }
 
 /** Weight-only leaves activations alone and has a finer grid at low bit-widths. */
@@ -221,14 +269,11 @@ async function startBlock(
   listing: PartListing,
   layout: AdapterLayout,
   parameters: ReadonlyMap<string, HostTensor>,
-  inputs: Float32Array,
-  samples: number,
+  inputs: SampleStore,
   options: QueptOptions,
 ): Promise<NamedTensors> {
-  const batch = Math.min(options.batch, samples);
-  const batches = Math.max(1, Math.floor(Math.min(options.rangeSamples, samples) / batch));
-  const size = (inputs.length / samples) * batch;
-  const slices = Array.from({ length: batches }, (_, i) => inputs.subarray(i * size, (i + 1) * size));
+  const batch = Math.min(options.batch, inputs.samples);
+  const slices = batchesOf(inputs, Math.min(options.rangeSamples, inputs.samples), batch);
   const names = new Set([...listing.linears.map((l) => l.input), ...layout.quantizers]);
   const observed = await observe(programs, part, [...names], parameters, slices, batch);
   const activations = startActivations(listing, layout, parameters, observed, options);
@@ -271,7 +316,7 @@ export function layersOf(
 function describe(
   { checkpoint, set, options, engineVersion }: CalibrationRequest,
   fingerprint: string,
-  blocks: readonly FinishedBlock[],
+  blocks: readonly BlockSummary[],
   kept: AdapterSetConfig['bit_groups'],
 ): AdapterSetConfig {
   const { model, name } = checkpoint;
@@ -281,7 +326,7 @@ function describe(
     Object.fromEntries(groups.map((g, i) => [g.bits.join(), losses[i]!]));
   const norms = listings.flatMap(([prefix, listing], i) =>
     listing.norms
-      .filter((n) => blocks[i]!.tensors.has(`${n.name}.weight`))
+      .filter((n) => blocks[i]!.shapes.has(`${n.name}.weight`))
       .map((n) => [prefix + n.name, n.width] as const),
   );
   return {
@@ -290,7 +335,7 @@ function describe(
     method: 'quept',
     mode,
     model: { family: model.family, fingerprint, name },
-    calibration: { fingerprint: set.fingerprint, samples: set.samples, name: set.name },
+    calibration: { fingerprint: set.fingerprint, samples: set.inputs.samples, name: set.name },
     bit_groups: kept,
     embedding_bits: embeddingBits,
     head_bits: headBits,

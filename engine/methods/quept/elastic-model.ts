@@ -2,11 +2,12 @@
 import { UserError } from '../../errors.js';
 import { groupSizeOf, type AdapterSet } from '../../formats/adapter-set.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
-import { partsOf, type Part } from '../../models/model.js';
+import { headOf, partsOf, type Model, type Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { Tensor } from '../../runtime/session.js';
-import { openElasticPart, openPlainPart, type ElasticPart, type RunnablePart } from './execution.js';
+import { openElasticPart, type ElasticPart, type PartPrecision, type RunnablePart } from './execution.js';
 import { MAX_BITS } from './options.js';
+import { plainParts, type OpenPart } from './part-by-part.js';
 import { foldedParameters } from './reparameterise.js';
 import type { NamedTensors } from './state.js';
 
@@ -36,53 +37,92 @@ export interface Adapters {
 
 export async function openPlainModel(programs: Programs, checkpoint: Checkpoint): Promise<RunnableModel> {
   const parts: RunnablePart[] = [];
-  for (const part of partsOf(checkpoint.model))
-    parts.push(await openPlainPart(programs, part, await checkpoint.read(part)));
-  return chain(programs, parts);
+  for (const part of partsOf(checkpoint.model)) parts.push(await plainParts(programs, checkpoint)(part));
+  return chain(programs, checkpoint.model, parts);
 }
 
 /** Throws UserError where the adapter set belongs to another model. */
 export async function openElasticModel(
   programs: Programs,
   checkpoint: Checkpoint,
-  adapters: Adapters,
+  { config, tensors }: Adapters,
 ): Promise<ElasticModel> {
   const { model } = checkpoint;
-  const { mode, bit_groups: groups, layers } = adapters.config;
-  const open = async (part: Part) => {
-    const own = tensorsOf(adapters.tensors, part.prefix);
+  const open = elasticOpener(programs, checkpoint, config, (part) => tensorsOf(tensors, part));
+  const stem = await open.fixed(model.stem);
+  const head = await open.fixed(model.head);
+  const blocks: ElasticPart[] = [];
+  for (const part of model.blocks) blocks.push(await open.block(part));
+  return {
+    ...chain(programs, model, [stem, ...blocks, head]),
+    bits: config.bit_groups.flatMap((g) => g.bits).sort((a, b) => b - a),
+    use: async (bits) => {
+      for (const [i, block] of blocks.entries()) await block.use(precisionOf(config, model.blocks[i]!, bits));
+    },
+  };
+}
+
+/**
+ * The parts of an elastic model at a bit-width, for running it part by part.
+ * @param adaptersOf the adapter tensors of a part by local name
+ */
+export function elasticParts(
+  programs: Programs,
+  checkpoint: Checkpoint,
+  config: Adapters['config'],
+  adaptersOf: (part: Part) => NamedTensors | Promise<NamedTensors>,
+): (bits: number) => OpenPart {
+  const { model } = checkpoint;
+  const open = elasticOpener(programs, checkpoint, config, adaptersOf);
+  return (bits) => async (part) => {
+    if (part === model.stem || part === model.head) return open.fixed(part);
+    const precision = precisionOf(config, part, bits);
+    const block = await open.block(part);
+    await block.use(precision);
+    return block;
+  };
+}
+
+function elasticOpener(
+  programs: Programs,
+  checkpoint: Checkpoint,
+  config: Adapters['config'],
+  adaptersOf: (part: Part) => NamedTensors | Promise<NamedTensors>,
+) {
+  const block = async (part: Part) => {
+    const own = await adaptersOf(part);
     const parameters = foldedParameters(await checkpoint.read(part), own);
     return openElasticPart(programs, part, checkpoint.listing(part), parameters, own);
   };
   /** Embedding and head have one bit-width, or stay in floating point. */
-  const openFixed = async (part: Part, bits: number): Promise<RunnablePart> => {
-    if (bits > MAX_BITS) return openPlainPart(programs, part, await checkpoint.read(part));
-    const elastic = await open(part);
+  const fixed = async (part: Part): Promise<RunnablePart> => {
+    const bits = part === checkpoint.model.stem ? config.embedding_bits : config.head_bits;
+    if (bits > MAX_BITS) return plainParts(programs, checkpoint)(part);
+    const elastic = await block(part);
     await elastic.use({ weight: bits, rank: 0 });
     return elastic;
   };
-  const stem = await openFixed(model.stem, adapters.config.embedding_bits);
-  const head = await openFixed(model.head, adapters.config.head_bits);
-  const blocks: ElasticPart[] = [];
-  for (const part of model.blocks) blocks.push(await open(part));
+  return { block, fixed };
+}
+
+/** How a block runs at a bit-width. Throws UserError where the set has none such. */
+function precisionOf(
+  { mode, bit_groups: groups, layers }: Adapters['config'],
+  { prefix }: Part,
+  bits: number,
+): PartPrecision {
+  const group = groups.find((g) => g.bits.includes(bits));
+  if (!group)
+    throw new UserError(
+      `The adapter set has no ${bits}-bit setting; it has ${groups.flatMap((g) => g.bits).join(', ')}.`,
+    );
+  const layer = Object.keys(layers).find((name) => name.startsWith(prefix));
   return {
-    ...chain(programs, [stem, ...blocks, head]),
-    bits: groups.flatMap((g) => g.bits).sort((a, b) => b - a),
-    use: async (bits) => {
-      const group = groups.find((g) => g.bits.includes(bits));
-      if (!group)
-        throw new UserError(
-          `The adapter set has no ${bits}-bit setting; it has ${groups.flatMap((g) => g.bits).join(', ')}.`,
-        );
-      const { rank, gain } = group;
-      const activation = mode === 'weight-activation' ? { activation: bits } : {};
-      for (const [i, block] of blocks.entries()) {
-        const { prefix } = model.blocks[i]!;
-        const layer = Object.keys(layers).find((name) => name.startsWith(prefix));
-        const groupSize = layer === undefined ? -1 : groupSizeOf(layers[layer]!, bits);
-        await block.use({ weight: bits, ...activation, rank, gain, groupSize });
-      }
-    },
+    weight: bits,
+    ...(mode === 'weight-activation' && { activation: bits }),
+    rank: group.rank,
+    gain: group.gain,
+    groupSize: layer === undefined ? -1 : groupSizeOf(layers[layer]!, bits),
   };
 }
 
@@ -99,7 +139,7 @@ export async function requireMatch(
 }
 
 /** The tensors of one part under their local names. The head's prefix is empty: it has no adapter tensors. */
-function tensorsOf(tensors: AdapterSet['tensors'], prefix: string): NamedTensors {
+export function tensorsOf(tensors: AdapterSet['tensors'], { prefix }: Part): NamedTensors {
   const own: NamedTensors = new Map();
   if (prefix !== '')
     for (const [name, tensor] of tensors)
@@ -107,11 +147,12 @@ function tensorsOf(tensors: AdapterSet['tensors'], prefix: string): NamedTensors
   return own;
 }
 
-function chain(programs: Programs, parts: readonly RunnablePart[]): RunnableModel {
+function chain(programs: Programs, model: Model, parts: readonly RunnablePart[]): RunnableModel {
+  const { rows } = headOf(model);
   const logits = async (inputs: Tensor, batch: number) => {
     let x = inputs;
-    for (const part of parts) {
-      const y = await part.run(x, batch);
+    for (const [i, part] of parts.entries()) {
+      const y = await part.run(x, i + 1 === parts.length ? batch * rows : batch);
       if (x !== inputs) x.dispose();
       x = y;
     }

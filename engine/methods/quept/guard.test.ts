@@ -2,10 +2,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder, writeRandomModel } from '../../../test/fixtures.js';
 import { createRandom } from '../../data/random.js';
+import { openSampleCache, samplesIn } from '../../data/sample-store.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
+import type { Part } from '../../models/model.js';
 import { openPrograms, type Programs } from '../../runtime/programs.js';
 import { openRuntime } from '../../runtime/session.js';
-import { keepBetter } from './guard.js';
+import { tensorsOf } from './elastic-model.js';
+import { keepBetter, keptTensors } from './guard.js';
 import { bitGroups, PAPER_VIT, type QueptOptions } from './options.js';
 import { roundToNearest } from './rounding.js';
 import type { NamedTensors } from './state.js';
@@ -49,8 +52,21 @@ afterAll(async () => {
   await cleanUp();
 });
 
-const guard = (learned: NamedTensors, start: NamedTensors) =>
-  keepBetter(programs, checkpoint, learned, start, inputs, SAMPLES, options, {}, signal);
+/** What is kept of a whole model that learned `learned` from `start`. */
+async function guard(learned: NamedTensors, start: NamedTensors) {
+  const set = { inputs: samplesIn(inputs, SAMPLES), name: 'set', fingerprint: '' };
+  const cache = await openSampleCache(0);
+  const blockOf = (part: Part) =>
+    Promise.resolve({ tensors: tensorsOf(learned, part), started: tensorsOf(start, part) });
+  const request = { checkpoint, set, options, cache };
+  const { groups, kept } = await keepBetter(programs, request, {}, blockOf, { signal });
+  expect(cache.held).toEqual({ memory: 0, disk: 0 });
+  const tensors: NamedTensors = new Map();
+  for (const part of checkpoint.model.blocks)
+    for (const [name, tensor] of keptTensors(await blockOf(part), kept))
+      tensors.set(part.prefix + name, tensor);
+  return { groups, tensors };
+}
 const scales = (tensors: NamedTensors) =>
   new Map([...tensors].filter(([name]) => name.includes('.act_scale.')));
 /** Activation scales of the given bit-widths made so coarse that the model is useless there. */

@@ -1,5 +1,6 @@
 /** Reconstruction of one block: the loop around the step graph (method, section 4). */
 import { createRandom } from '../../data/random.js';
+import { everySample, type SampleSource } from '../../data/sample-store.js';
 import { CancelledError, UserError } from '../../errors.js';
 import { adamScalars } from '../../graph/optimizers.js';
 import type { HostTensor } from '../../models/checkpoint.js';
@@ -29,11 +30,10 @@ export interface Reconstruction {
   readonly parameters: ReadonlyMap<string, HostTensor>;
   /** Starting values of all learned tensors, and zero points. */
   readonly start: NamedTensors;
-  /** Quantized input of every sample, one for all groups or one a group: [samples · tokens · width]. */
-  readonly streams: readonly Float32Array[];
+  /** Quantized inputs, one store for all groups or one a group: [tokens · width] a sample. */
+  readonly streams: readonly SampleSource[];
   /** Full-precision output of every sample. */
-  readonly target: Float32Array;
-  readonly samples: number;
+  readonly target: SampleSource;
   /** Names the streams of random numbers. */
   readonly block: string;
 }
@@ -55,7 +55,8 @@ export async function reconstruct(
   from?: Snapshot,
 ): Promise<{ learned: NamedTensors; first: readonly number[]; last: readonly number[] }> {
   const { runtime } = programs;
-  const { part, layout, streams, target, samples } = task;
+  const { part, layout, streams, target } = task;
+  const { samples, size } = target;
   const groups = layout.groups.length;
   const batch = Math.min(options.batch, samples);
   const stepsPerEpoch = Math.floor(samples / batch);
@@ -72,8 +73,8 @@ export async function reconstruct(
   const shapes = stateShapes(layout);
   const drawable = layout.groups.map(({ bits }, g) => bits.map((b) => drawn(g, b)));
   const shape = part.inputShape(batch);
-  const sampleSize = target.length / samples;
-  const gathered = [...streams, target].map(() => new Float32Array(batch * sampleSize));
+  const inputs = streams.map(() => new Float32Array(batch * size));
+  const y = new Float32Array(batch * size);
 
   const fixed: Record<string, Tensor> = {};
   let state = placeState(runtime, shapes, from?.state ?? packState(layout, task.start));
@@ -85,9 +86,7 @@ export async function reconstruct(
     for (const { name, out } of layout.layers)
       fixed[`${name}.bias`] ??= await runtime.place(runtime.tensor(new Float32Array(out), [out]));
     for (let epoch = from?.epoch ?? 0; epoch < options.epochs; epoch++) {
-      const order = createRandom(options.seed, 'order', task.block, epoch).shuffle([
-        ...Array(samples).keys(),
-      ]);
+      const order = createRandom(options.seed, 'order', task.block, epoch).shuffle(everySample(target));
       const draws = createRandom(options.seed, 'bits', task.block, epoch);
       const sources = createRandom(options.seed, 'source', task.block, epoch);
       losses = runtime.tensor(new Float32Array(groups), [groups]);
@@ -95,23 +94,14 @@ export async function reconstruct(
         if (hooks.signal.aborted) throw new CancelledError();
         const t = epoch * stepsPerEpoch + s;
         const picked = order.slice(s * batch, (s + 1) * batch);
-        [...streams, target].forEach((source, i) => gather(source, picked, sampleSize, gathered[i]!));
-        if (options.merge === 'drawn')
-          streams.forEach((_, g) =>
-            picked.forEach((index, i) => {
-              const source = streams[sources.integer(g + 1)]!;
-              gathered[g]!.set(source.subarray(index * sampleSize, (index + 1) * sampleSize), i * sampleSize);
-            }),
-          );
-        const feeds: Record<string, Tensor> = {
-          ...fixed,
-          ...state,
-          losses,
-          y: runtime.tensor(gathered.at(-1)!, shape),
-        };
-        streams.forEach(
-          (_, i) => (feeds[streams.length > 1 ? `x.${i}` : 'x'] = runtime.tensor(gathered[i]!, shape)),
-        );
+        target.read(picked, y);
+        inputs.forEach((into, g) => {
+          if (options.merge !== 'drawn') return streams[g]!.read(picked, into);
+          for (const [i, index] of picked.entries())
+            streams[sources.integer(g + 1)]!.read([index], into.subarray(i * size, (i + 1) * size));
+        });
+        const feeds: Record<string, Tensor> = { ...fixed, ...state, losses, y: runtime.tensor(y, shape) };
+        inputs.forEach((x, g) => (feeds[streams.length > 1 ? `x.${g}` : 'x'] = runtime.tensor(x, shape)));
         for (const bits of drawable) Object.assign(feeds, bits[draws.integer(bits.length)]);
         Object.assign(feeds, stepSizes(runtime, options, t, steps));
 
@@ -184,16 +174,4 @@ async function readState(runtime: Runtime, tensors: Readonly<Record<string, Tens
   const state: FlatState = new Map();
   for (const [name, tensor] of Object.entries(tensors)) state.set(name, await runtime.read(tensor));
   return state;
-}
-
-/** Copies the samples at `indices` one after another into `into`. */
-export function gather<T extends Float32Array | BigInt64Array>(
-  source: T,
-  indices: readonly number[],
-  sampleSize: number,
-  into: T,
-): void {
-  indices.forEach((index, i) =>
-    into.set(source.subarray(index * sampleSize, (index + 1) * sampleSize) as never, i * sampleSize),
-  );
 }

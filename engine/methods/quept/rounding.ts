@@ -1,14 +1,17 @@
 /** The baseline that only rounds: whole weight range per row, percentile start of activations, nothing learned. */
+import { everySample, openSampleCache, samplesIn, type SampleSource } from '../../data/sample-store.js';
 import type { AdapterSetConfig } from '../../formats/adapter-set.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
+import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import { adapterLayout } from './adapters.js';
 import type { Adapters } from './elastic-model.js';
 import { openPlainPart } from './execution.js';
 import { PAPER_TEXT, PAPER_VIT } from './options.js';
+import { runSamples } from './part-by-part.js';
 import { observe, startActivations } from './start.js';
 import type { NamedTensors } from './state.js';
-import { runAll } from './streams.js';
+import { batchesOf } from './streams.js';
 
 /** @param inputs preprocessed samples whose activations give the ranges, [samples, …] */
 export async function roundToNearest(
@@ -21,29 +24,27 @@ export async function roundToNearest(
   const { model } = checkpoint;
   const { embeddingBits, headBits, percentiles } = PAPER_VIT;
   const batch = Math.min(PAPER_VIT.batch, samples);
-  const sampleSize = model.tokens * model.width;
   const groups = [{ bits, rank: 0, gain: 1 }];
-  const run = async (part: typeof model.stem, x: Float32Array) => {
+  const { signal } = new AbortController();
+  const cache = await openSampleCache(Infinity);
+  const x = cache.store(samples, model.tokens * model.width);
+  const run = async (part: Part, source: SampleSource) => {
     const plain = await openPlainPart(programs, part, await checkpoint.read(part));
-    const y = await runAll(programs, part, plain, x, samples, sampleSize, batch);
+    await runSamples(programs, part, plain, source, x, everySample(x), batch, { signal });
     plain.dispose();
-    return y;
   };
 
   const tensors: NamedTensors = new Map();
-  let x = await run(model.stem, inputs);
+  await run(model.stem, samplesIn(inputs, samples));
   for (const part of model.blocks) {
     const listing = checkpoint.listing(part);
     const parameters = await checkpoint.read(part);
     const layout = adapterLayout(listing, groups, true);
-    const size = (x.length / samples) * batch;
-    const batches = Array.from({ length: Math.floor(samples / batch) }, (_, i) =>
-      x.subarray(i * size, (i + 1) * size),
-    );
+    const batches = batchesOf(x, samples, batch);
     const observed = await observe(programs, part, layout.quantizers, parameters, batches, batch);
     const start = startActivations(listing, layout, parameters, observed, { percentiles }, false);
     for (const [name, tensor] of start) tensors.set(part.prefix + name, tensor);
-    x = await run(part, x);
+    await run(part, x);
   }
   return {
     config: {

@@ -1,12 +1,13 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { maxDifference } from '../../../test/support.js';
+import { everySample, openSampleCache, type SampleStore } from '../../data/sample-store.js';
 import { adapterLayout } from './adapters.js';
-import { openElasticPart, openPlainPart, type ElasticPart } from './execution.js';
+import { openElasticPart, openPlainPart, type ElasticPart, type RunnablePart } from './execution.js';
 import { hasOwnStreams, type MergeMode } from './merge.js';
 import { bitGroups, PAPER_VIT, type QueptOptions } from './options.js';
-import { gather } from './reconstruct.js';
-import { advanceStreams, runAll } from './streams.js';
-import { normals, randomAdapters, rowsOf, tinyBlock, usePrograms } from './testing.js';
+import { runSamples } from './part-by-part.js';
+import { advanceStreams } from './streams.js';
+import { contentsOf, normals, randomAdapters, rowsOf, storeOf, tinyBlock, usePrograms } from './testing.js';
 
 const programs = usePrograms();
 const { part, listing, parameters } = tinyBlock();
@@ -31,13 +32,33 @@ const options = (change: Partial<QueptOptions>): QueptOptions => ({
   keep: 0.5,
   ...change,
 });
-const advance = (merge: MergeMode, change: Partial<QueptOptions> = {}, sources = streams.slice(0, 1)) =>
-  advanceStreams(programs, part, elastic, layout, sources, SAMPLES, options({ merge, ...change }));
+const { signal } = new AbortController();
 
-describe('runAll', () => {
+/** What becomes of the streams: those given, or the first alone, of which every group gets a copy where it needs one. */
+async function advance(
+  merge: MergeMode,
+  change: Partial<QueptOptions> = {},
+  sources = hasOwnStreams(merge) ? groups.map(() => streams[0]!) : streams.slice(0, 1),
+): Promise<Float32Array[]> {
+  const cache = await openSampleCache(Infinity);
+  const stores: SampleStore[] = [];
+  for (const data of sources) stores.push(await storeOf(data, SAMPLES));
+  await advanceStreams(programs, part, elastic, layout, stores, cache, options({ merge, ...change }), signal);
+  expect(cache.held.memory).toBe(0);
+  return stores.map(contentsOf);
+}
+
+/** The output of a part for every sample. */
+async function runAll(runnable: RunnablePart, data: Float32Array, samples = SAMPLES, batch = BATCH) {
+  const store = await storeOf(data, samples);
+  await runSamples(programs, part, runnable, store, store, everySample(store), batch, { signal });
+  return contentsOf(store);
+}
+
+describe('runSamples', () => {
   it('runs every sample, those of a last batch that is not full too', async () => {
     const plain = await openPlainPart(programs, part, parameters);
-    const all = await runAll(programs, part, plain, streams[0]!, SAMPLES, SIZE, BATCH);
+    const all = await runAll(plain, streams[0]!);
     for (let s = 0; s < SAMPLES; s++) {
       const y = await plain.run(programs.runtime.tensor(sample(streams[0]!, s), part.inputShape(1)), 1);
       expect(maxDifference(sample(all, s), (await programs.runtime.read(y)).slice())).toBeLessThan(1e-5);
@@ -45,12 +66,27 @@ describe('runAll', () => {
     plain.dispose();
   });
 
+  it('leaves the samples that it is not asked for as they are', async () => {
+    const plain = await openPlainPart(programs, part, parameters);
+    const store = await storeOf(streams[0]!, SAMPLES);
+    await runSamples(programs, part, plain, store, store, [5, 1], BATCH, { signal });
+    const [some, all] = [contentsOf(store), await runAll(plain, streams[0]!)];
+    for (let s = 0; s < SAMPLES; s++)
+      expect(maxDifference(sample(some, s), sample([1, 5].includes(s) ? all : streams[0]!, s))).toBeLessThan(
+        1e-5,
+      );
+    plain.dispose();
+  });
+
+  it('stops when asked to', async () => {
+    const store = await storeOf(streams[0]!, SAMPLES);
+    const run = runSamples(programs, part, elastic, store, store, [0], 1, { signal: AbortSignal.abort() });
+    await expect(run).rejects.toThrow('Cancelled.');
+  });
+
   it('takes a batch larger than the samples', async () => {
     const plain = await openPlainPart(programs, part, parameters);
-    const [one, many] = [
-      await runAll(programs, part, plain, sample(streams[0]!, 2), 1, SIZE, 4),
-      await runAll(programs, part, plain, streams[0]!, SAMPLES, SIZE, BATCH),
-    ];
+    const [one, many] = [await runAll(plain, sample(streams[0]!, 2), 1, 4), await runAll(plain, streams[0]!)];
     expect(maxDifference(one, sample(many, 2))).toBeLessThan(1e-5);
     plain.dispose();
   });
@@ -64,7 +100,7 @@ describe('without merging', () => {
       const at = new Map<number, Float32Array>();
       for (const b of bits) {
         await elastic.use({ weight: b, activation: b, rank, gain });
-        at.set(b, await runAll(programs, part, elastic, streams[g]!, SAMPLES, SIZE, BATCH));
+        at.set(b, await runAll(elastic, streams[g]!));
       }
       const drawn = Array.from({ length: SAMPLES }, (_, s) =>
         bits.find((b) => maxDifference(sample(outputs[g]!, s), sample(at.get(b)!, s)) < 1e-5),
@@ -143,19 +179,11 @@ describe('merging', () => {
 });
 
 describe.each<[MergeMode]>([['selective'], ['uniform'], ['random'], ['drawn'], ['off']])('%s', (merge) => {
-  it('gives the same for the same seed, other for another, and leaves its sources alone', async () => {
+  it('gives the same for the same seed, other for another', async () => {
     const sources = hasOwnStreams(merge) ? streams : streams.slice(0, 1);
-    const copies = sources.map((s) => s.slice());
     const first = await advance(merge, {}, sources);
     expect(await advance(merge, {}, sources)).toEqual(first);
     expect(await advance(merge, { seed: 1 }, sources)).not.toEqual(first);
-    expect(sources).toEqual(copies);
     expect(first.every((stream) => stream.every(Number.isFinite))).toBe(true);
   });
-});
-
-it('gathers samples in the order asked for, one twice too', () => {
-  const into = new Float32Array(6);
-  gather(Float32Array.of(0, 1, 10, 11, 20, 21), [2, 0, 2], 2, into);
-  expect([...into]).toEqual([20, 21, 0, 1, 20, 21]);
 });

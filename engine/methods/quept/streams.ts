@@ -1,79 +1,58 @@
-/** Activations of the calibration set between blocks: [samples · tokens · width], one array a stream. */
+/** Activations of the calibration set between blocks, [tokens · width] a sample, one store a stream. */
+import {
+  everySample,
+  type SampleCache,
+  type SampleSource,
+  type SampleStore,
+} from '../../data/sample-store.js';
 import { createRandom, type Random } from '../../data/random.js';
+import { CancelledError } from '../../errors.js';
 import { Graph } from '../../graph/ir.js';
 import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { AdapterLayout } from './adapters.js';
-import type { ElasticPart, RunnablePart } from './execution.js';
-import { mergeTokens, tokenSimilarity } from './merge.js';
+import type { ElasticPart } from './execution.js';
+import { hasOwnStreams, mergeTokens, tokenSimilarity } from './merge.js';
 import type { QueptOptions } from './options.js';
-import { gather } from './reconstruct.js';
+import { runSamples } from './part-by-part.js';
 
-/** Samples one after another: pixels or activations, or the ids of tokens. */
-export type Samples = Float32Array | BigInt64Array;
-
-/** Runs a part on the samples at `indices`, the last batch filled up by repetition; writes each output to its sample's place in `into`. */
-async function runOn(
-  programs: Programs,
-  part: Part,
-  runnable: RunnablePart,
-  source: Samples,
-  into: Float32Array,
-  samples: number,
-  indices: readonly number[],
-  batch: number,
-): Promise<void> {
-  const { runtime } = programs;
-  const [from, to] = [source.length / samples, into.length / samples];
-  const buffer =
-    source instanceof Float32Array ? new Float32Array(batch * from) : new BigInt64Array(batch * from);
-  for (let start = 0; start < indices.length; start += batch) {
-    const picked = indices.slice(start, start + batch);
-    gather(source, [...picked, ...Array<number>(batch - picked.length).fill(picked[0]!)], from, buffer);
-    const output = await runnable.run(runtime.tensor(buffer, part.inputShape(batch)), batch);
-    const data = await runtime.read(output);
-    picked.forEach((index, i) => into.set(data.subarray(i * to, (i + 1) * to), index * to));
-    output.dispose();
+/** The first `samples` samples in whole batches, at least one: each comes in the same array. */
+export function* batchesOf(source: SampleSource, samples: number, batch: number): Generator<Float32Array> {
+  const buffer = new Float32Array(batch * source.size);
+  for (let start = 0; start + batch <= Math.max(samples, batch); start += batch) {
+    source.read(
+      Array.from({ length: batch }, (_, i) => start + i),
+      buffer,
+    );
+    yield buffer;
   }
 }
 
-const everySample = (samples: number) => [...Array(samples).keys()];
-
-/** The output of a part for every sample. @param outputSize elements of one sample's output */
-export async function runAll(
-  programs: Programs,
-  part: Part,
-  runnable: RunnablePart,
-  source: Samples,
-  samples: number,
-  outputSize: number,
-  batch: number,
-): Promise<Float32Array> {
-  const into = new Float32Array(samples * outputSize);
-  await runOn(programs, part, runnable, source, into, samples, everySample(samples), batch);
-  return into;
-}
-
 /**
- * The quantized streams after a calibrated block (method, section 5): every sample passes at one bit-width drawn per
- * group; the groups' outputs are then merged into one stream, or stay apart where merging is off.
+ * Takes the quantized streams through a calibrated block (method, section 5): every sample passes at one bit-width drawn
+ * per group; the groups' outputs are then merged into one stream, or stay apart where merging is off.
+ * @param streams one, or as many as there are groups where they stay apart (`hasOwnStreams`); replaced in place
+ * @param cache holds the groups' outputs until they are merged
  */
 export async function advanceStreams(
   programs: Programs,
   part: Part,
   block: ElasticPart,
   layout: AdapterLayout,
-  streams: readonly Float32Array[],
-  samples: number,
+  streams: readonly SampleStore[],
+  cache: SampleCache,
   options: QueptOptions,
-): Promise<Float32Array[]> {
+  signal: AbortSignal,
+): Promise<void> {
+  const { samples, size } = streams[0]!;
   const batch = Math.min(options.batch, samples);
-  const outputs: Float32Array[] = [];
+  // A group that has a stream of its own replaces it: every sample passes once.
+  const own = hasOwnStreams(options.merge);
+  const outputs = own ? streams : layout.groups.map(() => cache.store(samples, size));
   for (const [g, group] of layout.groups.entries()) {
-    const source = streams[g] ?? streams[0]!;
+    const source = own ? streams[g]! : streams[0]!;
     const random = createRandom(options.seed, 'stream', part.prefix, g);
-    const drawn = everySample(samples).map(() => random.integer(group.bits.length));
-    const into = new Float32Array(source.length);
+    const drawn = everySample(source).map(() => random.integer(group.bits.length));
     for (const [i, bits] of group.bits.entries()) {
       await block.use({
         weight: bits,
@@ -82,39 +61,26 @@ export async function advanceStreams(
         gain: group.gain,
         groupSize: layout.groupSizes[g]!,
       });
-      await runOn(
-        programs,
-        part,
-        block,
-        source,
-        into,
-        samples,
-        everySample(samples).filter((s) => drawn[s] === i),
-        batch,
-      );
+      const indices = everySample(source).filter((s) => drawn[s] === i);
+      await runSamples(programs, part, block, source, outputs[g]!, indices, batch, { signal });
     }
-    outputs.push(into);
   }
-  switch (options.merge) {
-    case 'off':
-    case 'drawn':
-      return outputs;
-    case 'selective':
-    case 'uniform':
-    case 'random':
-      return [await merge(programs, part, outputs, samples, options)];
-  }
+  if (own) return;
+  await merge(programs, part, outputs, streams[0]!, options, signal);
+  for (const store of outputs) store.release();
 }
 
 /** One stream out of the groups' outputs. */
 async function merge(
   programs: Programs,
   part: Part,
-  outputs: readonly Float32Array[],
-  samples: number,
+  outputs: readonly SampleStore[],
+  into: SampleStore,
   options: QueptOptions,
-): Promise<Float32Array> {
+  signal: AbortSignal,
+): Promise<void> {
   const { runtime } = programs;
+  const { samples, size } = into;
   const batch = Math.min(options.batch, samples);
   const shape = part.inputShape(batch) as readonly [number, number];
   const kept = options.merge === 'uniform' ? 0 : Math.floor((options.keep * shape[0]) / batch);
@@ -124,24 +90,22 @@ async function merge(
     () => mergeGraph(shape, batch, options.mergeWeights, kept, options.merge === 'random'),
     { keep: false },
   );
-  const sampleSize = outputs[0]!.length / samples;
   const random = createRandom(options.seed, 'merge', part.prefix);
-  const merged = new Float32Array(outputs[0]!.length);
-  const buffers = outputs.map(() => new Float32Array(batch * sampleSize));
+  const buffers = outputs.map(() => new Float32Array(batch * size));
   for (let start = 0; start < samples; start += batch) {
+    if (signal.aborted) throw new CancelledError();
     const picked = Array.from({ length: batch }, (_, i) => Math.min(start + i, samples - 1));
     const feeds = Object.fromEntries(
       outputs.map((source, g) => {
-        gather(source, picked, sampleSize, buffers[g]!);
+        source.read(picked, buffers[g]!);
         return [`x.${g}`, runtime.tensor(buffers[g]!, shape)];
       }),
     );
     const score = runtime.tensor(draw(random, shape[0]), [shape[0], 1]);
-    const { merged: result } = await program.run({ ...feeds, score });
-    const data = await runtime.read(result!);
-    merged.set(data.subarray(0, Math.min(batch, samples - start) * sampleSize), start * sampleSize);
+    const { merged } = await program.run({ ...feeds, score });
+    const whole = picked.slice(0, Math.min(batch, samples - start));
+    into.write(whole, (await runtime.read(merged!)).subarray(0, whole.length * size));
   }
-  return merged;
 }
 
 const draw = (random: Random, count: number) => Float32Array.from({ length: count }, () => random.next());

@@ -2,6 +2,12 @@
 import { afterAll } from 'vitest';
 import { TINY_LLAMA, TINY_VIT } from '../../../test/fixtures.js';
 import { createRandom } from '../../data/random.js';
+import {
+  everySample,
+  openSampleCache,
+  type SampleSource,
+  type SampleStore,
+} from '../../data/sample-store.js';
 import { sizeOf } from '../../graph/ir.js';
 import type { HostTensor } from '../../models/checkpoint.js';
 import { ModelConfig } from '../../models/config.js';
@@ -28,6 +34,20 @@ export function usePrograms(): Programs {
     await runtime.dispose();
   });
   return programs;
+}
+
+/** A store in memory with these samples, one after another. */
+export async function storeOf(data: Float32Array, samples: number): Promise<SampleStore> {
+  const store = (await openSampleCache(Infinity)).store(samples, data.length / samples);
+  store.write(everySample(store), data);
+  return store;
+}
+
+/** All samples of a store, one after another. */
+export function contentsOf(store: SampleSource): Float32Array {
+  const data = new Float32Array(store.samples * store.size);
+  store.read(everySample(store), data);
+  return data;
 }
 
 export interface Block {

@@ -157,11 +157,11 @@ function llamaBlocks(config: LlamaConfig): readonly Part[] {
   }));
 }
 
-/** The final norm and the logits of every token; a tied head reads the table of embeddings. */
-const llamaHead = ({ width, epsilon, vocabulary, tied, tokens }: LlamaConfig): Part => ({
+/** The final norm and the logits, token by token; a tied head reads the table of embeddings. */
+const llamaHead = ({ width, epsilon, vocabulary, tied }: LlamaConfig): Part => ({
   prefix: '',
-  kind: `head of ${tokens} tokens`,
-  inputShape: (batch) => [batch * tokens, width],
+  kind: 'head',
+  inputShape: (batch) => [batch, width],
   forward: (b, x) =>
     b.linear('lm_head', b.rmsNorm('model.norm', x, epsilon), vocabulary, {
       bias: false,
