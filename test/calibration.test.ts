@@ -107,7 +107,8 @@ describe('calibrate', () => {
     expect(await runCli(command('small-cache', ...inFile))).toMatchObject({ code: 0 });
     expect(await hashes('small-cache')).toEqual(await hashes('first'));
     const out = 'small-cache-killed';
-    const activations = async () => (await readdir(folder)).filter((name) => name.startsWith('.activations.'));
+    const activations = async () =>
+      (await readdir(folder)).filter((name) => name.startsWith('.activations.'));
     await killOnceThereIs(command(out, ...inFile), join(folder, `${out}.partial`, 'epoch.safetensors'));
     expect(await activations()).not.toEqual([]);
     expect(await runCli(command(out, '--resume', ...inFile))).toMatchObject({ code: 0 });
