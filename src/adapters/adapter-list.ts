@@ -1,0 +1,116 @@
+/** Adapter sets by the model they belong to, with their saved evaluations. Knows no editor. */
+import type {
+  AdapterSetReport,
+  BitGroup,
+  BlockLosses,
+  EvaluationReport,
+  ModelReport,
+  SupportedModel,
+} from '../../engine/protocol.js';
+import type { Connection } from '../common/connection.js';
+import { createEmitter, type Event } from '../common/event.js';
+import type { ModelList } from '../models/model-list.js';
+
+/** A model and what belongs to it. */
+export interface ModelAdapters {
+  /** Undefined for sets of a model that is not there. */
+  readonly model: SupportedModel | undefined;
+  readonly sets: readonly AdapterSetEntry[];
+  /** Of the model without an adapter set. */
+  readonly evaluations: readonly EvaluationReport[];
+}
+
+export interface AdapterSetEntry {
+  readonly set: AdapterSetReport;
+  /** Newest first. */
+  readonly evaluations: readonly EvaluationReport[];
+}
+
+export interface AdapterList {
+  readonly onDidChange: Event<void>;
+  /** Models in the order of the model list; those without adapter sets and evaluations are left out. */
+  all(): Promise<readonly ModelAdapters[]>;
+  refresh(): void;
+}
+
+/** @param folders absolute; searched for adapter sets with everything below */
+export function createAdapterList(
+  connection: Connection,
+  models: ModelList,
+  folders: () => Promise<readonly string[]>,
+): AdapterList {
+  const changed = createEmitter<void>();
+  let reading: Promise<readonly ModelAdapters[]> | undefined;
+
+  async function read(): Promise<readonly ModelAdapters[]> {
+    const where = await folders();
+    if (where.length === 0) return [];
+    const checkpoints = (await models.all()).filter(isSupported);
+    const paths = checkpoints.map(({ path }) => path);
+    const { sets } = await connection.request('adapters/list', { folders: where, models: paths });
+    const { evaluations } = await connection.request('evaluations/list', {
+      folders: [...paths, ...sets.map(({ path }) => path)],
+    });
+    return group(checkpoints, sets, evaluations);
+  }
+
+  return {
+    onDidChange: changed.event,
+    all: () => {
+      if (reading) return reading;
+      const run = read();
+      reading = run;
+      run.catch(() => {
+        if (reading === run) reading = undefined;
+      });
+      return run;
+    },
+    refresh: () => {
+      reading = undefined;
+      changed.fire();
+    },
+  };
+}
+
+const isSupported = (model: ModelReport): model is SupportedModel => model.supported;
+
+function group(
+  models: readonly SupportedModel[],
+  sets: readonly AdapterSetReport[],
+  evaluations: readonly EvaluationReport[],
+): readonly ModelAdapters[] {
+  const evaluationsOf = (folder: string) => evaluations.filter((report) => report.folder === folder);
+  const known = new Set(models.map(({ path }) => path));
+  const modelOf = (set: AdapterSetReport) =>
+    set.readable && set.model && known.has(set.model) ? set.model : '';
+  const entriesOf = (path: string) =>
+    sets.filter((set) => modelOf(set) === path).map((set) => ({ set, evaluations: evaluationsOf(set.path) }));
+  return [...models, undefined]
+    .map((model) => ({
+      model,
+      sets: entriesOf(model?.path ?? ''),
+      evaluations: model ? evaluationsOf(model.path) : [],
+    }))
+    .filter((entry) => entry.sets.length > 0 || entry.evaluations.length > 0);
+}
+
+export interface GroupSummary {
+  /** High to low. */
+  readonly bits: readonly number[];
+  readonly rank: number;
+  /** Mean over the blocks of the loss in the first and the last epoch; undefined where none was recorded. */
+  readonly first: number | undefined;
+  readonly last: number | undefined;
+}
+
+/** What an adapter set says of each of its bit groups, high to low. */
+export function summarizeGroups(groups: readonly BitGroup[], losses: readonly BlockLosses[]): GroupSummary[] {
+  return groups.map(({ bits, rank }) => {
+    const label = bits.join();
+    const mean = (epoch: 'first' | 'last') => {
+      const values = losses.map((block) => block[epoch][label]).filter((loss) => loss !== undefined);
+      return values.length > 0 ? values.reduce((a, b) => a + b, 0) / values.length : undefined;
+    };
+    return { bits: [...bits].sort((a, b) => b - a), rank, first: mean('first'), last: mean('last') };
+  });
+}

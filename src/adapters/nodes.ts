@@ -1,0 +1,178 @@
+/** The rows of the Adapter Sets view, one function a kind of node. */
+import * as vscode from 'vscode';
+import type {
+  AdapterSetReport,
+  EvaluationReport,
+  ReadableAdapterSet,
+  SupportedModel,
+} from '../../engine/protocol.js';
+import { formatBits, formatBytes, formatLoss } from '../common/format.js';
+import type { Row } from '../common/tree.js';
+import { headline } from '../evaluation/score.js';
+import { modelName } from '../models/names.js';
+import type { AdapterSetEntry, GroupSummary, ModelAdapters } from './adapter-list.js';
+
+export interface OwnerNode {
+  readonly kind: 'owner';
+  readonly owner: ModelAdapters;
+}
+export interface SetNode {
+  readonly kind: 'set';
+  readonly owner: ModelAdapters;
+  readonly entry: AdapterSetEntry;
+}
+export interface GroupNode {
+  readonly kind: 'group';
+  readonly parent: SetNode;
+  readonly group: GroupSummary;
+}
+export interface CalibrationNode {
+  readonly kind: 'calibration';
+  readonly parent: SetNode;
+  readonly set: ReadableAdapterSet;
+}
+export interface EvaluationNode {
+  readonly kind: 'evaluation';
+  readonly parent: SetNode | OwnerNode;
+  readonly report: EvaluationReport;
+}
+export type AdaptersNode = OwnerNode | SetNode | GroupNode | CalibrationNode | EvaluationNode;
+
+const locale = () => vscode.env.language;
+const day = (time: number) => new Date(time).toLocaleDateString(locale(), { dateStyle: 'medium' });
+const moment = (time: number) =>
+  new Date(time).toLocaleString(locale(), { dateStyle: 'medium', timeStyle: 'short' });
+
+export const ownerRow = ({ owner: { model } }: OwnerNode): Row =>
+  model
+    ? {
+        id: model.path,
+        label: modelName(model),
+        description: model.family,
+        kind: vscode.l10n.t('model'),
+        icon: 'package',
+        tooltip: [model.path],
+        context: 'model supported',
+        open: 'expanded',
+      }
+    : {
+        id: 'no-model',
+        label: vscode.l10n.t('No model found for these'),
+        kind: vscode.l10n.t('model'),
+        icon: 'question',
+        tooltip: [vscode.l10n.t('The model that they were calibrated for is not among the models found.')],
+        context: 'no-model',
+        open: 'expanded',
+      };
+
+export const modeName = (mode: ReadableAdapterSet['config']['mode']): string =>
+  mode === 'weight-only' ? vscode.l10n.t('weights') : vscode.l10n.t('weights and activations');
+
+/** Whether a set can be used: it can be read, and its model is there as it was. */
+export const isCurrent = (set: AdapterSetReport): boolean => set.readable && set.matches;
+
+export const setRow = ({ owner, entry: { set } }: SetNode): Row =>
+  set.readable ? readableRow(set, owner.model) : unreadableRow(set.path, set.name, set.reason);
+
+function readableRow(set: ReadableAdapterSet, model: SupportedModel | undefined): Row {
+  const { config, path, name, modified, matches } = set;
+  const bits = config.bit_groups.flatMap((group) => group.bits);
+  const changed = model !== undefined && !matches ? vscode.l10n.t('model has changed') : '';
+  const widths = vscode.l10n.t('{0} bits', formatBits(bits));
+  return {
+    id: path,
+    label: name,
+    description: [changed, widths, modeName(config.mode), day(modified)].filter(Boolean).join(' · '),
+    kind: vscode.l10n.t('adapter set'),
+    icon: changed ? 'warning' : 'settings',
+    ...(changed && { color: 'list.warningForeground' }),
+    tooltip: [
+      path,
+      ...(changed
+        ? [vscode.l10n.t('The model is not the one it was calibrated for any more. Calibrate it again.')]
+        : []),
+      vscode.l10n.t('Quantizes {0} at {1}', modeName(config.mode), widths),
+      vscode.l10n.t('Calibrated on {0} samples of {1}', config.calibration.samples, config.calibration.name),
+      vscode.l10n.t(
+        '{0} on disk, made {1} by version {2}',
+        formatBytes(set.bytes, locale()),
+        moment(modified),
+        config.engine_version,
+      ),
+    ],
+    context: matches ? 'adapterSet readable current' : 'adapterSet readable',
+    open: 'collapsed',
+  };
+}
+
+const unreadableRow = (path: string, name: string, reason: string): Row => ({
+  id: path,
+  label: name,
+  description: vscode.l10n.t('cannot be read'),
+  kind: vscode.l10n.t('adapter set'),
+  icon: 'warning',
+  color: 'list.warningForeground',
+  tooltip: [path, reason],
+  context: 'adapterSet',
+});
+
+export function groupRow({ parent, group }: GroupNode): Row {
+  const { bits, rank, first, last } = group;
+  const label = vscode.l10n.t('{0} bits', formatBits(bits));
+  const size = vscode.l10n.t('rank {0}', rank);
+  const losses =
+    first === undefined || last === undefined
+      ? ''
+      : vscode.l10n.t('loss {0} → {1}', formatLoss(first, locale()), formatLoss(last, locale()));
+  return {
+    id: `${parent.entry.set.path}#${bits.join()}`,
+    label,
+    description: [size, losses].filter(Boolean).join(' · '),
+    kind: vscode.l10n.t('bit group'),
+    icon: 'symbol-numeric',
+    tooltip: [
+      label,
+      vscode.l10n.t('{0} adapter directions', rank),
+      ...(losses ? [vscode.l10n.t('Mean loss of the blocks, first epoch → last: {0}', losses)] : []),
+    ],
+    context: 'group',
+  };
+}
+
+export function calibrationRow({ set: { path, config } }: CalibrationNode): Row {
+  const { name, samples } = config.calibration;
+  return {
+    id: `${path}#calibration`,
+    label: name,
+    description: vscode.l10n.t('{0} samples', samples),
+    kind: vscode.l10n.t('calibration set'),
+    icon: 'database',
+    tooltip: [name, vscode.l10n.t('The calibration set: {0} samples, seed {1}', samples, config.seed)],
+    context: 'calibration',
+  };
+}
+
+export function evaluationRow({ report }: EvaluationNode): Row {
+  const { path, name, modified } = report;
+  if (!report.readable)
+    return {
+      id: path,
+      label: name,
+      description: vscode.l10n.t('cannot be read'),
+      kind: vscode.l10n.t('evaluation'),
+      icon: 'warning',
+      color: 'list.warningForeground',
+      tooltip: [path, report.reason],
+      context: 'evaluation',
+    };
+  const { data, rows } = report.evaluation.result;
+  return {
+    id: path,
+    label: name,
+    description: [headline(rows), day(modified)].filter(Boolean).join(' · '),
+    kind: vscode.l10n.t('evaluation'),
+    icon: 'graph',
+    tooltip: [path, vscode.l10n.t('Evaluation set: {0}', data), moment(modified)],
+    context: 'evaluation readable',
+  };
+}

@@ -1,0 +1,102 @@
+import { join, resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type { SupportedModel } from '../../engine/protocol.js';
+import {
+  adaptersFolder,
+  contains,
+  nameProblem,
+  remember,
+  requestOf,
+  suggestName,
+  type Choices,
+} from './choices.js';
+
+const model: SupportedModel = {
+  ...{
+    path: resolve('/work/vit'),
+    name: 'vit',
+    supported: true,
+    family: 'vit',
+    task: 'image-classification',
+  },
+  ...{ blocks: 6, layers: 36, parameters: 1e6, bytes: 4e6 },
+};
+const choices: Choices = {
+  ...{ model, mode: 'weight-activation', bits: [8, 4], data: '/data', device: 'auto' },
+  ...{ length: { kind: 'standard' }, out: '/out' },
+};
+
+describe('requestOf', () => {
+  const common = { mode: 'weight-activation', bits: [8, 4], data: '/data', device: 'auto', out: '/out' };
+
+  it('leaves to the engine what was not chosen', () => {
+    expect(requestOf(choices, 0)).toEqual({ ...common, model: model.path });
+    expect(requestOf(choices, 3)).toEqual({ ...common, model: model.path, threads: 3 });
+  });
+
+  it('turns the length into settings', () => {
+    expect(requestOf({ ...choices, length: { kind: 'paper' } }, 0)).toMatchObject({ recipe: 'paper' });
+    const custom = { kind: 'custom', samples: 7, epochs: 9 } as const;
+    expect(requestOf({ ...choices, length: custom }, 0)).toMatchObject({ samples: 7, epochs: 9 });
+    const short = requestOf({ ...choices, length: { kind: 'short' } }, 0);
+    expect(short.samples! * short.epochs!).toBeLessThan(1000);
+  });
+});
+
+describe('remember', () => {
+  it('keeps the latest calibration sets, each once', () => {
+    const before = { data: ['/1', '/data', '/2', '/3', '/4'] };
+    expect(remember(before, choices)).toEqual({
+      ...{ mode: 'weight-activation', bits: [8, 4], length: { kind: 'standard' } },
+      data: ['/data', '/1', '/2', '/3', '/4'],
+    });
+    expect(remember(before, { ...choices, data: '/5' }).data).toEqual(['/5', '/1', '/data', '/2', '/3']);
+  });
+});
+
+describe('names', () => {
+  it('are suggested from the bit-widths, and free', () => {
+    expect(suggestName([8, 7, 6, 5, 4], [])).toBe('elastic-8-4');
+    expect(suggestName([8, 4, 2], [])).toBe('elastic-8-4-2');
+    expect(suggestName([8, 4, 2], ['Elastic-8-4-2', 'elastic-8-4-2-2'])).toBe('elastic-8-4-2-3');
+  });
+
+  it('are names of folders everywhere', () => {
+    const problem = (name: string) => nameProblem(name, ['Élan']);
+    for (const name of ['elastic-8-4', 'bits 4', 'größe', 'a.b']) expect(problem(name)).toBeUndefined();
+    for (const name of ['', '  ']) expect(problem(name)).toBe('empty');
+    for (const name of ['a/b', '..\\b', 'a:b', 'a\u0000', ' a']) expect(problem(name)).toBe('characters');
+    for (const name of ['..', '.hidden', 'a.', 'x.partial', 'NUL', 'com1.x'])
+      expect(problem(name)).toBe('reserved');
+    expect(problem('ä'.repeat(61))).toBe('long');
+    expect(problem('e\u0301lan')).toBe('taken');
+  });
+});
+
+describe('adaptersFolder', () => {
+  const workspace = [resolve('/work')];
+  const cached = resolve('/cache/hub/models--google--vit/snapshots/3f49');
+
+  it('lies beside the weights', () => {
+    expect(adaptersFolder(model, workspace)).toBe(join(model.path, 'adapters'));
+    expect(adaptersFolder({ ...model, path: resolve('/elsewhere/vit') }, workspace)).toBe(
+      resolve('/elsewhere/vit/adapters'),
+    );
+  });
+
+  it('leaves the Hugging Face cache alone', () => {
+    const folder = adaptersFolder({ ...model, path: cached, name: '3f49' }, workspace);
+    expect(folder).toBe(resolve('/work/adapters/google--vit'));
+    expect(adaptersFolder({ ...model, path: cached }, [])).toBe(join(cached, 'adapters'));
+    expect(adaptersFolder({ ...model, path: cached }, [resolve('/cache')])).toBe(join(cached, 'adapters'));
+  });
+});
+
+describe('contains', () => {
+  it('goes by whole names', () => {
+    const within = (path: string) => contains(resolve('/a/b'), resolve(path));
+    expect(['/a/b', '/a/b/c', '/a/b/..c', '/a/bc', '/a', '/a/c'].map(within)).toEqual([
+      ...[true, true, true, false, false, false],
+    ]);
+  });
+});

@@ -1,0 +1,18 @@
+/** What the data models need of the engine's client: no process, no editor. */
+import type {
+  NotificationMethod,
+  Notifications,
+  ParamsOf,
+  RequestMethod,
+  ResultOf,
+} from '../../engine/protocol.js';
+import type { Disposable } from './event.js';
+
+export interface Connection {
+  /** Starts the engine where it does not run. Rejects with one line for people. */
+  request<M extends RequestMethod>(method: M, params: ParamsOf<M>): Promise<ResultOf<M>>;
+  onNotification<N extends NotificationMethod>(
+    method: N,
+    listener: (params: Notifications[N]) => void,
+  ): Disposable;
+}

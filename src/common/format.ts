@@ -1,0 +1,55 @@
+/** Numbers for people: sizes, counts, durations and bit-widths. Units are SI; digits follow `locale`. */
+
+const BYTE_UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
+const COUNT_UNITS = ['', ' K', ' M', ' B', ' T'];
+
+/** Such as `4.8 MB`. */
+export const formatBytes = (bytes: number, locale?: string): string => scaled(bytes, BYTE_UNITS, ' ', locale);
+
+/** Such as `1.2 M`. */
+export const formatCount = (count: number, locale?: string): string => scaled(count, COUNT_UNITS, '', locale);
+
+/** Such as `40 s`, `3 min` or `1 h 20 min`: as exact as an estimate deserves. */
+export function formatDuration(seconds: number): string {
+  const whole = Math.max(1, Math.round(seconds));
+  if (whole < 60) return `${whole} s`;
+  const minutes = Math.round(whole / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours >= 10) return `${Math.round(minutes / 60)} h`;
+  return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
+}
+
+/** Whole percent of a share of 0 to 1; 100 only for all of it. */
+export const percent = (share: number): number =>
+  share >= 1 ? 100 : Math.min(99, Math.max(0, Math.floor(share * 100)));
+
+/** Bit-widths with their runs closed up, high to low, such as `8–4` or `8, 4, 2`. */
+export function formatBits(bits: readonly number[]): string {
+  const sorted = [...new Set(bits)].sort((a, b) => b - a);
+  const runs: number[][] = [];
+  for (const width of sorted) {
+    const run = runs.at(-1);
+    if (run?.at(-1) === width + 1) run.push(width);
+    else runs.push([width]);
+  }
+  return runs.map((run) => (run.length > 2 ? `${run[0]!}–${run.at(-1)!}` : run.join(', '))).join(', ');
+}
+
+/** A loss or divergence with three digits that mean something. */
+export const formatLoss = (loss: number, locale?: string): string =>
+  loss !== 0 && Math.abs(loss) < 1e-4
+    ? loss.toExponential(2)
+    : new Intl.NumberFormat(locale, { maximumSignificantDigits: 3 }).format(loss);
+
+function scaled(value: number, units: readonly string[], gap: string, locale?: string): string {
+  let unit = 0;
+  let rest = value;
+  // 999.5 would be shown as 1,000 of the smaller unit.
+  while (rest >= 999.5 && unit < units.length - 1) {
+    rest /= 1000;
+    unit += 1;
+  }
+  const digits = unit > 0 && rest < 9.95 ? 1 : 0;
+  return `${new Intl.NumberFormat(locale, { maximumFractionDigits: digits }).format(rest)}${gap}${units[unit]!}`;
+}

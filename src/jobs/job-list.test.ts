@@ -1,0 +1,110 @@
+import { describe, expect, it } from 'vitest';
+import type { JobRecord, JobState, ResultOf } from '../../engine/protocol.js';
+import { fakeConnection } from '../common/testing.js';
+import { actionsOf, createJobList, latestLosses, type JobChange } from './job-list.js';
+import { calibration, evaluation } from './testing.js';
+
+const ids = (jobs: readonly JobRecord[]) => jobs.map(({ id }) => id).join('');
+
+describe('createJobList', () => {
+  it('shows what runs, what waits in its order, what needs attention, and the latest of the rest', async () => {
+    const jobs = [
+      calibration('a', 'finished', { ended: 1 }),
+      calibration('b', 'cancelled', { ended: 2 }),
+      calibration('c', 'failed'),
+      calibration('d', 'queued', { created: 5 }),
+      calibration('e', 'interrupted'),
+      calibration('f', 'queued', { created: 4 }),
+      evaluation('g', 'running'),
+    ];
+    const list = createJobList(fakeConnection({ 'jobs/list': () => ({ jobs }) }));
+    expect(ids(await list.all())).toBe('gfdecba');
+  });
+
+  it('follows notifications and says what a job was before', async () => {
+    const connection = fakeConnection({ 'jobs/list': () => ({ jobs: [calibration('a', 'queued')] }) });
+    const list = createJobList(connection);
+    await list.all();
+    const changes: (JobChange | undefined)[] = [];
+    list.onDidChange((change) => changes.push(change));
+    connection.notify('jobs/changed', { job: calibration('a', 'running') });
+    connection.notify('jobs/changed', { job: calibration('b', 'queued') });
+    connection.notify('jobs/removed', { id: 'a' });
+    expect(changes.map((c) => [c?.before?.state, c?.job?.state])).toEqual([
+      ['queued', 'running'],
+      [undefined, 'queued'],
+      ['running', undefined],
+    ]);
+    expect(ids(list.known())).toBe('b');
+    expect(list.get('a')).toBeUndefined();
+  });
+
+  it('does not let an answer that was on its way undo newer news', async () => {
+    let answer!: (result: ResultOf<'jobs/list'>) => void;
+    const connection = fakeConnection({ 'jobs/list': () => new Promise((resolve) => (answer = resolve)) });
+    const list = createJobList(connection);
+    const all = list.all();
+    connection.notify('jobs/changed', { job: calibration('a', 'finished') });
+    connection.notify('jobs/removed', { id: 'b' });
+    answer({ jobs: [calibration('a', 'running'), calibration('b', 'failed'), calibration('c', 'queued')] });
+    expect((await all).map(({ id, state }) => id + state)).toEqual(['cqueued', 'afinished']);
+  });
+
+  it('asks again after a failure and after a refresh', async () => {
+    let answers = 0;
+    const connection = fakeConnection({
+      'jobs/list': () => {
+        answers += 1;
+        if (answers === 1) throw new Error('The engine stopped.');
+        return { jobs: [] };
+      },
+    });
+    const list = createJobList(connection);
+    await expect(list.all()).rejects.toThrow('stopped');
+    await list.all();
+    await list.all();
+    expect(answers).toBe(2);
+    list.refresh();
+    await list.all();
+    expect(answers).toBe(3);
+  });
+});
+
+describe('actionsOf', () => {
+  const actions = (state: JobState, more: { resumable?: boolean; elsewhere?: boolean } = {}) =>
+    Object.entries(actionsOf(calibration('a', state, more)))
+      .filter(([, can]) => can)
+      .map(([name]) => name)
+      .join(' ');
+
+  it('depend on the state', () => {
+    expect(actions('queued')).toBe('cancel');
+    expect(actions('running', { resumable: true })).toBe('cancel');
+    expect(actions('running', { elsewhere: true })).toBe('');
+    expect(actions('interrupted', { resumable: true })).toBe('resume retry remove');
+    expect(actions('cancelled')).toBe('retry remove');
+    expect(actions('failed', { resumable: true })).toBe('resume retry remove');
+    expect(actions('finished')).toBe('remove');
+  });
+});
+
+describe('latestLosses', () => {
+  it('names the loss of each bit group', () => {
+    const job = calibration('a', 'running', {
+      groups: [[8, 7], [4]],
+      losses: [
+        { block: 0, epoch: 0, losses: [0.3, 0.9] },
+        { block: 0, epoch: 1, losses: [0.2, 0.8] },
+      ],
+    });
+    expect(latestLosses(job)).toEqual([
+      { bits: [8, 7], loss: 0.2 },
+      { bits: [4], loss: 0.8 },
+    ]);
+  });
+
+  it('has none before an epoch ended, nor for an evaluation', () => {
+    expect(latestLosses(calibration('a', 'running'))).toBeUndefined();
+    expect(latestLosses(evaluation('a', 'running'))).toBeUndefined();
+  });
+});

@@ -1,0 +1,151 @@
+/** The rows of the Jobs view, one function a kind of node. */
+import * as vscode from 'vscode';
+import type { CalibrateJob, EvaluateJob, JobRecord, JobState } from '../../engine/protocol.js';
+import { scoreOf } from '../evaluation/score.js';
+import { formatBits, formatDuration, formatLoss, percent } from '../common/format.js';
+import type { Row } from '../common/tree.js';
+import { actionsOf, latestLosses } from './job-list.js';
+
+export interface JobNode {
+  readonly kind: 'job';
+  readonly id: string;
+}
+/** One line about a job. */
+export interface DetailNode {
+  readonly kind: 'detail';
+  readonly job: JobNode;
+  /** Which line. */
+  readonly key: string;
+  readonly label: string;
+  readonly description?: string;
+  readonly icon: string;
+}
+export type JobsNode = JobNode | DetailNode;
+
+const locale = () => vscode.env.language;
+
+export function jobRow(job: JobRecord): Row {
+  const actions = actionsOf(job);
+  const words = [
+    'job',
+    job.state,
+    actions.cancel && 'cancellable',
+    actions.resume && 'resumable',
+    actions.retry && 'retryable',
+    actions.remove && 'removable',
+  ];
+  const color = { failed: 'list.errorForeground', interrupted: 'list.warningForeground' }[
+    job.state as string
+  ];
+  return {
+    id: job.id,
+    label: job.title,
+    description: jobSummary(job),
+    kind: vscode.l10n.t('job'),
+    icon: ICONS[job.state],
+    ...(color && { color }),
+    tooltip: tooltipOf(job),
+    context: words.filter(Boolean).join(' '),
+    open: job.state === 'running' ? 'expanded' : 'collapsed',
+  };
+}
+
+const ICONS: Readonly<Record<JobState, string>> = {
+  queued: 'clock',
+  running: 'loading~spin',
+  interrupted: 'debug-pause',
+  finished: 'pass',
+  failed: 'error',
+  cancelled: 'circle-slash',
+};
+
+/** How a job stands, in a few words. */
+export function jobSummary(job: JobRecord): string {
+  const share = vscode.l10n.t('{0} %', percent(job.progress));
+  const parts: string[] = [];
+  switch (job.state) {
+    case 'queued':
+      parts.push(vscode.l10n.t('queued'));
+      break;
+    case 'running':
+      parts.push(share, timeLeft(job.secondsLeft));
+      break;
+    case 'interrupted':
+      parts.push(vscode.l10n.t('interrupted at {0}', share));
+      break;
+    case 'cancelled':
+      parts.push(vscode.l10n.t('cancelled at {0}', share));
+      break;
+    case 'failed':
+      parts.push(vscode.l10n.t('failed'));
+      break;
+    case 'finished':
+      parts.push(vscode.l10n.t('finished'), formatDuration(job.result?.seconds ?? 0));
+  }
+  if (job.elsewhere) parts.push(vscode.l10n.t('in another window'));
+  return parts.filter(Boolean).join(' · ');
+}
+
+export const timeLeft = (seconds: number | undefined): string =>
+  seconds === undefined ? '' : vscode.l10n.t('{0} left', formatDuration(seconds));
+
+function tooltipOf(job: JobRecord): string[] {
+  const date = (time: number) => new Date(time).toLocaleString(locale());
+  return [
+    job.title,
+    job.error ?? '',
+    vscode.l10n.t('Model: {0}', job.request.model),
+    vscode.l10n.t('Data: {0}', job.request.data),
+    job.kind === 'calibrate' ? vscode.l10n.t('Adapter set: {0}', job.request.out) : '',
+    vscode.l10n.t('Added: {0}', date(job.created)),
+    job.ended === undefined ? '' : vscode.l10n.t('Ended: {0}', date(job.ended)),
+  ].filter(Boolean);
+}
+
+/** The lines under a job. */
+export function detailsOf(node: JobNode, job: JobRecord): DetailNode[] {
+  const lines = job.kind === 'calibrate' ? calibrationLines(job) : evaluationLines(job);
+  const error = job.error === undefined ? [] : [{ key: 'error', label: job.error, icon: 'warning' }];
+  return [...error, ...lines].map((line) => ({ ...line, kind: 'detail', job: node }));
+}
+
+type Line = Pick<DetailNode, 'key' | 'label' | 'description' | 'icon'>;
+
+function calibrationLines(job: CalibrateJob): Line[] {
+  const { at } = job;
+  const where: Line[] = at
+    ? [
+        {
+          key: 'at',
+          label: vscode.l10n.t('Block {0} of {1}', at.block + 1, at.blocks),
+          description: vscode.l10n.t('epoch {0} of {1}', at.epoch + 1, at.epochs),
+          icon: 'layers',
+        },
+      ]
+    : [];
+  const losses = (latestLosses(job) ?? []).map(({ bits, loss }) => ({
+    key: `loss ${bits.join()}`,
+    label: vscode.l10n.t('{0} bits', formatBits(bits)),
+    description: vscode.l10n.t('loss {0}', formatLoss(loss, locale())),
+    icon: 'graph-line',
+  }));
+  return [...(job.state === 'finished' ? [] : where), ...losses];
+}
+
+const evaluationLines = (job: EvaluateJob): Line[] =>
+  job.rows.map((row) => ({
+    key: `${row.label} ${row.bits}`,
+    label: row.bits === 'fp' ? vscode.l10n.t('Full precision') : vscode.l10n.t('{0} bits', row.bits),
+    description: row.bits === 'fp' ? scoreOf(row) : `${row.label} · ${scoreOf(row)}`,
+    icon: 'graph',
+  }));
+
+export const detailRow = ({ job, key, label, description, icon }: DetailNode): Row => ({
+  id: `${job.id}#${key}`,
+  label,
+  ...(description !== undefined && { description }),
+  kind: '',
+  icon,
+  tooltip: [label],
+  context: 'detail',
+});

@@ -1,0 +1,24 @@
+/** Job records for unit tests. */
+import type { CalibrateJob, EvaluateJob, JobState } from '../../engine/protocol.js';
+
+const base = (id: string, state: JobState) => ({
+  ...{ id, title: `Job ${id}`, state, created: 0, progress: 0, resumable: false, elsewhere: false },
+  crashes: { total: 0, block: 0, atBlock: 0 },
+});
+
+export const calibration = (id: string, state: JobState, more: Partial<CalibrateJob> = {}): CalibrateJob => ({
+  ...base(id, state),
+  kind: 'calibrate',
+  request: { model: '/models/vit', data: '/data', out: '/models/vit/adapters/elastic' },
+  groups: [],
+  losses: [],
+  ...more,
+});
+
+export const evaluation = (id: string, state: JobState, more: Partial<EvaluateJob> = {}): EvaluateJob => ({
+  ...base(id, state),
+  kind: 'evaluate',
+  request: { model: '/models/vit', data: '/data' },
+  rows: [],
+  ...more,
+});
