@@ -19,7 +19,7 @@ import {
   type Jobs,
 } from './jobs/requests.js';
 import { runJob } from './jobs/run.js';
-import { parseBits, parseGroups } from './methods/quept/options.js';
+import { MAX_BITS, MIN_BITS, parseBits, parseGroups } from './methods/quept/options.js';
 import { version } from './version.js';
 
 const DONE = 0;
@@ -44,6 +44,11 @@ const whole = (least: number) => (text: string) => {
   const value = Number(text);
   if (!/^\d+$/.test(text) || value < least || value > Number.MAX_SAFE_INTEGER)
     throw new InvalidArgumentError(`It must be a whole number from ${least}.`);
+  return value;
+};
+const bitWidth = (text: string) => {
+  const value = whole(MIN_BITS)(text);
+  if (value > MAX_BITS) throw new InvalidArgumentError(`It must be at most ${MAX_BITS}.`);
   return value;
 };
 const fraction = (text: string) => {
@@ -169,6 +174,17 @@ program
       '--guard <state>',
       'whether a bit-width that calibration did not improve keeps its start',
     ).choices(['on', 'off']),
+  )
+  .addOption(
+    new Option(
+      '--rotation <state>',
+      'whether a language model is rotated before weights and activations are quantized (default: on)',
+    ).choices(['on', 'off']),
+  )
+  .addOption(
+    new Option('--kv-bits <n>', 'bits of keys and values in the cache (default: floating point)').argParser(
+      bitWidth,
+    ),
   )
   .addOption(new Option('--rate-lora <lr>', 'learning rate of the adapters').argParser(fraction))
   .addOption(new Option('--rate-clip <lr>', 'learning rate of the clip logits').argParser(fraction))

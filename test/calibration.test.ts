@@ -242,6 +242,36 @@ describe('calibrate, of a language model', () => {
     expect(await runCli(calibration('text-killed', '--resume'))).toMatchObject({ code: 0 });
     expect(await hashes('text-killed')).toEqual(await hashes('text'));
   });
+
+  const both = (out: string, ...more: string[]) => [
+    ...['calibrate', text, '--data', speeches('calibration'), '--out', join(folder, out), ...few],
+    ...['--mode', 'weight-activation', '--bits', '4,8', '--rank', '4', '--kv-bits', '8'],
+    ...['--device', 'cpu', '--threads', '1', ...more],
+  ];
+
+  it('of weights and activations is better than rounding as the model is, and compared with it rotated', async () => {
+    expect(await runCli(both('both'))).toMatchObject({ code: 0 });
+    const evaluation = ['evaluate', text, '--data', speeches('evaluation'), '--limit', '40'];
+    const options = ['--adapters', join(folder, 'both'), '--baseline', 'rtn', '--device', 'cpu', '--json'];
+    const { code, stdout } = await runCli([...evaluation, '--length', '32', ...options]);
+    expect(code).toBe(0);
+    const { rows } = JSON.parse(stdout) as EvaluateResult;
+    const labels = ['full', 'rounding', 'rounding, rotated', 'both'];
+    expect([...new Set(rows.map((r) => r.label))]).toEqual(labels);
+    const [, rounding, rotated, own] = labels.map((label) =>
+      rows.filter((r) => r.label === label).map((r) => r.perplexity!),
+    );
+    const full = rows[0]!.perplexity!;
+    expect(own![0]! / full).toBeCloseTo(1, 2);
+    expect(own![1]! - full).toBeLessThan(0.9 * (rounding![1]! - full));
+    expect(rotated![1]!).toBeLessThan(rounding![1]!);
+  });
+
+  it('of weights and activations, killed and resumed, ends with the same bytes', async () => {
+    await killOnceThereIs(both('both-killed'), join(folder, 'both-killed.partial', 'block-2.safetensors'));
+    expect(await runCli(both('both-killed', '--resume'))).toMatchObject({ code: 0 });
+    expect(await hashes('both-killed')).toEqual(await hashes('both'));
+  });
 });
 
 function killOnceThereIs(args: readonly string[], file: string): Promise<void> {

@@ -89,3 +89,10 @@ it('counts a shared table twice where the head stores it as integers', () => {
   const difference = quantizedBytes(tied, { ...config, head_bits: 8 }, 8) - quantizedBytes(tied, config, 8);
   expect(difference).toBe(LLAMA_TABLE + 11 * 3);
 });
+
+it('counts a shared table twice in a rotated model, whose head reads another', () => {
+  const config = { embedding_bits: 16, head_bits: 16, layers: {} };
+  const rotated = { ...config, rotation: { signs: '0000' } };
+  expect(quantizedBytes(tied, rotated, 8) - quantizedBytes(tied, config, 8)).toBe(2 * LLAMA_TABLE);
+  expect(quantizedBytes(llama, rotated, 8)).toBe(quantizedBytes(llama, config, 8));
+});

@@ -35,11 +35,12 @@ export function weightBytes(
 
 /**
  * Bytes of the model with every linear layer of its blocks at `bits`, embedding and head at widths of their own, and
- * everything else in float16. A tensor that several parts share counts once, unless they store it differently.
+ * everything else in float16. A tensor that several parts share counts once, unless they store it differently, as those of
+ * a rotated model do.
  */
 export function quantizedBytes(
   checkpoint: Checkpoint,
-  config: Pick<Adapters['config'], 'embedding_bits' | 'head_bits' | 'layers'>,
+  config: Pick<Adapters['config'], 'embedding_bits' | 'head_bits' | 'layers' | 'rotation'>,
   bits: number,
 ): number {
   const { model } = checkpoint;
@@ -47,7 +48,7 @@ export function quantizedBytes(
     part === model.stem ? config.embedding_bits : part === model.head ? config.head_bits : bits;
   const stored = new Map<string, number>();
   const addParameter = (part: Part, entry: ParameterEntry) => {
-    const name = storedName(part, entry);
+    const name = config.rotation ? part.prefix + entry.name : storedName(part, entry);
     const linear = checkpoint.listing(part).linears.find((l) => entry.name === `${l.name}.weight`);
     const width = bitsOf(part);
     if (!linear || width > MAX_BITS) return stored.set(name, sizeOf(entry.shape) * FLOAT_BYTES);

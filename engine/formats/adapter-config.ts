@@ -55,6 +55,10 @@ export interface AdapterSetConfig {
   readonly embedding_bits: number;
   readonly head_bits: number;
   readonly seed: number;
+  /** The signs of the stream's rotation as hex digits; absent where the model is not rotated. */
+  readonly rotation?: { readonly signs: string };
+  /** Bits of keys and values in the cache, 2 to 8; absent where they stay in floating point. */
+  readonly kv_bits?: number;
   readonly hyperparameters: Readonly<Record<string, string | number | boolean | readonly number[]>>;
   readonly layers: Readonly<Record<string, AdapterLayer>>;
   /** Names of quantized operands of attention products, which have an activation quantizer and no weight. */
@@ -105,6 +109,10 @@ export function parseAdapterConfig(value: unknown, where: string): AdapterSetCon
     embedding_bits: expectBits(root, 'embedding_bits', where),
     head_bits: expectBits(root, 'head_bits', where),
     seed: expectInteger(root, 'seed', where, { min: 0 }),
+    ...(root.rotation !== undefined && { rotation: parseRotation(root, where) }),
+    ...(root.kv_bits !== undefined && {
+      kv_bits: expectInteger(root, 'kv_bits', where, { min: 2, max: 8 }),
+    }),
     hyperparameters: parseHyperparameters(expectObjectAt(root, 'hyperparameters', where), where),
     layers: parseLayers(expectObjectAt(root, 'layers', where), bitsOf({ bit_groups }), where),
     products: expectStringArray(root, 'products', where, { default: [] }),
@@ -121,6 +129,14 @@ export function expectSha256(object: JsonObject, key: string, where: string): st
   if (!/^[0-9a-f]{64}$/.test(text))
     throw new UserError(`${where}: "${key}" must be 64 hex digits, found ${show(text, 40)}.`);
   return text;
+}
+
+function parseRotation(root: JsonObject, where: string) {
+  const at = `${where}: rotation`;
+  const signs = expectString(expectObjectAt(root, 'rotation', where), 'signs', at);
+  if (!/^[0-9a-f]+$/.test(signs))
+    throw new UserError(`${at}: "signs" must be hex digits, found ${show(signs, 40)}.`);
+  return { signs };
 }
 
 function expectBits(object: JsonObject, key: string, where: string): number {

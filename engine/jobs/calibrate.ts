@@ -13,8 +13,10 @@ import {
   bitGroups,
   defaultGroups,
   DEFAULT_TEXT,
+  DEFAULT_TEXT_ACTIVATIONS,
   DEFAULT_VIT,
   PAPER_TEXT,
+  PAPER_TEXT_ACTIVATIONS,
   PAPER_VIT,
   ranksOf,
   type QueptOptions,
@@ -89,26 +91,20 @@ export function resolveOptions(
   request: CalibrateRequest,
   task: Model['task'] = 'image-classification',
 ): QueptOptions {
-  const recipes =
-    task === 'text-generation'
-      ? { paper: PAPER_TEXT, default: DEFAULT_TEXT }
-      : { paper: PAPER_VIT, default: DEFAULT_VIT };
-  const recipe = recipes[request.recipe ?? 'default'];
-  if (request.mode !== undefined && request.mode !== recipe.mode)
-    throw new UserError(`The mode "${request.mode}" is not supported for ${task} yet; use ${recipe.mode}.`);
+  const recipe = recipesOf(task, request.mode)[request.recipe ?? 'default'];
   if (request.bits && request.groups) throw new UserError('Name either bit-widths or bit groups, not both.');
   const bits =
     request.groups ??
     (request.bits && defaultGroups([...new Set(request.bits)])) ??
     recipe.groups.map((g) => g.bits);
   // Apart from the others, the lowest group needs more directions of its own.
-  const { rank: asked = 16 } = request;
+  const { rank: asked = recipe.groups[0]!.rank } = request;
   const rank = typeof asked === 'number' ? ranksOf(bits.length, asked, recipe.lowestApart ? 3 : 1) : asked;
   if (rank.length !== bits.length)
     throw new UserError(`${bits.length} bit groups need as many ranks, not ${rank.length}.`);
   const given = Object.fromEntries(
-    (['samples', 'epochs', 'batch', 'seed', 'loss', 'merge', 'keep', 'clipStart'] as const).flatMap((key) =>
-      request[key] === undefined ? [] : [[key, request[key]]],
+    (['samples', 'epochs', 'batch', 'seed', 'loss', 'merge', 'keep', 'clipStart', 'kvBits'] as const).flatMap(
+      (key) => (request[key] === undefined ? [] : [[key, request[key]]]),
     ),
   ) as Partial<QueptOptions>;
   return {
@@ -117,12 +113,25 @@ export function resolveOptions(
     mergeWeights: mergeWeights(bits.length),
     ...given,
     ...(request.guard !== undefined && { guard: request.guard === 'on' }),
+    ...(request.rotation !== undefined && { rotate: request.rotation === 'on' }),
     rates: {
       lora: request.rateLora ?? recipe.rates.lora,
       clip: request.rateClip ?? recipe.rates.clip,
       scale: request.rateScale ?? recipe.rates.scale,
     },
   };
+}
+
+function recipesOf(task: Model['task'], mode?: QueptOptions['mode']) {
+  if (task === 'text-generation')
+    return mode === 'weight-activation'
+      ? { paper: PAPER_TEXT_ACTIVATIONS, default: DEFAULT_TEXT_ACTIVATIONS }
+      : { paper: PAPER_TEXT, default: DEFAULT_TEXT };
+  if (mode === 'weight-only')
+    throw new UserError(
+      'The mode "weight-only" is for language models; pictures are calibrated in weight-activation.',
+    );
+  return { paper: PAPER_VIT, default: DEFAULT_VIT };
 }
 
 interface ReadSet {

@@ -18,7 +18,7 @@ import {
   type Adapters,
 } from '../methods/quept/elastic-model.js';
 import { bitGroups, PAPER_TEXT, PAPER_VIT } from '../methods/quept/options.js';
-import { roundToNearest, roundWeights } from '../methods/quept/rounding.js';
+import { roundTokens, roundToNearest, roundWeights } from '../methods/quept/rounding.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { LanguageModel, VisionModel } from '../models/model.js';
 import { chooseDevice } from '../runtime/devices.js';
@@ -78,9 +78,8 @@ export async function runEvaluate(
       for (const baseline of request.baseline ?? [])
         switch (baseline) {
           case 'rtn':
-            candidates.push(
-              ...(await open(ROUNDING, 'rounding', await evaluation.rounding(programs, widths))),
-            );
+            for (const { label, adapters } of await evaluation.rounding(programs, widths, sets))
+              candidates.push(...(await open(label, 'rounding', adapters)));
         }
       for (const { label, set } of sets) candidates.push(...(await open(label, 'adapters', set)));
       return candidates;
@@ -119,12 +118,21 @@ function widthsOf(request: EvaluateRequest, sets: readonly NamedSet[]): number[]
   return widths;
 }
 
+interface Rounding {
+  readonly label: string;
+  readonly adapters: Adapters;
+}
+
 /** An evaluation set that is open, and what is done with it. */
 interface Evaluation extends Pick<EvaluateResult, 'task'> {
   /** Its name, and what reading has left out so far. */
   readonly source: { readonly name: string; readonly skipped: EvaluateResult['skipped'] };
-  /** The baseline that only rounds. */
-  rounding(programs: Programs, widths: readonly number[]): Promise<Adapters>;
+  /** The baselines that only round, for the kinds of adapter sets at hand. */
+  rounding(
+    programs: Programs,
+    widths: readonly number[],
+    sets: readonly NamedSet[],
+  ): Promise<readonly Rounding[]>;
   run(
     programs: Programs,
     candidates: readonly Candidate[],
@@ -149,7 +157,8 @@ async function openClassification(
     rounding: async (programs, widths) => {
       const ranges = request.baselineData === undefined ? source : await openImages(request.baselineData);
       const { pixels, count } = await firstPictures(ranges, PAPER_VIT.rangeSamples, preprocessor);
-      return roundToNearest(programs, checkpoint, pixels, count, widths);
+      const adapters = await roundToNearest(programs, checkpoint, pixels, count, widths);
+      return [{ label: ROUNDING, adapters }];
     },
     run: async (programs, candidates, hooks) =>
       evaluateClassifier(
@@ -185,7 +194,7 @@ async function openPerplexity(
   return {
     task: 'perplexity',
     source,
-    rounding: (_programs, widths) => Promise.resolve(roundWeights(widths, roundedLayers(checkpoint, widths))),
+    rounding: (_programs, widths, sets) => Promise.resolve(roundText(checkpoint, widths, sets)),
     run: async (programs, candidates, hooks) =>
       evaluatePerplexity(
         programs,
@@ -198,6 +207,25 @@ async function openPerplexity(
   };
 }
 
-/** Layers and group sizes as a weight-only adapter set with these bit-widths has them. */
-const roundedLayers = (checkpoint: Checkpoint, widths: readonly number[]) =>
-  layersOf(checkpoint, { groups: bitGroups(widths.map((b) => [b])), groupSize: PAPER_TEXT.groupSize });
+/**
+ * Weights alone where there is no set or one of that mode; weights and activations where there is one of both, as that
+ * set has them: with rotation, and without to tell what it does.
+ */
+function roundText(
+  checkpoint: Checkpoint,
+  widths: readonly number[],
+  sets: readonly NamedSet[],
+): readonly Rounding[] {
+  const layers = (groupSize: number) =>
+    layersOf(checkpoint, { groups: bitGroups(widths.map((b) => [b])), groupSize });
+  const both = sets.find(({ set }) => set.config.mode === 'weight-activation')?.set.config;
+  const alone = sets.length === 0 || sets.some(({ set }) => set.config.mode === 'weight-only');
+  const rounded = { label: ROUNDING, adapters: roundWeights(widths, layers(PAPER_TEXT.groupSize)) };
+  if (!both) return [rounded];
+  const { rotation, ...plain } = both;
+  return [
+    ...(alone ? [{ ...rounded, label: `${ROUNDING}, weights alone` }] : []),
+    { label: ROUNDING, adapters: roundTokens(widths, layers(-1), plain) },
+    ...(rotation ? [{ label: `${ROUNDING}, rotated`, adapters: roundTokens(widths, layers(-1), both) }] : []),
+  ];
+}

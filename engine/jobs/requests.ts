@@ -73,6 +73,10 @@ export interface CalibrateRequest extends Placement {
   readonly guard?: 'on' | 'off';
   /** Bytes of memory for the activations of the calibration set; what does not fit goes to a file. Default half of what is free. */
   readonly cacheMemory?: number;
+  /** Weights and activations of text: whether the model is rotated first; default on. */
+  readonly rotation?: 'on' | 'off';
+  /** Bits of keys and values in the cache, 2 to 8; default floating point. */
+  readonly kvBits?: number;
   readonly rateLora?: number;
   readonly rateClip?: number;
   readonly rateScale?: number;

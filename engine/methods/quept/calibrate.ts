@@ -11,6 +11,9 @@ import type { Checkpoint, HostTensor } from '../../models/checkpoint.js';
 import type { PartListing } from '../../models/listing.js';
 import type { Model, Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
+import { rotateCheckpoint } from '../rotation/checkpoint.js';
+import { drawSigns, signsToText } from '../rotation/signs.js';
+import { cacheOf } from './activations.js';
 import { adapterLayout, type AdapterLayout } from './adapters.js';
 import { openElasticPart, openPlainPart, type RunnablePart } from './execution.js';
 import { GUARD_SAMPLES, keepBetter, keptTensors } from './guard.js';
@@ -66,12 +69,14 @@ export interface CalibrationRequest {
 /** Calibrates a model and writes its adapter set; returns the set's configuration. */
 export async function calibrate(
   programs: Programs,
-  request: CalibrationRequest,
+  asked: CalibrationRequest,
   hooks: CalibrationHooks,
 ): Promise<AdapterSetConfig> {
-  const { checkpoint, set, options, out, engineVersion } = request;
-  const { model } = checkpoint;
+  const { set, options, out, engineVersion } = asked;
   checkOptions(options);
+  const checkpoint = rotated(programs, asked);
+  const request = { ...asked, checkpoint };
+  const { model } = checkpoint;
   if (set.inputs.samples === 0)
     throw new UserError(`${set.name}: no picture could be read; calibration needs some.`);
   const identity = {
@@ -102,6 +107,13 @@ export async function calibrate(
   await writeAdapterSet(out, config, tensors);
   await progress.remove();
   return config;
+}
+
+/** The checkpoint that is calibrated: as it is, or rotated. */
+function rotated(programs: Programs, { checkpoint, options }: CalibrationRequest): Checkpoint {
+  if (!options.rotate) return checkpoint;
+  const signs = drawSigns(checkpoint.model.width, options.seed);
+  return rotateCheckpoint(programs, checkpoint, { signs, keys: options.kvBits <= MAX_BITS });
 }
 
 /** What is remembered of a finished block; its tensors lie in the progress folder. */
@@ -167,7 +179,7 @@ async function reconstructBlocks(
   for (const [index, part] of model.blocks.entries()) {
     const isLast = index + 1 === model.blocks.length;
     const listing = checkpoint.listing(part);
-    const layout = layoutOf(listing, options);
+    const layout = layoutOf(part, listing, options);
     const parameters = await checkpoint.read(part);
     const saved = await progress.block(index);
     const start =
@@ -255,8 +267,15 @@ async function embed(
 }
 
 /** Weight-only leaves activations alone and has a finer grid at low bit-widths. */
-const layoutOf = (listing: PartListing, options: QueptOptions): AdapterLayout =>
-  adapterLayout(listing, options.groups, options.mode === 'weight-activation', true, groupSizesOf(options));
+function layoutOf(part: Part, listing: PartListing, options: QueptOptions): AdapterLayout {
+  const quantized = options.mode === 'weight-activation';
+  const learned = quantized && options.activations === 'static';
+  return {
+    ...adapterLayout(listing, options.groups, learned, true, groupSizesOf(options)),
+    tokens: quantized && !learned,
+    cache: cacheOf(part, options.kvBits),
+  };
+}
 
 /** The starting values that training replaces, but for the adapters, which start without effect. */
 const changedByTraining = (start: NamedTensors): NamedTensors =>
@@ -320,7 +339,18 @@ function describe(
   kept: AdapterSetConfig['bit_groups'],
 ): AdapterSetConfig {
   const { model, name } = checkpoint;
-  const { mode, groups, rates, embeddingBits, headBits, seed, samples: _samples, ...rest } = options;
+  const {
+    mode,
+    groups,
+    rates,
+    embeddingBits,
+    headBits,
+    seed,
+    rotate,
+    kvBits,
+    samples: _samples,
+    ...rest
+  } = options;
   const listings = model.blocks.map((part) => [part.prefix, checkpoint.listing(part)] as const);
   const byGroup = (losses: readonly number[]) =>
     Object.fromEntries(groups.map((g, i) => [g.bits.join(), losses[i]!]));
@@ -340,10 +370,12 @@ function describe(
     embedding_bits: embeddingBits,
     head_bits: headBits,
     seed,
+    ...(rotate && { rotation: { signs: signsToText(drawSigns(model.width, seed)) } }),
+    ...(kvBits <= MAX_BITS && { kv_bits: kvBits }),
     hyperparameters: { ...rest, rate_lora: rates.lora, rate_clip: rates.clip, rate_scale: rates.scale },
     layers: layersOf(checkpoint, options),
     products:
-      mode === 'weight-only'
+      mode === 'weight-only' || options.activations === 'dynamic'
         ? []
         : listings.flatMap(([prefix, { operands }]) => operands.map((o) => prefix + o)),
     norms: Object.fromEntries(norms),

@@ -5,6 +5,8 @@ import type { Checkpoint } from '../../models/checkpoint.js';
 import { headOf, partsOf, type Model, type Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { Tensor } from '../../runtime/session.js';
+import { rotateCheckpoint } from '../rotation/checkpoint.js';
+import { signsFromText } from '../rotation/signs.js';
 import { openElasticPart, type ElasticPart, type PartPrecision, type RunnablePart } from './execution.js';
 import { MAX_BITS } from './options.js';
 import { plainParts, type OpenPart } from './part-by-part.js';
@@ -30,7 +32,7 @@ export interface ElasticModel extends RunnableModel {
 export interface Adapters {
   readonly config: Pick<
     AdapterSet['config'],
-    'mode' | 'bit_groups' | 'embedding_bits' | 'head_bits' | 'layers'
+    'mode' | 'bit_groups' | 'embedding_bits' | 'head_bits' | 'layers' | 'rotation' | 'kv_bits'
   >;
   readonly tensors: AdapterSet['tensors'];
 }
@@ -44,9 +46,16 @@ export async function openPlainModel(programs: Programs, checkpoint: Checkpoint)
 /** Throws UserError where the adapter set belongs to another model. */
 export async function openElasticModel(
   programs: Programs,
-  checkpoint: Checkpoint,
+  original: Checkpoint,
   { config, tensors }: Adapters,
 ): Promise<ElasticModel> {
+  const { rotation, kv_bits } = config;
+  const checkpoint = rotation
+    ? rotateCheckpoint(programs, original, {
+        signs: signsFromText(rotation.signs, original.model.width),
+        keys: kv_bits !== undefined,
+      })
+    : original;
   const { model } = checkpoint;
   const open = elasticOpener(programs, checkpoint, config, (part) => tensorsOf(tensors, part));
   const stem = await open.fixed(model.stem);
@@ -64,6 +73,7 @@ export async function openElasticModel(
 
 /**
  * The parts of an elastic model at a bit-width, for running it part by part.
+ * @param checkpoint rotated already where the config says so
  * @param adaptersOf the adapter tensors of a part by local name
  */
 export function elasticParts(
@@ -107,7 +117,7 @@ function elasticOpener(
 
 /** How a block runs at a bit-width. Throws UserError where the set has none such. */
 function precisionOf(
-  { mode, bit_groups: groups, layers }: Adapters['config'],
+  { mode, bit_groups: groups, layers, kv_bits }: Adapters['config'],
   { prefix }: Part,
   bits: number,
 ): PartPrecision {
@@ -120,6 +130,7 @@ function precisionOf(
   return {
     weight: bits,
     ...(mode === 'weight-activation' && { activation: bits }),
+    ...(kv_bits !== undefined && { cache: kv_bits }),
     rank: group.rank,
     gain: group.gain,
     groupSize: layer === undefined ? -1 : groupSizeOf(layers[layer]!, bits),

@@ -10,6 +10,7 @@ import type { Programs } from '../../runtime/programs.js';
 import type { CalibrationRequest } from './calibrate.js';
 import { elasticParts } from './elastic-model.js';
 import { meanDivergence } from './logit-divergence.js';
+import { MAX_BITS } from './options.js';
 import { passBlocks, plainParts, type OpenPart, type PassHooks } from './part-by-part.js';
 import type { FinishedBlock } from './progress.js';
 import type { NamedTensors } from './state.js';
@@ -35,7 +36,7 @@ export async function keepBetter(
   blockOf: (part: Part) => Promise<Pick<FinishedBlock, 'tensors' | 'started'>>,
   { signal, status }: PassHooks,
 ): Promise<Guarded> {
-  const { mode, groups, embeddingBits, headBits } = options;
+  const { mode, groups, embeddingBits, headBits, kvBits } = options;
   const { model } = checkpoint;
   const samples = Math.min(set.inputs.samples, GUARD_SAMPLES);
   const batch = Math.min(options.batch, samples);
@@ -53,7 +54,10 @@ export async function keepBetter(
   };
   const opener = (pick: (block: Pick<FinishedBlock, 'tensors' | 'started'>) => NamedTensors, gain?: 0) => {
     const ungained = groups.map((group) => ({ ...group, gain: gain ?? group.gain }));
-    const config = { mode, embedding_bits: embeddingBits, head_bits: headBits, layers, bit_groups: ungained };
+    const config = {
+      ...{ mode, layers, embedding_bits: embeddingBits, head_bits: headBits, bit_groups: ungained },
+      ...(kvBits <= MAX_BITS && { kv_bits: kvBits }),
+    };
     return elasticParts(programs, checkpoint, config, async (part) =>
       model.blocks.includes(part) ? pick(await blockOf(part)) : new Map(),
     );

@@ -122,6 +122,9 @@ describe('checkOptions', () => {
     ['no samples', { samples: 0 }, /"samples" must be a positive whole number/],
     ['half an epoch', { epochs: 0.5 }, /"epochs"/],
     ['an endless batch', { batch: Infinity }, /"batch"/],
+    ['a cache of 1 bit', { kvBits: 1 }, /keys and values are kept at 2 to 8 bits/],
+    ['a cache without activations', { mode: 'weight-only', kvBits: 4 }, /a quantized cache needs the mode/],
+    ['a rotation of weights alone', { mode: 'weight-only', rotate: true }, /a rotation needs the mode/],
     ['a negative rate', { rates: { lora: -1, clip: 0, scale: 0 } }, /learning rates/],
     ['a rate that is no number', { rates: { lora: NaN, clip: 0, scale: 0 } }, /learning rates/],
   ])('refuses %s', (_, change, message) => {

@@ -38,6 +38,14 @@ export interface QueptOptions {
   /** 2 to 8; 16 leaves them in floating point. */
   readonly embeddingBits: number;
   readonly headBits: number;
+  /** `static`: learned grids, starting at percentiles. `dynamic`: per token, as they come. Weight-only: of no effect. */
+  readonly activations: 'static' | 'dynamic';
+  /** Whether the model is rotated first (`../rotation`). */
+  readonly rotate: boolean;
+  /** Of keys and values in the cache, 2 to 8; 16 leaves them in floating point. */
+  readonly kvBits: number;
+  /** How A is drawn: `kaiming`-uniform with a = √5, or `xavier`-uniform. */
+  readonly adapterStart: 'kaiming' | 'xavier';
   readonly seed: number;
 }
 
@@ -62,6 +70,10 @@ export const PAPER_VIT: QueptOptions = {
   groupSize: -1,
   embeddingBits: 8,
   headBits: 8,
+  activations: 'static',
+  rotate: false,
+  kvBits: 16,
+  adapterStart: 'kaiming',
   seed: 0,
 };
 
@@ -81,6 +93,19 @@ export const PAPER_TEXT: QueptOptions = {
   headBits: 16,
 };
 
+/** The paper's settings for language models, weights and activations (method, sections 2 to 4). */
+export const PAPER_TEXT_ACTIVATIONS: QueptOptions = {
+  ...PAPER_TEXT,
+  mode: 'weight-activation',
+  groups: bitGroups([[7, 8], [5, 6], [4]], 64),
+  rates: { lora: 7e-5, clip: 1e-1, scale: 0 },
+  mergeWeights: mergeWeights(3),
+  groupSize: -1,
+  activations: 'dynamic',
+  rotate: true,
+  adapterStart: 'xavier',
+};
+
 /** What does best by our own measurements (README, "Figures"), for pictures and for text. */
 export const DEFAULT_VIT: QueptOptions = {
   ...PAPER_VIT,
@@ -91,6 +116,11 @@ export const DEFAULT_VIT: QueptOptions = {
   guard: true,
 };
 export const DEFAULT_TEXT: QueptOptions = { ...PAPER_TEXT, merge: 'drawn', guard: true };
+export const DEFAULT_TEXT_ACTIVATIONS: QueptOptions = {
+  ...PAPER_TEXT_ACTIVATIONS,
+  merge: 'drawn',
+  guard: true,
+};
 
 /** Ranks of so many bit groups when each adds `step` directions, and the lowest `last` times as many. */
 export const ranksOf = (groups: number, step: number, last = 1): number[] =>
@@ -175,6 +205,11 @@ export function checkOptions(options: QueptOptions): void {
   if (!(options.keep >= 0 && options.keep <= 1)) fail('the share of kept tokens lies between 0 and 1');
   for (const key of ['samples', 'epochs', 'batch', 'rangeSamples'] as const)
     if (!Number.isInteger(options[key]) || options[key] < 1) fail(`"${key}" must be a positive whole number`);
+  const cached = options.kvBits <= MAX_BITS;
+  if (!Number.isInteger(options.kvBits) || options.kvBits < MIN_BITS)
+    fail(`keys and values are kept at ${MIN_BITS} to ${MAX_BITS} bits`);
+  if (options.mode === 'weight-only' && (cached || options.rotate))
+    fail(`${cached ? 'a quantized cache' : 'a rotation'} needs the mode weight-activation`);
   if (Object.values(options.rates).some((r) => !(r >= 0 && r < 10)))
     fail('learning rates lie between 0 and 10');
 }

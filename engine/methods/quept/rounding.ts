@@ -69,3 +69,18 @@ export const roundWeights = (bits: readonly number[], layers: AdapterSetConfig['
   },
   tensors: new Map(),
 });
+
+/** Weights and activations of a language model: activations per token, the whole range of everything. */
+export const roundTokens = (
+  bits: readonly number[],
+  layers: AdapterSetConfig['layers'],
+  { rotation, kv_bits }: Pick<AdapterSetConfig, 'rotation' | 'kv_bits'>,
+): Adapters => ({
+  config: {
+    ...roundWeights(bits, layers).config,
+    mode: 'weight-activation',
+    ...(rotation && { rotation }),
+    ...(kv_bits !== undefined && { kv_bits }),
+  },
+  tensors: new Map(),
+});

@@ -147,13 +147,13 @@ export function inputImportance(listing: PartListing, observed: Observed): Map<s
   return new Map(listing.linears.map((l) => [l.name, byInput.get(l.input)!]));
 }
 
-/** Clip logits and adapters: A Kaiming-uniform with a = √5, B zero (method, section 2), drawn from (seed, block, layer). */
+/** Clip logits and adapters: A Kaiming-uniform with a = √5 or Xavier-uniform, B zero (method, section 2), drawn from (seed, block, layer). */
 export async function startWeights(
   programs: Programs,
   layout: AdapterLayout,
   parameters: ReadonlyMap<string, HostTensor>,
   adapters: NamedTensors,
-  options: Pick<QueptOptions, 'clipStart' | 'seed'>,
+  options: Pick<QueptOptions, 'clipStart' | 'adapterStart' | 'seed'>,
   block: string,
   importance: ReadonlyMap<string, Float32Array>,
 ): Promise<NamedTensors> {
@@ -161,7 +161,8 @@ export async function startWeights(
   const folded = foldedParameters(parameters, adapters);
   for (const { name, in: columns, out } of layout.layers) {
     const random = createRandom(options.seed, 'lora_A', block, name);
-    const bound = 1 / Math.sqrt(columns);
+    const bound =
+      options.adapterStart === 'xavier' ? Math.sqrt(6 / (columns + layout.rank)) : 1 / Math.sqrt(columns);
     const a = Float32Array.from({ length: layout.rank * columns }, () => (2 * random.next() - 1) * bound);
     tensors.set(`${name}.lora_A`, { shape: [layout.rank, columns], data: a });
     tensors.set(`${name}.lora_B`, { shape: [out, layout.rank], data: new Float32Array(out * layout.rank) });

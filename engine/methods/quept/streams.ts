@@ -56,7 +56,8 @@ export async function advanceStreams(
     for (const [i, bits] of group.bits.entries()) {
       await block.use({
         weight: bits,
-        ...(layout.quantizers.length > 0 && { activation: bits }),
+        ...((layout.tokens || layout.quantizers.length > 0) && { activation: bits }),
+        ...(layout.cache && { cache: layout.cache.bits }),
         rank: group.rank,
         gain: group.gain,
         groupSize: layout.groupSizes[g]!,

@@ -10,6 +10,7 @@ import { openPlainModel } from '../quept/elastic-model.js';
 import { openPlainPart } from '../quept/execution.js';
 import { usePrograms } from '../quept/testing.js';
 import { rotateCheckpoint } from './checkpoint.js';
+import { drawSigns, signsFromText, signsToText } from './signs.js';
 
 const BATCH = 2;
 const TOKENS = 7;
@@ -65,7 +66,10 @@ describe('a rotated checkpoint computes what the original computes', () => {
     const ids = randomIds();
     const original = await logitsOf(checkpoint, ids);
     for (const keys of [false, true]) {
-      const rotated = rotateCheckpoint(programs, checkpoint, { seed: 5, keys });
+      const rotated = rotateCheckpoint(programs, checkpoint, {
+        signs: drawSigns(checkpoint.model.width, 5),
+        keys,
+      });
       expect(maxDifference(await logitsOf(rotated, ids), original), `keys ${keys}`).toBeLessThan(2e-5);
     }
     expect(Math.max(...original) - Math.min(...original)).toBeGreaterThan(0.1);
@@ -77,7 +81,10 @@ describe('a rotated checkpoint computes what the original computes', () => {
     const checkpoint = await openCheckpoint(sample('llama-speeches'));
     const source = await openSafetensors(sample('llama-speeches-reference.safetensors'));
     const [ids, expected] = [await source.readInt('input_ids'), await source.read('logits')];
-    const rotated = rotateCheckpoint(programs, checkpoint, { seed: 0, keys: true });
+    const rotated = rotateCheckpoint(programs, checkpoint, {
+      signs: drawSigns(checkpoint.model.width, 0),
+      keys: true,
+    });
     expect(maxDifference(await logitsOf(rotated, BigInt64Array.from(ids)), expected)).toBeLessThan(1e-4);
     await source.close();
     await checkpoint.close();
@@ -88,7 +95,10 @@ describe('what is turned', () => {
   it('is every reader and writer of the stream, the values and the gated product, by the seed', async () => {
     const checkpoint = await openRandom('seeds', QWEN2);
     const read = async (seed: number) => {
-      const rotated = rotateCheckpoint(programs, checkpoint, { seed, keys: true });
+      const rotated = rotateCheckpoint(programs, checkpoint, {
+        signs: drawSigns(checkpoint.model.width, seed),
+        keys: true,
+      });
       return rotated.read(rotated.model.blocks[0]!);
     };
     const [first, again, other] = [await read(1), await read(1), await read(2)];
@@ -127,7 +137,11 @@ describe('what is turned', () => {
       return Math.max(...y.map(Math.abs)) / Math.sqrt(y.reduce((sum, v) => sum + v * v, 0) / y.length);
     };
     expect(await peak(outlier)).toBeGreaterThan(3.5);
-    expect(await peak(rotateCheckpoint(programs, outlier, { seed: 1, keys: false }))).toBeLessThan(1.6);
+    expect(
+      await peak(
+        rotateCheckpoint(programs, outlier, { signs: drawSigns(outlier.model.width, 1), keys: false }),
+      ),
+    ).toBeLessThan(1.6);
     await checkpoint.close();
   });
 });
@@ -139,7 +153,8 @@ describe('refuses', () => {
     ['a perceptron', { intermediate_size: 26 }, /the input of model\.layers\.0\.mlp\.down_proj has 26 chan/],
   ])('a size without a Hadamard matrix: %s', async (name, change, message) => {
     const checkpoint = await openRandom(`refused ${name}`, change);
-    const turn = () => rotateCheckpoint(programs, checkpoint, { seed: 1, keys: false });
+    const turn = () =>
+      rotateCheckpoint(programs, checkpoint, { signs: drawSigns(checkpoint.model.width, 1), keys: false });
     expect(turn).toThrow(message);
     expect(turn).toThrow(/--rotation off/);
     await checkpoint.close();
@@ -147,9 +162,24 @@ describe('refuses', () => {
 
   it('a family that does not say what to turn', async () => {
     const checkpoint = await openRandom('vit', TINY_VIT);
-    expect(() => rotateCheckpoint(programs, checkpoint, { seed: 1, keys: false })).toThrow(
-      /models of the family "vit" cannot be rotated/,
-    );
+    expect(() =>
+      rotateCheckpoint(programs, checkpoint, { signs: drawSigns(checkpoint.model.width, 1), keys: false }),
+    ).toThrow(/models of the family "vit" cannot be rotated/);
     await checkpoint.close();
+  });
+});
+
+describe('signs', () => {
+  it.each([1, 4, 7, 128])('go to text and back: %i', (size) => {
+    const signs = drawSigns(size, 3);
+    expect(signsFromText(signsToText(signs), size)).toEqual(signs);
+  });
+
+  it('have the first in the highest bit', () => {
+    expect(signsToText(Float32Array.of(-1, 1, 1, -1, 1, -1))).toBe('94');
+  });
+
+  it('of another size are refused', () => {
+    expect(() => signsFromText('94', 9)).toThrow(/up to 8 channels; the model's has 9/);
   });
 });

@@ -15,11 +15,11 @@ import { partsOf, type Builder, type Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import { hadamardFactors } from './hadamard.js';
 import { rotate } from './rotate.js';
-import { drawSigns, turnParameters } from './weights.js';
+import { turnParameters } from './weights.js';
 
 export interface RotationOptions {
-  /** Draws the signs. */
-  readonly seed: number;
+  /** Of the stream's rotation, [width], ±1. */
+  readonly signs: Float32Array;
   /** Whether queries and keys are turned: of use where keys are quantized. */
   readonly keys: boolean;
 }
@@ -40,7 +40,6 @@ export function rotateCheckpoint(
     if (!listings.has(turned.kind)) listings.set(turned.kind, listPart(turned));
     return turned;
   };
-  const signs = drawSigns(model.width, options.seed);
   return {
     ...checkpoint,
     model: { ...model, stem: turn(model.stem), blocks: model.blocks.map(turn), head: turn(model.head) },
@@ -48,7 +47,13 @@ export function rotateCheckpoint(
     read: async (part) => {
       const original = originals.get(part)!;
       const parameters = await checkpoint.read(original);
-      return turnParameters(programs, original.roles!, checkpoint.listing(original), parameters, signs);
+      return turnParameters(
+        programs,
+        original.roles!,
+        checkpoint.listing(original),
+        parameters,
+        options.signs,
+      );
     },
   };
 }

@@ -1,5 +1,4 @@
 /** Turning the parameters of a part: what `checkpoint.ts` says of its activations, done to its weights. */
-import { createRandom } from '../../data/random.js';
 import { Graph } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 import type { HostTensor } from '../../models/checkpoint.js';
@@ -19,12 +18,6 @@ interface WeightTurns {
   readonly rows?: Turn | undefined;
   readonly columns?: Turn | undefined;
   readonly gain?: Float32Array | undefined;
-}
-
-/** The signs of the stream's rotation, ±1. */
-export function drawSigns(size: number, seed: number): Float32Array {
-  const random = createRandom(seed, 'rotation');
-  return Float32Array.from({ length: size }, () => 1 - 2 * random.integer(2));
 }
 
 /**
