@@ -10,7 +10,9 @@ const mayImport = {
   data: ['formats'],
   methods: ['graph', 'runtime', 'models', 'formats', 'data'],
   evaluation: ['graph', 'runtime', 'models', 'formats', 'data', 'methods'],
-  jobs: ['graph', 'runtime', 'models', 'formats', 'data', 'methods', 'evaluation'],
+  catalog: ['graph', 'models', 'formats', 'data'],
+  jobs: ['graph', 'runtime', 'models', 'formats', 'data', 'methods', 'evaluation', 'catalog'],
+  server: ['models', 'formats', 'catalog', 'jobs'],
 };
 const folders = Object.keys(mayImport);
 

@@ -20,6 +20,7 @@ import {
 } from './jobs/requests.js';
 import { runJob } from './jobs/run.js';
 import { MAX_BITS, MIN_BITS, parseBits, parseGroups } from './methods/quept/options.js';
+import { serveStdio } from './server.js';
 import { version } from './version.js';
 
 const DONE = 0;
@@ -201,7 +202,7 @@ program
       const loss = formatLosses(status);
       bar.update(
         done,
-        `block ${block + 1}/${blocks}, epoch ${epoch + 1}/${epochs}${loss ? `, loss ${loss}` : ''}`,
+        `block ${block + 1}/${blocks}, epoch ${Math.min(epoch + 1, epochs)}/${epochs}${loss ? `, loss ${loss}` : ''}`,
       );
     }).finally(() => bar.stop());
     reportSkipped(result.skipped);
@@ -253,6 +254,15 @@ program
   .action(async (options: Common) =>
     print(options, await run('devices', {}), (result) => formatDevices(result)),
   );
+
+program
+  .command('serve')
+  .description('JSON-RPC on stdin and stdout, for editors (docs/PROTOCOL.md)')
+  .action(async () => {
+    await serveStdio();
+    // What a client left behind must not keep the process.
+    process.exit();
+  });
 
 function run<K extends JobKind>(
   kind: K,

@@ -5,16 +5,9 @@
  * Method names are the keys of `Requests` and `Notifications`. Paths are absolute. Times are milliseconds since 1970
  * (UTC), durations seconds, sizes bytes, shares 0 to 1. Optional keys are left out, never null.
  */
-import type {
-  CalibrateRequest,
-  CalibrateResult,
-  EvaluateRequest,
-  EvaluateResult,
-  ModelReport,
-  SupportedModel,
-  UnsupportedModel,
-} from './jobs/requests.js';
+import type { CalibrateRequest, CalibrateResult, EvaluateRequest, EvaluateResult } from './jobs/requests.js';
 import type { AdapterSetConfig } from './formats/adapter-set.js';
+import type { Model } from './models/model.js';
 import type { DeviceReport } from './runtime/devices.js';
 import type { DeviceKind } from './runtime/session.js';
 
@@ -24,10 +17,8 @@ export type {
   DeviceChoice,
   EvaluateRequest,
   EvaluateResult,
-  ModelReport,
-  SupportedModel,
-  UnsupportedModel,
 } from './jobs/requests.js';
+export type { EvaluationRow } from './evaluation/rows.js';
 export type { BitGroup, BlockLosses } from './formats/adapter-set.js';
 export type { DeviceReport } from './runtime/devices.js';
 export type { DeviceKind } from './runtime/session.js';
@@ -176,6 +167,30 @@ export interface ListModelsParams {
   readonly search?: string;
 }
 
+/** A checkpoint folder. */
+export type ModelReport = SupportedModel | UnsupportedModel;
+
+export interface SupportedModel {
+  readonly path: string;
+  readonly name: string;
+  readonly supported: true;
+  readonly family: string;
+  readonly task: Model['task'];
+  readonly blocks: number;
+  readonly layers: number;
+  readonly parameters: number;
+  /** Of the weights on disk. */
+  readonly bytes: number;
+}
+
+export interface UnsupportedModel {
+  readonly path: string;
+  readonly name: string;
+  readonly supported: false;
+  /** One sentence. */
+  readonly reason: string;
+}
+
 export interface ModelDescription extends Omit<SupportedModel, 'blocks' | 'layers'> {
   readonly blocks: readonly BlockDescription[];
 }
@@ -221,8 +236,8 @@ export interface ReadableAdapterSet extends AdapterSetBase {
   /** Of config and tensors. */
   readonly bytes: number;
   /**
-   * The one of `models` that it belongs to: the one it was calibrated for, as it is now; else one of the same name and
-   * family, or the one whose folder holds it. Left out where there is none.
+   * The one of `models` that it belongs to: the one it was calibrated for, as it is now; else the one whose folder holds
+   * it, or one of the same name. Left out where there is none.
    */
   readonly model?: string;
   /** Whether that model is still, to the byte, the one it was calibrated for. */
@@ -236,6 +251,7 @@ export interface ReadableAdapterSet extends AdapterSetBase {
     | 'bit_groups'
     | 'embedding_bits'
     | 'head_bits'
+    | 'kv_bits'
     | 'seed'
     | 'hyperparameters'
     | 'losses'
@@ -291,7 +307,7 @@ export interface CalibrateJob extends JobBase {
   readonly kind: 'calibrate';
   readonly request: CalibrateRequest;
   readonly result?: CalibrateResult;
-  /** Where it is, both from 0; known once it has run. */
+  /** The block it is at, from 0, and how many epochs of it are done; known once it has run. */
   readonly at?: {
     readonly block: number;
     readonly blocks: number;

@@ -3,7 +3,7 @@
  * Usage: npm run bench [-- --json] [--device cpu|webgpu|cuda|auto] [--runs N] [--profile]
  */
 import { parseArgs } from 'node:util';
-import { matrixFlops } from '../engine/graph/flops.js';
+import { matrixFlops } from '../engine/graph/work.js';
 import { Graph, sizeOf, type Value } from '../engine/graph/ir.js';
 import * as op from '../engine/graph/ops.js';
 import { createRandom } from '../engine/data/random.js';

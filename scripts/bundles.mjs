@@ -9,6 +9,8 @@ export const NATIVE = ['onnxruntime-node', 'sharp'];
 /** Entries of the engine that ship, by the name of their bundle. */
 const engine = {
   cli: 'engine/cli.ts',
+  engine: 'engine/engine.ts',
+  job: 'engine/jobs/job.ts',
   worker: 'engine/jobs/worker.ts',
   probe: 'engine/runtime/probe.ts',
 };

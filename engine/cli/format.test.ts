@@ -9,7 +9,7 @@ import {
   percentage,
   table,
 } from './format.js';
-import type { ModelReport } from '../jobs/requests.js';
+import type { ModelReport } from '../protocol.js';
 
 const lines = (...text: string[]) => text.join('\n');
 
@@ -143,7 +143,7 @@ describe('evaluation', () => {
 it('devices have a speed, or the reason why there is none', () => {
   expect(
     formatDevices([
-      { kind: 'cpu', available: true, name: 'Some processor', gflops: 123.4 },
+      { kind: 'cpu', available: true, name: 'Some processor', gflops: 123.4, gelements: 1, overhead: 1e-6 },
       { kind: 'cuda', available: false, reason: 'no driver' },
     ]),
   ).toMatch(/^cpu {5}Some processor: 123 GFLOP\/s .*\ncuda {4}not available: no driver$/);

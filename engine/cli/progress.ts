@@ -1,4 +1,5 @@
 /** A progress line on stderr: a bar with the time left on a terminal, a line every few percent elsewhere. */
+import { timeLeft } from '../time-left.js';
 
 export interface ProgressBar {
   /** @param done 0 to 1 */
@@ -11,16 +12,14 @@ const REDRAW_MILLISECONDS = 100;
 const LOG_STEP = 0.05;
 
 export function progressBar(title: string, stream: NodeJS.WriteStream = process.stderr): ProgressBar {
-  let origin: { readonly done: number; readonly time: number } | undefined;
+  const left = timeLeft();
   let drawn = -Infinity;
   let logged = -Infinity;
   return {
     update: (done, detail) => {
       const now = performance.now();
-      // Resumed work and what came before the first step count as done but say nothing about speed.
-      origin ??= { done, time: now };
-      const left = done > origin.done ? ((now - origin.time) / (done - origin.done)) * (1 - done) : undefined;
-      const text = `${percent(done)}${left === undefined ? '' : `, ${duration(left / 1000)} left`}${detail ? ` · ${detail}` : ''}`;
+      const seconds = left(done);
+      const text = `${percent(done)}${seconds === undefined ? '' : `, ${duration(seconds)} left`}${detail ? ` · ${detail}` : ''}`;
       if (stream.isTTY) {
         if (now - drawn < REDRAW_MILLISECONDS && done < 1) return;
         drawn = now;

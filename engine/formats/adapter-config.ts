@@ -8,6 +8,7 @@ import {
   expectString,
   expectStringArray,
 } from './json.js';
+import { sha256 } from './json-fields.js';
 import type { JsonObject, JsonValue } from './json.js';
 import { show } from './paths.js';
 
@@ -123,13 +124,8 @@ export function parseAdapterConfig(value: unknown, where: string): AdapterSetCon
   };
 }
 
-/** A SHA-256 under `key`, as 64 hex digits. */
-export function expectSha256(object: JsonObject, key: string, where: string): string {
-  const text = expectString(object, key, where);
-  if (!/^[0-9a-f]{64}$/.test(text))
-    throw new UserError(`${where}: "${key}" must be 64 hex digits, found ${show(text, 40)}.`);
-  return text;
-}
+/** A SHA-256 under a key, as 64 hex digits. */
+export const expectSha256 = sha256();
 
 function parseRotation(root: JsonObject, where: string) {
   const at = `${where}: rotation`;

@@ -81,6 +81,12 @@ export async function readAdapterConfig(folder: string): Promise<AdapterSetConfi
   return parseAdapterConfig(await readJsonFile(join(folder, CONFIG_FILE)), CONFIG_FILE);
 }
 
+/** What the config says the tensors' SHA-256 is: a name for the content of the set. */
+export async function readTensorsDigest(folder: string): Promise<string> {
+  const value = await readJsonFile(join(folder, CONFIG_FILE));
+  return expectSha256(expectObject(value, CONFIG_FILE), 'tensors_sha256', CONFIG_FILE);
+}
+
 /**
  * Reads an adapter set into memory. Throws `UserError` for a config or a tensor that is missing, unknown, of
  * the wrong shape or not finite, and for tensors that are not the ones the config was written with.

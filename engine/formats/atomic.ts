@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { constants, copyFile, link, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileError } from './paths.js';
 
@@ -18,6 +18,9 @@ export interface StagedFile {
 const TEMPORARY = /^\..+\.(\d+)-[0-9a-f]{8}\.partial$/;
 const STALE_AFTER_MS = 24 * 60 * 60 * 1000;
 
+const temporaryOf = (path: string): string =>
+  join(dirname(path), `.${basename(path)}.${process.pid}-${randomBytes(4).toString('hex')}.partial`);
+
 /**
  * Writes `data` to a temporary in the folder of `path` and syncs it; `commit` then renames it.
  * Stage several files and commit them in order, the manifest last, to keep the torn moment short.
@@ -25,8 +28,7 @@ const STALE_AFTER_MS = 24 * 60 * 60 * 1000;
  */
 export async function stageFile(path: string, data: FileData): Promise<StagedFile> {
   const folder = dirname(path);
-  const name = `.${basename(path)}.${process.pid}-${randomBytes(4).toString('hex')}.partial`;
-  const temporary = join(folder, name);
+  const temporary = temporaryOf(path);
   const discard = () => rm(temporary, { force: true });
   try {
     const handle = await open(temporary, 'wx');
@@ -65,6 +67,29 @@ export async function writeFileAtomic(path: string, data: FileData): Promise<voi
 }
 
 /**
+ * Writes a small file that must not be there yet; false where it is. Of several processes that try at once, one succeeds,
+ * and nobody sees a part of it.
+ */
+export async function createFileExclusive(path: string, data: string): Promise<boolean> {
+  const temporary = temporaryOf(path);
+  try {
+    await writeFile(temporary, data, { flag: 'wx', flush: true });
+    // A link, unlike a rename, does not replace. Some drives know no links.
+    await link(temporary, path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'EEXIST') throw error;
+      return copyFile(temporary, path, constants.COPYFILE_EXCL);
+    });
+    await syncFolder(dirname(path));
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw fileError(error, 'write', path);
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}
+
+/**
  * Removes temporaries that a killed process left in `folder`: those whose process is gone, and any older
  * than a day. Returns the names removed. A folder that does not exist holds none.
  */
@@ -75,14 +100,15 @@ export async function removeStaleTemporaries(folder: string): Promise<string[]> 
     if (!match) continue;
     const path = join(folder, name);
     const age = Date.now() - ((await stat(path).catch(() => undefined))?.mtimeMs ?? Date.now());
-    if (isAlive(Number(match[1])) && age < STALE_AFTER_MS) continue;
+    if (processIsAlive(Number(match[1])) && age < STALE_AFTER_MS) continue;
     await rm(path, { force: true });
     removed.push(name);
   }
   return removed;
 }
 
-function isAlive(pid: number): boolean {
+/** Whether a process of that id runs; another may have been given it. */
+export function processIsAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

@@ -76,3 +76,29 @@ function isWithin(folder: string, path: string): boolean {
   const way = relative(folder, path);
   return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 }
+
+const RESERVED = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
+
+/**
+ * `name` as the name of a file or folder that every system takes, and that no tool of this program overlooks: no
+ * separators, no leading dot, no `.partial`. Throws `UserError` otherwise.
+ */
+export function checkName(name: string): string {
+  const problem =
+    name === '' || name !== name.trim()
+      ? 'is empty or begins or ends with a space'
+      : Buffer.byteLength(name) > 200
+        ? 'is too long'
+        : // eslint-disable-next-line no-control-regex -- control characters are what is looked for
+          /[\\/:*?"<>|\u0000-\u001f\u007f]/.test(name)
+          ? 'holds a character that file names cannot have'
+          : name.startsWith('.') || name.endsWith('.')
+            ? 'begins or ends with a dot'
+            : RESERVED.test(name)
+              ? 'is reserved by Windows'
+              : /\.partial$/i.test(name)
+                ? 'ends in .partial, which marks unfinished work'
+                : undefined;
+  if (problem !== undefined) throw new UserError(`The name ${show(name)} ${problem}; choose another.`);
+  return name;
+}

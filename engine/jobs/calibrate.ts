@@ -88,7 +88,7 @@ async function calibrateWith(
 
 /** The recipe's settings with what the request overrides. */
 export function resolveOptions(
-  request: CalibrateRequest,
+  request: Omit<CalibrateRequest, 'data' | 'out'>,
   task: Model['task'] = 'image-classification',
 ): QueptOptions {
   const recipe = recipesOf(task, request.mode)[request.recipe ?? 'default'];

@@ -3,7 +3,7 @@ import type { EvaluationRow } from '../evaluation/rows.js';
 import type { AdapterSetConfig } from '../formats/adapter-set.js';
 import type { MergeMode } from '../methods/quept/merge.js';
 import type { CalibrationStatus } from '../methods/quept/calibrate.js';
-import type { Model } from '../models/model.js';
+import type { CalibrateEstimate, EstimateRequest, ModelReport } from '../protocol.js';
 import type { DeviceReport } from '../runtime/devices.js';
 import type { DeviceKind } from '../runtime/session.js';
 
@@ -19,30 +19,6 @@ export interface Placement {
 
 export interface ModelsRequest {
   readonly folders: readonly string[];
-}
-
-/** A checkpoint folder. */
-export type ModelReport = SupportedModel | UnsupportedModel;
-
-export interface SupportedModel {
-  readonly path: string;
-  readonly name: string;
-  readonly supported: true;
-  readonly family: string;
-  readonly task: Model['task'];
-  readonly blocks: number;
-  readonly layers: number;
-  readonly parameters: number;
-  /** Size of the weights on disk. */
-  readonly bytes: number;
-}
-
-export interface UnsupportedModel {
-  readonly path: string;
-  readonly name: string;
-  readonly supported: false;
-  /** One sentence. */
-  readonly reason: string;
 }
 
 export interface CalibrateRequest extends Placement {
@@ -123,6 +99,8 @@ export interface EvaluateResult {
   readonly rows: readonly EvaluationRow[];
   readonly skipped: readonly { readonly name: string; readonly reason: string }[];
   readonly seconds: number;
+  /** The file it was kept in, where that was asked for. */
+  readonly saved?: string;
 }
 
 export interface EvaluateStatus {
@@ -132,10 +110,17 @@ export interface EvaluateStatus {
   readonly rows: readonly EvaluationRow[];
 }
 
+/** What an estimate is made from: the calibration, and the devices with their rates. */
+export interface EstimateJobRequest {
+  readonly request: EstimateRequest;
+  readonly devices: readonly DeviceReport[];
+}
+
 export interface Jobs {
   models: { request: ModelsRequest; result: readonly ModelReport[]; status: never };
   calibrate: { request: CalibrateRequest; result: CalibrateResult; status: CalibrationStatus };
   evaluate: { request: EvaluateRequest; result: EvaluateResult; status: EvaluateStatus };
+  estimate: { request: EstimateJobRequest; result: CalibrateEstimate; status: never };
   devices: { request: Record<string, never>; result: readonly DeviceReport[]; status: never };
 }
 

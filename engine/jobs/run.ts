@@ -54,6 +54,14 @@ export function runJob<K extends JobKind>(
   });
 }
 
+/** How a job that threw is reported. */
+export function failureOf(error: unknown): FromWorker {
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  const reason =
+    error instanceof CancelledError ? 'cancelled' : error instanceof UserError ? 'user' : 'defect';
+  return { type: 'error', reason, message, stack };
+}
+
 function errorFrom({ reason, message, stack }: Extract<FromWorker, { type: 'error' }>): Error {
   if (reason === 'cancelled') return new CancelledError();
   if (reason === 'user') return new UserError(message);

@@ -1,19 +1,20 @@
 /** The worker thread's entry: runs one job and reports to the thread that asked for it. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { CancelledError, UserError } from '../errors.js';
+import { listModels } from '../catalog/models.js';
 import { listDevices } from '../runtime/devices.js';
 import { runCalibrate } from './calibrate.js';
-import { runEvaluate } from './evaluate.js';
-import { listModels } from './models.js';
+import { runEstimate } from './estimate.js';
 import type { JobHooks, JobKind, Jobs } from './requests.js';
-import type { FromWorker, ToWorker } from './run.js';
+import { failureOf, type FromWorker, type ToWorker } from './run.js';
+import { runSavedEvaluate } from './saved-evaluate.js';
 
 const runners: {
   [K in JobKind]: (request: Jobs[K]['request'], hooks: JobHooks<K>) => Promise<Jobs[K]['result']>;
 } = {
-  models: listModels,
+  models: ({ folders }, { signal }) => listModels(folders, signal),
   calibrate: runCalibrate,
-  evaluate: runEvaluate,
+  evaluate: runSavedEvaluate,
+  estimate: (request) => runEstimate(request),
   devices: () => listDevices(),
 };
 
@@ -34,10 +35,7 @@ try {
   });
   post({ type: 'result', result });
 } catch (error) {
-  const { message, stack } = error instanceof Error ? error : new Error(String(error));
-  const reason =
-    error instanceof CancelledError ? 'cancelled' : error instanceof UserError ? 'user' : 'defect';
-  post({ type: 'error', reason, message, stack });
+  post(failureOf(error));
 } finally {
   port.close();
 }

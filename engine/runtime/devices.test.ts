@@ -16,7 +16,8 @@ it('lists every device with a measured rate or a reason', async () => {
   for (const report of reports)
     if (report.available) {
       expect(report.name).not.toBe('');
-      expect(report.gflops).toBeGreaterThan(0.01);
+      for (const rate of [report.gflops, report.gelements, 1e-3 / report.overhead])
+        expect(rate).toBeGreaterThan(0.01);
     } else expect(report.reason).toMatch(/^[^\n]+$/);
   expect(reports[0]!.available).toBe(true);
 });

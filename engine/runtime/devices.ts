@@ -7,18 +7,16 @@ import { dirname, join } from 'node:path';
 import { listSupportedBackends } from 'onnxruntime-node';
 import { findEntry } from '../entry.js';
 import { UserError } from '../errors.js';
-import { tryDevice, type Trial } from './measure.js';
+import { tryDevice, type Rates, type Trial } from './measure.js';
 import type { DeviceKind } from './session.js';
 
 export type DeviceReport =
-  | {
+  | (Rates & {
       readonly kind: DeviceKind;
       readonly available: true;
       /** For people: the processor's name, the graphics adapter's where it can be had. */
       readonly name: string;
-      /** Measured rate of a float32 matrix product. */
-      readonly gflops: number;
-    }
+    })
   | {
       readonly kind: DeviceKind;
       readonly available: false;

@@ -4,32 +4,51 @@ import { Graph } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
 import { openRuntime, type DeviceKind, type Runtime } from './session.js';
 
+/** How fast a device is. */
+export interface Rates {
+  /** GFLOP/s of a float32 matrix product. */
+  readonly gflops: number;
+  /** Elements that an element-wise operator computes a second, in 10⁹: it reads two tensors and writes one. */
+  readonly gelements: number;
+  /** Seconds that running an operator takes beside its work. */
+  readonly overhead: number;
+}
+
 /** Outcome of trying a device. */
-export type Trial = { readonly gflops: number } | { readonly reason: string };
+export type Trial = Rates | { readonly reason: string };
 
 const SMALLEST = 256;
 const LARGEST = 4096;
 /** A product that takes this long is timed to a few percent. */
 const ENOUGH_SECONDS = 0.05;
 const REPEATS = 3;
+/** Additions in a chain, and the elements of its tensors: more than caches hold, as between the operators of a step. */
+const CHAIN = 64;
+const ELEMENTS = 1 << 20;
 
-/** Opens a device and measures it in this process, which a broken driver may abort. */
+/** Opens a device and measures it in this process, which a broken driver may abort; 0.2 to 3 s in all. */
 export async function tryDevice(kind: DeviceKind): Promise<Trial> {
   try {
-    return { gflops: await productRate(openRuntime(kind)) };
+    const runtime = openRuntime(kind);
+    try {
+      return {
+        gflops: await productRate(runtime),
+        gelements: (CHAIN * ELEMENTS) / (await chainSeconds(runtime, ELEMENTS)) / 1e9,
+        overhead: (await chainSeconds(runtime, 1)) / CHAIN,
+      };
+    } finally {
+      await runtime.dispose();
+    }
   } catch (error) {
     return { reason: messageOf(error) };
   }
 }
 
-/** GFLOP/s of a float32 product of square matrices, which grow until one takes long enough: 0.1 to 2 s in all. */
+/** GFLOP/s of a float32 product of square matrices, which grow until one takes long enough. */
 async function productRate(runtime: Runtime): Promise<number> {
   for (let n = SMALLEST; ; n *= 2) {
     const seconds = await productSeconds(runtime, n);
-    if (seconds >= ENOUGH_SECONDS || n === LARGEST) {
-      await runtime.dispose();
-      return (2 * n ** 3) / seconds / 1e9;
-    }
+    if (seconds >= ENOUGH_SECONDS || n === LARGEST) return (2 * n ** 3) / seconds / 1e9;
   }
 }
 
@@ -43,15 +62,39 @@ async function productSeconds(runtime: Runtime, n: number): Promise<number> {
   const data = Float32Array.from({ length: n * n }, (_, i) => (i % 7) - 3);
   const matrix = await runtime.place(runtime.tensor(data, [n, n]));
   const feeds = { a: matrix, b: matrix };
-  const time = async () => {
-    const start = performance.now();
-    await program.run(feeds);
-    return (performance.now() - start) / 1000;
-  };
   await time(); // The first run compiles kernels and packs weights.
   const times = [await time()];
   if (times[0]! >= ENOUGH_SECONDS || n === LARGEST) while (times.length < REPEATS) times.push(await time());
   matrix.dispose();
   await program.dispose();
-  return times.sort((x, y) => x - y)[times.length >> 1]!;
+  return median(times);
+
+  async function time() {
+    const start = performance.now();
+    await program.run(feeds);
+    return (performance.now() - start) / 1000;
+  }
 }
+
+/** The median time of a chain of additions to a tensor of so many elements that lies on the device. */
+async function chainSeconds(runtime: Runtime, elements: number): Promise<number> {
+  const graph = new Graph();
+  const x = graph.input('x', [elements]);
+  let y = x;
+  for (let i = 0; i < CHAIN; i++) y = op.add(y, x);
+  graph.output('y', op.slice(y, 0, 0, 1));
+  const program = await runtime.compile(graph, `chain of additions of ${elements}`, { keep: false });
+  const placed = await runtime.place(runtime.tensor(new Float32Array(elements).fill(1), [elements]));
+  const times: number[] = [];
+  for (let i = -1; i < REPEATS; i++) {
+    const start = performance.now();
+    await program.run({ x: placed });
+    // The first run compiles kernels and takes memory.
+    if (i >= 0) times.push((performance.now() - start) / 1000);
+  }
+  placed.dispose();
+  await program.dispose();
+  return median(times);
+}
+
+const median = (list: readonly number[]): number => [...list].sort((x, y) => x - y)[list.length >> 1]!;

@@ -38,6 +38,7 @@ export interface CalibrationSet {
 export interface CalibrationStatus {
   readonly block: number;
   readonly blocks: number;
+  /** Whole epochs of this block done. */
   readonly epoch: number;
   readonly epochs: number;
   /** Share of all steps done, 0 to 1. */
@@ -157,7 +158,7 @@ function guardShare(samples: number, { groups, epochs }: QueptOptions): number {
 const lastStatus = ({ checkpoint, options }: CalibrationRequest): Omit<CalibrationStatus, 'done'> => {
   const blocks = checkpoint.model.blocks.length;
   return {
-    ...{ block: blocks - 1, blocks, epoch: options.epochs - 1, epochs: options.epochs, losses: undefined },
+    ...{ block: blocks - 1, blocks, epoch: options.epochs, epochs: options.epochs, losses: undefined },
     groups: options.groups.map((g) => g.bits),
   };
 };
@@ -267,7 +268,7 @@ async function embed(
 }
 
 /** Weight-only leaves activations alone and has a finer grid at low bit-widths. */
-function layoutOf(part: Part, listing: PartListing, options: QueptOptions): AdapterLayout {
+export function layoutOf(part: Part, listing: PartListing, options: QueptOptions): AdapterLayout {
   const quantized = options.mode === 'weight-activation';
   const learned = quantized && options.activations === 'static';
   return {

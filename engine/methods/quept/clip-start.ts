@@ -24,8 +24,11 @@ const logits = Array.from({ length: CANDIDATES }, (_, i) => {
   return Math.min(Math.log(share / (1 - share)), LARGEST_LOGIT);
 });
 
+/** How often a search runs `errorGraph`. */
+export const SEARCH_RUNS = SWEEPS * 2 * CANDIDATES;
+
 /** Σ over a row of scales of importance · (Ŵ − W)², from `weight` [out, in], `importance` [1, in], clip logits [rows, 1] and `levels`. */
-function errorGraph(out: number, columns: number, groupSize: number): Graph {
+export function errorGraph(out: number, columns: number, groupSize: number): Graph {
   const graph = new Graph();
   const rows = scaleRows({ name: '', in: columns, out }, groupSize);
   const weight = graph.input('weight', [out, columns]);

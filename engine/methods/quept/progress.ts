@@ -15,6 +15,9 @@ import type { Snapshot } from './reconstruct.js';
 import type { NamedTensors } from './state.js';
 
 const IDENTITY = 'identity.json';
+const EPOCH = 'epoch.safetensors';
+const blockName = (index: number) => `block-${index}.safetensors`;
+const partialOf = (out: string) => `${out}.partial`;
 
 export interface FinishedBlock {
   readonly tensors: NamedTensors;
@@ -42,7 +45,7 @@ export interface SavedProgress {
  * progress made with another is refused. Throws UserError where an adapter set, or progress nobody asked to resume, is in the way.
  */
 export async function openProgress(out: string, identity: unknown, resume: boolean): Promise<SavedProgress> {
-  const folder = `${out}.partial`;
+  const folder = partialOf(out);
   if (existsSync(join(out, 'adapter_config.json')) && !existsSync(folder))
     throw new UserError(`${out} already holds an adapter set; choose another folder or delete it.`);
   const identityFile = join(folder, IDENTITY);
@@ -68,8 +71,8 @@ export async function openProgress(out: string, identity: unknown, resume: boole
     await writeFileAtomic(identityFile, text);
   }
 
-  const blockFile = (index: number) => join(folder, `block-${index}.safetensors`);
-  const epochFile = join(folder, 'epoch.safetensors');
+  const blockFile = (index: number) => join(folder, blockName(index));
+  const epochFile = join(folder, EPOCH);
   return {
     block: async (index) => {
       const saved = await load(blockFile(index));
@@ -99,13 +102,48 @@ export async function openProgress(out: string, identity: unknown, resume: boole
       const tensors = new Map([...state].map(([name, data]) => [name, { shape: [data.length], data }]));
       return store(epochFile, tensors, { at: [index, epoch], first, last });
     },
-    remove: async () => {
-      // The identity goes last: what is left where this is cut short still belongs to it.
-      for (const name of await readdir(folder))
-        if (name !== IDENTITY) await rm(join(folder, name), { recursive: true, force: true });
-      await rm(folder, { recursive: true, force: true });
-    },
+    remove: () => removeFolder(folder),
   };
+}
+
+async function removeFolder(folder: string): Promise<void> {
+  // The identity goes last: what is left where this is cut short still belongs to it.
+  for (const name of await readdir(folder))
+    if (name !== IDENTITY) await rm(join(folder, name), { recursive: true, force: true });
+  await rm(folder, { recursive: true, force: true });
+}
+
+/** Deletes what an unfinished calibration has kept for the adapter set `out`, if there is any. */
+export async function discardProgress(out: string): Promise<void> {
+  if (existsSync(join(partialOf(out), IDENTITY))) await removeFolder(partialOf(out));
+}
+
+/** How far a calibration has come: whole blocks, and whole epochs of the next one. */
+export interface ProgressMade {
+  readonly blocks: number;
+  readonly epochs: number;
+}
+
+/** What resuming the calibration of the adapter set `out` would find done; undefined where nothing was kept. */
+export async function progressMade(out: string): Promise<ProgressMade | undefined> {
+  const folder = partialOf(out);
+  const names = new Set(await readdir(folder).catch(() => []));
+  if (!names.has(IDENTITY)) return undefined;
+  let blocks = 0;
+  while (names.has(blockName(blocks))) blocks++;
+  return { blocks, epochs: names.has(EPOCH) ? await epochsOf(join(folder, EPOCH), blocks) : 0 };
+}
+
+async function epochsOf(path: string, block: number): Promise<number> {
+  try {
+    const source = await openSafetensors(path);
+    await source.close();
+    const at = JSON.parse(source.metadata.get('at') ?? 'null') as unknown;
+    return Array.isArray(at) && at[0] === block && Number.isSafeInteger(at[1]) ? (at[1] as number) : 0;
+  } catch {
+    // The job itself says what is wrong with it when it is resumed.
+    return 0;
+  }
 }
 
 type Notes = Readonly<Record<string, readonly number[]>>;

@@ -40,7 +40,7 @@ export interface Reconstruction {
 
 export interface ReconstructionHooks {
   readonly signal: AbortSignal;
-  /** After every step; losses are those of the latest whole epoch. */
+  /** After every step, and once more after an epoch; `epoch` counts whole epochs, losses are those of the latest. */
   onStep(epoch: number, step: number, steps: number, losses: readonly number[] | undefined): void;
   /** After every epoch but the last. */
   save(snapshot: Snapshot): Promise<void>;
@@ -119,6 +119,7 @@ export async function reconstruct(
           `${task.block.replace(/\.$/, '')}: the loss is no number after epoch ${epoch + 1}; lower the learning rates, or try another device.`,
         );
       first ??= last;
+      hooks.onStep(epoch + 1, (epoch + 1) * stepsPerEpoch, steps, last);
       if (epoch + 1 < options.epochs)
         await hooks.save({ epoch: epoch + 1, state: await readState(runtime, state), first, last });
     }

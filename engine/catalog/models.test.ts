@@ -5,15 +5,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder, TINY_VIT, writeRandomModel } from '../../test/fixtures.js';
 import { CancelledError, UserError } from '../errors.js';
 import { families } from '../models/registry.js';
+import type { SupportedModel, UnsupportedModel } from '../protocol.js';
 import { listModels } from './models.js';
-import type { SupportedModel, UnsupportedModel } from './requests.js';
 
 let root: string;
 let cleanUp: () => Promise<void>;
 const at = (...names: string[]) => join(root, ...names);
 
-const list = (folders: string[], signal = new AbortController().signal) =>
-  listModels({ folders }, { signal, status: () => undefined, note: () => undefined });
+const list = (folders: string[], signal = new AbortController().signal) => listModels(folders, signal);
 const found = async (...names: string[]) =>
   (await list([at(...names)])).map(({ path }) => path.slice(root.length + 1).replaceAll('\\', '/'));
 

@@ -1,0 +1,116 @@
+/** Finds adapter sets, says which model each belongs to, and renames them. */
+import { existsSync } from 'node:fs';
+import { rename, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve, sep } from 'node:path';
+import { messageOf, UserError } from '../errors.js';
+import { bitsOf, groupSizeOf, readAdapterConfig, type AdapterSetConfig } from '../formats/adapter-set.js';
+import { checkName, fileError } from '../formats/paths.js';
+import type { AdapterSetReport, ReadableAdapterSet } from '../protocol.js';
+import type { FingerprintOf } from './fingerprints.js';
+import { walk } from './walk.js';
+
+const CONFIG_FILE = 'adapter_config.json';
+const TENSORS_FILE = 'adapter_model.safetensors';
+
+/** The adapter sets in folders and below, in the order of their paths. @param models checkpoint folders they can belong to */
+export async function listAdapters(
+  folders: readonly string[],
+  models: readonly string[],
+  fingerprintOf: FingerprintOf,
+  signal: AbortSignal,
+): Promise<AdapterSetReport[]> {
+  const paths = new Set<string>();
+  for (const folder of folders)
+    for await (const path of walk(resolve(folder), (names) => names.includes(CONFIG_FILE), signal))
+      paths.add(path);
+  if (paths.size === 0) return [];
+  const known: KnownModel[] = [];
+  for (const path of models.map((model) => resolve(model)))
+    known.push({ path, fingerprint: await fingerprintOf(path) });
+  return Promise.all([...paths].map((path) => report(path, known)));
+}
+
+interface KnownModel {
+  readonly path: string;
+  readonly fingerprint: string | undefined;
+}
+
+async function report(path: string, models: readonly KnownModel[]): Promise<AdapterSetReport> {
+  const name = basename(path);
+  const file = await stat(join(path, CONFIG_FILE)).catch(() => undefined);
+  const modified = file?.mtimeMs ?? 0;
+  try {
+    const config = await readAdapterConfig(path);
+    const tensors = await stat(join(path, TENSORS_FILE)).catch(() => undefined);
+    if (!tensors) throw new UserError(`${TENSORS_FILE} is missing; calibrate again.`);
+    return {
+      ...{ path, name, modified, readable: true },
+      bytes: tensors.size + (file?.size ?? 0),
+      ...belongsTo(path, config, models),
+      config: factsOf(config),
+      groupSizes: groupSizesOf(config),
+    };
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return { path, name, modified, readable: false, reason: messageOf(error) };
+  }
+}
+
+/** The model a set was calibrated for; where that is gone or has changed, the one that looks most like it. */
+function belongsTo(
+  path: string,
+  { model }: Pick<AdapterSetConfig, 'model'>,
+  models: readonly KnownModel[],
+): Pick<ReadableAdapterSet, 'model' | 'matches'> {
+  const nearest = (candidates: readonly KnownModel[]) =>
+    [...candidates].sort((a, b) => shared(b.path, path) - shared(a.path, path))[0];
+  const same = nearest(models.filter((m) => m.fingerprint === model.fingerprint));
+  if (same) return { model: same.path, matches: true };
+  const like =
+    nearest(models.filter((m) => path.startsWith(m.path + sep))) ??
+    nearest(models.filter((m) => basename(m.path) === model.name));
+  return { ...(like && { model: like.path }), matches: false };
+}
+
+/** How many folders two paths share from the root on. */
+function shared(a: string, b: string): number {
+  const [left, right] = [a.split(sep), b.split(sep)];
+  const end = left.findIndex((name, i) => name !== right[i]);
+  return end === -1 ? left.length : end;
+}
+
+const factsOf = ({
+  schema_version: _schema,
+  method: _method,
+  layers: _layers,
+  products: _products,
+  norms: _norms,
+  rotation: _rotation,
+  ...facts
+}: AdapterSetConfig): ReadableAdapterSet['config'] => facts;
+
+const groupSizesOf = (config: AdapterSetConfig): Record<string, number> =>
+  Object.fromEntries(
+    bitsOf(config).map((bits) => {
+      const sizes = Object.values(config.layers).map((layer) => groupSizeOf(layer, bits));
+      const parts = sizes.filter((size) => size !== -1);
+      return [String(bits), parts.length > 0 ? Math.min(...parts) : -1];
+    }),
+  );
+
+/** Renames an adapter set's folder; returns its new path. Throws UserError on an unsafe or taken name. */
+export async function renameAdapters(path: string, name: string): Promise<string> {
+  const target = join(dirname(resolve(path)), checkName(name));
+  if (!existsSync(join(path, CONFIG_FILE))) throw new UserError(`${path} holds no adapter set.`);
+  const isSameFolder = target.toLowerCase() === resolve(path).toLowerCase();
+  if ((existsSync(target) && !isSameFolder) || existsSync(`${target}.partial`))
+    throw new UserError(
+      `There is already something named ${name} in ${dirname(target)}; choose another name.`,
+    );
+  try {
+    await rename(path, target);
+  } catch (error) {
+    throw fileError(error, 'write', target);
+  }
+  return target;
+}

@@ -1,0 +1,55 @@
+/** Results of jobs from JSON of unknown origin: records of jobs and saved evaluations. */
+import {
+  either,
+  integer,
+  list,
+  number,
+  oneOf,
+  optional,
+  record,
+  text,
+  type Fields,
+} from '../formats/json-fields.js';
+import type { EvaluationRow } from '../evaluation/rows.js';
+import { MAX_BITS, MIN_BITS } from '../methods/quept/options.js';
+import type { CalibrateResult, EvaluateResult } from './requests.js';
+
+const device = oneOf('cpu', 'webgpu', 'cuda');
+const share = optional(number(0, 1));
+const positive = optional(number(0));
+const bits = integer(MIN_BITS, MAX_BITS);
+const skipped = list(record({ name: text(), reason: text() }));
+
+export const evaluationRow: Fields<EvaluationRow> = {
+  label: text(),
+  kind: oneOf('full', 'rounding', 'gptq', 'adapters'),
+  bits: either(bits, oneOf('fp')),
+  bytes: integer(0),
+  samples: integer(0),
+  top1: share,
+  top5: share,
+  kl: positive,
+  perplexity: positive,
+  accuracy: share,
+  accuracyNormalised: share,
+};
+
+export const evaluateResult: Fields<EvaluateResult> = {
+  device,
+  task: oneOf('image-classification', 'perplexity', 'multiple-choice'),
+  data: text(),
+  rows: list(record(evaluationRow, 'dropped')),
+  skipped,
+  seconds: number(0),
+  saved: optional(text()),
+};
+
+export const calibrateResult: Fields<CalibrateResult> = {
+  out: text(),
+  device,
+  bits: list(bits),
+  samples: integer(0),
+  skipped,
+  seconds: number(0),
+  peakMemory: integer(0),
+};

@@ -1,0 +1,158 @@
+/**
+ * What a calibration takes, counted on its graphs without running any: the steps, the passes that carry the calibration
+ * set from block to block, the search for the start, and the guard. Work on the host (shuffling, percentiles, files) is
+ * not counted but for the percentile ranges, whose loops are as long as element-wise operators.
+ */
+import { peakBytes, workOf, type Work } from '../../graph/work.js';
+import { sizeOf, type Graph } from '../../graph/ir.js';
+import type { Checkpoint } from '../../models/checkpoint.js';
+import type { PartListing } from '../../models/listing.js';
+import { type Part } from '../../models/model.js';
+import type { AdapterLayout } from './adapters.js';
+import { layoutOf } from './calibrate.js';
+import { errorGraph, SEARCH_RUNS } from './clip-start.js';
+import { plainGraph, quantizedGraph } from './execution.js';
+import { GUARD_SAMPLES } from './guard.js';
+import { hasOwnStreams } from './merge.js';
+import { groupSizesOf, type QueptOptions } from './options.js';
+import { stateShapes, stepGraph } from './step.js';
+
+export interface CalibrationCost {
+  /** Of the whole calibration. */
+  readonly work: Work;
+  /** Inputs and activations of the calibration set, which may lie in a file (`data/sample-store.ts`). */
+  readonly activations: number;
+  /** The most that all other tensors take at once, on host and device together. */
+  readonly tensors: number;
+}
+
+/** @param samples of the calibration set */
+export function calibrationCost(
+  checkpoint: Pick<Checkpoint, 'model' | 'listing'>,
+  options: QueptOptions,
+  samples: number,
+): CalibrationCost {
+  const { model } = checkpoint;
+  const batch = Math.min(options.batch, samples);
+  const byKind = new Map<string, BlockCost>();
+  for (const part of model.blocks)
+    if (!byKind.has(part.kind))
+      byKind.set(part.kind, blockCost(part, checkpoint.listing(part), options, samples));
+  const blocks = model.blocks.map((part) => byKind.get(part.kind)!);
+
+  const passes = (graph: Graph, count: number) => times(workOf(graph), Math.ceil(count / batch));
+  const ends = [model.stem, model.head].map((part) => plainGraph(part, batch));
+  const forward = blocks.map(({ forward }) => forward);
+  const bits = options.groups.flatMap((g) => g.bits);
+  // In full precision once, and at every bit-width as learned and as started.
+  const guarded = options.guard ? (1 + 2 * bits.length) * Math.min(samples, GUARD_SAMPLES) : 0;
+  const work = sum([
+    ...blocks.map(({ work }) => work),
+    passes(ends[0]!, 2 * samples),
+    ...ends.map((graph) => passes(graph, guarded)),
+    ...forward.map((one) => times(one, guarded / batch)),
+  ]);
+
+  // In full precision, and the quantized streams, which pass in place or merge into one.
+  const groups = options.groups.length;
+  const stores = 1 + (hasOwnStreams(options.merge) ? groups : 1 + groups);
+  const isText = model.stem.inputType === 'int64';
+  const inputs = sizeOf(model.stem.inputShape(1)) * (isText ? 8 : FLOAT);
+  return {
+    work,
+    activations: samples * (inputs + stores * model.tokens * model.width * FLOAT),
+    tensors: Math.max(...blocks.map(({ bytes }) => bytes)),
+  };
+}
+
+interface BlockCost {
+  readonly work: Work;
+  /** One pass of a batch at a bit-width. */
+  readonly forward: Work;
+  /** Beside the activations of the calibration set. */
+  readonly bytes: number;
+}
+
+const FLOAT = 4;
+
+function blockCost(part: Part, listing: PartListing, options: QueptOptions, samples: number): BlockCost {
+  const batch = Math.min(options.batch, samples);
+  const layout = layoutOf(part, listing, options);
+  const graph = stepGraph(part, layout, {
+    batch,
+    loss: options.loss,
+    lowestApart: options.lowestApart,
+    ownStreams: hasOwnStreams(options.merge),
+  });
+  const plain = workOf(plainGraph(part, batch));
+  const forward = workOf(
+    quantizedGraph(
+      part,
+      { grids: layout.quantizers, tokens: layout.tokens ?? false, cache: layout.cache },
+      batch,
+    ),
+  );
+  const observed = Math.max(1, Math.floor(Math.min(options.rangeSamples, samples) / batch));
+  const work = sum([
+    times(workOf(graph), Math.floor(samples / batch) * options.epochs),
+    times(plain, Math.ceil(samples / batch) + observed),
+    times(forward, Math.ceil(samples / batch) * layout.groups.length),
+    startWork(part, listing, layout, options, observed * batch),
+  ]);
+  const parameters = listing.parameters.reduce((n, { shape }) => n + sizeOf(shape), 0) * FLOAT;
+  const state = [...stateShapes(layout).values()].reduce((n, shape) => n + 3 * sizeOf(shape), 0) * FLOAT;
+  const widths = quantizerWidths(listing, layout);
+  // Seen twice: as observed, and the copy whose percentiles are taken.
+  const seen = 2 * total(widths) * observed * batch * tokensOf(part) * FLOAT;
+  // Host and session each hold the parameters; a step has the old state and the new, of which the graph's peak counts the new.
+  return { work, forward, bytes: 2 * parameters + Math.max(seen, peakBytes(graph) + state) };
+}
+
+/** Percentile ranges and clip search. */
+function startWork(
+  part: Part,
+  listing: PartListing,
+  layout: AdapterLayout,
+  options: QueptOptions,
+  samples: number,
+): Work {
+  const bits = options.groups.flatMap((g) => g.bits).length;
+  const looked =
+    total(quantizerWidths(listing, layout)) * samples * tokensOf(part) * bits * options.percentiles.length;
+  const searches =
+    options.clipStart === 'search'
+      ? layout.layers.flatMap(({ in: columns, out }) =>
+          options.groups.map((group, g) =>
+            times(
+              workOf(errorGraph(out, columns, groupSizesOf(options)[g]!)),
+              SEARCH_RUNS * group.bits.length,
+            ),
+          ),
+        )
+      : [];
+  return sum([{ flops: 0, elements: looked, operators: 0 }, ...searches]);
+}
+
+/** Elements a token has in each tensor that is quantized. */
+function quantizerWidths(listing: PartListing, layout: AdapterLayout): number[] {
+  const widths = new Map(listing.linears.map((l) => [l.input, l.in]));
+  // Queries, keys and values are together as wide as a layer's output.
+  const operand = Math.max(...listing.linears.map((l) => Math.min(l.in, l.out)));
+  return layout.quantizers.map((name) => widths.get(name) ?? operand);
+}
+
+const tokensOf = (part: Part): number => part.inputShape(1)[0]!;
+const total = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0);
+
+const times = ({ flops, elements, operators }: Work, n: number): Work => ({
+  flops: n * flops,
+  elements: n * elements,
+  operators: n * operators,
+});
+
+const sum = (list: readonly Work[]): Work =>
+  list.reduce((a, b) => ({
+    flops: a.flops + b.flops,
+    elements: a.elements + b.elements,
+    operators: a.operators + b.operators,
+  }));

@@ -1,0 +1,167 @@
+/** What each request does. Nothing here computes: the work lies in `catalog` and `jobs`. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { listAdapters, renameAdapters } from '../catalog/adapters.js';
+import { fingerprintCache } from '../catalog/fingerprints.js';
+import { describeModel, listModels } from '../catalog/models.js';
+import { CancelledError, UserError } from '../errors.js';
+import { listEvaluations, readEvaluation } from '../jobs/evaluations.js';
+import { announce } from '../jobs/liveness.js';
+import { openJobManager, type JobManager } from '../jobs/manager.js';
+import { startJobProcess } from '../jobs/process.js';
+import type { Jobs } from '../jobs/requests.js';
+import { openJobStore } from '../jobs/store.js';
+import { families } from '../models/registry.js';
+import type {
+  DeviceReport,
+  Health,
+  InitializeParams,
+  InitializeResult,
+  LogMessage,
+  NotificationMethod,
+  Notifications,
+  ParamsOf,
+  RequestMethod,
+  ResultOf,
+} from '../protocol.js';
+import { PROTOCOL_VERSION } from '../protocol.js';
+import { version } from '../version.js';
+
+type Log = (level: LogMessage['level'], message: string) => void;
+export type Notify = <M extends NotificationMethod>(method: M, params: Notifications[M]) => void;
+
+export type Handlers = {
+  readonly [M in Exclude<RequestMethod, 'initialize' | 'shutdown'>]: (
+    params: ParamsOf<M>,
+    signal: AbortSignal,
+  ) => Promise<ResultOf<M>> | ResultOf<M>;
+};
+
+/** The engine as one client sees it, from `initialize` to `shutdown`. */
+export interface Session {
+  readonly handlers: Handlers;
+  readonly greeting: InitializeResult;
+  /** Stops what runs and saves it. */
+  close(): Promise<void>;
+}
+
+export async function openSession({ storage }: InitializeParams, notify: Notify): Promise<Session> {
+  const log: Log = (level, message) => notify('engine/log', { level, message });
+  const presence = await announce();
+  const store = await openJobStore(join(storage, 'jobs'), presence.id);
+  let health: Health = { health: 'ok', quiescent: true };
+  const setHealth = (next: Health) => {
+    if (JSON.stringify(next) === JSON.stringify(health)) return;
+    health = next;
+    notify('engine/health', health);
+  };
+  const jobs = openJobManager(store, startJobProcess, {
+    changed: (job) => notify('jobs/changed', { job }),
+    removed: (id) => notify('jobs/removed', { id }),
+    busy: (busy) => setHealth({ ...health, quiescent: !busy }),
+    trouble: (message) =>
+      setHealth({
+        health: message === undefined ? 'ok' : 'warning',
+        quiescent: health.quiescent,
+        ...(message !== undefined && { message }),
+      }),
+    log,
+  });
+  return {
+    greeting: {
+      protocolVersion: PROTOCOL_VERSION,
+      engineVersion: version,
+      capabilities: {
+        jobs: ['calibrate', 'evaluate'],
+        families: families.map(({ modelType }) => modelType),
+      },
+    },
+    handlers: createHandlers(jobs, notify, log),
+    close: async () => {
+      await jobs.close();
+      await presence.close();
+    },
+  };
+}
+
+function createHandlers(jobs: JobManager, notify: Notify, log: Log): Handlers {
+  const fingerprintOf = fingerprintCache();
+  const devices = deviceCache(log);
+  /** Folders of a workspace come and go; one that is gone holds nothing. */
+  const present = (folders: readonly string[]) =>
+    folders.filter((folder) => {
+      if (existsSync(folder)) return true;
+      log('info', `${folder} is not there and was not searched.`);
+      return false;
+    });
+  return {
+    ping: () => ({}),
+    'models/list': async ({ folders, search }, signal) => ({
+      models: await listModels(present(folders), signal, (model) => {
+        if (search !== undefined) notify('models/found', { search, model });
+      }),
+    }),
+    'models/describe': ({ path }) => describeModel(path),
+    'adapters/list': async ({ folders, models }, signal) => ({
+      sets: await listAdapters(present(folders), models, fingerprintOf, signal),
+    }),
+    'adapters/rename': async ({ path, name }) => {
+      if (await jobs.uses(path)) throw new UserError(`A job works with ${path}; rename it afterwards.`);
+      return { path: await renameAdapters(path, name) };
+    },
+    'jobs/list': async () => ({ jobs: await jobs.list() }),
+    'jobs/start': async (params) => ({ job: await jobs.start(params) }),
+    'jobs/cancel': async ({ id }) => ({ job: await jobs.cancel(id) }),
+    'jobs/resume': async ({ id }) => ({ job: await jobs.resume(id) }),
+    'jobs/retry': async ({ id }) => ({ job: await jobs.retry(id) }),
+    'jobs/remove': async ({ id, deleteProgress }) => {
+      await jobs.remove(id, deleteProgress ?? false);
+      return {};
+    },
+    'jobs/log': ({ id }) => jobs.log(id),
+    'calibrate/estimate': async ({ request }, signal) =>
+      runApart('estimate', { request, devices: await devices(false) }, log, signal),
+    'evaluations/list': async ({ folders }) => ({ evaluations: await listEvaluations(folders) }),
+    'evaluations/read': ({ path }) => readEvaluation(path),
+    'devices/list': async ({ refresh }) => ({ devices: await devices(refresh ?? false) }),
+  };
+}
+
+/** What can run here, measured once. */
+function deviceCache(log: Log) {
+  let known: Promise<readonly DeviceReport[]> | undefined;
+  return (refresh: boolean): Promise<readonly DeviceReport[]> => {
+    if (refresh || !known) {
+      known = runApart('devices', {}, log);
+      known.catch(() => (known = undefined));
+    }
+    return known;
+  };
+}
+
+/** Short work in a process of its own, for its native libraries; it ends with `signal`. */
+async function runApart<K extends 'devices' | 'estimate'>(
+  kind: K,
+  request: Jobs[K]['request'],
+  log: Log,
+  signal?: AbortSignal,
+): Promise<Jobs[K]['result']> {
+  const apart = startJobProcess(kind, request, {
+    status: () => undefined,
+    note: (line) => log('info', line),
+    output: (text) => log('debug', text.trimEnd()),
+  });
+  signal?.addEventListener('abort', () => apart.kill());
+  const ended = await apart.outcome;
+  if (signal?.aborted) throw new CancelledError();
+  switch (ended.type) {
+    case 'result':
+      return ended.result;
+    case 'cancelled':
+      throw new CancelledError();
+    case 'error':
+      throw ended.reason === 'user' ? new UserError(ended.message) : new Error(ended.message);
+    case 'crashed':
+      throw new UserError(`The process that was to find this out ended unexpectedly (${ended.how}).`);
+  }
+}

@@ -1,0 +1,84 @@
+/** Parameters of requests from JSON of unknown origin. A method without a reader here does not compile. */
+import { UserError } from '../errors.js';
+import {
+  flag,
+  integer,
+  list,
+  oneOf,
+  optional,
+  path,
+  readFields,
+  text,
+  type Fields,
+} from '../formats/json-fields.js';
+import { expectObject } from '../formats/json.js';
+import { show } from '../formats/paths.js';
+import { parseCalibrate, parseEstimate, parseEvaluate } from '../jobs/parse.js';
+import type {
+  Empty,
+  InitializeParams,
+  ListModelsParams,
+  ParamsOf,
+  RemoveJobParams,
+  RequestMethod,
+  StartJobParams,
+} from '../protocol.js';
+
+const of =
+  <T extends object>(fields: Fields<T>) =>
+  (value: unknown): T =>
+    readFields(value, fields, 'params');
+
+const none = (value: unknown): Empty => {
+  readFields<object>(value, {}, 'params');
+  return {};
+};
+const job = { id: text() };
+
+/** Each throws `UserError` for the first thing wrong, naming its place. */
+export const paramReaders: { readonly [M in RequestMethod]: (value: unknown) => ParamsOf<M> } = {
+  initialize: of<InitializeParams>({
+    protocolVersion: integer(0),
+    storage: path(),
+    hostProcess: integer(1),
+    locale: optional(text()),
+  }),
+  shutdown: none,
+  ping: none,
+  'models/list': of<ListModelsParams>({ folders: list(path()), search: optional(text()) }),
+  'models/describe': of({ path: path() }),
+  'adapters/list': of({ folders: list(path()), models: list(path()) }),
+  'adapters/rename': of({ path: path(), name: text() }),
+  'jobs/list': none,
+  'jobs/start': startJob,
+  'jobs/cancel': of(job),
+  'jobs/resume': of(job),
+  'jobs/retry': of(job),
+  'jobs/remove': of<RemoveJobParams>({ ...job, deleteProgress: optional(flag()) }),
+  'jobs/log': of(job),
+  'calibrate/estimate': of({
+    request: (object, key) => parseEstimate(object[key], 'params: request'),
+  }),
+  'evaluations/list': of({ folders: list(path()) }),
+  'evaluations/read': of({ path: path() }),
+  'devices/list': of<ParamsOf<'devices/list'>>({ refresh: optional(flag()) }),
+};
+
+function startJob(value: unknown): StartJobParams {
+  const { kind } = expectObject(value, 'params');
+  if (kind === 'evaluate') return evaluate(value);
+  if (kind === 'calibrate') return calibrate(value);
+  throw new UserError(`params: "kind" must be "calibrate" or "evaluate", found ${show(kind, 40)}.`);
+}
+
+const calibrate = of<Extract<StartJobParams, { kind: 'calibrate' }>>({
+  kind: oneOf('calibrate'),
+  title: optional(text()),
+  request: (object, key) => parseCalibrate(object[key], 'params: request'),
+});
+
+const evaluate = of<Extract<StartJobParams, { kind: 'evaluate' }>>({
+  kind: oneOf('evaluate'),
+  title: optional(text()),
+  request: (object, key) => parseEvaluate(object[key], 'params: request'),
+});
