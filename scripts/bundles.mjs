@@ -1,7 +1,10 @@
 /** What is built of the sources, for development (`build.mjs`) and for the package (`package.mjs`). */
 import { build } from 'esbuild';
 import { chmod } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** Loaded as they are: they find their native binaries beside themselves. */
 export const NATIVE = ['onnxruntime-node', 'sharp'];
@@ -31,7 +34,15 @@ const pages = {
  * @param {{ release: boolean }} options minified, without source maps and tools
  */
 export async function bundle(outdir, { release }) {
-  const common = { bundle: true, metafile: true, minify: release, sourcemap: !release, logLevel: 'warning' };
+  outdir = resolve(outdir);
+  const common = {
+    absWorkingDir: root,
+    bundle: true,
+    metafile: true,
+    minify: release,
+    sourcemap: !release,
+    logLevel: 'warning',
+  };
   const built = [];
   const add = async (options) => built.push(await build({ ...common, ...options }));
   await add({

@@ -185,6 +185,10 @@ export interface GridOptions {
   readonly onVisit: (key: string | undefined) => void;
 }
 
+/** Stands on the side where it does not push the title out of its column. */
+const arrow = ({ descending }: Sorting, sorted: boolean) =>
+  element('span', { class: 'arrow', 'aria-hidden': 'true' }, sorted && (descending ? '▾' : '▴'));
+
 /** A table in which arrow keys move; Enter, Space or a click on a column's head sorts by it. */
 export function grid({ label, onSort, onVisit }: GridOptions): Grid {
   const root = element('vscode-data-grid', { 'aria-label': label, 'generate-header': 'none' });
@@ -211,12 +215,8 @@ export function grid({ label, onSort, onVisit }: GridOptions): Grid {
             'aria-sort': sorted ? direction : 'none',
             class: column.numeric && 'numeric',
           },
-          element('span', {}, column.title),
-          element(
-            'span',
-            { class: 'arrow', 'aria-hidden': 'true' },
-            sorted && (sorting.descending ? '▾' : '▴'),
-          ),
+          column.numeric ? arrow(sorting, sorted) : column.title,
+          column.numeric ? column.title : arrow(sorting, sorted),
         );
         cell.addEventListener('click', () => onSort(column.key));
         cell.addEventListener('keydown', (event) => {

@@ -18,6 +18,8 @@ export type Ask<R> = R extends { readonly id: number } ? Omit<R, 'id'> : never;
 export interface Channel<FromPage, Results> {
   /** Sends a request. Rejects with an Error whose message is for the reader. */
   ask<R extends Ask<FromPage> & { readonly type: keyof Results }>(request: R): Promise<Results[R['type']]>;
+  /** Sends what is not answered. */
+  tell(message: FromPage): void;
   /** Keeps what the host needs to bring the page back after a reload. */
   keep(state: unknown): void;
 }
@@ -38,6 +40,7 @@ export function openChannel<ToPage, FromPage, Results>(
   editor.postMessage({ type: 'ready' });
   return {
     ask: (request) => exchange.ask(request) as never,
+    tell: (message) => editor.postMessage(message),
     keep: (state) => editor.setState(state),
   };
 }

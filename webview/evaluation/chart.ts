@@ -1,6 +1,6 @@
 /** A line chart as SVG: one tab stop, arrow keys between its points, a tooltip for pointer and keyboard alike. */
 import { element, setAttributes, svg } from '../common/dom.js';
-import { layout, neighbour, type Drawing, type Mark } from './layout.js';
+import { layout, nearest, neighbour, type Drawing, type Mark } from './layout.js';
 import type { Chartable, Series } from './series.js';
 
 export interface ChartContent {
@@ -108,7 +108,10 @@ export function chart(options: { readonly helpId: string; onVisit(key: string | 
       const key = (event.target as Element).closest<SVGElement>('.mark')?.dataset.key;
       return marks.find((mark) => mark.key === key);
     };
-    picture.addEventListener('pointerover', (event) => visit(markAt(event)));
+    picture.addEventListener('pointermove', (event) => {
+      const { left, top } = picture.getBoundingClientRect();
+      visit(nearest(drawing, event.clientX - left, event.clientY - top));
+    });
     picture.addEventListener('pointerleave', () => visit(undefined));
     picture.addEventListener('focusin', (event) => visit(markAt(event)));
     picture.addEventListener('focusout', () => visit(undefined));

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { layout, neighbour } from './layout.js';
+import { layout, nearest, neighbour } from './layout.js';
 import { metricsOf } from './metrics.js';
 import { chartable } from './series.js';
 import { full, rounding, row } from './testing.js';
@@ -64,5 +64,15 @@ describe('neighbour', () => {
   it('enters at the front series and ignores other keys', () => {
     expect(from(undefined, 'ArrowRight')).toBe('adapters/2/a');
     expect(from('adapters/4/a', 'Enter')).toBeUndefined();
+  });
+});
+
+describe('nearest', () => {
+  it('is the closest mark within reach, the one in front where several lie at one place', () => {
+    const { x, y } = drawing.series[1]!.marks[2]!;
+    expect(nearest(drawing, x + 3, y + 3)?.key).toBe('adapters/8/a');
+    const low = drawing.series[0]!.marks[0]!;
+    expect(nearest(drawing, low.x, low.y - 20)?.key).toBe('rounding/2/rounding');
+    expect(nearest(drawing, low.x + 100, low.y)).toBeUndefined();
   });
 });

@@ -36,8 +36,10 @@ export interface Drawing {
 const MARGIN = { left: 58, right: 18, top: 14, bottom: 42 };
 /** Points keep this distance from the sides of the plot. */
 const PADDING = 14;
+/** How far from a mark a pointer still means it. */
+const REACH = 32;
 /** Room that a tick's label needs. */
-const LABEL = { width: 64, height: 44 };
+const LABEL_WIDTH = 64;
 
 /** Series against bits (whole numbers, each with a tick) or against size in bytes. */
 export function layout(
@@ -67,7 +69,7 @@ export function layout(
       ? bitScale(points)
       : linearScale(
           points.map((p) => p.bytes),
-          { count: Math.max(2, Math.floor(inner / LABEL.width)) },
+          { count: Math.max(2, Math.floor(inner / LABEL_WIDTH)) },
         );
   const toX = (value: number) => plot.left + PADDING + x.at(value) * inner;
   const toY = (value: number) => plot.bottom - y.at(value) * (plot.bottom - plot.top);
@@ -94,6 +96,16 @@ function bitScale(points: readonly Point[]): Scale {
     logarithmic: false,
     at: (value) => (high > low ? (value - low) / (high - low) : 0.5),
   };
+}
+
+/** The mark that a pointer means: the closest one within reach, of several at one place that in front. */
+export function nearest(drawing: Drawing, x: number, y: number): Mark | undefined {
+  let [best, least] = [undefined as Mark | undefined, REACH];
+  for (const mark of drawing.series.flatMap(({ marks }) => marks)) {
+    const distance = Math.hypot(mark.x - x, mark.y - y);
+    if (distance <= least) [best, least] = [mark, distance];
+  }
+  return best;
 }
 
 /** The mark that an arrow key leads to: left and right along a series, up and down to the nearest of the next series. */

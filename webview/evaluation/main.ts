@@ -8,12 +8,13 @@ import { fill, formatMetric } from './metrics.js';
 import type { FromPage, Progress, Results, Run, Setup, Show, View } from './protocol.js';
 import { durationOf, nameOf, resultsView } from './results.js';
 import {
+  choicesOf,
   currentMetric,
+  draftOf,
   isActive,
   receive,
   settledRows,
   shownRows,
-  startRequest,
   type State,
 } from './state.js';
 import { nextSorting, toCsv, toJson } from './table.js';
@@ -70,16 +71,19 @@ function showSetup({ view, strings, form: shown }: State, before: View | undefin
   say(view.setup === undefined ? view.reason : undefined);
   if (!shown) return;
   form = formView(shown, strings, {
-    change: showForm,
+    change: (next) => {
+      showForm(next);
+      channel.tell({ type: 'remember', ...draftOf(next) });
+    },
     chooseData: () =>
       void ask({ type: 'chooseData' }, (data) => {
         if (data && state?.form) showForm({ ...state.form, data });
       }),
     start: () => {
-      if (state?.form) void ask(startRequest(state.form));
+      if (state?.form) void ask({ type: 'start', ...choicesOf(state.form) });
     },
   });
-  setup.replaceChildren(element('summary', {}, strings.evaluate), form.root);
+  setup.replaceChildren(element('summary', {}, strings.newEvaluation), form.root);
   showForm(shown);
   if (before === undefined || isActive(view) !== isActive(before))
     setup.open = shownRows(view).length === 0 && !isActive(view);

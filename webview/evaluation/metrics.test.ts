@@ -24,17 +24,17 @@ describe('formatMetric', () => {
 
   it('writes small divergences so that they can be told apart', () => {
     expect([0.0000612, 0.00087, 0.155, 0].map((v) => formatMetric(kl!, v, 'en'))).toEqual([
-      '6.1E-5',
+      '0.00006',
       '0.00087',
-      '0.155',
-      '0',
+      '0.15500',
+      '0.00000',
     ]);
   });
 
   it('writes perplexities, and a dash for what is none', () => {
     expect([38.634, 12345.6, Infinity, NaN].map((v) => formatMetric(perplexity, v, 'en'))).toEqual([
       '38.63',
-      '12,345.6',
+      '12,345.60',
       '–',
       '–',
     ]);

@@ -30,7 +30,7 @@ export function metricsOf(rows: readonly Row[], task: Task): Metric[] {
   return present.sort((a, b) => Number(b.key === MAIN[task]) - Number(a.key === MAIN[task]));
 }
 
-/** A value as a person reads it: percent with two decimals, or three to four significant digits. */
+/** A value as a person reads it: percent and perplexities with two decimals, divergences with five. */
 export function formatMetric(metric: Metric, value: number, locale: string): string {
   if (!Number.isFinite(value)) return '–';
   if (metric.share)
@@ -39,13 +39,23 @@ export function formatMetric(metric: Metric, value: number, locale: string): str
       minimumFractionDigits: 2,
       maximumFractionDigits: 2,
     }).format(value);
-  if (value !== 0 && Math.abs(value) < 1e-4)
+  if (metric.key === 'perplexity') return decimals(value, 2, locale);
+  if (value !== 0 && Math.abs(value) < 5e-6)
     return new Intl.NumberFormat(locale, { notation: 'scientific', maximumFractionDigits: 1 }).format(value);
-  const digits =
-    metric.key === 'perplexity' && value >= 1
-      ? { maximumFractionDigits: 2 }
-      : { maximumSignificantDigits: 3 };
-  return new Intl.NumberFormat(locale, digits).format(value);
+  return decimals(value, 5, locale);
+}
+
+const decimals = (value: number, digits: number, locale: string): string =>
+  new Intl.NumberFormat(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(
+    value,
+  );
+
+/** A value at a line of a chart: no more digits than it needs. */
+export function formatTick(metric: Metric, value: number, locale: string): string {
+  const style = metric.share
+    ? ({ style: 'percent', maximumFractionDigits: 2 } as const)
+    : { maximumSignificantDigits: 3 };
+  return new Intl.NumberFormat(locale, style).format(value);
 }
 
 const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'] as const;

@@ -114,13 +114,23 @@ export interface ChooseData {
   readonly id: number;
 }
 
-export interface Start {
-  readonly type: 'start';
-  readonly id: number;
+/** What the form says. */
+export interface Choices {
+  /** By their ids. */
   readonly sets: readonly string[];
   readonly bits: readonly number[];
   readonly baseline: boolean;
   readonly limit?: number;
+}
+
+/** Keeps the form for the time after a reload; not answered. */
+export interface Remember extends Choices {
+  readonly type: 'remember';
+}
+
+export interface Start extends Choices {
+  readonly type: 'start';
+  readonly id: number;
 }
 
 export interface Cancel {
@@ -142,14 +152,14 @@ export interface Export {
   readonly text: string;
 }
 
-export type FromPage = Ready | ChooseData | Start | Cancel | Again | Export;
+export type FromPage = Ready | Remember | ChooseData | Start | Cancel | Again | Export;
 
 /** What each request is answered by. */
 export interface Results {
   chooseData: DataChoice | undefined;
-  start: undefined;
-  cancel: undefined;
-  again: undefined;
+  start: void;
+  cancel: void;
+  again: void;
   export: boolean;
 }
 
@@ -172,6 +182,7 @@ export type StringKey =
   | 'samples'
   | 'allSamples'
   | 'samplesInvalid'
+  | 'newEvaluation'
   | 'evaluate'
   | 'evaluateAgain'
   | 'cancel'

@@ -2,10 +2,10 @@
 import { button, dropdown, grid, type Column } from '../common/controls.js';
 import { element } from '../common/dom.js';
 import { chart, fullSwatch, swatch, type ChartContent } from './chart.js';
-import { fill, formatBytes, formatMetric, metricsOf, type Metric } from './metrics.js';
+import { fill, formatBytes, formatMetric, formatTick, metricsOf, type Metric } from './metrics.js';
 import type { Row, StringKey, Strings } from './protocol.js';
 import { bestTrade, chartable, rowKey, type Chartable } from './series.js';
-import { currentMetric, shownRows, type State } from './state.js';
+import { currentMetric, shownRows, showsResult, type State } from './state.js';
 import { sortRows } from './table.js';
 
 export interface ResultsActions {
@@ -63,7 +63,7 @@ export function resultsView(actions: ResultsActions): Results {
       const metric = currentMetric(state);
       root.hidden = rows.length === 0 || metric === undefined;
       if (root.hidden || !metric) return;
-      const finished = view.run === undefined && view.result !== undefined;
+      const finished = showsResult(view);
       const task = view.result?.task ?? view.model.task;
       const metrics = metricsOf(rows, task);
 
@@ -97,7 +97,7 @@ export function resultsView(actions: ResultsActions): Results {
           key: rowKey(row),
           cells: [
             nameOf(row, strings),
-            row.bits === 'fp' ? strings.fullPrecision : String(row.bits),
+            row.bits === 'fp' ? '–' : String(row.bits),
             formatBytes(row.bytes, view.locale),
             ...metrics.map((m) =>
               row[m.key] === undefined ? '–' : formatMetric(m, row[m.key]!, view.locale),
@@ -225,7 +225,7 @@ function chartContent(
     share: metric.share,
     fullValue: data.full?.[metric.key],
     logarithmicNote: strings.logarithmic,
-    formatValue: (value) => (metric.share ? shareTick(value, locale) : formatMetric(metric, value, locale)),
+    formatValue: (value) => formatTick(metric, value, locale),
     formatX: (value) => (axis === 'bits' ? String(value) : formatBytes(value, locale)),
     describe: (mark, series) =>
       fill(
@@ -237,9 +237,6 @@ function chartContent(
       ),
   };
 }
-
-const shareTick = (value: number, locale: string): string =>
-  new Intl.NumberFormat(locale, { style: 'percent', maximumFractionDigits: 2 }).format(value);
 
 function columnsOf(metrics: readonly Metric[], strings: Strings): Column[] {
   const numeric = (key: string, title: string): Column => ({

@@ -1,18 +1,19 @@
 import { describe, expect, it } from 'vitest';
 import type { Run, Setup } from './protocol.js';
 import {
+  choicesOf,
   chooseBits,
   chooseSet,
   commonBits,
   currentMetric,
+  draftOf,
   isActive,
   missing,
   receive,
   settledRows,
   shownRows,
-  startRequest,
 } from './state.js';
-import { full, row, setup, strings, view } from './testing.js';
+import { full, resultOf, row, setup, strings, view } from './testing.js';
 
 const show = { type: 'show', view, strings, token: 't' } as const;
 const run: Run = { state: 'running', progress: 0.5, rows: [full] };
@@ -56,18 +57,32 @@ describe('the form', () => {
 
   it('asks for what can be run and nothing else', () => {
     const wide: Setup = { ...setup, bits: [8, 7, 4], limit: 500 };
-    expect(startRequest(wide)).toEqual({
-      type: 'start',
+    expect(choicesOf(wide)).toEqual({
       sets: ['a'],
       bits: [8, 4],
       baseline: true,
       limit: 500,
     });
-    expect(startRequest(setup)).not.toHaveProperty('limit');
+    expect(choicesOf(setup)).not.toHaveProperty('limit');
+  });
+
+  it('remembers what is chosen as it stands, but no number that is none', () => {
+    const draft: Setup = { ...setup, bits: [7], limit: NaN };
+    expect(draftOf(draft)).toEqual({ sets: ['a', 'c'], bits: [7], baseline: true });
   });
 });
 
 describe('rows', () => {
+  it('are those of a run while it goes on, and where it left some; else those of the result', () => {
+    const result = { ...resultOf([full]), name: 'old' };
+    const shown = (more: Partial<Run>) => shownRows({ ...view, result, run: { ...run, rows: [], ...more } });
+    expect(shown({ state: 'running' })).toEqual([]);
+    expect(shown({ state: 'failed' })).toEqual([full]);
+    expect(shown({ state: 'cancelled', rows: [row('a', 4, 1)] })).toHaveLength(1);
+    expect(shownRows({ ...view, result })).toEqual([full]);
+    expect(shownRows(view)).toEqual([]);
+  });
+
   it('settle when a run has gone on to the next', () => {
     const [a, b] = [row('a', 8, 0.8), row('a', 4, 0.7)];
     expect(settledRows([], [full])).toEqual([]);

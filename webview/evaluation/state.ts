@@ -1,7 +1,7 @@
 /** What the page knows, and how messages and the person change it. No DOM. */
 import type { Sorting } from '../common/controls.js';
 import { metricsOf, type Metric } from './metrics.js';
-import type { Progress, Row, SetChoice, Setup, Show, Start, StringKey, Strings, View } from './protocol.js';
+import type { Choices, Progress, Row, SetChoice, Setup, Show, StringKey, Strings, View } from './protocol.js';
 import { rowKey } from './series.js';
 import { INITIAL } from './table.js';
 
@@ -30,8 +30,12 @@ export function receive(state: State | undefined, message: Show | Progress): Sta
   }
 }
 
-/** The rows to show: those of the run while there is one, else those of the result. */
-export const shownRows = ({ run, result }: View): readonly Row[] => run?.rows ?? result?.rows ?? [];
+/** Whether the result is shown, and not a run: one that goes on, or ended early but has rows. */
+export const showsResult = (view: View): boolean =>
+  view.result !== undefined && (view.run === undefined || (!isActive(view) && view.run.rows.length === 0));
+
+export const shownRows = (view: View): readonly Row[] =>
+  (showsResult(view) ? view.result : view.run)?.rows ?? [];
 
 export const isActive = ({ run }: View): boolean => run?.state === 'queued' || run?.state === 'running';
 
@@ -75,10 +79,18 @@ export function missing(form: Setup): StringKey | undefined {
 
 const wantedBits = (form: Setup): number[] => commonBits(form).filter((bits) => form.bits.includes(bits));
 
-export const startRequest = (form: Setup): Omit<Start, 'id'> => ({
-  type: 'start',
+/** What is to be evaluated. */
+export const choicesOf = (form: Setup): Choices => ({
   sets: chosenSets(form).map(({ id }) => id),
   bits: wantedBits(form),
   baseline: form.baseline,
   ...(form.limit !== undefined && { limit: form.limit }),
+});
+
+/** What the form says, also where it cannot be evaluated yet. */
+export const draftOf = (form: Setup): Choices => ({
+  sets: form.sets.filter((set) => set.chosen).map(({ id }) => id),
+  bits: form.bits,
+  baseline: form.baseline,
+  ...(form.limit !== undefined && !Number.isNaN(form.limit) && { limit: form.limit }),
 });

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { Result } from './protocol.js';
 import { INITIAL, nextSorting, sortRows, toCsv, toJson } from './table.js';
-import { full, rounding, row } from './testing.js';
+import { full, resultOf, rounding, row } from './testing.js';
 
 const rows = [row('b', 4, 0.8), full, rounding(8, 0.87), row('a', 4, 0.9, { kl: 0.1 })];
 const order = (column: string, descending: boolean) =>
@@ -48,11 +47,7 @@ describe('exports', () => {
   });
 
   it('writes JSON that says what was measured on what', () => {
-    const result: Result = {
-      ...{ name: 'today', task: 'image-classification', data: 'pictures', date: 0, device: 'cpu' },
-      ...{ seconds: 2, skipped: 1, rows },
-    };
-    expect(JSON.parse(toJson(result, 'vit'))).toEqual({
+    expect(JSON.parse(toJson(resultOf(rows), 'vit'))).toEqual({
       ...{ model: 'vit', task: 'image-classification', evaluationSet: 'pictures' },
       ...{ date: '1970-01-01T00:00:00.000Z', device: 'cpu', seconds: 2, skipped: 1, rows },
     });

@@ -1,5 +1,5 @@
 /** Rows, strings and views for tests. */
-import type { Row, Setup, StringKey, Strings, View } from './protocol.js';
+import type { Result, Row, Setup, StringKey, Strings, View } from './protocol.js';
 
 export const full: Row = {
   label: 'full',
@@ -39,3 +39,8 @@ export const view: View = {
   model: { name: 'vit', task: 'image-classification', details: '' },
   setup,
 };
+
+export const resultOf = (rows: readonly Row[]): Result => ({
+  ...{ name: 'today', task: 'image-classification', data: 'pictures', date: 0, device: 'cpu' },
+  ...{ seconds: 2, skipped: 1, rows },
+});

@@ -1,0 +1,189 @@
+import { describe, expect, it } from 'vitest';
+import type {
+  AdapterSetReport,
+  EvaluateJob,
+  EvaluationReport,
+  JobState,
+  SupportedModel,
+} from '../../engine/protocol.js';
+import type { Run } from '../../webview/evaluation/protocol.js';
+import { fakeConnection } from '../common/testing.js';
+import { createSession, fileName, type SavedSession } from './session.js';
+
+const model: SupportedModel = {
+  ...{ path: '/m/vit', name: 'vit', supported: true, family: 'vit', task: 'image-classification' },
+  ...{ blocks: 6, layers: 38, parameters: 1_200_000, bytes: 4_800_000 },
+};
+const set = (name: string, bits: number[], matches = true) =>
+  ({
+    ...{ path: `/m/vit/adapters/${name}`, name, modified: 0, readable: true, bytes: 1, matches },
+    config: { bit_groups: [{ bits }] },
+  }) as unknown as AdapterSetReport;
+const broken: AdapterSetReport = {
+  ...{ path: '/m/vit/adapters/broken', name: 'broken', modified: 0, readable: false, reason: 'Cut off.' },
+};
+const rows = [{ label: 'full', kind: 'full', bits: 'fp', bytes: 1, samples: 9, top1: 0.9 }] as const;
+const RESULT = '/m/vit/adapters/a/evaluations/2025-01-02 03-04-05.json';
+const report: EvaluationReport = {
+  ...{ path: RESULT, name: '2025-01-02 03-04-05', folder: '/m/vit/adapters/a', modified: 7, readable: true },
+  evaluation: {
+    ...{ schemaVersion: 1, engineVersion: '0', model: { family: 'vit', name: 'vit', fingerprint: '' } },
+    ...{ adapters: [] },
+    result: {
+      ...{ device: 'cpu', task: 'image-classification', data: 'images', rows, seconds: 2 },
+      skipped: [{ name: 'x', reason: 'y' }],
+    },
+  },
+};
+const job = (state: JobState, more: Partial<EvaluateJob> = {}): EvaluateJob => ({
+  ...{ id: 'j', kind: 'evaluate', title: '', state, created: 0, progress: 0.5, resumable: false, rows },
+  ...{ crashes: { total: 0, block: 0, atBlock: 0 }, elsewhere: false, request: { model: '', data: '' } },
+  ...more,
+});
+
+function open(saved: Partial<SavedSession> = {}, more: { jobs?: EvaluateJob[]; trusted?: boolean } = {}) {
+  const connection = fakeConnection({
+    'jobs/list': () => ({ jobs: more.jobs ?? [] }),
+    'jobs/start': () => ({ job: job('queued') }),
+    'jobs/retry': () => ({ job: job('queued') }),
+    'jobs/resume': () => ({ job: job('queued') }),
+    'jobs/cancel': () => ({ job: job('cancelled') }),
+    'evaluations/list': () => ({ evaluations: [report] }),
+  });
+  const sets = [set('a', [8, 4]), set('b', [8, 6, 2]), set('stale', [8], false), broken];
+  let refreshed = 0;
+  const session = createSession(
+    { model: model.path, sets: ['/m/vit/adapters/a'], baseline: true, ...saved },
+    {
+      connection,
+      models: { all: () => Promise.resolve([model]) },
+      adapters: {
+        all: () =>
+          Promise.resolve([{ model, sets: sets.map((s) => ({ set: s, evaluations: [] })), evaluations: [] }]),
+        refresh: () => void refreshed++,
+      },
+      locale: 'en',
+      trusted: () => more.trusted ?? true,
+      placement: () => ({ device: 'cpu', threads: 2 }),
+      now: () => new Date(2025, 0, 2, 3, 4, 5),
+      words: { details: () => 'details', gone: 'gone', untrusted: 'untrusted', changed: 'changed' },
+    },
+  );
+  const progress: Run[] = [];
+  let changes = 0;
+  session.onDidProgress((run) => progress.push(run));
+  session.onDidChange(() => changes++);
+  return { connection, session, progress, changes: () => changes, refreshed: () => refreshed };
+}
+
+/** Shows the page once, as it has ids for the sets only then. */
+async function choose(session: ReturnType<typeof open>['session'], names: readonly string[]) {
+  const { setup } = await session.view();
+  return names.map((name) => setup!.sets.find((choice) => choice.name === name)!.id);
+}
+
+describe('the form', () => {
+  it('offers the sets of the model without their paths, and says why one cannot be chosen', async () => {
+    const { setup } = await open().session.view();
+    expect(setup!.sets.map(({ name, chosen, bits, problem }) => [name, chosen, bits, problem])).toEqual([
+      ['a', true, [8, 4], undefined],
+      ['b', false, [8, 6, 2], undefined],
+      ['stale', false, [8], 'changed'],
+      ['broken', false, [], 'Cut off.'],
+    ]);
+    expect(JSON.stringify(await open({ data: '/secret/images' }).session.view())).not.toMatch(
+      /\/(m|secret)\//,
+    );
+  });
+
+  it('starts with the bit-widths of the chosen sets, and with those chosen before', async () => {
+    expect((await open().session.view()).setup!.bits).toEqual([8, 4]);
+    expect((await open({ bits: [4] }).session.view()).setup!.bits).toEqual([4]);
+  });
+
+  it('is closed where the model is gone or the workspace is not trusted', async () => {
+    const gone = await open({ model: '/m/other' }).session.view();
+    expect(gone).toMatchObject({ reason: 'gone', model: { name: 'other' } });
+    expect(gone.setup).toBeUndefined();
+    expect(await open({}, { trusted: false }).session.view()).toMatchObject({ reason: 'untrusted' });
+  });
+});
+
+describe('a run', () => {
+  it('asks the engine for what was chosen, to be kept in the first set', async () => {
+    const { session, connection } = open({ data: '/d/images' });
+    const sets = await choose(session, ['a', 'b']);
+    await session.start({ sets, bits: [8], baseline: true, limit: 100 });
+    expect(connection.requests.find(({ method }) => method === 'jobs/start')?.params).toEqual({
+      kind: 'evaluate',
+      request: {
+        ...{ model: '/m/vit', data: '/d/images', adapters: ['/m/vit/adapters/a', '/m/vit/adapters/b'] },
+        ...{ bits: [8], limit: 100, baseline: ['rtn'], device: 'cpu', threads: 2 },
+        save: '2025-01-02 03-04-05',
+      },
+    });
+    expect(session.saved()).toMatchObject({ job: { id: 'j', result: RESULT }, bits: [8] });
+    expect((await session.view()).run?.state).toBe('queued');
+  });
+
+  it('is not begun in a workspace that is not trusted, nor without data', async () => {
+    const choices = { sets: [], bits: [8], baseline: false };
+    await expect(open({}, { trusted: false }).session.start(choices)).rejects.toThrow('untrusted');
+    await expect(open().session.start(choices)).rejects.toThrow('gone');
+  });
+
+  it('reports progress, and a change when its state changes', async () => {
+    const { session, connection, progress, changes } = open({ data: '/d' });
+    await session.start({ sets: await choose(session, ['a']), bits: [8], baseline: false });
+    const before = changes();
+    connection.notify('jobs/changed', { job: job('running', { progress: 0.1 }) });
+    connection.notify('jobs/changed', { job: job('running', { progress: 0.6, secondsLeft: 3 }) });
+    connection.notify('jobs/changed', { job: { ...job('running'), id: 'another' } });
+    expect(changes()).toBe(before + 1);
+    expect(progress).toEqual([{ state: 'running', progress: 0.6, secondsLeft: 3, rows }]);
+  });
+
+  it('becomes its result when it is finished', async () => {
+    const { session, connection, refreshed } = open(
+      { job: { id: 'j', result: RESULT } },
+      { jobs: [job('running')] },
+    );
+    expect((await session.view()).run?.state).toBe('running');
+    connection.notify('jobs/changed', { job: job('finished') });
+    const view = await session.view();
+    expect(view.run).toBeUndefined();
+    expect(view.result).toEqual({
+      ...{ name: '2025-01-02 03-04-05', task: 'image-classification', data: 'images', device: 'cpu' },
+      ...{ seconds: 2, skipped: 1, date: 7, rows },
+    });
+    expect(refreshed()).toBe(1);
+    expect(session.saved()).toMatchObject({ result: RESULT });
+  });
+
+  it('that ended, went on or was removed while the page was away is found again', async () => {
+    const saved = { job: { id: 'j', result: RESULT } };
+    expect(
+      (await open(saved, { jobs: [job('interrupted', { error: 'Ended.' })] }).session.view()).run,
+    ).toEqual({
+      ...{ state: 'interrupted', progress: 0.5, error: 'Ended.', rows },
+    });
+    expect((await open(saved, { jobs: [job('finished')] }).session.view()).result?.rows).toEqual(rows);
+    expect((await open(saved).session.view()).run).toBeUndefined();
+  });
+
+  it('goes on where it can, and begins again where it cannot', async () => {
+    for (const resumable of [true, false]) {
+      const { session, connection } = open(
+        { job: { id: 'j', result: RESULT } },
+        { jobs: [job('interrupted', { resumable })] },
+      );
+      await session.view();
+      await session.again();
+      expect(connection.requests.at(-1)?.method).toBe(resumable ? 'jobs/resume' : 'jobs/retry');
+    }
+  });
+});
+
+it('names results by local time', () => {
+  expect(fileName(new Date(2025, 10, 24, 9, 5, 7))).toBe('2025-11-24 09-05-07');
+});
