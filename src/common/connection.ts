@@ -9,8 +9,12 @@ import type {
 import type { Disposable } from './event.js';
 
 export interface Connection {
-  /** Starts the engine where it does not run. Rejects with one line for people. */
-  request<M extends RequestMethod>(method: M, params: ParamsOf<M>): Promise<ResultOf<M>>;
+  /** Starts the engine where it does not run. Rejects with one line for people; `signal` cancels it. */
+  request<M extends RequestMethod>(
+    method: M,
+    params: ParamsOf<M>,
+    signal?: AbortSignal,
+  ): Promise<ResultOf<M>>;
   onNotification<N extends NotificationMethod>(
     method: N,
     listener: (params: Notifications[N]) => void,
