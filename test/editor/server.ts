@@ -1,7 +1,7 @@
 /** VS Code as a server: the real workbench, extension host and child processes, in a folder of its own. */
 import { execFile, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -46,8 +46,8 @@ export interface ServerOptions {
 
 export interface Server {
   readonly url: string;
-  /** Where the extensions are unpacked. */
-  readonly extensions: string;
+  /** The folder that the one installed extension was unpacked into. */
+  extension(): Promise<string>;
   /** Changes user settings, as editing the file would. */
   configure(settings: Readonly<Record<string, unknown>>): Promise<void>;
   /** What the server wrote. */
@@ -100,7 +100,13 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
 
   return {
     url: await address(log, exited),
-    extensions: path('extensions'),
+    extension: async () => {
+      const [name] = (await readdir(path('extensions'))).filter((entry) =>
+        entry.startsWith('elastic-precision.'),
+      );
+      if (name === undefined) throw new Error('The extension is not installed.');
+      return join(path('extensions'), name);
+    },
     configure,
     log: () => readFile(log, 'utf8'),
     stop: async () => {

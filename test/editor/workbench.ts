@@ -53,7 +53,8 @@ export async function openWorkbench(
   const context = await browser.newContext({ viewport: { width, height } });
   await context.grantPermissions(['clipboard-read', 'clipboard-write']);
   const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
+  // A busy machine needs them; nothing waits longer than it must.
+  page.setDefaultTimeout(60_000);
   const errors: string[] = [];
   page.on('console', (message) => {
     if (message.type() === 'error' && !UNRELATED.test(message.text())) errors.push(message.text());
@@ -62,8 +63,8 @@ export async function openWorkbench(
   if (folder === undefined) url.searchParams.set('ew', 'true');
   else url.searchParams.set('folder', folder);
   for (const [key, value] of Object.entries(options.query ?? {})) url.searchParams.set(key, value);
-  await page.goto(url.href, { waitUntil: 'domcontentloaded' });
-  const ready = () => page.locator('.monaco-workbench .part.statusbar').waitFor({ timeout: 90_000 });
+  await page.goto(url.href, { waitUntil: 'commit' });
+  const ready = () => page.locator('.monaco-workbench .part.statusbar').waitFor({ timeout: 180_000 });
   await ready();
 
   const input = page.locator('.quick-input-widget input[type="text"]');
@@ -142,7 +143,7 @@ export async function openWorkbench(
       return outer.contentFrame().locator('iframe#active-frame').contentFrame();
     },
     async reload() {
-      await page.reload({ waitUntil: 'domcontentloaded' });
+      await page.reload({ waitUntil: 'commit' });
       await ready();
     },
     close: () => context.close(),
