@@ -1,4 +1,6 @@
 /** What an evaluation yields, whatever it measures: a row for full precision and one for each candidate. */
+import type { OpenPart } from '../methods/quept/part-by-part.js';
+import type { Checkpoint } from '../models/checkpoint.js';
 
 export interface EvaluationRow {
   /** The kind, but for an adapter set its name. */
@@ -15,7 +17,7 @@ export interface EvaluationRow {
   /** Mean KL(p_full ‖ p) in nats over the softmax of the logits. */
   readonly kl?: number;
   readonly perplexity?: number;
-  /** Shares of 0 to 1 of the questions answered rightly: by log-likelihood, and by that a byte of the choice. */
+  /** Shares of 0 to 1 of the questions answered rightly: by log-likelihood, and by that a character of the choice. */
   readonly accuracy?: number;
   readonly accuracyNormalised?: number;
 }
@@ -28,3 +30,14 @@ export interface EvaluationHooks {
    */
   status(done: number, rows: readonly EvaluationRow[]): void;
 }
+
+/** What a row says of its model. */
+export type RowHead = Pick<EvaluationRow, 'label' | 'kind' | 'bits' | 'bytes'>;
+
+/** A language model at a precision, to be run part by part; full precision is one too. */
+export interface TextCandidate extends RowHead {
+  /** @param checkpoint may be built for texts of any length */
+  parts(checkpoint: Checkpoint): OpenPart;
+}
+
+export const rowOf = ({ label, kind, bits, bytes }: RowHead): RowHead => ({ label, kind, bits, bytes });
