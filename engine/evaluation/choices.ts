@@ -1,16 +1,9 @@
 /** Multiple choice by log-likelihood (docs/EVALUATION.md). */
 import type { EncodedItem, ScoredText } from '../data/text/choice-tokens.js';
 import type { Checkpoint } from '../models/checkpoint.js';
-import type { LanguageModel } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { rowOf, type EvaluationHooks, type EvaluationRow, type TextCandidate } from './rows.js';
 import { NOT_SCORED, tokenLosses, type LossLimits, type Texts } from './token-losses.js';
-
-/** The model built for texts of one length. */
-export interface LengthClass {
-  readonly checkpoint: Checkpoint;
-  readonly model: LanguageModel;
-}
 
 /** The shortest texts run at this many tokens. */
 const SHORTEST = 32;
@@ -18,7 +11,7 @@ const SHORTEST = 32;
 /** Lengths that texts are filled up to, ascending: doubling from the shortest, the last as long as the longest text. */
 export function lengthsFor(items: readonly EncodedItem[]): number[] {
   const needed = items.flatMap(({ texts }) => texts.map(tokensRead));
-  const longest = needed.reduce((a, b) => Math.max(a, b), 1);
+  const longest = needed.reduce((a, b) => Math.max(a, b), 2);
   const lengths: number[] = [];
   for (let length = SHORTEST; length < longest; length *= 2) lengths.push(length);
   lengths.push(longest);
@@ -31,36 +24,36 @@ const tokensRead = ({ ids }: ScoredText): number => ids.length - 1;
 /**
  * A row a candidate: the shares of questions whose right choice has the highest sum of log p over its tokens given the
  * context, and the highest such sum a character. Of equals the first counts; a sum that is no number loses.
- * @param classes by ascending length, the last of them for the longest text
+ * @param checkpoints the model built for texts of `lengthsFor` the items, one a length
  */
 export async function evaluateChoices(
   programs: Programs,
-  classes: readonly LengthClass[],
+  checkpoints: readonly Checkpoint[],
   candidates: readonly TextCandidate[],
   items: readonly EncodedItem[],
   limits: LossLimits,
   { signal, status }: EvaluationHooks,
 ): Promise<EvaluationRow[]> {
   const texts = items.flatMap((item) => item.texts);
-  const classOf = texts.map((text) => classes.findIndex(({ model }) => tokensRead(text) <= model.tokens));
-  const padded = classes.map(({ model }, c) => ({
+  const classOf = texts.map((text) => checkpoints.findIndex(({ model }) => tokensRead(text) <= model.tokens));
+  const classes = checkpoints.map((checkpoint, c) => ({
+    checkpoint,
+    tokens: checkpoint.model.tokens,
     indices: [...texts.keys()].filter((t) => classOf[t] === c),
-    tokens: model.tokens,
   }));
-  const total = padded.reduce((sum, { indices, tokens }) => sum + indices.length * tokens, 0);
+  const total = classes.reduce((sum, { indices, tokens }) => sum + indices.length * tokens, 0);
   const rows: EvaluationRow[] = [];
   for (const [i, candidate] of candidates.entries()) {
     const sums = new Float64Array(texts.length);
     let before = 0;
-    for (const [c, { indices, tokens }] of padded.entries()) {
-      if (indices.length === 0) continue;
-      const { checkpoint, model } = classes[c]!;
+    for (const { checkpoint, indices, tokens } of classes) {
+      const { model, open } = candidate.build(checkpoint);
       const side = fillUp(
         indices.map((t) => texts[t]!),
         tokens,
       );
       const own = indices.length * tokens;
-      const losses = await tokenLosses(programs, model, candidate.parts(checkpoint), side, limits, {
+      const losses = await tokenLosses(programs, model, open, side, limits, {
         signal,
         status: (done) => status((i + (before + done * own) / total) / candidates.length, rows),
       });

@@ -1,5 +1,4 @@
 /** Perplexity of a language model over windows of tokens (docs/EVALUATION.md). */
-import type { LanguageModel } from '../models/model.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { Programs } from '../runtime/programs.js';
 import { rowOf, type EvaluationHooks, type EvaluationRow, type TextCandidate } from './rows.js';
@@ -16,7 +15,6 @@ export interface Windows {
 export async function evaluatePerplexity(
   programs: Programs,
   checkpoint: Checkpoint,
-  model: LanguageModel,
   candidates: readonly TextCandidate[],
   windows: Windows,
   limits: LossLimits,
@@ -26,7 +24,7 @@ export async function evaluatePerplexity(
   const next = Int32Array.from(ids, (_, at) => (at % length === length - 1 ? NOT_SCORED : ids[at + 1]!));
   const rows: EvaluationRow[] = [];
   for (const [i, candidate] of candidates.entries()) {
-    const open = candidate.parts(checkpoint);
+    const { model, open } = candidate.build(checkpoint);
     const losses = await tokenLosses(programs, model, open, { ...windows, next }, limits, {
       signal,
       status: (done) => status((i + done) / candidates.length, rows),

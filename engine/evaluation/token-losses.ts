@@ -4,7 +4,7 @@ import { CancelledError } from '../errors.js';
 import { Graph } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
 import { passBlocks, type OpenPart, type PassHooks } from '../methods/quept/part-by-part.js';
-import type { LanguageModel } from '../models/model.js';
+import { headOf, type Model } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 
 /** Texts of one length, side by side. */
@@ -30,10 +30,13 @@ export interface LossLimits {
 const BATCH_TOKENS = 2048;
 const LOGITS = 1 << 22;
 
-/** −log p in nats of every scored token given those before it in its text, [count, length]; 0 where none is scored. */
+/**
+ * −log p in nats of every scored token given those before it in its text, [count, length]; 0 where none is scored.
+ * @param model a language model, built for texts of this length
+ */
 export async function tokenLosses(
   programs: Programs,
-  model: LanguageModel,
+  model: Model,
   open: OpenPart,
   texts: Texts,
   { memory, logits = LOGITS }: LossLimits,
@@ -55,7 +58,12 @@ export async function tokenLosses(
         signal,
         status: (done) => share(0.9 * done),
       });
-      await headLosses(first * length, store.readSpan.bind(store), (done) => share(0.9 + 0.1 * done), samples);
+      await headLosses(
+        first * length,
+        store.readSpan.bind(store),
+        (done) => share(0.9 + 0.1 * done),
+        samples,
+      );
       store.release();
     }
   } finally {
@@ -71,7 +79,8 @@ export async function tokenLosses(
     samples: number,
   ): Promise<void> {
     const { runtime } = programs;
-    const { width, vocabulary } = model;
+    const { width } = model;
+    const vocabulary = headOf(model).classes;
     const scored: number[] = [];
     for (let at = 0; at < samples * length; at++) if (texts.next[from + at] !== NOT_SCORED) scored.push(at);
     const rows = Math.max(1, Math.min(scored.length, Math.floor(logits / vocabulary)));

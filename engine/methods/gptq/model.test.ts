@@ -46,10 +46,13 @@ type Parameters = ReadonlyMap<string, HostTensor>;
 const feeds = (parameters: Parameters) =>
   Object.fromEntries([...parameters].map(([name, { data, shape }]) => [name, programs.runtime.tensor(data, shape)])); // prettier-ignore
 
+/** The head takes single tokens. */
+const batchOf = (part: Part) => (part === checkpoint.model.head ? SAMPLES * LENGTH : SAMPLES);
+
 async function outputOf(part: Part, parameters: Parameters, x: Float32Array | BigInt64Array) {
   const { runtime } = programs;
   const plain = await openPlainPart(programs, part, parameters);
-  const output = await plain.run(runtime.tensor(x, part.inputShape(SAMPLES)), SAMPLES);
+  const output = await plain.run(runtime.tensor(x, part.inputShape(batchOf(part))), batchOf(part));
   plain.dispose();
   return runtime.read(output);
 }
@@ -130,9 +133,10 @@ describe('GPTQ of a model', () => {
     const grid = { bits: 4, groupSize: -1 };
     const open = await quantizeModel(programs, checkpoint, samplesIn(ids(), SAMPLES), grid, cache, files, quiet); // prettier-ignore
     const { runtime } = programs;
+    const openPart = open(checkpoint);
     const runBoth = async (part: Part, x: Float32Array | BigInt64Array, parameters: Parameters) => {
-      const opened = await open(part);
-      const found = await runtime.read(await opened.run(runtime.tensor(x, part.inputShape(SAMPLES)), SAMPLES)); // prettier-ignore
+      const opened = await openPart(part);
+      const found = await runtime.read(await opened.run(runtime.tensor(x, part.inputShape(batchOf(part))), batchOf(part))); // prettier-ignore
       opened.dispose();
       expect(found).toEqual(await outputOf(part, parameters, x));
       return found;

@@ -37,7 +37,7 @@ export interface GptqGrid {
  * the quantized blocks before it make of the set; within a block, layers that read the same input share a Hessian, and see
  * the layers before them quantized. Embedding, head, norms and biases stay as they are.
  * @param files takes the quantized weights, so that memory holds those of one block
- * @returns the parts of the quantized model
+ * @returns opens the parts of the quantized model, as a checkpoint builds them for texts of any length
  */
 export async function quantizeModel(
   programs: Programs,
@@ -47,7 +47,7 @@ export async function quantizeModel(
   cache: SampleCache,
   files: WeightFiles,
   { signal, status, note }: GptqHooks,
-): Promise<OpenPart> {
+): Promise<(built: Checkpoint) => OpenPart> {
   const { model } = checkpoint;
   const open = plainParts(programs, checkpoint);
   const batch = Math.max(1, Math.min(inputs.samples, Math.floor(BATCH_TOKENS / model.tokens)));
@@ -83,10 +83,14 @@ export async function quantizeModel(
   } finally {
     store.release();
   }
-  return async (part) =>
-    files.has(part)
-      ? openPlainPart(programs, part, withWeights(await checkpoint.read(part), await files.read(part)))
-      : open(part);
+  return (built) => async (part) => {
+    const parameters = await built.read(part);
+    return openPlainPart(
+      programs,
+      part,
+      files.has(part) ? withWeights(parameters, await files.read(part)) : parameters,
+    );
+  };
 }
 
 /** The quantized weights of a block, by the layer's local name. @param source what the block reads */
