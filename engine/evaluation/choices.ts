@@ -80,7 +80,7 @@ function fillUp(texts: readonly ScoredText[], length: number): Texts {
 }
 
 /** @param sums of log p, a text one, in the order of the items */
-function accuracies(
+export function accuracies(
   items: readonly EncodedItem[],
   sums: Float64Array,
 ): { readonly accuracy: number; readonly accuracyNormalised: number } {
