@@ -22,6 +22,8 @@ const tools = {
   demo: 'scripts/demo.ts',
   bench: 'scripts/bench.ts',
 };
+/** What the editor loads, which gives it `vscode`. */
+const extension = { extension: 'src/extension.ts' };
 /** A script and a style sheet a page. */
 const pages = {
   evaluation: 'webview/evaluation/main.ts',
@@ -58,6 +60,15 @@ export async function bundle(outdir, { release }) {
     banner: {
       js: "import { createRequire as nodeRequire } from 'node:module'; const require = nodeRequire(import.meta.url);",
     },
+  });
+  await add({
+    entryPoints: extension,
+    outdir,
+    outExtension: { '.js': '.cjs' },
+    platform: 'node',
+    target: 'node20',
+    format: 'cjs',
+    external: ['vscode'],
   });
   await add({
     entryPoints: pages,

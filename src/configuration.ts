@@ -10,7 +10,9 @@ export interface Settings {
   readonly device: DeviceChoice;
   /** 0: one a physical core. */
   readonly threads: number;
-  /** Of another engine's `server.js`; undefined for the one that comes with the extension. */
+  /** Gigabytes for the activations of a calibration set; 0: half of what is free. */
+  readonly cacheMemory: number;
+  /** Of another engine's `engine.js`; undefined for the one that comes with the extension. */
   readonly enginePath: string | undefined;
   readonly modelFolders: readonly string[];
   readonly huggingFaceCache: boolean;
@@ -20,6 +22,7 @@ export function readSettings(): Settings {
   return {
     device: read<DeviceChoice>('device', 'auto'),
     threads: read('engine.threads', 0),
+    cacheMemory: read('engine.cacheMemory', 0),
     enginePath: read('engine.path', '').trim() || undefined,
     modelFolders: read<string[]>('models.folders', []).filter((folder) => typeof folder === 'string'),
     huggingFaceCache: read('models.huggingFaceCache', false),

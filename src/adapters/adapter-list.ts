@@ -28,6 +28,8 @@ export interface AdapterSetEntry {
 
 export interface AdapterList {
   readonly onDidChange: Event<void>;
+  /** Fires with what was read. */
+  readonly onDidRead: Event<readonly ModelAdapters[]>;
   /** Models in the order of the model list; those without adapter sets and evaluations are left out. */
   all(): Promise<readonly ModelAdapters[]>;
   refresh(): void;
@@ -40,9 +42,10 @@ export function createAdapterList(
   folders: () => Promise<readonly string[]>,
 ): AdapterList {
   const changed = createEmitter<void>();
+  const read = createEmitter<readonly ModelAdapters[]>();
   let reading: Promise<readonly ModelAdapters[]> | undefined;
 
-  async function read(): Promise<readonly ModelAdapters[]> {
+  async function ask(): Promise<readonly ModelAdapters[]> {
     const where = await folders();
     if (where.length === 0) return [];
     const checkpoints = (await models.all()).filter(isSupported);
@@ -56,13 +59,17 @@ export function createAdapterList(
 
   return {
     onDidChange: changed.event,
+    onDidRead: read.event,
     all: () => {
       if (reading) return reading;
-      const run = read();
+      const run = ask();
       reading = run;
-      run.catch(() => {
-        if (reading === run) reading = undefined;
-      });
+      run.then(
+        (owners) => read.fire(owners),
+        () => {
+          if (reading === run) reading = undefined;
+        },
+      );
       return run;
     },
     refresh: () => {

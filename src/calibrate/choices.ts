@@ -1,7 +1,13 @@
 /** What a person chooses before a calibration, and the request it comes to. Knows no editor. */
-import { basename, dirname, isAbsolute, join, relative } from 'node:path';
-import type { CalibrateRequest, DeviceChoice, SupportedModel } from '../../engine/protocol.js';
+import { basename, dirname, join } from 'node:path';
+import type {
+  CalibrateRequest,
+  DeviceChoice,
+  EstimateRequest,
+  SupportedModel,
+} from '../../engine/protocol.js';
 import { formatBits } from '../common/format.js';
+import { contains } from '../common/paths.js';
 import { modelName } from '../models/names.js';
 
 export type Mode = NonNullable<CalibrateRequest['mode']>;
@@ -36,18 +42,34 @@ const SHORT: Readonly<Record<Task, { readonly samples: number; readonly epochs: 
 /** The modes that the engine calibrates, the usual one first. */
 export const MODES: Readonly<Record<Task, readonly Mode[]>> = {
   'image-classification': ['weight-activation'],
-  'text-generation': ['weight-only'],
+  'text-generation': ['weight-only', 'weight-activation'],
 };
 
-/** @param threads 0 leaves it to the engine */
-export function requestOf(
-  { model, mode, bits, data, device, length, out }: Choices,
-  threads: number,
-): CalibrateRequest {
+/** What the settings say about any calibration; 0 leaves it to the engine. */
+export interface Limits {
+  readonly threads: number;
+  /** Gigabytes. */
+  readonly cacheMemory: number;
+}
+
+export type RunChoices = Omit<Choices, 'out'>;
+
+export const requestOf = (choices: Choices, limits: Limits): CalibrateRequest => ({
+  ...estimateRequestOf(choices, limits),
+  data: choices.data,
+  out: choices.out,
+});
+
+/** What an estimate needs of a calibration. */
+export function estimateRequestOf(
+  { model, mode, bits, data, device, length }: RunChoices,
+  { threads, cacheMemory }: Limits,
+): EstimateRequest {
   return {
-    ...{ model: model.path, data, out, mode, bits, device },
+    ...{ model: model.path, data, mode, bits, device },
     ...lengthOf(length, model.task),
     ...(threads > 0 && { threads }),
+    ...(cacheMemory > 0 && { cacheMemory: Math.round(cacheMemory * 1e9) }),
   };
 }
 
@@ -117,10 +139,4 @@ export function adaptersFolder(model: SupportedModel, workspace: readonly string
   const inCache = basename(dirname(model.path)) === 'snapshots';
   if (!inCache || inWorkspace || workspace[0] === undefined) return join(model.path, 'adapters');
   return join(workspace[0], 'adapters', modelName(model).replaceAll('/', '--'));
-}
-
-/** Whether `path` is `folder` or lies in it. */
-export function contains(folder: string, path: string): boolean {
-  const way = relative(folder, path);
-  return !isAbsolute(way) && way !== '..' && !/^\.\.[/\\]/.test(way);
 }

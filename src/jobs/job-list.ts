@@ -18,7 +18,7 @@ export interface JobList extends Disposable {
   /** What is known now, without asking the engine. */
   known(): readonly JobRecord[];
   get(id: string): JobRecord | undefined;
-  /** Forgets everything, as another engine may know other jobs. */
+  /** The next question asks the engine again, as another one may know other jobs. */
   refresh(): void;
 }
 
@@ -47,6 +47,7 @@ export function createJobList(connection: Connection): JobList {
   async function read(): Promise<void> {
     touched = new Set();
     const { jobs: found } = await connection.request('jobs/list', {});
+    for (const id of [...jobs.keys()]) if (!touched.has(id)) jobs.delete(id);
     for (const job of found) if (!touched.has(job.id)) jobs.set(job.id, job);
     changed.fire(undefined);
   }
@@ -68,7 +69,6 @@ export function createJobList(connection: Connection): JobList {
     },
     refresh: () => {
       reading = undefined;
-      jobs.clear();
       changed.fire(undefined);
     },
     dispose: () => subscriptions.forEach((subscription) => subscription.dispose()),
@@ -98,8 +98,11 @@ export interface JobActions {
   readonly remove: boolean;
 }
 
-export function actionsOf({ state, resumable, elsewhere }: JobRecord): JobActions {
-  const active = state === 'queued' || state === 'running';
+export const isActive = ({ state }: JobRecord): boolean => state === 'queued' || state === 'running';
+
+export function actionsOf(job: JobRecord): JobActions {
+  const { state, resumable, elsewhere } = job;
+  const active = isActive(job);
   return {
     cancel: active && !elsewhere,
     resume: resumable && !active,

@@ -1,7 +1,7 @@
 /** The Jobs view. A job that changes redraws its own row, unless its place in the list may have changed. */
 import * as vscode from 'vscode';
 import { createTree, rowItem, type Tree } from '../common/tree.js';
-import type { JobList } from './job-list.js';
+import { isActive, type JobList } from './job-list.js';
 import { detailRow, detailsOf, jobRow, type JobNode, type JobsNode } from './nodes.js';
 
 export function createJobsTree(jobs: JobList, explained: () => boolean): Tree<JobsNode> {
@@ -34,7 +34,7 @@ export function createJobsTree(jobs: JobList, explained: () => boolean): Tree<Jo
   jobs.onDidChange((change) => {
     const stays = change?.job && change.before && change.job.state === change.before.state;
     tree.refresh(stays ? nodeOf(change.job.id) : undefined);
-    const active = jobs.known().filter(({ state }) => state === 'running' || state === 'queued').length;
+    const active = jobs.known().filter(isActive).length;
     const badge =
       active > 0 ? { value: active, tooltip: vscode.l10n.t('{0} jobs to do', active) } : undefined;
     if (tree.view.badge?.value !== badge?.value) tree.view.badge = badge;

@@ -1,9 +1,7 @@
 /** What the status item says, from the engine's condition and its jobs. Knows no editor. */
 import type { Health, JobRecord } from '../../engine/protocol.js';
 import { percent } from '../common/format.js';
-
-/** `stopped`: nothing needed it yet. `failed`: it stopped too often, or could not be started. */
-export type EngineState = 'stopped' | 'starting' | 'running' | 'failed';
+import type { EngineState } from '../engine/client.js';
 
 export type Status =
   | { readonly kind: 'idle' }

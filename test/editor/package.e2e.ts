@@ -26,8 +26,8 @@ const engine = async (...args: string[]) => {
 it('holds what it needs and nothing else', async () => {
   const names = async (path: string) => (await readdir(join(folder, 'extension', path))).sort();
   expect(await names('.')).toEqual([
-    ...['.vsixmanifest', 'LICENSE.txt', 'changelog.md', 'dist', 'docs', 'media', 'package.json'],
-    ...['package.nls.json', 'readme.md', 'samples'],
+    ...['.vsixmanifest', 'LICENSE.txt', 'changelog.md', 'dist', 'docs', 'l10n', 'media'],
+    ...['package.json', 'package.nls.json', 'readme.md', 'samples'],
   ]);
   expect(await names('dist/node_modules/onnxruntime-node/bin/napi-v6')).toEqual([process.platform]);
   expect(await names('dist/node_modules/@img')).toEqual([

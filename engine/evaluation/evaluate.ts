@@ -7,14 +7,20 @@ import { requireVision } from '../models/model.js';
 import type { ElasticModel, RunnableModel } from '../methods/quept/elastic-model.js';
 import type { Runtime } from '../runtime/session.js';
 import { classificationScorer } from './classification.js';
-import { rowOf, type EvaluationHooks, type EvaluationRow, type RowHead } from './rows.js';
-import { fullHead } from './size.js';
+import type { EvaluationHooks, EvaluationRow } from './rows.js';
+import { checkpointBytes } from './size.js';
 
-/** An image classifier at a bit-width. */
-export interface PictureCandidate extends RowHead {
+/** One row of the result to be: a model at a bit-width. */
+export interface Candidate extends Pick<EvaluationRow, 'label' | 'kind' | 'bytes'> {
   readonly bits: number;
   readonly model: ElasticModel;
 }
+
+/** What every row says of its model: full precision first, then the candidates. */
+export const rowHeads = (checkpoint: Checkpoint, candidates: readonly Candidate[]) => [
+  { label: 'full', kind: 'full', bits: 'fp', bytes: checkpointBytes(checkpoint) } as const,
+  ...candidates.map(({ label, kind, bits, bytes }) => ({ label, kind, bits, bytes })),
+];
 
 const BATCH = 100;
 /** Pictures are held in memory in chunks of this many bytes, over which the models are switched. */
@@ -25,7 +31,7 @@ export async function evaluateClassifier(
   runtime: Runtime,
   checkpoint: Checkpoint,
   plain: RunnableModel,
-  candidates: readonly PictureCandidate[],
+  candidates: readonly Candidate[],
   pictures: {
     readonly source: ImageSource;
     readonly indices: readonly number[];
@@ -41,7 +47,7 @@ export async function evaluateClassifier(
   const align = source.labelled ? alignLabels(source, Object.fromEntries(ids), model.classes) : () => -1;
   const scorers = [undefined, ...candidates].map(() => classificationScorer(model.classes));
 
-  const heads = [fullHead(checkpoint), ...candidates.map(rowOf)];
+  const heads = rowHeads(checkpoint, candidates);
   const rows = () =>
     heads.flatMap((head, i) => {
       const scores = scorers[i]!.scores();

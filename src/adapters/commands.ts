@@ -1,0 +1,94 @@
+import { basename, dirname, join } from 'node:path';
+import { readdir } from 'node:fs/promises';
+import * as vscode from 'vscode';
+import { nameProblem } from '../calibrate/choices.js';
+import { nameProblemText } from '../calibrate/texts.js';
+import { isActive } from '../jobs/job-list.js';
+import type { Context } from '../context.js';
+import { revealFolder } from '../models/commands.js';
+import type { SetNode } from './nodes.js';
+
+/** From a menu with its node, from a key with none: then the selected row counts. */
+const setOf = ({ trees }: Context, node: SetNode | undefined) => {
+  const chosen = node ?? trees.adapters.view.selection.find((other) => other.kind === 'set');
+  return chosen?.kind === 'set' ? chosen.entry.set : undefined;
+};
+
+export async function openConfig(context: Context, node?: SetNode): Promise<void> {
+  const set = setOf(context, node);
+  if (!set) return;
+  await vscode.window.showTextDocument(vscode.Uri.file(join(set.path, 'adapter_config.json')), {
+    preview: true,
+  });
+}
+
+export async function reveal(context: Context, node?: SetNode): Promise<void> {
+  const set = setOf(context, node);
+  if (set) await revealFolder(set.path);
+}
+
+export async function rename(context: Context, node?: SetNode): Promise<void> {
+  const set = setOf(context, node);
+  if (!set) return;
+  const taken = (await readdir(dirname(set.path)).catch(() => [])).filter(
+    (name) => name !== basename(set.path),
+  );
+  const name = await vscode.window.showInputBox({
+    title: vscode.l10n.t('Rename {0}', set.name),
+    value: set.name,
+    prompt: vscode.l10n.t('New name of the adapter set'),
+    validateInput: (text) => {
+      const problem = nameProblem(text, taken);
+      return problem && nameProblemText(problem);
+    },
+  });
+  if (name === undefined || name === set.name) return;
+  await context.engine.request('adapters/rename', { path: set.path, name });
+  context.adapters.refresh();
+}
+
+export async function remove(context: Context, node?: SetNode): Promise<void> {
+  const set = setOf(context, node);
+  if (!set) return;
+  const user = context.jobs
+    .known()
+    .find((job) => isActive(job) && job.kind === 'evaluate' && job.request.adapters?.includes(set.path));
+  if (user) {
+    const message = vscode.l10n.t('"{0}" works with {1}; cancel it first.', user.title, set.name);
+    void vscode.window.showWarningMessage(message);
+    return;
+  }
+  await moveToTrash({
+    path: set.path,
+    question: vscode.l10n.t('Move the adapter set "{0}" to the trash?', set.name),
+    detail: vscode.l10n.t('Its evaluations go with it. The model stays as it is.'),
+  });
+  context.adapters.refresh();
+}
+
+/** Asks first. Where there is no trash, asks whether to delete for good. */
+export async function moveToTrash({
+  path,
+  question,
+  detail,
+}: {
+  readonly path: string;
+  readonly question: string;
+  readonly detail: string;
+}): Promise<void> {
+  const uri = vscode.Uri.file(path);
+  const move = vscode.l10n.t('Move to Trash');
+  const answer = await vscode.window.showWarningMessage(question, { modal: true, detail }, move);
+  if (answer !== move) return;
+  try {
+    await vscode.workspace.fs.delete(uri, { recursive: true, useTrash: true });
+  } catch (error) {
+    const erase = vscode.l10n.t('Delete for Good');
+    const again = await vscode.window.showWarningMessage(
+      vscode.l10n.t('There is no trash for it here. Delete it for good?'),
+      { modal: true, detail: error instanceof Error ? error.message : path },
+      erase,
+    );
+    if (again === erase) await vscode.workspace.fs.delete(uri, { recursive: true, useTrash: false });
+  }
+}

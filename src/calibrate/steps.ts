@@ -1,0 +1,307 @@
+/** The questions before a calibration, one function a question. */
+import { readdir } from 'node:fs/promises';
+import { totalmem } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import * as vscode from 'vscode';
+import type { CalibrateEstimate, DeviceReport, SupportedModel } from '../../engine/protocol.js';
+import { modeName } from '../adapters/nodes.js';
+import type { Connection } from '../common/connection.js';
+import { messageOf } from '../common/errors.js';
+import { formatBits, formatBytes, formatCount, formatDuration } from '../common/format.js';
+import { BACK, type Step } from '../common/ask.js';
+import { askText, pickOne, pickSeveral, type Choice } from '../common/inputs.js';
+import { chooseDataset } from '../data/choose.js';
+import { chooseDevice, deviceName } from '../devices/choose.js';
+import { modelName } from '../models/names.js';
+import {
+  adaptersFolder,
+  BIT_WIDTHS,
+  estimateRequestOf,
+  MODES,
+  nameProblem,
+  STANDARD_BITS,
+  suggestName,
+  type Choices,
+  type Length,
+  type Limits,
+  type Mode,
+  type Remembered,
+  type RunChoices,
+} from './choices.js';
+import { nameProblemText } from './texts.js';
+
+export type Answers = Partial<Choices>;
+
+/** What the questions draw on. */
+export interface Sources {
+  readonly connection: Connection;
+  readonly models: () => Promise<readonly SupportedModel[]>;
+  readonly devices: () => Promise<readonly DeviceReport[]>;
+  readonly remembered: (task: SupportedModel['task']) => Remembered;
+  readonly device: Choices['device'];
+  readonly limits: Limits;
+  /** Folder of the extension. */
+  readonly root: string;
+  readonly workspace: readonly string[];
+  /** Folders that queued and running calibrations will write. */
+  readonly promised: () => readonly string[];
+}
+
+const locale = () => vscode.env.language;
+
+/** @param preset the model was named, so it is no question */
+export const calibrationSteps =
+  (sources: Sources, preset: boolean) =>
+  ({ length }: Answers): Step<Answers>[] => [
+    ...(preset ? [] : [modelStep(sources)]),
+    modeStep(sources),
+    bitsStep(sources),
+    dataStep(sources),
+    deviceStep(sources),
+    lengthStep(sources),
+    ...(length?.kind === 'custom' ? [samplesStep, epochsStep] : []),
+    nameStep(sources),
+    startStep(sources),
+  ];
+
+const modelStep =
+  ({ models }: Sources): Step<Answers> =>
+  async ({ model }, place) => {
+    const all = await models();
+    const picked = await pickOne<SupportedModel>(place, {
+      placeholder: vscode.l10n.t('Model to calibrate'),
+      items: all.map((value) => ({
+        value,
+        label: modelName(value),
+        description: `${value.family} · ${vscode.l10n.t('{0} parameters', formatCount(value.parameters, locale()))}`,
+        detail: value.path,
+      })),
+      active: (value) => value.path === model?.path,
+    });
+    return answer(picked, (value) => ({ model: value }));
+  };
+
+const modeStep =
+  ({ remembered }: Sources): Step<Answers> =>
+  async ({ model, mode }, place) => {
+    const before = mode ?? remembered(model!.task).mode;
+    const picked = await pickOne<Mode>(place, {
+      placeholder: vscode.l10n.t('What to quantize'),
+      items: MODES[model!.task].map((value) => ({
+        value,
+        label: modeLabel(value),
+        detail: MODE_DETAILS()[value],
+      })),
+      active: (value) => value === before,
+    });
+    return answer(picked, (value) => ({ mode: value }));
+  };
+
+function modeLabel(mode: Mode): string {
+  const name = modeName(mode);
+  return name.charAt(0).toLocaleUpperCase(locale()) + name.slice(1);
+}
+
+const MODE_DETAILS = (): Record<Mode, string> => ({
+  'weight-only': vscode.l10n.t('Makes the model smaller; activations stay in floating point.'),
+  'weight-activation': vscode.l10n.t('Makes the model smaller, and its products integer.'),
+});
+
+const bitsStep =
+  ({ remembered }: Sources): Step<Answers> =>
+  async ({ model, bits }, place) => {
+    const before = bits ?? remembered(model!.task).bits ?? STANDARD_BITS;
+    const picked = await pickSeveral<number>(
+      place,
+      {
+        placeholder: vscode.l10n.t('Bit-widths that the model is to run at'),
+        items: BIT_WIDTHS.map((value) => ({
+          value,
+          label: vscode.l10n.t('{0} bits', value),
+        })),
+      },
+      (value) => before.includes(value),
+    );
+    return answer(picked, (value) => ({ bits: value }));
+  };
+
+const dataStep =
+  ({ remembered, root }: Sources): Step<Answers> =>
+  async ({ model }, place) => {
+    const path = await chooseDataset(place, {
+      task: model!.task,
+      purpose: 'calibration',
+      placeholder: vscode.l10n.t('Calibration set: a small slice of what the model will see'),
+      recent: remembered(model!.task).data ?? [],
+      root,
+    });
+    return answer(path, (data) => ({ data }));
+  };
+
+const deviceStep =
+  ({ devices, device: setting }: Sources): Step<Answers> =>
+  async ({ device }, place) =>
+    answer(await chooseDevice(place, device ?? setting, devices()), (value) => ({ device: value }));
+
+const LENGTHS = ['standard', 'short', 'paper', 'custom'] as const;
+type LengthKind = (typeof LENGTHS)[number];
+
+const lengthStep =
+  (sources: Sources): Step<Answers> =>
+  async (answers, place) => {
+    const before = answers.length ?? sources.remembered(answers.model!.task).length;
+    const estimates = Promise.all(
+      (['standard', 'short', 'paper'] as const).map((kind) =>
+        estimate(sources, { ...answers, length: { kind } }),
+      ),
+    );
+    // An estimate that fails is shown in full before the start.
+    const update = estimates.then(
+      (all) => LENGTHS.map((kind, i) => lengthChoice(kind, all[i])),
+      () => LENGTHS.map((kind) => lengthChoice(kind)),
+    );
+    const kind = await pickOne<LengthKind>(place, {
+      placeholder: vscode.l10n.t('How long to calibrate'),
+      items: LENGTHS.map((value) => lengthChoice(value)),
+      update,
+      active: (value) => value === before?.kind,
+    });
+    if (kind !== 'custom') return answer(kind, (value) => ({ length: { kind: value } }));
+    if (before?.kind === 'custom') return { length: before };
+    const { samples, epochs } = await estimates.then(
+      ([standard]) => standard!.settings,
+      () => ({ samples: 128, epochs: 15 }),
+    );
+    return { length: { kind: 'custom', samples, epochs } };
+  };
+
+const lengthChoice = (kind: LengthKind, found?: CalibrateEstimate): Choice<LengthKind> => ({
+  value: kind,
+  ...LENGTH_TEXTS()[kind],
+  ...(found && { description: `${amount(found.settings)} · ${cost(found)}` }),
+});
+
+const LENGTH_TEXTS = (): Record<LengthKind, { readonly label: string; readonly detail: string }> => ({
+  standard: { label: vscode.l10n.t('Standard'), detail: vscode.l10n.t('What measured best') },
+  short: {
+    label: vscode.l10n.t('Short try'),
+    detail: vscode.l10n.t('To see how it goes; its figures are worse than they need be'),
+  },
+  paper: { label: vscode.l10n.t("The paper's recipe"), detail: vscode.l10n.t('As published (QuEPT)') },
+  custom: { label: vscode.l10n.t('Custom…'), detail: vscode.l10n.t('Samples and epochs of your choice') },
+});
+
+const samplesStep: Step<Answers> = async ({ length }, place) => {
+  const custom = length as CustomLength;
+  const text = await askText(place, {
+    prompt: vscode.l10n.t('Samples to calibrate on'),
+    value: `${custom.samples}`,
+    problem: countProblem,
+  });
+  return answer(text, (value) => ({ length: { ...custom, samples: Number(value) } }));
+};
+
+const epochsStep: Step<Answers> = async ({ length }, place) => {
+  const custom = length as CustomLength;
+  const text = await askText(place, {
+    prompt: vscode.l10n.t('Epochs: how often each block sees every sample'),
+    value: `${custom.epochs}`,
+    problem: countProblem,
+  });
+  return answer(text, (value) => ({ length: { ...custom, epochs: Number(value) } }));
+};
+
+type CustomLength = Extract<Length, { kind: 'custom' }>;
+
+const countProblem = (text: string) =>
+  /^\s*[1-9]\d{0,6}\s*$/.test(text) ? undefined : vscode.l10n.t('Enter a whole number above zero.');
+
+const nameStep =
+  ({ workspace, promised }: Sources): Step<Answers> =>
+  async ({ model, bits, out }, place) => {
+    const folder = adaptersFolder(model!, workspace);
+    const taken = await takenNames(folder, promised());
+    const value = out === undefined || dirname(out) !== folder ? suggestName(bits!, taken) : basename(out);
+    const name = await askText(place, {
+      prompt: vscode.l10n.t('Name of the adapter set, which goes to {0}', folder),
+      value,
+      problem: (text) => {
+        const found = nameProblem(text, taken);
+        return found && nameProblemText(found);
+      },
+    });
+    return answer(name, (text) => ({ out: join(folder, text) }));
+  };
+
+/** Names in a folder, finished, unfinished (`<name>.partial`) or promised to a job. */
+async function takenNames(folder: string, promised: readonly string[]): Promise<string[]> {
+  const there = await readdir(folder).catch(() => []);
+  return [
+    ...there.map((name) => name.replace(/\.partial$/, '')),
+    ...promised.filter((path) => dirname(path) === folder).map((path) => basename(path)),
+  ];
+}
+
+/** Shows what it comes to. What the engine would refuse is said here, and cannot be started. */
+const startStep =
+  (sources: Sources): Step<Answers> =>
+  async (answers, place) => {
+    const picked = await pickOne<'start'>(place, {
+      placeholder: vscode.l10n.t('Check, and start'),
+      items: estimate(sources, answers).then(
+        (found) => startChoices(answers as Choices, found),
+        (error: unknown) => [{ label: `$(error) ${messageOf(error)}` }],
+      ),
+    });
+    return answer(picked, () => ({}));
+  };
+
+function startChoices(choices: Choices, found: CalibrateEstimate): Choice<'start'>[] {
+  const { settings, device, bytes } = found;
+  const groups = settings.groups
+    .map((group) => vscode.l10n.t('{0} (rank {1})', formatBits(group.bits), group.rank))
+    .join(', ');
+  const line = (label: string, description: string): Choice<'start'> => ({ label, description });
+  return [
+    {
+      label: `$(play) ${vscode.l10n.t('Start calibration')}`,
+      description: cost(found),
+      value: 'start',
+    },
+    ...(bytes > totalmem()
+      ? [
+          line(
+            `$(warning) ${vscode.l10n.t('It needs more memory than this machine has')}`,
+            vscode.l10n.t('{0} of {1}', formatBytes(bytes, locale()), formatBytes(totalmem(), locale())),
+          ),
+        ]
+      : []),
+    { label: '', kind: vscode.QuickPickItemKind.Separator },
+    line(vscode.l10n.t('Model'), modelName(choices.model)),
+    line(vscode.l10n.t('Quantized'), modeName(settings.mode)),
+    line(vscode.l10n.t('Bit groups'), groups),
+    line(vscode.l10n.t('Calibration set'), `${choices.data} · ${amount(settings)}`),
+    line(
+      vscode.l10n.t('Device'),
+      `${deviceName(device)} · ${vscode.l10n.t('{0} GFLOP/s', Math.round(found.gflops))}`,
+    ),
+    line(vscode.l10n.t('Adapter set'), choices.out),
+  ];
+}
+
+const amount = ({ samples, epochs }: CalibrateEstimate['settings']): string =>
+  vscode.l10n.t('{0} samples, {1} epochs', new Intl.NumberFormat(locale()).format(samples), epochs);
+
+const cost = ({ seconds, bytes }: CalibrateEstimate): string =>
+  vscode.l10n.t('about {0}, up to {1} of memory', formatDuration(seconds), formatBytes(bytes, locale()));
+
+const estimate = ({ connection, limits }: Sources, answers: Answers): Promise<CalibrateEstimate> =>
+  connection.request('calibrate/estimate', {
+    request: estimateRequestOf(answers as RunChoices, limits),
+  });
+
+const answer = <T>(
+  picked: T | typeof BACK | undefined,
+  add: (value: T) => Partial<Answers>,
+): Partial<Answers> | typeof BACK | undefined =>
+  picked === undefined || picked === BACK ? (picked as typeof BACK | undefined) : add(picked);

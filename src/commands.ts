@@ -1,0 +1,96 @@
+/** Every command by its name: what it does, and what happens instead while it cannot. */
+import * as vscode from 'vscode';
+import * as adapters from './adapters/commands.js';
+import { calibrate } from './calibrate/command.js';
+import { messageOf } from './common/errors.js';
+import type { Context } from './context.js';
+import { EngineError } from './engine/client.js';
+import { ErrorCode } from '../engine/protocol.js';
+import * as evaluation from './evaluation/commands.js';
+import * as jobs from './jobs/commands.js';
+import * as models from './models/commands.js';
+import * as status from './status/commands.js';
+
+interface Command {
+  // A command's arguments are what the menu or the caller gives it; each function checks its own.
+  readonly enabled: (context: Context, ...args: never[]) => unknown;
+  /** Tells why not, and says so by true. Asked in turn, before `enabled`. */
+  readonly disabled?: readonly ((context: Context) => boolean)[];
+}
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  calibrate: { enabled: calibrate, disabled: [untrusted, withoutEngine] },
+  evaluate: { enabled: evaluation.evaluate, disabled: [untrusted, withoutEngine] },
+  refresh: { enabled: models.refresh },
+  addModelFolder: { enabled: models.addFolder, disabled: [untrusted] },
+  copySamples: { enabled: models.copySamplesIntoFolder, disabled: [untrusted, withoutFolder] },
+  revealModel: { enabled: models.reveal },
+  copyPath: { enabled: models.copyPath },
+  openConfig: { enabled: adapters.openConfig },
+  revealAdapterSet: { enabled: adapters.reveal },
+  renameAdapterSet: { enabled: adapters.rename, disabled: [untrusted, withoutEngine] },
+  deleteAdapterSet: { enabled: adapters.remove, disabled: [untrusted] },
+  openEvaluation: { enabled: evaluation.open },
+  deleteEvaluation: { enabled: evaluation.remove, disabled: [untrusted] },
+  cancelJob: { enabled: jobs.cancel },
+  resumeJob: { enabled: jobs.resume, disabled: [untrusted, withoutEngine] },
+  retryJob: { enabled: jobs.retry, disabled: [untrusted, withoutEngine] },
+  showJobLog: { enabled: jobs.showLog, disabled: [withoutEngine] },
+  removeJob: { enabled: jobs.remove, disabled: [withoutEngine] },
+  clearFinishedJobs: { enabled: jobs.clearFinished, disabled: [withoutEngine] },
+  chooseDevice: { enabled: status.chooseDevice, disabled: [untrusted, withoutEngine] },
+  restartEngine: { enabled: status.restartEngine },
+  showLog: { enabled: ({ log }) => log.show() },
+  showStatusMenu: { enabled: status.showMenu },
+};
+
+export function registerCommands(context: Context): vscode.Disposable[] {
+  return Object.entries(COMMANDS).map(([name, { enabled, disabled = [] }]) =>
+    vscode.commands.registerCommand(`elasticPrecision.${name}`, async (...args: unknown[]) => {
+      if (disabled.some((tell) => tell(context))) return;
+      try {
+        return await enabled(context, ...(args as never[]));
+      } catch (error) {
+        report(context, error);
+      }
+    }),
+  );
+}
+
+/** What a person can mend is said in full; anything else also offers the log. */
+function report({ log }: Context, error: unknown): void {
+  if (error instanceof EngineError && error.isCancelled) return;
+  const forPeople = error instanceof EngineError && error.code === ErrorCode.userError;
+  if (!forPeople) log.error(error instanceof Error ? error : String(error));
+  const show = vscode.l10n.t('Show Log');
+  void vscode.window
+    .showErrorMessage(messageOf(error), ...(forPeople ? [] : [show]))
+    .then((chosen) => chosen === show && log.show());
+}
+
+function untrusted(): boolean {
+  if (vscode.workspace.isTrusted) return false;
+  const manage = vscode.l10n.t('Manage Workspace Trust');
+  void vscode.window
+    .showWarningMessage(vscode.l10n.t('This needs a trusted workspace.'), manage)
+    .then((chosen) => chosen && vscode.commands.executeCommand('workbench.trust.manage'));
+  return true;
+}
+
+function withoutEngine({ engine }: Context): boolean {
+  if (engine.state !== 'failed') return false;
+  const restart = vscode.l10n.t('Restart Engine');
+  void vscode.window
+    .showErrorMessage(vscode.l10n.t('The engine is not running.'), restart)
+    .then((chosen) => chosen && vscode.commands.executeCommand('elasticPrecision.restartEngine'));
+  return true;
+}
+
+function withoutFolder(): boolean {
+  if (vscode.workspace.workspaceFolders?.length) return false;
+  const open = vscode.l10n.t('Open Folder');
+  void vscode.window
+    .showInformationMessage(vscode.l10n.t('Open the folder first that the samples are to go to.'), open)
+    .then((chosen) => chosen && vscode.commands.executeCommand('vscode.openFolder'));
+  return true;
+}

@@ -1,0 +1,128 @@
+/** One question: a quick pick or an input box, with a button back. */
+import * as vscode from 'vscode';
+import { BACK, type Place } from './ask.js';
+
+export interface Choice<T> extends vscode.QuickPickItem {
+  readonly value?: T;
+}
+
+export interface PickOptions<T> {
+  readonly placeholder: string;
+  /** Shown at once; what takes time may be filled in by `update`. */
+  readonly items: readonly Choice<T>[] | Promise<readonly Choice<T>[]>;
+  /** Items again, with more to say. */
+  readonly update?: Promise<readonly Choice<T>[]>;
+  /** The one to begin at. */
+  readonly active?: (value: T) => boolean;
+}
+
+/** One of several. */
+export async function pickOne<T>(
+  place: Place,
+  options: PickOptions<T>,
+): Promise<T | typeof BACK | undefined> {
+  const picked = await pick(place, options, false, () => false);
+  return Array.isArray(picked) ? picked[0] : picked;
+}
+
+/** At least one of several; `chosen` are ticked to begin with. */
+export const pickSeveral = <T>(
+  place: Place,
+  options: PickOptions<T>,
+  chosen: (value: T) => boolean,
+): Promise<T[] | typeof BACK | undefined> => pick(place, options, true, chosen);
+
+function pick<T>(
+  place: Place,
+  { placeholder, items, update, active }: PickOptions<T>,
+  several: boolean,
+  chosen: (value: T) => boolean,
+): Promise<T[] | typeof BACK | undefined> {
+  const input = vscode.window.createQuickPick<Choice<T>>();
+  setUp(input, place);
+  input.placeholder = placeholder;
+  input.canSelectMany = several;
+  input.matchOnDescription = true;
+  const show = (list: readonly Choice<T>[]) => {
+    const before = input.activeItems[0]?.value;
+    const ticked = input.items.length > 0 ? input.selectedItems.map(({ value }) => value) : undefined;
+    const isTicked = (item: Choice<T>) =>
+      item.value !== undefined && (ticked ? ticked.includes(item.value) : chosen(item.value));
+    input.items = list;
+    const at = list.find(
+      ({ value }) => value !== undefined && (before !== undefined ? value === before : active?.(value)),
+    );
+    if (at && !several) input.activeItems = [at];
+    if (several) input.selectedItems = list.filter(isTicked);
+  };
+  return finish(input, async (resolve) => {
+    input.onDidAccept(() => {
+      const values = input.selectedItems.flatMap(({ value }) => (value === undefined ? [] : [value]));
+      if (values.length > 0) resolve(values);
+    });
+    input.show();
+    input.busy = true;
+    show(await items);
+    if (update) show(await update);
+    input.busy = false;
+  });
+}
+
+export interface TextOptions {
+  readonly prompt: string;
+  readonly value: string;
+  /** What is wrong with a text; undefined where nothing is. */
+  readonly problem: (text: string) => string | undefined;
+}
+
+export function askText(
+  place: Place,
+  { prompt, value, problem }: TextOptions,
+): Promise<string | typeof BACK | undefined> {
+  const input = vscode.window.createInputBox();
+  setUp(input, place);
+  input.prompt = prompt;
+  input.value = value;
+  const check = () => {
+    const found = problem(input.value);
+    input.validationMessage = found;
+    return found === undefined;
+  };
+  return finish<string>(input, (resolve) => {
+    input.onDidChangeValue(check);
+    input.onDidAccept(() => {
+      if (check()) resolve(input.value);
+    });
+    input.show();
+    return Promise.resolve();
+  });
+}
+
+function setUp(
+  input: vscode.QuickInput & { buttons: readonly vscode.QuickInputButton[] },
+  place: Place,
+): void {
+  input.title = place.title;
+  input.step = place.step;
+  input.totalSteps = place.totalSteps;
+  input.ignoreFocusOut = true;
+  if (place.back) input.buttons = [vscode.QuickInputButtons.Back];
+}
+
+/** Ends an input by its answer, the button back, or by being hidden; rejects where what it shows cannot be had. */
+async function finish<R>(
+  input: vscode.QuickPick<never> | vscode.InputBox | vscode.QuickPick<vscode.QuickPickItem>,
+  run: (resolve: (result: R) => void) => Promise<void>,
+): Promise<R | typeof BACK | undefined> {
+  try {
+    return await new Promise((resolve, reject) => {
+      input.onDidHide(() => resolve(undefined));
+      input.onDidTriggerButton((button) => {
+        if (button === vscode.QuickInputButtons.Back) resolve(BACK);
+      });
+      run(resolve).catch(reject);
+    });
+  } finally {
+    input.dispose();
+  }
+}

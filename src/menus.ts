@@ -1,0 +1,50 @@
+/** Context keys that menus, welcome views and the walkthrough depend on. */
+import * as vscode from 'vscode';
+import type { Context } from './context.js';
+
+export function followForMenus(context: Context): vscode.Disposable {
+  const { engine, models, adapters, jobs, trees } = context;
+  const known = new Map<string, unknown>();
+  const set = (key: string, value: unknown) => {
+    if (known.get(key) === value) return;
+    known.set(key, value);
+    void vscode.commands.executeCommand('setContext', `elasticPrecision.${key}`, value);
+  };
+  set('engine', engine.state);
+
+  const subscriptions = [
+    engine.onDidChangeState(({ state }) => {
+      set('engine', state);
+      if (state === 'failed') Object.values(trees).forEach((tree) => tree.refresh());
+    }),
+    models.onDidChange(() =>
+      set(
+        'hasModels',
+        models.known().some(({ supported }) => supported),
+      ),
+    ),
+    models.onDidSearch((search) => {
+      const location = { viewId: 'elasticPrecision.models' };
+      void vscode.window.withProgress({ location }, () => search.catch(() => undefined));
+    }),
+    adapters.onDidRead((owners) => {
+      set(
+        'hasAdapterSets',
+        owners.some(({ sets }) => sets.length > 0),
+      );
+      const evaluated = owners.some(
+        (owner) => owner.evaluations.length > 0 || owner.sets.some((s) => s.evaluations.length > 0),
+      );
+      set('hasEvaluations', evaluated);
+    }),
+    jobs.onDidChange(() => {
+      const all = jobs.known();
+      set('hasJobs', all.length > 0);
+      set(
+        'hasFinishedJobs',
+        all.some(({ state }) => state === 'finished' || state === 'cancelled' || state === 'failed'),
+      );
+    }),
+  ];
+  return { dispose: () => subscriptions.forEach((subscription) => subscription.dispose()) };
+}

@@ -1,0 +1,55 @@
+import * as vscode from 'vscode';
+import { BACK } from '../common/ask.js';
+import { readSettings, writeDevice } from '../configuration.js';
+import type { Context } from '../context.js';
+import { chooseDevice as askDevice, deviceName } from '../devices/choose.js';
+import { isActive } from '../jobs/job-list.js';
+import { refresh } from '../models/commands.js';
+
+/** Asks first where something runs. */
+export async function restartEngine(context: Context): Promise<void> {
+  const running = context.jobs.known().some(({ state, elsewhere }) => state === 'running' && !elsewhere);
+  if (running && context.engine.state === 'running') {
+    const restart = vscode.l10n.t('Restart');
+    const answer = await vscode.window.showWarningMessage(
+      vscode.l10n.t('Restart the engine while a job runs?'),
+      { modal: true, detail: vscode.l10n.t('The job is interrupted. A calibration can be resumed.') },
+      restart,
+    );
+    if (answer !== restart) return;
+  }
+  await context.engine.restart();
+  refresh(context);
+}
+
+export async function chooseDevice({ engine }: Context): Promise<void> {
+  const place = { title: vscode.l10n.t('Choose Device'), step: 1, totalSteps: 1, back: false };
+  const reports = engine.request('devices/list', {}).then(({ devices }) => devices);
+  const device = await askDevice(place, readSettings().device, reports);
+  if (device !== undefined && device !== BACK) await writeDevice(device);
+}
+
+export async function showMenu(context: Context): Promise<void> {
+  const { state } = context.engine;
+  const jobs = context.jobs.known().filter(isActive).length;
+  const entries = [
+    {
+      label: `$(list-unordered) ${vscode.l10n.t('Show Jobs')}`,
+      description: jobs > 0 ? vscode.l10n.t('{0} jobs to do', jobs) : '',
+      command: 'elasticPrecision.jobs.focus',
+    },
+    {
+      label: `$(chip) ${vscode.l10n.t('Choose Device…')}`,
+      description: deviceName(readSettings().device),
+      command: 'elasticPrecision.chooseDevice',
+    },
+    {
+      label: `$(debug-restart) ${vscode.l10n.t('Restart Engine')}`,
+      description: state === 'failed' ? vscode.l10n.t('not running') : '',
+      command: 'elasticPrecision.restartEngine',
+    },
+    { label: `$(output) ${vscode.l10n.t('Show Log')}`, command: 'elasticPrecision.showLog' },
+  ];
+  const chosen = await vscode.window.showQuickPick(entries, { title: 'Elastic Precision' });
+  if (chosen) await vscode.commands.executeCommand(chosen.command);
+}
