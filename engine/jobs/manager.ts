@@ -4,19 +4,10 @@ import { resolve, sep } from 'node:path';
 import { messageOf, UserError } from '../errors.js';
 import { discardProgress } from '../methods/quept/progress.js';
 import type { JobLog, JobRecord, LogMessage, StartJobParams } from '../protocol.js';
-import { timeLeft } from '../time-left.js';
+import { beginJob } from './begin.js';
 import { madeBy, recordAfter, type Ending } from './outcome.js';
-import type { JobProcess, JobProcessHooks, StartJobProcess } from './process.js';
-import {
-  isActive,
-  newRecord,
-  restarted,
-  resumed,
-  stopped,
-  withCalibrationStatus,
-  withEvaluationStatus,
-  type StoredJob,
-} from './record.js';
+import type { JobProcess, StartJobProcess } from './process.js';
+import { isActive, newRecord, restarted, resumed, stopped, type StoredJob } from './record.js';
 import { ID, type JobStore } from './store.js';
 
 export interface JobManager {
@@ -247,13 +238,14 @@ export function openJobManager(
         throw new UserError(`"${job.title}" is ${job.state} and writes ${out}; choose another name.`);
   }
 
-  function enqueue(record: StoredJob): JobRecord {
+  /** Resolves once the job would survive this process. */
+  async function enqueue(record: StoredJob): Promise<JobRecord> {
     let end: () => void = () => undefined;
     const ended = new Promise<void>((done) => (end = done));
     own.set(record.id, { record, cancelling: false, shownAt: 0, writtenAt: 0, ended, end });
     queue.push(record.id);
-    void write(record);
     const job = show(record);
+    await write(record);
     pump();
     return job;
   }
@@ -269,36 +261,20 @@ export function openJobManager(
     note(id, `${job.record.progress > 0 ? 'Goes on' : 'Starts'}: ${job.record.title}`);
     update(job, { ...job.record, state: 'running', started: now() }, true);
     try {
-      job.process = begin(id, job);
+      job.process = beginJob(startProcess, job.record, now, {
+        note: (line) => note(id, line),
+        output: (text) => store.appendLog(id, text),
+        change: (make) => change(job, make(job.record)),
+      });
       await settle(id, job, await job.process.outcome);
     } catch (error) {
       await settle(id, job, { type: 'error', reason: 'defect', message: messageOf(error) });
     }
   }
 
-  function begin(id: string, job: OwnJob): JobProcess<'calibrate'> | JobProcess<'evaluate'> {
-    const left = timeLeft(now);
-    const reports: Pick<JobProcessHooks<never>, 'note' | 'output'> = {
-      note: (line) => note(id, line),
-      output: (text) => store.appendLog(id, text),
-    };
-    const { record } = job;
-    if (record.kind === 'evaluate')
-      return startProcess('evaluate', record.request, {
-        ...reports,
-        status: (status) => {
-          if (job.record.kind === 'evaluate')
-            update(job, withEvaluationStatus(job.record, status, left(status.done)));
-        },
-      });
-    return startProcess('calibrate', record.request, {
-      ...reports,
-      status: (status) => {
-        if (job.record.kind !== 'calibrate') return;
-        const next = withCalibrationStatus(job.record, status, left(status.done));
-        update(job, next, next.losses !== job.record.losses);
-      },
-    });
+  function change(job: OwnJob, next: StoredJob): void {
+    const isStep = next.kind === 'calibrate' && next.losses !== (job.record as typeof next).losses;
+    update(job, next, isStep);
   }
 
   function update(job: OwnJob, record: StoredJob, isStep = false): void {

@@ -27,11 +27,11 @@ export interface JobProcess<K extends JobKind> {
 }
 
 export interface JobProcessHooks<K extends JobKind> {
-  status(status: Jobs[K]['status']): void;
+  readonly status: (status: Jobs[K]['status']) => void;
   /** A line worth the user's attention. */
-  note(line: string): void;
+  readonly note: (line: string) => void;
   /** What the process printed. */
-  output(text: string): void;
+  readonly output: (text: string) => void;
 }
 
 export type StartJobProcess = <K extends JobKind>(

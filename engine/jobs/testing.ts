@@ -1,0 +1,58 @@
+/** For unit tests of the queue: processes of jobs that do as they are told. */
+import type { CalibrationStatus } from '../methods/quept/calibrate.js';
+import type { JobProcess, JobProcessHooks, Outcome, StartJobProcess } from './process.js';
+import type { CalibrateRequest, CalibrateResult, EvaluateResult } from './requests.js';
+
+export interface FakeProcess {
+  readonly kind: string;
+  readonly request: CalibrateRequest;
+  readonly hooks: JobProcessHooks<'calibrate'> & JobProcessHooks<'evaluate'>;
+  readonly asked: ('cancel' | 'kill')[];
+  end(outcome: Outcome<'calibrate'> | Outcome<'evaluate'>): void;
+}
+
+/** `kill` ends a process at once, `cancel` only where `cancels`. */
+export function fakeProcesses({ cancels = true } = {}): {
+  readonly processes: FakeProcess[];
+  readonly start: StartJobProcess;
+} {
+  const processes: FakeProcess[] = [];
+  const start = (kind: string, request: unknown, hooks: unknown): JobProcess<'calibrate'> => {
+    let end: FakeProcess['end'] = () => undefined;
+    const outcome = new Promise<Outcome<'calibrate'>>((done) => (end = done as FakeProcess['end']));
+    const asked: FakeProcess['asked'] = [];
+    processes.push({
+      ...{ kind, asked, end },
+      request: request as CalibrateRequest,
+      hooks: hooks as FakeProcess['hooks'],
+    });
+    return {
+      outcome,
+      cancel: () => {
+        asked.push('cancel');
+        if (cancels) end({ type: 'cancelled' });
+      },
+      kill: () => {
+        asked.push('kill');
+        end({ type: 'crashed', how: 'SIGKILL' });
+      },
+    };
+  };
+  return { processes, start: start as StartJobProcess };
+}
+
+/** A status of a calibration of four blocks of ten epochs in two bit groups. */
+export const statusAt = (block: number, epoch: number, losses?: number[]): CalibrationStatus => ({
+  ...{ block, blocks: 4, epoch, epochs: 10, losses },
+  done: (block + epoch / 10) / 4,
+  groups: [[7, 8], [4]],
+});
+
+export const calibrateResult: CalibrateResult = {
+  ...{ out: '/out', device: 'cpu', bits: [8, 7, 4], samples: 8, skipped: [], seconds: 1, peakMemory: 1 },
+};
+
+export const evaluateResult: EvaluateResult = {
+  ...{ device: 'cpu', task: 'image-classification', data: 'pictures', skipped: [], seconds: 1 },
+  rows: [{ label: 'full', kind: 'full', bits: 'fp', bytes: 100, samples: 8, top1: 0.5, top5: 1, kl: 0 }],
+};
