@@ -65,8 +65,11 @@ const evaluate: Fields<EvaluateRequest> = {
   bits: optional(list(bits)),
   limit: optional(integer(1)),
   length: optional(integer(2)),
+  task: optional(oneOf('perplexity', 'multiple-choice')),
   baseline: optional(list(oneOf(...BASELINES))),
   baselineData: optional(path()),
+  baselineSamples: optional(integer(1)),
+  cacheMemory: optional(integer(0)),
   save: optional((object, key, where) => checkName(text()(object, key, where))),
 };
 
