@@ -67,7 +67,16 @@ const evaluatedBits = (text: string) => {
   const rest = text.split(',').filter((item) => item.trim() !== 'fp');
   return rest.length > 0 ? parseBits(rest.join()) : [];
 };
-/** As in `rtn`, separated by commas. */
+const task = (text: string) => {
+  const tasks = {
+    perplexity: 'perplexity',
+    choice: 'multiple-choice',
+    'multiple-choice': 'multiple-choice',
+  } as const;
+  if (Object.hasOwn(tasks, text)) return tasks[text as keyof typeof tasks];
+  throw new InvalidArgumentError('Tasks are: perplexity, choice.');
+};
+/** As in `rtn,gptq`. */
 const baselines = (text: string) =>
   text.split(',').map((item) => {
     const found = BASELINES.find((name) => name === item.trim());
@@ -216,9 +225,20 @@ program
 
 program
   .command('evaluate')
-  .description('accuracy and divergence from full precision, or perplexity, at any bit-widths')
+  .description(
+    'accuracy and divergence from full precision, perplexity or multiple choice, at any bit-widths',
+  )
   .argument('<model>', 'checkpoint folder')
-  .requiredOption('--data <path>', 'labelled pictures (folder, IDX, Parquet) or text (text, JSONL, Parquet)')
+  .requiredOption(
+    '--data <path>',
+    'labelled pictures (folder, IDX, Parquet), text (text, JSONL, Parquet) or questions (JSONL, Parquet)',
+  )
+  .addOption(
+    new Option(
+      '--task <name>',
+      'what to measure on text: perplexity or choice (default: what its columns say)',
+    ).argParser(task),
+  )
   .option('--adapters <folders...>', 'adapter sets to evaluate')
   .addOption(
     new Option(
@@ -226,15 +246,27 @@ program
       'bit-widths, such as fp,8,4 or 2-8 (default: all of the adapter sets)',
     ).argParser(parsed(evaluatedBits)),
   )
-  .addOption(new Option('--limit <n>', 'only the first pictures, or windows of text').argParser(whole(1)))
+  .addOption(
+    new Option('--limit <n>', 'only the first pictures, windows of text or questions').argParser(whole(1)),
+  )
   .addOption(length())
   .addOption(
-    new Option('--baseline <list>', 'rows for comparison: rtn, which only rounds').argParser(baselines),
+    new Option(
+      '--baseline <list>',
+      'rows for comparison: rtn, which only rounds, and for language models gptq',
+    ).argParser(baselines),
   )
   .option(
     '--baseline-data <path>',
-    'pictures for the activation ranges of the baseline (default: the first of --data)',
+    'pictures that give rtn its activation ranges (default: the first of --data), or text that gptq calibrates on',
   )
+  .addOption(
+    new Option(
+      '--baseline-samples <n>',
+      'how many of them (default: 256 pictures, or as many windows as the first adapter set was calibrated on, or 128)',
+    ).argParser(whole(1)),
+  )
+  .addOption(cacheMemory())
   .addOption(device())
   .addOption(threads())
   .addOption(json())

@@ -83,14 +83,17 @@ function freeMemory(): number {
   return Math.min(freemem(), limit > 0 ? limit - process.memoryUsage.rss() : Infinity);
 }
 
+/** Where temporary files of this user lie; `openSampleCache` makes it and removes what killed processes left there. */
+export const scratchFolder = (): string =>
+  join(tmpdir(), `elastic-precision-${process.getuid?.() ?? 'cache'}`);
+
 /**
  * Opens a cache whose stores keep at most `limit` bytes in memory together. Files are made only for what does not fit:
  * hidden temporaries in `folder`, or, where there is none or it cannot be written, in one of the system's folder for
  * temporary files. What a killed process left in either is removed first.
  */
 export async function openSampleCache(limit: number, folder?: string): Promise<SampleCache> {
-  const fallback = join(tmpdir(), `elastic-precision-${process.getuid?.() ?? 'cache'}`);
-  const folders = [...(folder === undefined ? [] : [folder]), fallback];
+  const folders = [...(folder === undefined ? [] : [folder]), scratchFolder()];
   for (const each of folders) await removeStaleTemporaries(each);
   const open = new Set<SampleStore>();
   const held = { memory: 0, disk: 0 };

@@ -2,23 +2,30 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder, TINY_LLAMA, writeRandomModel } from '../../test/fixtures.js';
 import { createRandom } from '../data/random.js';
-import { openElasticModel, openPlainModel, type RunnableModel } from '../methods/quept/elastic-model.js';
+import {
+  elasticParts,
+  openElasticModel,
+  openPlainModel,
+  type RunnableModel,
+} from '../methods/quept/elastic-model.js';
+import { plainParts } from '../methods/quept/part-by-part.js';
 import { roundWeights } from '../methods/quept/rounding.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { LanguageModel } from '../models/model.js';
 import { openPrograms, type Programs } from '../runtime/programs.js';
 import { openRuntime } from '../runtime/session.js';
 import { evaluatePerplexity, type Windows } from './perplexity.js';
-import type { EvaluationRow } from './rows.js';
-import { checkpointBytes } from './size.js';
+import type { EvaluationRow, TextCandidate } from './rows.js';
 
 const LENGTH = 6;
 let checkpoint: Checkpoint;
 let model: LanguageModel;
 let programs: Programs;
 let plain: RunnableModel;
+let full: TextCandidate;
 let cleanUp: () => Promise<void>;
 const hooks = { signal: new AbortController().signal, status: () => undefined };
+const limits = { memory: 1 << 20 };
 
 beforeAll(async () => {
   const temporary = await temporaryFolder();
@@ -28,6 +35,8 @@ beforeAll(async () => {
   model = checkpoint.model as LanguageModel;
   programs = openPrograms(openRuntime('cpu', 1));
   plain = await openPlainModel(programs, checkpoint);
+  const open = plainParts(programs, checkpoint);
+  full = { label: 'full', kind: 'full', bits: 'fp', bytes: 1, build: () => ({ model, open }) };
 });
 afterAll(async () => {
   plain.dispose();
@@ -43,11 +52,11 @@ const windowsOf = (count: number): Windows => {
 };
 
 /** The definition, window by window in float64. */
-async function byHand({ ids, count }: Windows): Promise<number> {
+async function byHand({ ids, count }: Windows, runnable = plain): Promise<number> {
   let sum = 0;
   for (let w = 0; w < count; w++) {
     const window = ids.subarray(w * LENGTH, (w + 1) * LENGTH);
-    const logits = await plain.run(
+    const logits = await runnable.run(
       programs.runtime.tensor(BigInt64Array.from(window, BigInt), [1, LENGTH]),
       1,
     );
@@ -64,51 +73,59 @@ describe('evaluatePerplexity', () => {
     'of %i windows is exp of the mean loss of every token but the first of a window',
     async (count) => {
       const windows = windowsOf(count);
-      const [row] = await evaluatePerplexity(programs, checkpoint, plain, [], windows, hooks);
-      expect(row!.samples).toBe(count);
+      const [row] = await evaluatePerplexity(programs, checkpoint, [full], windows, limits, hooks);
+      expect(row).toMatchObject({ label: 'full', kind: 'full', bits: 'fp', bytes: 1, samples: count });
       expect(row!.perplexity! / (await byHand(windows))).toBeCloseTo(1, 5);
     },
   );
 
-  it('does not depend on how many windows a run takes, nor counts any twice', async () => {
+  it('depends neither on how many windows go through the model at once nor on how many logits', async () => {
     const windows = windowsOf(7);
     const expected = await byHand(windows);
-    for (const each of [1, 3, 7]) {
-      const limit = each * LENGTH * model.vocabulary;
-      const [row] = await evaluatePerplexity(programs, checkpoint, plain, [], windows, hooks, limit);
-      expect(row!.perplexity! / expected, `${each} windows a run`).toBeCloseTo(1, 5);
+    for (const [each, rows] of [
+      [1, 1],
+      [3, 4],
+      [7, 30],
+      [9, 100],
+    ] as const) {
+      // prettier-ignore
+      const some = { memory: each * LENGTH * model.width * 4, logits: rows * model.vocabulary };
+      const [row] = await evaluatePerplexity(programs, checkpoint, [full], windows, some, hooks);
+      expect(row!.perplexity! / expected, `${each} windows, ${rows} logits`).toBeCloseTo(1, 5);
     }
   });
 
-  it('reports the rows that are done while it goes on', async () => {
-    const elastic = await openElasticModel(programs, checkpoint, roundWeights([8, 2], {}));
-    const candidates = [8, 2].map(
-      (bits) => ({ label: 'rounding', kind: 'rounding', bits, bytes: bits, model: elastic }) as const,
-    );
+  it('runs every candidate, and reports the rows that are done while it goes on', async () => {
+    const rounded = roundWeights([8, 2], {});
+    const candidates = [8, 2].map((bits): TextCandidate => {
+      const open = elasticParts(programs, checkpoint, rounded.config, () => new Map())(bits);
+      return { label: 'rounding', kind: 'rounding', bits, bytes: bits, build: () => ({ model, open }) };
+    });
+    const windows = windowsOf(2);
     const seen: (readonly [number, number])[] = [];
     const status = (done: number, rows: readonly EvaluationRow[]) => void seen.push([done, rows.length]);
-    const rows = await evaluatePerplexity(programs, checkpoint, plain, candidates, windowsOf(2), {
+    const rows = await evaluatePerplexity(programs, checkpoint, [full, ...candidates], windows, limits, {
       ...hooks,
       status,
     });
+    const elastic = await openElasticModel(programs, checkpoint, rounded);
+    for (const [i, bits] of [8, 2].entries()) {
+      await elastic.use(bits);
+      expect(rows[i + 1]).toMatchObject({ kind: 'rounding', bits, bytes: bits });
+      expect(rows[i + 1]!.perplexity! / (await byHand(windows, elastic))).toBeCloseTo(1, 5);
+    }
     elastic.dispose();
-    expect(rows.map(({ kind, bits, bytes }) => [kind, bits, bytes])).toEqual([
-      ['full', 'fp', checkpointBytes(checkpoint)],
-      ['rounding', 8, 8],
-      ['rounding', 2, 2],
-    ]);
-    expect(seen.map(([, count]) => count)).toEqual([...seen.map(([, count]) => count)].sort());
     expect(seen[0]![1]).toBe(0);
     expect(seen.at(-1)).toEqual([1, 3]);
+    for (const [i, [done, count]] of seen.slice(1).entries()) {
+      expect(done).toBeGreaterThanOrEqual(seen[i]![0]);
+      expect(count).toBeGreaterThanOrEqual(seen[i]![1]);
+    }
   });
 
   it('stops when asked to', async () => {
-    const stop = new AbortController();
-    stop.abort();
-    const run = evaluatePerplexity(programs, checkpoint, plain, [], windowsOf(1), {
-      ...hooks,
-      signal: stop.signal,
-    });
+    const stop = { ...hooks, signal: AbortSignal.abort() };
+    const run = evaluatePerplexity(programs, checkpoint, [full], windowsOf(1), limits, stop);
     await expect(run).rejects.toThrow('Cancelled.');
   });
 });

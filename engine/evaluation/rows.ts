@@ -1,7 +1,10 @@
 /** What an evaluation yields, whatever it measures: a row for full precision and one for each candidate. */
+import type { OpenPart } from '../methods/quept/part-by-part.js';
+import type { Checkpoint } from '../models/checkpoint.js';
+import type { Model } from '../models/model.js';
 
 export interface EvaluationRow {
-  /** The kind, but for an adapter set its name. */
+  /** The kind, told further where several rows have it; for an adapter set its name. */
   readonly label: string;
   readonly kind: 'full' | 'rounding' | 'gptq' | 'adapters';
   readonly bits: number | 'fp';
@@ -15,7 +18,7 @@ export interface EvaluationRow {
   /** Mean KL(p_full ‖ p) in nats over the softmax of the logits. */
   readonly kl?: number;
   readonly perplexity?: number;
-  /** Shares of 0 to 1 of the questions answered rightly: by log-likelihood, and by that a byte of the choice. */
+  /** Shares of 0 to 1 of the questions answered rightly: by log-likelihood, and by that a character of the choice. */
   readonly accuracy?: number;
   readonly accuracyNormalised?: number;
 }
@@ -26,5 +29,16 @@ export interface EvaluationHooks {
    * @param done 0 to 1
    * @param rows those that have a score by now, full precision first; `samples` tells how much a score rests on
    */
-  status(done: number, rows: readonly EvaluationRow[]): void;
+  readonly status: (done: number, rows: readonly EvaluationRow[]) => void;
 }
+
+/** What a row says of its model. */
+export type RowHead = Pick<EvaluationRow, 'label' | 'kind' | 'bits' | 'bytes'>;
+
+/** A language model at a precision, to be run part by part; full precision is one too. */
+export interface TextCandidate extends RowHead {
+  /** @param checkpoint may be built for texts of any length; the model that comes back is built for the same */
+  build(checkpoint: Checkpoint): { readonly model: Model; readonly open: OpenPart };
+}
+
+export const rowOf = ({ label, kind, bits, bytes }: RowHead): RowHead => ({ label, kind, bits, bytes });

@@ -6,6 +6,7 @@ import { MAX_BITS } from '../methods/quept/options.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import { storedName, type ParameterEntry } from '../models/listing.js';
 import { partsOf, type Part } from '../models/model.js';
+import type { RowHead } from './rows.js';
 
 /** Of a float16. */
 const FLOAT_BYTES = 2;
@@ -19,6 +20,12 @@ export function checkpointBytes(checkpoint: Checkpoint): number {
   );
   return [...names].reduce((sum, name) => sum + checkpoint.source.tensors.get(name)!.byteLength, 0);
 }
+
+/** What the row of full precision says of its model. */
+export const fullHead = (checkpoint: Checkpoint): RowHead => ({
+  ...{ label: 'full', kind: 'full', bits: 'fp' },
+  bytes: checkpointBytes(checkpoint),
+});
 
 /**
  * Bytes of a weight [out, in] at `bits`: its integers packed without gaps, and for each group of `groupSize` columns of a

@@ -69,7 +69,7 @@ export interface CalibrateResult {
   readonly peakMemory: number;
 }
 
-export const BASELINES = ['rtn'] as const;
+export const BASELINES = ['rtn', 'gptq'] as const;
 export type Baseline = (typeof BASELINES)[number];
 
 export interface EvaluateRequest extends Placement {
@@ -79,12 +79,18 @@ export interface EvaluateRequest extends Placement {
   /** Default: all bit-widths of the adapter sets. */
   readonly bits?: readonly number[];
   readonly limit?: number;
-  /** Tokens of a window of text; default the model's context, at most 2048. */
+  /** Tokens of a window of text, default the model's context, at most 2048; of a question and its choice, default its context. */
   readonly length?: number;
-  /** Rows for comparison; `rtn` only rounds. */
+  /** Of a language model; default what the columns of the data say. */
+  readonly task?: 'perplexity' | 'multiple-choice';
+  /** Rows for comparison; `rtn` only rounds, `gptq` is for language models. */
   readonly baseline?: readonly Baseline[];
-  /** Pictures that give the baseline its activation ranges; default the first of `data`. */
+  /** Pictures that give rounding its activation ranges, default the first of `data`; text that GPTQ calibrates on, no default. */
   readonly baselineData?: string;
+  /** How many of them; default 256 pictures, or as many windows as the first adapter set was calibrated on, or else 128. */
+  readonly baselineSamples?: number;
+  /** Bytes of memory for activations of text. Default half of what is free. */
+  readonly cacheMemory?: number;
   /** Keeps the result as `evaluations/<this name>.json` in the first adapter set's folder, or the model's where there is none. */
   readonly save?: string;
 }

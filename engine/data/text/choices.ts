@@ -23,6 +23,12 @@ export interface ChoiceTask {
 const MAX_ITEMS = 2 ** 20;
 const MAX_LABEL_BYTES = 16 << 20;
 
+/** Whether the files at `path` have the columns of a multiple choice task that is known. `UserError` where they cannot be read. */
+export async function holdsChoices(path: string): Promise<boolean> {
+  const set = await findFiles(path);
+  return set.kind !== 'text' && findLayout((await openTable(set)).columns) !== undefined;
+}
+
 /**
  * Reads a multiple choice task from JSON lines or Parquet, a file or a folder (see `findFiles`). The layout is
  * told from the columns (`LAYOUTS`). `UserError` for columns of no known layout, and for a row that does not

@@ -1,5 +1,6 @@
 /** Shared by the tests of this folder. */
-import { normals } from '../quept/testing.js';
+import type { HostTensor } from '../../models/checkpoint.js';
+import { normals, rounded, rowsOf } from '../quept/testing.js';
 
 /** Σ over `samples` random inputs x [n] of x xᵀ, [n, n], inputs correlated and of different sizes; those in `dead` are zero. */
 export function randomHessian(n: number, samples: number, seed: number, dead: readonly number[] = []) {
@@ -28,7 +29,7 @@ export function damped(hessian: Float32Array, n: number, share: number): number[
 }
 
 /** By Gauss-Jordan elimination, for a positive definite matrix. */
-export function inverse(matrix: readonly (readonly number[])[]): number[][] {
+function inverse(matrix: readonly (readonly number[])[]): number[][] {
   const n = matrix.length;
   const rows = matrix.map((row, i) => [...row, ...Array.from({ length: n }, (_, j) => Number(i === j))]);
   for (let i = 0; i < n; i++) {
@@ -41,4 +42,44 @@ export function inverse(matrix: readonly (readonly number[])[]): number[][] {
       }
   }
   return rows.map((row) => row.slice(n));
+}
+
+/** Scale and zero point of the whole range of some weights. */
+function gridOf(weights: readonly number[], levels: number) {
+  const [low, high] = [Math.min(...weights), Math.max(...weights)];
+  const scale = Math.min(Math.max((high - low) / levels, 1e-5), 1e4);
+  return { scale, zero: rounded(-low / scale) };
+}
+
+/**
+ * Optimal brain surgery as it is written down (Frantar et al. 2022, equations 2 to 4, columns in order): after every column
+ * all weights behind it move, and the column is eliminated from H⁻¹.
+ */
+export function surgery(
+  weight: HostTensor,
+  hessian: number[][],
+  bits: number,
+  groupSize: number,
+): number[][] {
+  const levels = 2 ** bits - 1;
+  return rowsOf(weight).map((start) => {
+    const n = start.length;
+    const row = [...start];
+    let left = inverse(hessian);
+    let grid = gridOf(row, levels);
+    for (let j = 0; j < n; j++) {
+      if (groupSize !== -1 && j % groupSize === 0) {
+        const group = row.slice(j, j + groupSize);
+        grid = gridOf(group.length < groupSize ? [...group, 0] : group, levels);
+      }
+      const { scale, zero } = grid;
+      const integer = Math.min(Math.max(rounded(row[j]! / scale) + zero, 0), levels);
+      const error = row[j]! - scale * (integer - zero);
+      const pivot = left[j]![j]!;
+      for (let i = j + 1; i < n; i++) row[i]! -= (error / pivot) * left[j]![i]!;
+      row[j] = scale * (integer - zero);
+      left = left.map((line, a) => line.map((x, b) => x - (left[a]![j]! * left[j]![b]!) / pivot));
+    }
+    return row;
+  });
 }

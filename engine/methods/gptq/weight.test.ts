@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { HostTensor } from '../../models/checkpoint.js';
 import { weightGraph, NO_CLIP } from '../quept/execution.js';
-import { normals, rounded, rowsOf, usePrograms } from '../quept/testing.js';
+import { normals, rowsOf, usePrograms } from '../quept/testing.js';
 import { factorHessian } from './factor.js';
-import { damped, inverse, randomHessian } from './testing.js';
+import { damped, randomHessian, surgery } from './testing.js';
 import { roundCorrecting, toFloats } from './weight.js';
 
 const programs = usePrograms();
@@ -40,41 +40,6 @@ async function rounding({ data, shape }: HostTensor, bits: number, groupSize: nu
   const read = await runtime.read(outputs.weight_q!);
   await program.dispose();
   return read;
-}
-
-/** Scale and zero point of the whole range of some weights. */
-function gridOf(weights: readonly number[], levels: number) {
-  const [low, high] = [Math.min(...weights), Math.max(...weights)];
-  const scale = Math.min(Math.max((high - low) / levels, 1e-5), 1e4);
-  return { scale, zero: rounded(-low / scale) };
-}
-
-/**
- * Optimal brain surgery as it is written down (Frantar et al. 2022, equations 2 to 4, columns in order): after every column
- * all weights behind it move, and the column is eliminated from H⁻¹.
- */
-function surgery(weight: HostTensor, hessian: number[][], bits: number, groupSize: number): number[][] {
-  const levels = 2 ** bits - 1;
-  return rowsOf(weight).map((start) => {
-    const n = start.length;
-    const row = [...start];
-    let left = inverse(hessian);
-    let grid = gridOf(row, levels);
-    for (let j = 0; j < n; j++) {
-      if (groupSize !== -1 && j % groupSize === 0) {
-        const group = row.slice(j, j + groupSize);
-        grid = gridOf(group.length < groupSize ? [...group, 0] : group, levels);
-      }
-      const { scale, zero } = grid;
-      const integer = Math.min(Math.max(rounded(row[j]! / scale) + zero, 0), levels);
-      const error = row[j]! - scale * (integer - zero);
-      const pivot = left[j]![j]!;
-      for (let i = j + 1; i < n; i++) row[i]! -= (error / pivot) * left[j]![i]!;
-      row[j] = scale * (integer - zero);
-      left = left.map((line, a) => line.map((x, b) => x - (left[a]![j]! * left[j]![b]!) / pivot));
-    }
-    return row;
-  });
 }
 
 /** Σ over rows of (w − ŵ) H (w − ŵ)ᵀ. */

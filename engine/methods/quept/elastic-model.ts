@@ -49,13 +49,7 @@ export async function openElasticModel(
   original: Checkpoint,
   { config, tensors }: Adapters,
 ): Promise<ElasticModel> {
-  const { rotation, kv_bits } = config;
-  const checkpoint = rotation
-    ? rotateCheckpoint(programs, original, {
-        signs: signsFromText(rotation.signs, original.model.width),
-        keys: kv_bits !== undefined,
-      })
-    : original;
+  const checkpoint = rotatedFor(programs, original, config);
   const { model } = checkpoint;
   const open = elasticOpener(programs, checkpoint, config, (part) => tensorsOf(tensors, part));
   const stem = await open.fixed(model.stem);
@@ -71,9 +65,22 @@ export async function openElasticModel(
   };
 }
 
+/** The checkpoint rotated as an adapter set was calibrated, or as it is. */
+export const rotatedFor = (
+  programs: Programs,
+  checkpoint: Checkpoint,
+  { rotation, kv_bits }: Pick<Adapters['config'], 'rotation' | 'kv_bits'>,
+): Checkpoint =>
+  rotation
+    ? rotateCheckpoint(programs, checkpoint, {
+        signs: signsFromText(rotation.signs, checkpoint.model.width),
+        keys: kv_bits !== undefined,
+      })
+    : checkpoint;
+
 /**
  * The parts of an elastic model at a bit-width, for running it part by part.
- * @param checkpoint rotated already where the config says so
+ * @param checkpoint rotated already where the config says so (`rotatedFor`)
  * @param adaptersOf the adapter tensors of a part by local name
  */
 export function elasticParts(

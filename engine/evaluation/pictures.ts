@@ -7,20 +7,14 @@ import { requireVision } from '../models/model.js';
 import type { ElasticModel, RunnableModel } from '../methods/quept/elastic-model.js';
 import type { Runtime } from '../runtime/session.js';
 import { classificationScorer } from './classification.js';
-import type { EvaluationHooks, EvaluationRow } from './rows.js';
-import { checkpointBytes } from './size.js';
+import { rowOf, type EvaluationHooks, type EvaluationRow, type RowHead } from './rows.js';
+import { fullHead } from './size.js';
 
-/** One row of the result to be: a model at a bit-width. */
-export interface Candidate extends Pick<EvaluationRow, 'label' | 'kind' | 'bytes'> {
+/** An image classifier at a bit-width. */
+export interface PictureCandidate extends RowHead {
   readonly bits: number;
   readonly model: ElasticModel;
 }
-
-/** What every row says of its model: full precision first, then the candidates. */
-export const rowHeads = (checkpoint: Checkpoint, candidates: readonly Candidate[]) => [
-  { label: 'full', kind: 'full', bits: 'fp', bytes: checkpointBytes(checkpoint) } as const,
-  ...candidates.map(({ label, kind, bits, bytes }) => ({ label, kind, bits, bytes })),
-];
 
 const BATCH = 100;
 /** Pictures are held in memory in chunks of this many bytes, over which the models are switched. */
@@ -31,7 +25,7 @@ export async function evaluateClassifier(
   runtime: Runtime,
   checkpoint: Checkpoint,
   plain: RunnableModel,
-  candidates: readonly Candidate[],
+  candidates: readonly PictureCandidate[],
   pictures: {
     readonly source: ImageSource;
     readonly indices: readonly number[];
@@ -47,7 +41,7 @@ export async function evaluateClassifier(
   const align = source.labelled ? alignLabels(source, Object.fromEntries(ids), model.classes) : () => -1;
   const scorers = [undefined, ...candidates].map(() => classificationScorer(model.classes));
 
-  const heads = rowHeads(checkpoint, candidates);
+  const heads = [fullHead(checkpoint), ...candidates.map(rowOf)];
   const rows = () =>
     heads.flatMap((head, i) => {
       const scores = scorers[i]!.scores();

@@ -1,0 +1,103 @@
+/** Multiple choice by log-likelihood (docs/EVALUATION.md). */
+import type { EncodedItem, ScoredText } from '../data/text/choice-tokens.js';
+import type { Checkpoint } from '../models/checkpoint.js';
+import type { Programs } from '../runtime/programs.js';
+import { rowOf, type EvaluationHooks, type EvaluationRow, type TextCandidate } from './rows.js';
+import { NOT_SCORED, tokenLosses, type LossLimits, type Texts } from './token-losses.js';
+
+/** The shortest texts run at this many tokens. */
+const SHORTEST = 32;
+
+/** Lengths that texts are filled up to, ascending: doubling from the shortest, the last as long as the longest text. */
+export function lengthsFor(items: readonly EncodedItem[]): number[] {
+  const needed = items.flatMap(({ texts }) => texts.map(tokensRead));
+  const longest = needed.reduce((a, b) => Math.max(a, b), 2);
+  const lengths: number[] = [];
+  for (let length = SHORTEST; length < longest; length *= 2) lengths.push(length);
+  lengths.push(longest);
+  return lengths.filter((length, i) => needed.some((n) => n <= length && n > (lengths[i - 1] ?? 0)));
+}
+
+/** The last token is scored and not read. */
+const tokensRead = ({ ids }: ScoredText): number => ids.length - 1;
+
+/**
+ * A row a candidate: the shares of questions whose right choice has the highest sum of log p over its tokens given the
+ * context, and the highest such sum a character. Of equals the first counts; a sum that is no number loses.
+ * @param checkpoints the model built for texts of `lengthsFor` the items, one a length
+ */
+export async function evaluateChoices(
+  programs: Programs,
+  checkpoints: readonly Checkpoint[],
+  candidates: readonly TextCandidate[],
+  items: readonly EncodedItem[],
+  limits: LossLimits,
+  { signal, status }: EvaluationHooks,
+): Promise<EvaluationRow[]> {
+  const texts = items.flatMap((item) => item.texts);
+  const classOf = texts.map((text) => checkpoints.findIndex(({ model }) => tokensRead(text) <= model.tokens));
+  const classes = checkpoints.map((checkpoint, c) => ({
+    checkpoint,
+    tokens: checkpoint.model.tokens,
+    indices: [...texts.keys()].filter((t) => classOf[t] === c),
+  }));
+  const total = classes.reduce((sum, { indices, tokens }) => sum + indices.length * tokens, 0);
+  const rows: EvaluationRow[] = [];
+  for (const [i, candidate] of candidates.entries()) {
+    const sums = new Float64Array(texts.length);
+    let before = 0;
+    for (const { checkpoint, indices, tokens } of classes) {
+      const { model, open } = candidate.build(checkpoint);
+      const side = fillUp(
+        indices.map((t) => texts[t]!),
+        tokens,
+      );
+      const own = indices.length * tokens;
+      const losses = await tokenLosses(programs, model, open, side, limits, {
+        signal,
+        status: (done) => status((i + (before + done * own) / total) / candidates.length, rows),
+      });
+      for (const [row, t] of indices.entries())
+        sums[t] = -losses.subarray(row * tokens, (row + 1) * tokens).reduce((sum, loss) => sum + loss, 0);
+      before += own;
+    }
+    rows.push({ ...rowOf(candidate), samples: items.length, ...accuracies(items, sums) });
+    status((i + 1) / candidates.length, rows);
+  }
+  return rows;
+}
+
+/** Texts filled up on the right, which a causal model never looks at. */
+function fillUp(texts: readonly ScoredText[], length: number): Texts {
+  const ids = new Int32Array(texts.length * length);
+  const next = new Int32Array(texts.length * length).fill(NOT_SCORED);
+  for (const [row, text] of texts.entries()) {
+    const read = tokensRead(text);
+    ids.set(text.ids.slice(0, read), row * length);
+    for (let at = read - text.scored; at < read; at++) next[row * length + at] = text.ids[at + 1]!;
+  }
+  return { count: texts.length, length, ids, next };
+}
+
+/** @param sums of log p, a text one, in the order of the items */
+export function accuracies(
+  items: readonly EncodedItem[],
+  sums: Float64Array,
+): { readonly accuracy: number; readonly accuracyNormalised: number } {
+  let [plain, normalised, at] = [0, 0, 0];
+  for (const { texts, characters, answer } of items) {
+    const own = [...sums.subarray(at, at + texts.length)];
+    if (indexOfHighest(own) === answer) plain++;
+    if (indexOfHighest(own.map((sum, i) => sum / characters[i]!)) === answer) normalised++;
+    at += texts.length;
+  }
+  return { accuracy: plain / items.length, accuracyNormalised: normalised / items.length };
+}
+
+/** The first of the highest; -1 where none is a number. */
+function indexOfHighest(values: readonly number[]): number {
+  let best = -1;
+  for (const [i, value] of values.entries())
+    if (!Number.isNaN(value) && (best < 0 || value > values[best]!)) best = i;
+  return best;
+}

@@ -1,0 +1,20 @@
+/** The device a job runs on. */
+import { chooseDevice } from '../runtime/devices.js';
+import { openPrograms, type Programs } from '../runtime/programs.js';
+import { openRuntime } from '../runtime/session.js';
+import type { Placement } from './requests.js';
+
+/** Opens the device that was asked for and closes it when `use` is done. */
+export async function withDevice<T>(
+  { device = 'auto', threads }: Placement,
+  use: (programs: Programs) => Promise<T>,
+): Promise<T> {
+  const runtime = openRuntime(await chooseDevice(device), threads);
+  const programs = openPrograms(runtime);
+  try {
+    return await use(programs);
+  } finally {
+    await programs.release();
+    await runtime.dispose();
+  }
+}

@@ -1,0 +1,74 @@
+/** The Hessian of a layer's squared error: the sum of x xᵀ over its inputs x, up to a factor. */
+import { everySample, type SampleSource } from '../../data/sample-store.js';
+import { CancelledError } from '../../errors.js';
+import { Graph } from '../../graph/ir.js';
+import * as op from '../../graph/ops.js';
+import { fullPrecision } from '../../models/builders.js';
+import type { Part } from '../../models/model.js';
+import type { Programs } from '../../runtime/programs.js';
+import type { Tensor } from '../../runtime/session.js';
+
+/**
+ * Σ x xᵀ over all tokens of all samples, x [width] what the layer reads in this part: [width, width], added up on the device.
+ * @param parameters of the part, on the device
+ */
+export async function inputHessian(
+  programs: Programs,
+  part: Part,
+  layer: { readonly name: string; readonly in: number },
+  parameters: Readonly<Record<string, Tensor>>,
+  source: SampleSource,
+  batch: number,
+  { signal, status }: { readonly signal: AbortSignal; readonly status: (done: number) => void },
+): Promise<Float32Array> {
+  const { runtime } = programs;
+  const program = await programs.get(`hessian ${part.kind} ${layer.name} ×${batch}`, () =>
+    hessianGraph(part, layer.name, batch),
+  );
+  const shape = part.inputShape(batch);
+  const buffer = new Float32Array(batch * source.size);
+  const indices = everySample(source);
+  let hessian = await runtime.place(
+    runtime.tensor(new Float32Array(layer.in * layer.in), [layer.in, layer.in]),
+  );
+  for (let start = 0; start < indices.length; start += batch) {
+    if (signal.aborted) throw new CancelledError();
+    const picked = indices.slice(start, start + batch);
+    // The last batch is filled up with zero samples, which count nothing even where they do not stay zero.
+    source.read(picked, buffer.fill(0).subarray(0, picked.length * source.size));
+    const counted = new Float32Array(batch).fill(1, 0, picked.length);
+    const next = await program.run({
+      ...parameters,
+      hessian,
+      x: runtime.tensor(buffer, shape),
+      counted: runtime.tensor(counted, [batch, 1, 1]),
+    });
+    hessian.dispose();
+    hessian = next.sum!;
+    status(Math.min(1, (start + batch) / indices.length));
+  }
+  const read = await runtime.read(hessian);
+  hessian.dispose();
+  return read;
+}
+
+/** Inputs `x`, the part's parameters, `hessian` [width, width] and `counted` [batch, 1, 1], 1 for samples that count and 0 for others; output `sum`. */
+function hessianGraph(part: Part, layer: string, batch: number): Graph {
+  const graph = new Graph();
+  const plain = fullPrecision(graph);
+  const builder = {
+    ...plain,
+    linear: (...[name, x, out, options]: Parameters<typeof plain.linear>) => {
+      if (name === layer) {
+        const [rows, width] = x.shape as readonly [number, number];
+        const samples = op.reshape(x, [batch, rows / batch, width]);
+        const counted = op.mul(samples, graph.input('counted', [batch, 1, 1]));
+        const c = graph.input('hessian', [width, width]);
+        graph.output('sum', op.gemm(op.reshape(counted, [rows, width]), x, { transA: true, c }));
+      }
+      return plain.linear(name, x, out, options);
+    },
+  };
+  part.forward(builder, graph.input('x', part.inputShape(batch), part.inputType), batch);
+  return graph;
+}
