@@ -8,21 +8,23 @@ export const MIN_SCALE = 1e-5;
 export const MAX_SCALE = 1e4;
 
 /**
- * s · clamp(round(x/s)), with `scale` s broadcast over x and `clamp` limiting integers to the grid's.
+ * y = s · clamp(round(x/s)), with `scale` s broadcast over x and `clamp` limiting integers to the grid's.
  * To the gradient, rounding is the identity, the clamp passes where it changes nothing, and its bounds are constants:
- *   dx = g where unclamped;   ds = Σ g · (q − [unclamped] x/s),   q the clamped integer.
- * Written out because the product and the quotient by s cancel in dx.
+ *   dx = g where unclamped;   ds = Σ g · (q − [unclamped] x/s) = (Σ g · y − Σ dx · x) / s,   q the clamped integer.
+ * Written out because the product and the quotient by s cancel in dx, and in x and y so that neither x/s nor q has to be
+ * kept for it.
  */
 export function roundToGrid(x: Value, scale: Value, clamp: (integers: Value) => Value): Value {
-  const steps = op.div(x, scale);
-  const rounded = op.round(steps);
+  const rounded = op.round(op.div(x, scale));
   const q = clamp(rounded);
-  return withGradient(op.mul(q, scale), {
+  const y = op.mul(q, scale);
+  return withGradient(y, {
     inputs: [x, scale],
     vjp: (g, [, needsScale]) => {
       const inside = op.mul(g, op.cast(op.equal(rounded, q), 'float32'));
       if (!needsScale) return [inside, undefined];
-      return [inside, op.sub(sumTo(op.mul(g, q), scale.shape), sumTo(op.mul(inside, steps), scale.shape))];
+      const sums = op.sub(sumTo(op.mul(g, y), scale.shape), sumTo(op.mul(inside, x), scale.shape));
+      return [inside, op.div(sums, scale)];
     },
   });
 }

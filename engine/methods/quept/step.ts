@@ -1,6 +1,6 @@
 /** One calibration step of a block as a graph (method, section 4): forward at one bit-width a group, loss, backward, Adam. */
 import type { BitGroup } from '../../formats/adapter-set.js';
-import { Graph, type Value } from '../../graph/ir.js';
+import { Graph, sizeOf, type Value } from '../../graph/ir.js';
 import { gradients } from '../../graph/gradients.js';
 import * as op from '../../graph/ops.js';
 import { adam } from '../../graph/optimizers.js';
@@ -95,23 +95,42 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
   graph.output('next.losses', op.add(graph.input('losses', losses.shape), losses));
 
   const names = [...state.keys()];
-  const found = gradients(
-    ends,
-    names.map((name) => state.get(name)!),
-  );
+  const found = new Map<string, Value>();
+  for (const [g, end] of ends.entries()) {
+    const own = names.filter((name) => name === 'lora' || name.endsWith(`.${g}`));
+    const wrt = own.map((name) => state.get(name)!);
+    computedTogether(gradients([end], wrt)).forEach((slope, i) => {
+      const before = found.get(own[i]!);
+      found.set(own[i]!, before ? op.add(before, slope) : slope);
+    });
+  }
   const correction = graph.input('correction', []);
   const rates = new Map<StateKind, Value>();
-  names.forEach((name, i) => {
+  names.forEach((name) => {
     const kind = kindOf(name);
     if (!rates.has(kind)) rates.set(kind, graph.input(`rate.${kind}`, []));
     const moment = (suffix: string) => graph.input(`${name}.${suffix}`, shapes.get(name)!);
     const before = { parameter: state.get(name)!, first: moment('m'), second: moment('v') };
-    const after = adam(before, found[i]!, rates.get(kind)!, correction);
+    const after = adam(before, found.get(name)!, rates.get(kind)!, correction);
     graph.output(`next.${name}`, after.parameter);
     graph.output(`next.${name}.m`, after.first);
     graph.output(`next.${name}.v`, after.second);
   });
   return graph;
+}
+
+/**
+ * The same values, none of which is to be had before all are. ONNX Runtime goes from output to output: it would leave the
+ * adapters' gradients of every group for last, and hold on to the gradients of all weights until then.
+ */
+function computedTogether(values: readonly Value[]): Value[] {
+  const flat = values.map((value) => op.reshape(value, [sizeOf(value.shape)]));
+  const pieces = op.split(
+    op.concat(flat, 0),
+    flat.map((piece) => piece.shape[0]!),
+    0,
+  );
+  return pieces.map((piece, i) => op.reshape(piece, values[i]!.shape));
 }
 
 /**
