@@ -83,7 +83,7 @@ function freeMemory(): number {
   return Math.min(freemem(), limit > 0 ? limit - process.memoryUsage.rss() : Infinity);
 }
 
-/** Where temporary files of this user lie; `openSampleCache` makes it and removes what killed processes left there. */
+/** Where temporary files of this user lie; `openSampleCache` removes what killed processes left there. It may not exist yet. */
 export const scratchFolder = (): string =>
   join(tmpdir(), `elastic-precision-${process.getuid?.() ?? 'cache'}`);
 

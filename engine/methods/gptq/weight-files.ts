@@ -1,6 +1,6 @@
 /** Quantized weights of one model at one bit-width, a temporary safetensors file a block. */
 import { randomBytes } from 'node:crypto';
-import { rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openSafetensors, writeSafetensors } from '../../formats/safetensors.js';
 import type { Part } from '../../models/model.js';
@@ -15,7 +15,7 @@ export interface WeightFiles {
   remove(): Promise<void>;
 }
 
-/** @param folder where temporaries of killed processes are cleared away by `removeStaleTemporaries` */
+/** @param folder made if need be, where temporaries of killed processes are cleared away by `removeStaleTemporaries` */
 export function openWeightFiles(folder: string, { groupSize }: { readonly groupSize: number }): WeightFiles {
   const paths = new Map<string, string>();
   return {
@@ -30,6 +30,7 @@ export function openWeightFiles(folder: string, { groupSize }: { readonly groupS
         { name: `${name}.scale`, dtype: 'F32' as const, shape: [scale.length], data: scale },
         { name: `${name}.zero`, dtype: 'F32' as const, shape: [zero.length], data: zero },
       ]);
+      await mkdir(folder, { recursive: true, mode: 0o700 });
       await writeSafetensors(path, entries);
     },
     has: (part) => paths.has(part.prefix),
