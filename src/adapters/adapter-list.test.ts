@@ -107,7 +107,7 @@ describe('createAdapterList', () => {
 describe('summarizeGroups', () => {
   const groups = [
     { bits: [7, 8], rank: 16, gain: 1 },
-    { bits: [4], rank: 48, gain: 1 },
+    { bits: [4], rank: 48, gain: 0 },
   ];
 
   it('averages each group over the blocks', () => {
@@ -116,10 +116,15 @@ describe('summarizeGroups', () => {
       { block: '1', first: { '7,8': 0.4, '4': 3 }, last: { '7,8': 0.3, '4': 1.5 } },
     ];
     const [high, low] = summarizeGroups(groups, losses);
-    expect(high).toMatchObject({ bits: [8, 7], rank: 16 });
+    expect(high).toMatchObject({ bits: [8, 7], rank: 16, keptStart: false });
     expect(high!.first).toBeCloseTo(0.3);
     expect(high!.last).toBeCloseTo(0.2);
-    expect(low).toEqual({ bits: [4], rank: 48, first: 2, last: 1 });
+    expect(low).toEqual({ bits: [4], rank: 48, keptStart: true, first: 2, last: 1 });
+  });
+
+  it('gives the parts of a divided group the losses of the whole', () => {
+    const losses = [{ block: '0', first: { '4,7,8': 0.2 }, last: { '4,7,8': 0.1 } }];
+    expect(summarizeGroups(groups, losses).map(({ last }) => last)).toEqual([0.1, 0.1]);
   });
 
   it('says nothing of losses that nobody recorded', () => {

@@ -105,6 +105,8 @@ export interface GroupSummary {
   /** High to low. */
   readonly bits: readonly number[];
   readonly rank: number;
+  /** Whether calibration did not improve it, so that it runs as it started. */
+  readonly keptStart: boolean;
   /** Mean over the blocks of the loss in the first and the last epoch; undefined where none was recorded. */
   readonly first: number | undefined;
   readonly last: number | undefined;
@@ -112,12 +114,16 @@ export interface GroupSummary {
 
 /** What an adapter set says of each of its bit groups, high to low. */
 export function summarizeGroups(groups: readonly BitGroup[], losses: readonly BlockLosses[]): GroupSummary[] {
-  return groups.map(({ bits, rank }) => {
-    const label = bits.join();
+  return groups.map(({ bits, rank, gain }) => {
+    // A group may have been divided after its calibration, which recorded the losses of the whole.
+    const isWhole = (label: string) => bits.every((width) => label.split(',').includes(`${width}`));
     const mean = (epoch: 'first' | 'last') => {
-      const values = losses.map((block) => block[epoch][label]).filter((loss) => loss !== undefined);
+      const values = losses.flatMap((block) =>
+        Object.entries(block[epoch]).flatMap(([label, loss]) => (isWhole(label) ? [loss] : [])),
+      );
       return values.length > 0 ? values.reduce((a, b) => a + b, 0) / values.length : undefined;
     };
-    return { bits: [...bits].sort((a, b) => b - a), rank, first: mean('first'), last: mean('last') };
+    const sorted = [...bits].sort((a, b) => b - a);
+    return { bits: sorted, rank, keptStart: gain === 0, first: mean('first'), last: mean('last') };
   });
 }

@@ -117,7 +117,7 @@ const unreadableRow = (path: string, name: string, reason: string): Row => ({
 });
 
 export function groupRow({ parent, group }: GroupNode): Row {
-  const { bits, rank, first, last } = group;
+  const { bits, rank, keptStart, first, last } = group;
   const label = vscode.l10n.t('{0} bits', formatBits(bits));
   const size = vscode.l10n.t('rank {0}', rank);
   const losses =
@@ -127,12 +127,13 @@ export function groupRow({ parent, group }: GroupNode): Row {
   return {
     id: `${parent.entry.set.path}#${bits.join()}`,
     label,
-    description: [size, losses].filter(Boolean).join(' · '),
+    description: [size, losses, keptStart && vscode.l10n.t('kept its start')].filter(Boolean).join(' · '),
     kind: vscode.l10n.t('bit group'),
     icon: 'symbol-numeric',
     tooltip: [
       label,
       vscode.l10n.t('{0} adapter directions', rank),
+      ...(keptStart ? [vscode.l10n.t('Calibration did not improve it, so it runs as it started.')] : []),
       ...(losses ? [vscode.l10n.t('Mean loss of the blocks, first epoch → last: {0}', losses)] : []),
     ],
     context: 'group',

@@ -280,7 +280,7 @@ function startChoices(choices: Choices, found: CalibrateEstimate): Choice<'start
     line(vscode.l10n.t('Model'), modelName(choices.model)),
     line(vscode.l10n.t('Quantized'), modeName(settings.mode)),
     line(vscode.l10n.t('Bit groups'), groups),
-    line(vscode.l10n.t('Calibration set'), `${choices.data} · ${amount(settings)}`),
+    line(vscode.l10n.t('Calibration set'), `${basename(choices.data)} · ${amount(settings)}`),
     line(
       vscode.l10n.t('Device'),
       `${deviceName(device)} · ${vscode.l10n.t('{0} GFLOP/s', Math.round(found.gflops))}`,

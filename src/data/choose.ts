@@ -53,15 +53,12 @@ async function sources({ task, purpose, recent, root }: DatasetQuestion): Promis
     { label: vscode.l10n.t('Choose'), kind },
     {
       label: `$(folder) ${vscode.l10n.t('Folder…')}`,
-      description:
-        task === 'image-classification'
-          ? vscode.l10n.t('pictures, Parquet or IDX files')
-          : vscode.l10n.t('text, JSONL or Parquet files'),
+      description: folderKinds(task),
       value: 'folder',
     },
     {
       label: `$(file) ${vscode.l10n.t('File…')}`,
-      description: fileKinds(task).join(', '),
+      description: fileKinds(task),
       value: 'file',
     },
     { label: vscode.l10n.t('Comes with the extension'), kind },
@@ -83,8 +80,13 @@ function sampleName(task: Task, purpose: Purpose): string {
     : vscode.l10n.t('Sample: Fashion-MNIST, 10,000 test pictures');
 }
 
-const fileKinds = (task: Task): string[] =>
-  task === 'image-classification' ? ['.parquet', '.gz', '-ubyte'] : ['.txt', '.jsonl', '.parquet'];
+const folderKinds = (task: Task): string =>
+  task === 'image-classification'
+    ? vscode.l10n.t('pictures, Parquet or IDX files')
+    : vscode.l10n.t('text, JSONL or Parquet files');
+
+const fileKinds = (task: Task): string =>
+  task === 'image-classification' ? vscode.l10n.t('Parquet or IDX') : vscode.l10n.t('text, JSONL or Parquet');
 
 async function browse(
   source: 'folder' | 'file',

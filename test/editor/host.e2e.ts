@@ -8,7 +8,7 @@ import type { HostTestLine } from '../host/index.js';
 import { startServer } from './server.js';
 import { launchBrowser } from './workbench.js';
 
-const LIMIT_MILLISECONDS = 300_000;
+const LIMIT_MILLISECONDS = 900_000;
 
 for (const result of await runHostTests())
   it(result.title, () => {

@@ -11,7 +11,7 @@ export type HostTestLine =
   | { readonly type: 'end'; readonly failures: number };
 
 export async function run(): Promise<void> {
-  const mocha = new Mocha({ ui: 'bdd', timeout: 60_000, reporter: LineReporter, forbidOnly: true });
+  const mocha = new Mocha({ ui: 'bdd', timeout: 120_000, reporter: LineReporter, forbidOnly: true });
   for (const file of readdirSync(__dirname).filter((name) => name.endsWith('.host.cjs')))
     mocha.addFile(join(__dirname, file));
   const failures = await new Promise<number>((resolve) => mocha.run(resolve));
