@@ -181,6 +181,12 @@ program
   .addOption(new Option('--clip-start <how>', 'start of the clip logits').choices(['paper', 'search']))
   .addOption(
     new Option(
+      '--smooth <state>',
+      'whether input channels are scaled before weights are quantized, as AWQ does',
+    ).choices(['on', 'off']),
+  )
+  .addOption(
+    new Option(
       '--guard <state>',
       'whether a bit-width that calibration did not improve keeps its start',
     ).choices(['on', 'off']),

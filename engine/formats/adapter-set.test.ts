@@ -44,6 +44,7 @@ function tensorsOf(): Map<string, AdapterTensor> {
     ['k.lora_A', tensor(2, 5)],
     ['k.lora_B', tensor(2, 2)],
     ['q.input_scale', tensor(5)],
+    ['q.output_scale', tensor(3)],
     ['k.bias', tensor(2)],
     ['norm1.weight', tensor(5)],
     ['norm1.bias', tensor(5)],

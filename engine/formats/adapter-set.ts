@@ -194,6 +194,7 @@ function expectedTensors(config: AdapterSetConfig, where: string): Map<string, E
     }
     add(`${name}.bias`, { shape: [layer.out], optional: true });
     add(`${name}.input_scale`, { shape: [layer.in], positive: true, optional: true });
+    add(`${name}.output_scale`, { shape: [layer.out], positive: true, optional: true });
     if (config.mode === 'weight-activation' && layer.input === name) addQuantizer(name, true);
   }
   for (const name of config.products) addQuantizer(name, false);

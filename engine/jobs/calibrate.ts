@@ -113,6 +113,7 @@ export function resolveOptions(
     mergeWeights: mergeWeights(bits.length),
     ...given,
     ...(request.guard !== undefined && { guard: request.guard === 'on' }),
+    ...(request.smooth !== undefined && { smooth: request.smooth === 'on' }),
     ...(request.rotation !== undefined && { rotate: request.rotation === 'on' }),
     rates: {
       lora: request.rateLora ?? recipe.rates.lora,

@@ -41,6 +41,7 @@ const settings: Fields<Omit<CalibrateRequest, 'data' | 'out' | 'resume'>> = {
   merge: optional(oneOf('selective', 'uniform', 'random', 'off', 'drawn')),
   keep: optional(number(0, 1)),
   clipStart: optional(oneOf('paper', 'search')),
+  smooth: optional(oneOf('on', 'off')),
   guard: optional(oneOf('on', 'off')),
   cacheMemory: optional(integer(0)),
   rotation: optional(oneOf('on', 'off')),

@@ -46,6 +46,7 @@ export interface CalibrateRequest extends Placement {
   readonly merge?: MergeMode;
   readonly keep?: number;
   readonly clipStart?: 'paper' | 'search';
+  readonly smooth?: 'on' | 'off';
   readonly guard?: 'on' | 'off';
   /** Bytes of memory for the activations of the calibration set; what does not fit goes to a file. Default half of what is free. */
   readonly cacheMemory?: number;

@@ -40,8 +40,9 @@ export interface Roles {
   /** RMSNorms of the stream. Layers that read one of them, and nothing else, read the stream. */
   readonly norms: readonly string[];
   readonly attention?: AttentionRoles;
-  /** The layer that reads the product of two others' outputs. */
+  /** The layer that reads the product of two others' outputs, and the one whose output is a factor of it as it stands. */
   readonly gated?: string;
+  readonly gatedFactor?: string;
 }
 
 export interface AttentionRoles {

@@ -23,7 +23,9 @@ import { runSamples } from './part-by-part.js';
 import { openProgress, type FinishedBlock, type SavedProgress } from './progress.js';
 import { reconstruct } from './reconstruct.js';
 import { foldedParameters } from './reparameterise.js';
-import { inputImportance, observe, startActivations, startWeights } from './start.js';
+import { momentWidth, secondMoments } from './moments.js';
+import { smooth } from './smooth.js';
+import { observe, startActivations, startWeights } from './start.js';
 import type { NamedTensors } from './state.js';
 import { advanceStreams, batchesOf } from './streams.js';
 
@@ -293,21 +295,36 @@ async function startBlock(
   options: QueptOptions,
 ): Promise<NamedTensors> {
   const batch = Math.min(options.batch, inputs.samples);
-  const slices = batchesOf(inputs, Math.min(options.rangeSamples, inputs.samples), batch);
-  const names = new Set([...listing.linears.map((l) => l.input), ...layout.quantizers]);
-  const observed = await observe(programs, part, [...names], parameters, slices, batch);
-  const activations = startActivations(listing, layout, parameters, observed, options);
-  const importance = inputImportance(listing, observed);
+  const slices = () => batchesOf(inputs, Math.min(options.rangeSamples, inputs.samples), batch);
+  const observed = await observe(programs, part, layout.quantizers, parameters, slices(), batch);
+  const folds = startActivations(listing, layout, parameters, observed, options);
+  const moments = (changes: NamedTensors) =>
+    secondMoments(
+      programs,
+      part,
+      listing,
+      foldedParameters(parameters, changes),
+      slices(),
+      batch,
+      momentWidth(options),
+    );
+  if (options.smooth) {
+    const bits = layout.groups.flatMap((g) => g.bits);
+    const groupSizeOf = (b: number) => layout.groupSizes[layout.groups.findIndex((g) => g.bits.includes(b))]!;
+    const setting = { bits, groupSizeOf };
+    const scales = await smooth(programs, part, listing, parameters, await moments(folds), setting);
+    for (const [name, tensor] of scales) folds.set(name, tensor);
+  }
   const weights = await startWeights(
     programs,
     layout,
     parameters,
-    activations,
+    folds,
     options,
     part.prefix,
-    importance,
+    await moments(folds),
   );
-  return new Map([...activations, ...weights]);
+  return new Map([...folds, ...weights]);
 }
 
 /** Every quantized layer of the model, by its full name. */

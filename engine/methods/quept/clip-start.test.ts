@@ -1,10 +1,21 @@
 import { describe, expect, it } from 'vitest';
 import { PAPER_LOGIT, searchClip } from './clip-start.js';
 import { NO_CLIP } from './execution.js';
+import type { Moments } from './moments.js';
 import { normals, quantizedRow, rowsOf, usePrograms } from './testing.js';
 
 const [ROWS, COLUMNS] = [16, 64];
-const EVEN = new Float32Array(COLUMNS).fill(1);
+/** Moments of an input whose columns do not correlate, with these mean squares. */
+function uncorrelated(squares: Float32Array, width = squares.length): Moments {
+  const blocks = Math.ceil(squares.length / width);
+  const data = new Float32Array(blocks * width * width);
+  squares.forEach((square, c) => {
+    data[Math.floor(c / width) * width * width + (c % width) * (width + 1)] = square;
+  });
+  return { data, width, columns: squares.length };
+}
+const ONES = new Float32Array(COLUMNS).fill(1);
+const EVEN = uncorrelated(ONES);
 const programs = usePrograms();
 
 const weights = normals([ROWS, COLUMNS], 'weights');
@@ -17,7 +28,7 @@ const errorOf = (
   bits: number,
   upper: number,
   lower: number,
-  importance: ArrayLike<number> = EVEN,
+  importance: ArrayLike<number> = ONES,
 ) =>
   quantizedRow(row, bits, upper, lower).reduce((sum, q, i) => sum + importance[i]! * (q - row[i]!) ** 2, 0);
 const total = (errors: readonly number[]) => errors.reduce((a, b) => a + b);
@@ -64,7 +75,7 @@ it('searches every row on its own, and cuts outliers off on their side', async (
   // One far outlier above in the first row, below in the second: at 2 bits it is best cut off.
   data[5] = 8;
   data[columns + 5] = -8;
-  const even = new Float32Array(columns).fill(1);
+  const even = uncorrelated(new Float32Array(columns).fill(1));
   const { upper, lower } = await searchClip(programs, { shape, data }, 2, even);
   for (const cut of [upper[0]!, lower[1]!]) expect(cut).toBeLessThan(logitOf(0.4));
   const single = await searchClip(programs, { shape: [1, columns], data: data.slice(columns) }, 2, even);
@@ -72,14 +83,45 @@ it('searches every row on its own, and cuts outliers off on their side', async (
 });
 
 it('follows the importance of columns', async () => {
-  const importance = Float32Array.from(EVEN, (_, i) => (i % 8 === 0 ? 100 : 0.01));
+  const importance = Float32Array.from(ONES, (_, i) => (i % 8 === 0 ? 100 : 0.01));
   const [plain, weighted] = [
     await searchClip(programs, heavyTailed, 3, EVEN),
-    await searchClip(programs, heavyTailed, 3, importance),
+    await searchClip(programs, heavyTailed, 3, uncorrelated(importance)),
   ];
   const error = ({ upper, lower }: typeof plain) =>
     total(rowsOf(heavyTailed).map((row, r) => errorOf(row, 3, upper[r]!, lower[r]!, importance)));
   expect(error(weighted)).toBeLessThan(0.9 * error(plain));
+});
+
+it('counts errors that cancel in the output as none', async () => {
+  // All columns carry the same number: only the sum of a row's errors reaches the output.
+  const moments = { data: new Float32Array(COLUMNS ** 2).fill(1), width: COLUMNS, columns: COLUMNS };
+  const outputError = ({ upper, lower }: { upper: Float32Array; lower: Float32Array }) =>
+    total(
+      rowsOf(weights).map((row, r) => {
+        const quantized = quantizedRow(row, 2, upper[r]!, lower[r]!);
+        return total(quantized.map((q, i) => q - row[i]!)) ** 2;
+      }),
+    );
+  const [seeing, blind] = [
+    await searchClip(programs, weights, 2, moments),
+    await searchClip(programs, weights, 2, EVEN),
+  ];
+  expect(outputError(seeing)).toBeLessThan(0.5 * outputError(blind));
+});
+
+it('searches every group of columns by its own block of moments', async () => {
+  const squares = Float32Array.from(ONES, (_, i) => 1 + (i % 7));
+  const { upper, lower } = await searchClip(programs, weights, 3, uncorrelated(squares, 32), 32);
+  const half = (from: number) => ({
+    shape: [ROWS, 32],
+    data: Float32Array.from(rowsOf(weights).flatMap((row) => row.slice(from, from + 32))),
+  });
+  for (const [g, from] of [0, 32].entries()) {
+    const alone = await searchClip(programs, half(from), 3, uncorrelated(squares.slice(from, from + 32)));
+    const own = (logits: Float32Array) => logits.filter((_, i) => i % 2 === g);
+    expect([own(upper), own(lower)]).toEqual([alone.upper, alone.lower]);
+  }
 });
 
 it('stays finite for rows that are constant, of one sign, or zero', async () => {

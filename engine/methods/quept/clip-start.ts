@@ -1,13 +1,14 @@
 /**
  * A searched start of the clip logits: for every row and bit-width the share of its range with the least squared error.
- * Coordinate descent over the upper and the lower share; errors are computed on the device, a candidate for all rows a run.
+ * Coordinate descent over the upper and the lower share, all candidates of all rows in one run of the device.
  */
-import { Graph } from '../../graph/ir.js';
+import { Graph, type Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 import { fakeQuantizeWeight } from '../../graph/quantizers.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { HostTensor } from '../../models/checkpoint.js';
 import { scaleRows } from './adapters.js';
+import { weightedError, type Moments } from './moments.js';
 
 /** The logit of the paper's start at every bit-width. */
 export const PAPER_LOGIT = 4;
@@ -15,7 +16,7 @@ export const PAPER_LOGIT = 4;
 const CANDIDATES = 20;
 const SMALLEST_SHARE = 0.3;
 /** σ(8) ≈ 0.9997: the whole range, yet with a gradient. */
-const LARGEST_LOGIT = 8;
+export const LARGEST_LOGIT = 8;
 const SWEEPS = 2;
 
 /** Denser near the whole range, where high bit-widths end. */
@@ -24,27 +25,46 @@ const logits = Array.from({ length: CANDIDATES }, (_, i) => {
   return Math.min(Math.log(share / (1 - share)), LARGEST_LOGIT);
 });
 
-/** How often a search runs `errorGraph`. */
-export const SEARCH_RUNS = SWEEPS * 2 * CANDIDATES;
+/** How often a search runs `sideGraph`. */
+export const SEARCH_RUNS = SWEEPS * 2;
 
-/** Σ over a row of scales of importance · (Ŵ − W)², from `weight` [out, in], `importance` [1, in], clip logits [rows, 1] and `levels`. */
-export function errorGraph(out: number, columns: number, groupSize: number): Graph {
+/**
+ * The best logit of one side for every row of scales, the other side held: `weight` [out, in], `moments` (`moments.ts`),
+ * `levels`, and the logits so far, `clip_upper` and `clip_lower` [rows, 1] → `chosen` [rows, 1].
+ */
+export function sideGraph(
+  out: number,
+  columns: number,
+  width: number,
+  groupSize: number,
+  side: 'upper' | 'lower',
+): Graph {
   const graph = new Graph();
   const rows = scaleRows({ name: '', in: columns, out }, groupSize);
   const weight = graph.input('weight', [out, columns]);
-  const clips = [graph.input('clip_upper', [rows, 1]), graph.input('clip_lower', [rows, 1])] as const;
-  const quantized = fakeQuantizeWeight(weight, ...clips, graph.input('levels', []), groupSize);
-  const difference = op.sub(quantized, weight);
-  const weighted = op.mul(op.mul(difference, difference), graph.input('importance', [1, columns]));
-  const padded = groupSize === -1 ? columns : Math.ceil(columns / groupSize) * groupSize;
-  const perRow = op.reshape(op.pad(weighted, 1, 0, padded - columns), [rows, (out * padded) / rows]);
-  graph.output('error', op.reduceSum(perRow, [1]));
+  const moments = graph.input('moments', [Math.ceil(columns / width), width, width]);
+  const levels = graph.input('levels', []);
+  const held = graph.input(side === 'upper' ? 'clip_lower' : 'clip_upper', [rows, 1]);
+  const errorAt = (logit: Value) => {
+    const [upper, lower] = side === 'upper' ? [logit, held] : [held, logit];
+    const quantized = fakeQuantizeWeight(weight, upper, lower, levels, groupSize);
+    const errors = weightedError(op.sub(quantized, weight), moments);
+    return groupSize === -1 ? op.reduceSum(errors, [1]) : op.reshape(errors, [rows, 1]);
+  };
+  const tried = logits.map((logit) => graph.constant(new Float32Array(rows).fill(logit), [rows, 1]));
+  let [chosen, least] = [tried[0]!, errorAt(tried[0]!)];
+  for (const logit of tried.slice(1)) {
+    const error = errorAt(logit);
+    chosen = op.where(op.greaterOrEqual(error, least), chosen, logit);
+    least = op.min(error, least);
+  }
+  graph.output('chosen', chosen);
   return graph;
 }
 
 /**
  * @param weight [out, in]
- * @param importance weight of each input column's error, [in]
+ * @param moments of the layer's input, in blocks of `groupSize` columns
  * @param groupSize input columns that share a scale, -1 for a whole row
  * @returns clip logits for upper and lower, one a row of scales
  */
@@ -52,43 +72,40 @@ export async function searchClip(
   programs: Programs,
   { data, shape }: HostTensor,
   bits: number,
-  importance: Float32Array,
+  moments: Moments,
   groupSize = -1,
 ): Promise<{ upper: Float32Array; lower: Float32Array }> {
   const { runtime } = programs;
   const [out, columns] = shape as readonly [number, number];
+  const { width } = moments;
   const rows = scaleRows({ name: '', in: columns, out }, groupSize);
-  const build = () => errorGraph(out, columns, groupSize);
-  const program = await programs.get(`clip error ${out}×${columns} per ${groupSize}`, build, { keep: false });
   const fixed = {
     weight: await runtime.place(runtime.tensor(data, shape)),
-    importance: runtime.tensor(importance, [1, columns]),
-    levels: runtime.tensor(Float32Array.of(2 ** bits - 1), []),
+    moments: await runtime.place(runtime.tensor(moments.data, [Math.ceil(columns / width), width, width])),
   };
-  const best = {
+  const best: { upper: Float32Array; lower: Float32Array } = {
     upper: new Float32Array(rows).fill(LARGEST_LOGIT),
     lower: new Float32Array(rows).fill(LARGEST_LOGIT),
   };
-  for (let sweep = 0; sweep < SWEEPS; sweep++)
-    for (const side of ['upper', 'lower'] as const) {
-      const least = new Float32Array(rows).fill(Infinity);
-      const chosen = new Float32Array(rows);
-      for (const logit of logits) {
-        const tried = { ...best, [side]: new Float32Array(rows).fill(logit) };
-        const { error } = await program.run({
+  try {
+    for (let sweep = 0; sweep < SWEEPS; sweep++)
+      for (const side of ['upper', 'lower'] as const) {
+        const program = await programs.get(
+          `clip ${side} ${out}×${columns} per ${groupSize} of ${width}`,
+          () => sideGraph(out, columns, width, groupSize, side),
+          { keep: false },
+        );
+        const { chosen } = await program.run({
           ...fixed,
-          clip_upper: runtime.tensor(tried.upper, [rows, 1]),
-          clip_lower: runtime.tensor(tried.lower, [rows, 1]),
+          clip_upper: runtime.tensor(best.upper, [rows, 1]),
+          clip_lower: runtime.tensor(best.lower, [rows, 1]),
+          levels: runtime.tensor(Float32Array.of(2 ** bits - 1), []),
         });
-        const errors = await runtime.read(error!);
-        for (let row = 0; row < rows; row++)
-          if (errors[row]! < least[row]!) {
-            least[row] = errors[row]!;
-            chosen[row] = logit;
-          }
+        best[side] = await runtime.read(chosen!);
       }
-      best[side] = chosen;
-    }
-  fixed.weight.dispose();
-  return best;
+    return best;
+  } finally {
+    fixed.weight.dispose();
+    fixed.moments.dispose();
+  }
 }

@@ -10,7 +10,8 @@ import type { PartListing } from '../../models/listing.js';
 import { type Part } from '../../models/model.js';
 import type { AdapterLayout } from './adapters.js';
 import { layoutOf } from './calibrate.js';
-import { errorGraph, SEARCH_RUNS } from './clip-start.js';
+import { SEARCH_RUNS, sideGraph } from './clip-start.js';
+import { momentWidth } from './moments.js';
 import { plainGraph, quantizedGraph } from './execution.js';
 import { GUARD_SAMPLES } from './guard.js';
 import { hasOwnStreams } from './merge.js';
@@ -124,7 +125,7 @@ function startWork(
       ? layout.layers.flatMap(({ in: columns, out }) =>
           options.groups.map((group, g) =>
             times(
-              workOf(errorGraph(out, columns, groupSizesOf(options)[g]!)),
+              workOf(sideGraph(out, columns, momentWidth(options), groupSizesOf(options)[g]!, 'upper')),
               SEARCH_RUNS * group.bits.length,
             ),
           ),

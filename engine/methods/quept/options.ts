@@ -26,6 +26,8 @@ export interface QueptOptions {
   readonly mergeWeights: readonly number[];
   /** `paper`: σ(4) of the range at every bit-width. `search`: per row and bit-width the range of least squared error. */
   readonly clipStart: 'paper' | 'search';
+  /** Whether input channels are scaled before weights are quantized, as AWQ does (`smooth.ts`). */
+  readonly smooth: boolean;
   /** Whether the lowest bit group trains only the directions that it adds; the paper lets it train all. */
   readonly lowestApart: boolean;
   /** Whether a bit-width that calibration did not improve keeps its start (`guard.ts`). */
@@ -63,6 +65,7 @@ export const PAPER_VIT: QueptOptions = {
   keep: 0.5,
   mergeWeights: mergeWeights(3),
   clipStart: 'paper',
+  smooth: false,
   lowestApart: false,
   guard: false,
   percentiles: PERCENTILES,
@@ -115,7 +118,17 @@ export const DEFAULT_VIT: QueptOptions = {
   lowestApart: true,
   guard: true,
 };
-export const DEFAULT_TEXT: QueptOptions = { ...PAPER_TEXT, merge: 'drawn', guard: true };
+export const DEFAULT_TEXT: QueptOptions = {
+  ...PAPER_TEXT,
+  smooth: true,
+  clipStart: 'search',
+  // From a searched start the paper's rates are noise at high bit-widths, and its loss overlooks the few large errors.
+  rates: { lora: 3e-4, clip: 4e-3, scale: 0 },
+  loss: 'mse',
+  merge: 'drawn',
+  lowestApart: true,
+  guard: true,
+};
 export const DEFAULT_TEXT_ACTIVATIONS: QueptOptions = {
   ...PAPER_TEXT_ACTIVATIONS,
   merge: 'drawn',

@@ -76,19 +76,26 @@ export function foldBias(
 
 /**
  * The parameters of a part as an adapter set changes them: norms and biases replaced, weights multiplied by
- * `<layer>.input_scale`.
+ * `<layer>.input_scale` per column, weights and biases by `<layer>.output_scale` per row.
  */
 export function foldedParameters(
   parameters: ReadonlyMap<string, HostTensor>,
   adapters: NamedTensors,
 ): Map<string, HostTensor> {
   const folded = new Map(parameters);
-  for (const [name, tensor] of adapters) {
+  for (const [name, tensor] of adapters)
     if (name.endsWith('.weight') || name.endsWith('.bias')) folded.set(name, tensor);
-    if (!name.endsWith('.input_scale')) continue;
-    const weight = `${name.slice(0, -'.input_scale'.length)}.weight`;
-    const { data, shape } = parameters.get(weight)!;
-    folded.set(weight, { data: foldWeight(data, tensor.data), shape });
+  const change = (name: string, by: (data: Float32Array) => Float32Array) => {
+    const tensor = folded.get(name);
+    if (tensor) folded.set(name, { data: by(tensor.data), shape: tensor.shape });
+  };
+  for (const [name, { data: scale }] of adapters) {
+    const layer = name.replace(/\.[^.]*$/, '');
+    if (name.endsWith('.input_scale')) change(`${layer}.weight`, (data) => foldWeight(data, scale));
+    if (!name.endsWith('.output_scale')) continue;
+    const columns = folded.get(`${layer}.weight`)!.shape[1]!;
+    change(`${layer}.weight`, (data) => data.map((w, i) => w * scale[Math.floor(i / columns)]!));
+    change(`${layer}.bias`, (data) => data.map((b, row) => b * scale[row]!));
   }
   return folded;
 }

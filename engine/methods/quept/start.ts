@@ -9,6 +9,7 @@ import type { Programs } from '../../runtime/programs.js';
 import { percentileStart } from './activation-start.js';
 import { scaleRows, type AdapterLayout } from './adapters.js';
 import { PAPER_LOGIT, searchClip } from './clip-start.js';
+import type { Moments } from './moments.js';
 import type { QueptOptions } from './options.js';
 import { foldBias, foldedParameters, foldNorm, foldWeight, reparameterise } from './reparameterise.js';
 import type { NamedTensors } from './state.js';
@@ -25,6 +26,7 @@ export async function observe(
   batches: Iterable<Float32Array>,
   batch: number,
 ): Promise<Observed> {
+  if (quantizers.length === 0) return new Map();
   const { runtime } = programs;
   const program = await programs.get(
     `observe ${part.kind} ×${batch}`,
@@ -132,21 +134,6 @@ function foldInto(
   }
 }
 
-/** Mean square of every input column of every layer, [in]: how much an error of a weight in that column matters. */
-export function inputImportance(listing: PartListing, observed: Observed): Map<string, Float32Array> {
-  const byInput = new Map<string, Float32Array>();
-  for (const name of new Set(listing.linears.map((l) => l.input))) {
-    const { data, width } = observed.get(name)!;
-    const sums = new Float64Array(width);
-    for (let i = 0; i < data.length; i++) sums[i % width]! += data[i]! ** 2;
-    byInput.set(
-      name,
-      Float32Array.from(sums, (sum) => (sum * width) / data.length),
-    );
-  }
-  return new Map(listing.linears.map((l) => [l.name, byInput.get(l.input)!]));
-}
-
 /** Clip logits and adapters: A Kaiming-uniform with a = √5 or Xavier-uniform, B zero (method, section 2), drawn from (seed, block, layer). */
 export async function startWeights(
   programs: Programs,
@@ -155,7 +142,7 @@ export async function startWeights(
   adapters: NamedTensors,
   options: Pick<QueptOptions, 'clipStart' | 'adapterStart' | 'seed'>,
   block: string,
-  importance: ReadonlyMap<string, Float32Array>,
+  moments: ReadonlyMap<string, Moments>,
 ): Promise<NamedTensors> {
   const tensors: NamedTensors = new Map();
   const folded = foldedParameters(parameters, adapters);
@@ -173,13 +160,7 @@ export async function startWeights(
       for (const bits of group.bits) {
         const { upper, lower } =
           options.clipStart === 'search'
-            ? await searchClip(
-                programs,
-                folded.get(`${name}.weight`)!,
-                bits,
-                importance.get(name)!,
-                groupSize,
-              )
+            ? await searchClip(programs, folded.get(`${name}.weight`)!, bits, moments.get(name)!, groupSize)
             : { upper: paper(), lower: paper() };
         tensors.set(`${name}.clip_upper.${bits}`, { shape: [rows, 1], data: upper });
         tensors.set(`${name}.clip_lower.${bits}`, { shape: [rows, 1], data: lower });

@@ -60,7 +60,8 @@ export interface Block {
 export const tinyBlock = (change: object = {}): Block => randomBlock({ ...TINY_VIT, ...change });
 
 /** The first block of the tiny LLaMA for samples as long as those of the tiny ViT (width 16, 4 heads, 2 of keys). */
-export const tinyDecoderBlock = (): Block => randomBlock(TINY_LLAMA, { tokens: 5 });
+export const tinyDecoderBlock = (change: object = {}): Block =>
+  randomBlock({ ...TINY_LLAMA, ...change }, { tokens: 5 });
 
 /** The first block of a model with random parameters; channels of its norms differ in size. */
 function randomBlock(config: Readonly<Record<string, unknown>>, options: BuildOptions = {}): Block {

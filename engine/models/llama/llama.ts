@@ -153,6 +153,7 @@ function llamaBlocks(config: LlamaConfig): readonly Part[] {
         outputLayer: 'self_attn.o_proj',
       },
       gated: 'mlp.down_proj',
+      gatedFactor: 'mlp.up_proj',
     },
   }));
 }
