@@ -6,6 +6,7 @@ import {
   StreamMessageReader,
   StreamMessageWriter,
   type CancellationToken,
+  type Message,
 } from 'vscode-jsonrpc/node';
 import { CancelledError, messageOf, UserError } from './errors.js';
 import { processIsAlive } from './formats/atomic.js';
@@ -26,7 +27,8 @@ const HOST_MILLISECONDS = 5000;
  * Nothing else may write to `output`.
  */
 export async function serve(input: Readable, output: Writable): Promise<void> {
-  const connection = createMessageConnection(new StreamMessageReader(input), new StreamMessageWriter(output));
+  const writer = new StreamMessageWriter(output);
+  const connection = createMessageConnection(new StreamMessageReader(input), writer);
   const notify: Notify = (method, params) => {
     connection.sendNotification(method, params).catch(() => undefined);
   };
@@ -69,10 +71,9 @@ export async function serve(input: Readable, output: Writable): Promise<void> {
       opening = false;
       throw error;
     }
-    const watch = setInterval(() => {
-      if (!processIsAlive(params.hostProcess)) end();
-    }, HOST_MILLISECONDS);
-    watch.unref();
+    const watch = () => processIsAlive(params.hostProcess) || end();
+    setInterval(watch, HOST_MILLISECONDS).unref();
+    watch();
     return session.greeting;
   };
 
@@ -89,6 +90,11 @@ export async function serve(input: Readable, output: Writable): Promise<void> {
     }
   });
   connection.onError(([error]) => {
+    // The frame was whole: the next message can be read.
+    if (error instanceof SyntaxError) {
+      writer.write(parseError(error)).catch(end);
+      return;
+    }
     process.stderr.write(`The stream of messages is broken: ${messageOf(error)}\n`);
     end();
   });
@@ -98,6 +104,11 @@ export async function serve(input: Readable, output: Writable): Promise<void> {
   await session?.close();
   connection.dispose();
 }
+
+const parseError = (error: SyntaxError): Message => {
+  const details = { code: ErrorCode.parseError, message: `A message is no JSON: ${error.message}` };
+  return { jsonrpc: '2.0', id: null, error: details } as Message;
+};
 
 const isMethod = (method: string): method is RequestMethod => Object.hasOwn(paramReaders, method);
 

@@ -10,6 +10,8 @@ import {
 import { PROTOCOL_VERSION } from '../../engine/protocol.js';
 
 export interface EngineProcess {
+  /** Undefined where it could not be started. */
+  readonly pid: number | undefined;
   readonly connection: MessageConnection;
   /** How it ended, such as `SIGKILL` or `exit code 1`, once it has. */
   readonly exited: Promise<string>;
@@ -44,6 +46,7 @@ export const spawnEngine: SpawnEngine = (path, printed) => {
     child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code ?? 0}`));
   });
   return {
+    pid: child.pid,
     connection: createMessageConnection(
       new StreamMessageReader(child.stdout),
       new StreamMessageWriter(child.stdin),

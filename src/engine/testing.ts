@@ -57,6 +57,7 @@ export function fakeEngines(answers: Readonly<Record<string, Answer>> = {}): {
       },
     });
     const engine: EngineProcess = {
+      pid: undefined,
       connection: connect(toClient, toEngine),
       exited,
       kill: () => {
