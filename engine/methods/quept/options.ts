@@ -131,6 +131,8 @@ export const DEFAULT_TEXT: QueptOptions = {
 };
 export const DEFAULT_TEXT_ACTIVATIONS: QueptOptions = {
   ...PAPER_TEXT_ACTIVATIONS,
+  groups: bitGroups([[7, 8], [5, 6], [4]]),
+  rates: { lora: 7e-4, clip: 2e-2, scale: 0 },
   merge: 'drawn',
   guard: true,
 };
