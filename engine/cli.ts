@@ -283,6 +283,7 @@ program
     );
     reportSkipped(result.skipped);
     print({ json: asJson ?? false }, result, formatEvaluation);
+    log(`Took ${result.seconds.toFixed(0)} s and at most ${bytes(result.peakMemory)} of memory.`);
   });
 
 program
@@ -302,11 +303,14 @@ program
     process.exit();
   });
 
+let running: JobKind | undefined;
+
 function run<K extends JobKind>(
   kind: K,
   request: Jobs[K]['request'],
   status: (status: Jobs[K]['status']) => void = () => undefined,
 ): Promise<Jobs[K]['result']> {
+  running = kind;
   const stop = new AbortController();
   const cancel = () => stop.abort();
   process.once('SIGINT', cancel).once('SIGTERM', cancel);
@@ -335,7 +339,11 @@ try {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? DONE : BAD_USAGE;
   else {
     if (error instanceof CancelledError)
-      log('Cancelled. What is done so far is kept: continue with --resume.');
+      log(
+        running === 'calibrate'
+          ? 'Cancelled. What is done so far is kept: continue with --resume.'
+          : 'Cancelled.',
+      );
     else if (error instanceof UserError) log(error.message);
     else
       log(

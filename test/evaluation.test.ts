@@ -1,10 +1,11 @@
 /** The evaluate command on a language model as a user runs it: layouts of questions, baselines, refusals. Runs the built command line. */
+import { spawn } from 'node:child_process';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EvaluateResult } from '../engine/jobs/requests.js';
-import { runCli } from './cli-run.js';
+import { cliPath, runCli } from './cli-run.js';
 import { temporaryFolder } from './fixtures.js';
 
 const samples = join(import.meta.dirname, '../samples');
@@ -185,6 +186,37 @@ describe('evaluate, with baselines', () => {
     const own = (await readdir(scratch)).filter((name) => name.startsWith('elastic-precision'));
     expect(own).toHaveLength(1);
     expect(await readdir(join(scratch, own[0]!))).toEqual([]);
+  });
+
+  it('leaves none either when it is interrupted, and says no more than that', async () => {
+    const scratch = join(folder, 'interrupted');
+    await mkdir(scratch);
+    const args = [
+      'evaluate',
+      model,
+      '--data',
+      speeches('evaluation'),
+      ...baselines,
+      ...few,
+      '--device',
+      'cpu',
+    ];
+    const child = spawn(process.execPath, [cliPath, ...args], {
+      env: { ...process.env, TMPDIR: scratch, TEMP: scratch },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let [stdout, stderr] = ['', ''];
+    child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+    child.stderr.on('data', (chunk: Buffer) => {
+      // The first progress comes in the middle of GPTQ.
+      if (stderr === '') child.kill('SIGINT');
+      stderr += chunk.toString();
+    });
+    const code = await new Promise((resolve) => child.once('close', resolve));
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toMatch(/^Evaluating .*\nCancelled\.\n$/s);
+    for (const name of await readdir(scratch))
+      if (name.startsWith('elastic-precision')) expect(await readdir(join(scratch, name))).toEqual([]);
   });
 
   it('has accuracies in one table too', async () => {

@@ -1,7 +1,14 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
-import { bitsOf, fingerprintModel, groupSizeOf, readAdapterSet, writeAdapterSet } from './adapter-set.js';
-import type { AdapterSetConfig, AdapterTensor } from './adapter-set.js';
+import {
+  bitsOf,
+  fingerprintModel,
+  groupSizeOf,
+  openAdapterSet,
+  readAdapterSet,
+  writeAdapterSet,
+} from './adapter-set.js';
+import type { AdapterSetConfig, AdapterTensor, WrittenTensor } from './adapter-set.js';
 import { readAdapterConfig } from './adapter-set.js';
 import { openSafetensors, writeSafetensors } from './safetensors.js';
 import type { SafetensorsEntry } from './safetensors.js';
@@ -72,6 +79,43 @@ describe('an adapter set', () => {
     expect(set.config).toEqual(config);
     expect(set.tensors).toEqual(tensorsOf());
     expect(await readAdapterConfig(at('set'))).toEqual(config);
+  });
+
+  it('gives the tensors of a part alone, by the rest of their names', async () => {
+    await write();
+    const source = await openAdapterSet(at('set'));
+    const expected = [...tensorsOf()].flatMap(([name, tensor]) =>
+      name.startsWith('q.') ? [[name.slice(2), tensor] as const] : [],
+    );
+    expect(await source.tensors('q.')).toEqual(new Map(expected));
+    expect(await source.tensors('nothing.')).toEqual(new Map());
+    await source.close();
+  });
+
+  it('is written from tensors that are had one at a time', async () => {
+    await write();
+    let open = 0;
+    const late = [...tensorsOf()].map(([name, { shape, data }]) => {
+      const read = async () => {
+        expect(++open).toBe(1);
+        await Promise.resolve();
+        open--;
+        return data;
+      };
+      return [name, { shape, data: read }] as const;
+    });
+    await writeAdapterSet(at('late'), config, new Map(late));
+    for (const name of await readdir(at('set')))
+      expect(await readFile(at('late', name))).toEqual(await readFile(at('set', name)));
+  });
+
+  it('leaves nothing where a tensor that comes late is not finite', async () => {
+    const late = { shape: [3, 2], data: () => Promise.resolve(new Float32Array(6).fill(NaN)) };
+    const bad = new Map<string, WrittenTensor>([...tensorsOf(), ['q.lora_B', late]]);
+    expect(await complaint(() => writeAdapterSet(at('bad'), config, bad))).toContain(
+      'must hold finite numbers',
+    );
+    expect(await readdir(at('bad'))).toEqual([]);
   });
 
   it('is the same bytes for the same content, in any order', async () => {

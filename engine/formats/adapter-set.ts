@@ -87,11 +87,22 @@ export async function readTensorsDigest(folder: string): Promise<string> {
   return expectSha256(expectObject(value, CONFIG_FILE), 'tensors_sha256', CONFIG_FILE);
 }
 
+/** An adapter set on disk, its tensors read as they are asked for. */
+export interface AdapterSource {
+  readonly config: AdapterSetConfig;
+  /**
+   * The tensors whose names begin with `prefix`, by the rest of their names; all of them for an empty one. Throws
+   * `UserError` for one that is not finite.
+   */
+  readonly tensors: (prefix: string) => Promise<Map<string, AdapterTensor>>;
+  close(): Promise<void>;
+}
+
 /**
- * Reads an adapter set into memory. Throws `UserError` for a config or a tensor that is missing, unknown, of
- * the wrong shape or not finite, and for tensors that are not the ones the config was written with.
+ * Opens an adapter set. Throws `UserError` for a config or a tensor that is missing, unknown or of the wrong shape, and
+ * for tensors that are not the ones the config was written with.
  */
-export async function readAdapterSet(folder: string): Promise<AdapterSet> {
+export async function openAdapterSet(folder: string): Promise<AdapterSource> {
   const value = await readJsonFile(join(folder, CONFIG_FILE));
   const config = parseAdapterConfig(value, CONFIG_FILE);
   const path = join(folder, TENSORS_FILE);
@@ -102,12 +113,29 @@ export async function readAdapterSet(folder: string): Promise<AdapterSet> {
     );
   const source = await openSafetensors(path);
   try {
-    const tensors = new Map<string, AdapterTensor>();
-    for (const { name, shape } of source.tensors.values())
-      tensors.set(name, { shape, data: await source.read(name) });
-    const checkValues = checkTensors(config, tensors, TENSORS_FILE);
-    for (const [name, { data }] of tensors) checkValues(name, data);
-    return { config, tensors };
+    const checkValues = checkTensors(config, source.tensors, TENSORS_FILE);
+    return {
+      config,
+      tensors: async (prefix) => {
+        const found = new Map<string, AdapterTensor>();
+        for (const { name, shape } of source.tensors.values())
+          if (name.startsWith(prefix))
+            found.set(name.slice(prefix.length), { shape, data: checkValues(name, await source.read(name)) });
+        return found;
+      },
+      close: () => source.close(),
+    };
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+/** An adapter set read into memory whole. Throws `UserError` as `openAdapterSet` and its tensors do. */
+export async function readAdapterSet(folder: string): Promise<AdapterSet> {
+  const source = await openAdapterSet(folder);
+  try {
+    return { config: source.config, tensors: await source.tensors('') };
   } finally {
     await source.close();
   }

@@ -11,20 +11,20 @@ import type { Checkpoint } from '../models/checkpoint.js';
 import type { VisionModel } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { withDevice } from './device.js';
-import { readAdapterSets, widthsOf } from './evaluated-sets.js';
+import { widthsOf, type NamedSet } from './evaluated-sets.js';
 import type { EvaluateRequest, EvaluateResult, JobHooks } from './requests.js';
 
 export async function evaluatePictures(
   request: EvaluateRequest,
   checkpoint: Checkpoint,
   { image }: VisionModel,
+  sets: readonly NamedSet[],
   hooks: JobHooks<'evaluate'>,
-): Promise<Omit<EvaluateResult, 'seconds'>> {
+): Promise<Omit<EvaluateResult, 'seconds' | 'peakMemory'>> {
   if (request.task !== undefined)
     throw new UserError(`${checkpoint.name} is an image classifier; the task "${request.task}" is for text.`);
   if (request.baseline?.includes('gptq'))
     throw new UserError('The baseline "gptq" is for language models; image classifiers have "rtn".');
-  const sets = await readAdapterSets(checkpoint, request);
   const widths = widthsOf(request, sets);
   const preprocessor = await readPreprocessor(checkpoint.folder, {
     channels: image.channels,

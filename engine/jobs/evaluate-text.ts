@@ -19,7 +19,7 @@ import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { LanguageModel } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { withDevice } from './device.js';
-import { readAdapterSets, widthsOf, type NamedSet } from './evaluated-sets.js';
+import { widthsOf, type NamedSet } from './evaluated-sets.js';
 import { openGptq, readCalibration } from './gptq-baseline.js';
 import type { EvaluateRequest, EvaluateResult, JobHooks } from './requests.js';
 
@@ -27,9 +27,9 @@ export async function evaluateText(
   request: EvaluateRequest,
   checkpoint: Checkpoint,
   model: LanguageModel,
+  sets: readonly NamedSet[],
   hooks: JobHooks<'evaluate'>,
-): Promise<Omit<EvaluateResult, 'seconds'>> {
-  const sets = await readAdapterSets(checkpoint, request);
+): Promise<Omit<EvaluateResult, 'seconds' | 'peakMemory'>> {
   const widths = widthsOf(request, sets);
   const tokenizer = await openTokenizer(checkpoint.folder);
   requireVocabulary(tokenizer, model.vocabulary);

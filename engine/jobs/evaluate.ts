@@ -1,7 +1,9 @@
 /** The evaluate job: full precision, baselines and adapter sets on one evaluation set. */
 import { openCheckpoint } from '../models/checkpoint.js';
+import { closeAdapterSets, openAdapterSets } from './evaluated-sets.js';
 import { evaluatePictures } from './evaluate-pictures.js';
 import { evaluateText } from './evaluate-text.js';
+import { peakMemory } from './memory.js';
 import type { EvaluateRequest, EvaluateResult, JobHooks } from './requests.js';
 
 export async function runEvaluate(
@@ -15,11 +17,14 @@ export async function runEvaluate(
   );
   try {
     const { model } = checkpoint;
-    const measured =
+    const sets = await openAdapterSets(checkpoint, request);
+    const measured = await (
       model.task === 'text-generation'
-        ? await evaluateText(request, checkpoint, model, hooks)
-        : await evaluatePictures(request, checkpoint, model, hooks);
-    return { ...measured, seconds: (performance.now() - started) / 1000 };
+        ? evaluateText(request, checkpoint, model, sets, hooks)
+        : evaluatePictures(request, checkpoint, model, sets, hooks)
+    ).finally(() => closeAdapterSets(sets));
+    const seconds = (performance.now() - started) / 1000;
+    return { ...measured, seconds, peakMemory: peakMemory() };
   } finally {
     await checkpoint.close();
   }

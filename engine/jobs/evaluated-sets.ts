@@ -1,32 +1,41 @@
 /** The adapter sets of an evaluation, and the bit-widths it has rows for. */
 import { basename, resolve } from 'node:path';
 import { UserError } from '../errors.js';
-import { bitsOf, readAdapterSet, type AdapterSet } from '../formats/adapter-set.js';
+import { bitsOf, openAdapterSet, type AdapterSource } from '../formats/adapter-set.js';
 import { requireMatch } from '../methods/quept/elastic-model.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { EvaluateRequest } from './requests.js';
 
 export interface NamedSet {
   readonly label: string;
-  readonly set: AdapterSet;
+  readonly set: AdapterSource;
 }
 
-/** Throws UserError for a set of another model, or one that lacks a bit-width asked for. */
-export async function readAdapterSets(
+/** Opens the sets; the caller closes them. Throws UserError for a set of another model, or one that lacks a bit-width asked for. */
+export async function openAdapterSets(
   checkpoint: Checkpoint,
   { adapters = [], bits: asked = [] }: EvaluateRequest,
 ): Promise<NamedSet[]> {
   const sets: NamedSet[] = [];
-  for (const folder of adapters) {
-    const set = await readAdapterSet(folder);
-    await requireMatch(checkpoint, set, folder);
-    const own = bitsOf(set.config);
-    const missing = asked.find((bits) => !own.includes(bits));
-    if (missing !== undefined)
-      throw new UserError(`${folder} has no ${missing}-bit setting; it has ${own.join(', ')}.`);
-    sets.push({ label: basename(resolve(folder)), set });
+  try {
+    for (const folder of adapters) {
+      const set = await openAdapterSet(folder);
+      sets.push({ label: basename(resolve(folder)), set });
+      await requireMatch(checkpoint, set, folder);
+      const own = bitsOf(set.config);
+      const missing = asked.find((bits) => !own.includes(bits));
+      if (missing !== undefined)
+        throw new UserError(`${folder} has no ${missing}-bit setting; it has ${own.join(', ')}.`);
+    }
+    return sets;
+  } catch (error) {
+    await closeAdapterSets(sets);
+    throw error;
   }
-  return sets;
+}
+
+export async function closeAdapterSets(sets: readonly NamedSet[]): Promise<void> {
+  for (const { set } of sets) await set.close();
 }
 
 /** The bit-widths asked for, or all of the adapter sets, from high to low. Throws UserError where baselines have none. */

@@ -106,6 +106,8 @@ export interface EvaluateResult {
   readonly rows: readonly EvaluationRow[];
   readonly skipped: readonly { readonly name: string; readonly reason: string }[];
   readonly seconds: number;
+  /** The highest resident memory of the process, bytes. */
+  readonly peakMemory: number;
   /** The file it was kept in, where that was asked for. */
   readonly saved?: string;
 }

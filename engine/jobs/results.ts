@@ -41,6 +41,7 @@ export const evaluateResult: Fields<EvaluateResult> = {
   rows: list(record(evaluationRow, 'dropped')),
   skipped,
   seconds: number(0),
+  peakMemory: integer(0),
   saved: optional(text()),
 };
 

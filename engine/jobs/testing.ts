@@ -53,6 +53,7 @@ export const calibrateResult: CalibrateResult = {
 };
 
 export const evaluateResult: EvaluateResult = {
-  ...{ device: 'cpu', task: 'image-classification', data: 'pictures', skipped: [], seconds: 1 },
+  ...{ device: 'cpu', task: 'image-classification', data: 'pictures', skipped: [] },
+  ...{ seconds: 1, peakMemory: 1 },
   rows: [{ label: 'full', kind: 'full', bits: 'fp', bytes: 100, samples: 8, top1: 0.5, top5: 1, kl: 0 }],
 };

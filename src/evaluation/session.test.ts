@@ -30,7 +30,7 @@ const report: EvaluationReport = {
     ...{ schemaVersion: 1, engineVersion: '0', model: { family: 'vit', name: 'vit', fingerprint: '' } },
     ...{ adapters: [] },
     result: {
-      ...{ device: 'cpu', task: 'image-classification', data: 'images', rows, seconds: 2 },
+      ...{ device: 'cpu', task: 'image-classification', data: 'images', rows, seconds: 2, peakMemory: 1 },
       skipped: [{ name: 'x', reason: 'y' }],
     },
   },

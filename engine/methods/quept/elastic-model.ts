@@ -1,6 +1,6 @@
 /** A model opened once with adapter sets and run at any of their bit-widths. */
 import { UserError } from '../../errors.js';
-import { groupSizeOf, type AdapterSet } from '../../formats/adapter-set.js';
+import { groupSizeOf, type AdapterSet, type AdapterSource } from '../../formats/adapter-set.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
 import { headOf, partsOf, type Model, type Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
@@ -34,7 +34,8 @@ export interface Adapters {
     AdapterSet['config'],
     'mode' | 'bit_groups' | 'embedding_bits' | 'head_bits' | 'layers' | 'rotation' | 'kv_bits'
   >;
-  readonly tensors: AdapterSet['tensors'];
+  /** By their full names, or read a part at a time: from its prefix to those by local name. */
+  readonly tensors: AdapterSet['tensors'] | AdapterSource['tensors'];
 }
 
 export async function openPlainModel(programs: Programs, checkpoint: Checkpoint): Promise<RunnableModel> {
@@ -147,7 +148,7 @@ function precisionOf(
 /** Throws UserError unless the adapter set was made for this checkpoint as it is now. */
 export async function requireMatch(
   checkpoint: Checkpoint,
-  { config }: AdapterSet,
+  { config }: Pick<AdapterSet, 'config'>,
   where: string,
 ): Promise<void> {
   if ((await checkpoint.fingerprint()) !== config.model.fingerprint)
@@ -157,11 +158,12 @@ export async function requireMatch(
 }
 
 /** The tensors of one part under their local names. The head's prefix is empty: it has no adapter tensors. */
-export function tensorsOf(tensors: AdapterSet['tensors'], { prefix }: Part): NamedTensors {
+export async function tensorsOf(tensors: Adapters['tensors'], { prefix }: Part): Promise<NamedTensors> {
+  if (prefix === '') return new Map();
+  if (typeof tensors === 'function') return tensors(prefix);
   const own: NamedTensors = new Map();
-  if (prefix !== '')
-    for (const [name, tensor] of tensors)
-      if (name.startsWith(prefix)) own.set(name.slice(prefix.length), tensor);
+  for (const [name, tensor] of tensors)
+    if (name.startsWith(prefix)) own.set(name.slice(prefix.length), tensor);
   return own;
 }
 

@@ -44,7 +44,8 @@ beforeAll(async () => {
   programs = openPrograms(openRuntime('cpu', 1));
   const random = createRandom(3, 'inputs');
   inputs = Float32Array.from({ length: SAMPLES * 64 }, () => random.normal());
-  started = new Map((await roundToNearest(programs, checkpoint, inputs, SAMPLES, BITS)).tensors);
+  const rounded = await roundToNearest(programs, checkpoint, inputs, SAMPLES, BITS);
+  started = rounded.tensors as NamedTensors;
 });
 afterAll(async () => {
   await programs.release();
@@ -56,8 +57,10 @@ afterAll(async () => {
 async function guard(learned: NamedTensors, start: NamedTensors) {
   const set = { inputs: samplesIn(inputs, SAMPLES), name: 'set', fingerprint: '' };
   const cache = await openSampleCache(0);
-  const blockOf = (part: Part) =>
-    Promise.resolve({ tensors: tensorsOf(learned, part), started: tensorsOf(start, part) });
+  const blockOf = async (part: Part) => ({
+    tensors: await tensorsOf(learned, part),
+    started: await tensorsOf(start, part),
+  });
   const request = { checkpoint, set, options, cache };
   const { groups, kept } = await keepBetter(programs, request, {}, blockOf, { signal });
   expect(cache.held).toEqual({ memory: 0, disk: 0 });
