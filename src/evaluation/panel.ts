@@ -76,7 +76,10 @@ export function createEvaluationPanels(
       await post({ type: 'show', view, strings: pageStrings(), token });
     };
     webview.options = { enableScripts: true, localResourceRoots: [pageRoot(context.extensionUri)] };
-    panel.iconPath = Uri.joinPath(context.extensionUri, 'media', 'activity.svg');
+    panel.iconPath = {
+      light: Uri.joinPath(context.extensionUri, 'media', 'evaluation-light.svg'),
+      dark: Uri.joinPath(context.extensionUri, 'media', 'evaluation-dark.svg'),
+    };
     const subscriptions: Disposable[] = [
       session,
       session.onDidChange(() => void show()),

@@ -1,7 +1,11 @@
 /** One window of the editor, worked by keyboard and pointer as a person would. */
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { chromium, type Browser, type FrameLocator, type Locator, type Page } from 'playwright-core';
 import { editor } from '../../scripts/install-editor.mjs';
 import type { Server } from './server.js';
+
+const PICTURES = fileURLToPath(new URL('../../.vscode-test/failures', import.meta.url));
 
 /** Containers have no sandbox and no graphics adapter. */
 const CHROMIUM = [
@@ -9,20 +13,20 @@ const CHROMIUM = [
   ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
 ];
 
-/** What any window complains of that cannot reach an extension gallery. */
-const UNRELATED = /ERR_NAME_NOT_RESOLVED|status of 404|open-vsx|gallery|product icon|ERR_ABORTED/i;
+/** Errors that are ours: of the extension, and of a page's policy. The editor itself complains of much else. */
+const OURS = /elastic-?precision\.|Content.Security.Policy|Refused to/i;
 
 export const launchBrowser = (): Promise<Browser> =>
   chromium.launch({ executablePath: editor.chromium, headless: true, args: CHROMIUM });
 
 export interface Workbench {
   readonly page: Page;
-  /** Errors on the console since the window opened; those of the page's policy are among them. */
+  /** Our errors on the console since the window opened; those of a page's policy are among them. */
   readonly errors: readonly string[];
   /** Runs a command from the palette. */
   run(title: string): Promise<void>;
-  /** Types into the open quick input, and accepts. */
-  type(text: string): Promise<void>;
+  /** Types into the input that shows this prompt, and accepts. */
+  type(text: string, prompt: string | RegExp): Promise<void>;
   /** Picks an entry of the open quick pick. */
   pick(label: string | RegExp): Promise<void>;
   /** Ticks exactly these entries of a quick pick that allows several, and accepts. */
@@ -36,12 +40,14 @@ export interface Workbench {
   webview(tab: string | RegExp): Promise<FrameLocator>;
   /** Reloads the window, as *Developer: Reload Window* does. */
   reload(): Promise<void>;
+  /** Keeps a picture of the window for whoever reads of a failure. */
+  picture(name: string): Promise<void>;
   close(): Promise<void>;
 }
 
 export async function openWorkbench(
   browser: Browser,
-  server: Server,
+  server: Pick<Server, 'url'>,
   folder: string | undefined,
   options: {
     readonly width?: number;
@@ -57,7 +63,7 @@ export async function openWorkbench(
   page.setDefaultTimeout(60_000);
   const errors: string[] = [];
   page.on('console', (message) => {
-    if (message.type() === 'error' && !UNRELATED.test(message.text())) errors.push(message.text());
+    if (message.type() === 'error' && OURS.test(message.text())) errors.push(message.text());
   });
   const url = new URL(server.url);
   if (folder === undefined) url.searchParams.set('ew', 'true');
@@ -71,13 +77,11 @@ export async function openWorkbench(
   const entry = (label: string | RegExp) =>
     page
       .locator('.quick-input-widget .monaco-list-row')
-      .filter({ has: page.locator('.label-name').getByText(label, { exact: true }) })
+      .filter({ has: page.locator('.label-name', { hasText: whole(label) }) })
       .first();
 
   const pane = (title: string) =>
-    page
-      .locator('.split-view-view')
-      .filter({ has: page.locator('.pane-header .title').getByText(title, { exact: true }) });
+    page.locator('.pane').filter({ has: page.locator('.pane-header .title', { hasText: whole(title) }) });
 
   return {
     page,
@@ -98,8 +102,8 @@ export async function openWorkbench(
         }
       }
     },
-    async type(text) {
-      await input.waitFor({ state: 'visible' });
+    async type(text, prompt) {
+      await page.locator('.quick-input-widget', { hasText: prompt }).filter({ visible: true }).waitFor();
       await input.fill(text);
       await input.press('Enter');
     },
@@ -112,9 +116,7 @@ export async function openWorkbench(
       for (const row of await rows.all()) {
         const box = row.locator('.monaco-checkbox, input[type="checkbox"]').first();
         const name = (await row.locator('.label-name').first().innerText()).trim();
-        const wanted = labels.some((label) =>
-          typeof label === 'string' ? label === name : label.test(name),
-        );
+        const wanted = labels.some((label) => whole(label).test(name));
         if ((await box.getAttribute('aria-checked')) !== String(wanted)) await box.click();
       }
       await input.press('Enter');
@@ -146,9 +148,17 @@ export async function openWorkbench(
       await page.reload({ waitUntil: 'commit' });
       await ready();
     },
+    picture: async (name) => {
+      const path = join(PICTURES, `${name.replace(/[^\w]+/g, '-')}.png`);
+      await page.screenshot({ path }).catch(() => undefined);
+    },
     close: () => context.close(),
   };
 }
+
+/** A text stands for all of a label, which may begin with an icon. */
+const whole = (label: string | RegExp): RegExp =>
+  typeof label === 'string' ? new RegExp(`^\\s*${label.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}\\s*$`) : label;
 
 /** Entries of a tree, by what they show. */
 export const treeRow = (view: Locator, text: string | RegExp): Locator =>

@@ -14,7 +14,7 @@ import {
   vsCodeProgressRing,
   vsCodeTextField,
 } from '@vscode/webview-ui-toolkit';
-import { element, setAttributes, type Child } from './dom.js';
+import { element, setAttributes } from './dom.js';
 
 provideVSCodeDesignSystem().register(
   vsCodeButton(),
@@ -89,13 +89,12 @@ export function numberField({
   disabled,
   onChange,
 }: NumberFieldOptions): HTMLElement {
-  const control = element('vscode-text-field', {
-    placeholder,
-    'aria-label': label,
-    value: value === undefined ? '' : String(value),
-    disabled,
-    size: 12,
-  }) as HTMLInputElement;
+  // The toolkit takes its name from its content, which the page hides: the label stands beside it.
+  const control = element(
+    'vscode-text-field',
+    { placeholder, value: value === undefined ? '' : String(value), disabled, size: 12 },
+    label,
+  ) as HTMLInputElement;
   control.addEventListener('input', () => {
     const text = control.value.trim();
     const number = /^[1-9]\d{0,8}$/.test(text) ? Number(text) : NaN;
@@ -165,7 +164,7 @@ export interface Column {
 export interface GridRow {
   readonly key: string;
   /** One a column. */
-  readonly cells: readonly Child[];
+  readonly cells: readonly string[];
 }
 
 export interface Sorting {
@@ -185,87 +184,84 @@ export interface GridOptions {
   readonly onVisit: (key: string | undefined) => void;
 }
 
-/** Stands on the side where it does not push the title out of its column. */
-const arrow = ({ descending }: Sorting, sorted: boolean) =>
-  element('span', { class: 'arrow', 'aria-hidden': 'true' }, sorted && (descending ? '▾' : '▴'));
-
 /** A table in which arrow keys move; Enter, Space or a click on a column's head sorts by it. */
 export function grid({ label, onSort, onVisit }: GridOptions): Grid {
   const root = element('vscode-data-grid', { 'aria-label': label, 'generate-header': 'none' });
-  const focusedCell = () => {
-    const cell = document.activeElement?.closest<HTMLElement>('vscode-data-grid-cell');
-    return cell && root.contains(cell)
-      ? { row: cell.parentElement?.dataset.key, column: cell.ariaColIndex }
-      : undefined;
-  };
+  let shape = '';
+  let heads: readonly Head[] = [];
+  const lines = new Map<string, HTMLElement>();
 
-  const header = (columns: readonly Column[], sorting: Sorting) =>
-    element(
-      'vscode-data-grid-row',
-      { 'row-type': 'header', 'data-key': '' },
-      ...columns.map((column, i) => {
-        const sorted = column.key === sorting.column;
-        const direction = sorting.descending ? 'descending' : 'ascending';
-        const cell = element(
-          'vscode-data-grid-cell',
-          {
-            'cell-type': 'columnheader',
-            'grid-column': i + 1,
-            'aria-colindex': i + 1,
-            'aria-sort': sorted ? direction : 'none',
-            class: column.numeric && 'numeric',
-          },
-          column.numeric ? arrow(sorting, sorted) : column.title,
-          column.numeric ? column.title : arrow(sorting, sorted),
-        );
-        cell.addEventListener('click', () => onSort(column.key));
-        cell.addEventListener('keydown', (event) => {
-          if (event.key !== 'Enter' && event.key !== ' ') return;
-          event.preventDefault();
-          onSort(column.key);
-        });
-        return cell;
+  const headerOf = (columns: readonly Column[]) => {
+    heads = columns.map((column, i) => headOf(column, i, onSort));
+    return element('vscode-data-grid-row', { 'row-type': 'header' }, ...heads.map(({ cell }) => cell));
+  };
+  const lineOf = (columns: readonly Column[], key: string) => {
+    const cells = columns.map(({ numeric }, i) =>
+      element('vscode-data-grid-cell', {
+        ...{ 'grid-column': i + 1, 'cell-type': i === 0 && 'rowheader', class: numeric && 'numeric' },
       }),
     );
-
-  const body = (columns: readonly Column[], row: GridRow) => {
-    const line = element(
-      'vscode-data-grid-row',
-      { 'data-key': row.key },
-      ...row.cells.map((cell, i) =>
-        element(
-          'vscode-data-grid-cell',
-          {
-            'grid-column': i + 1,
-            'aria-colindex': i + 1,
-            'cell-type': i === 0 && 'rowheader',
-            class: columns[i]?.numeric && 'numeric',
-          },
-          cell,
-        ),
-      ),
-    );
-    for (const type of ['pointerenter', 'focusin']) line.addEventListener(type, () => onVisit(row.key));
+    const line = element('vscode-data-grid-row', { 'data-key': key }, ...cells);
+    for (const type of ['pointerenter', 'focusin']) line.addEventListener(type, () => onVisit(key));
     for (const type of ['pointerleave', 'focusout']) line.addEventListener(type, () => onVisit(undefined));
     return line;
   };
 
   return {
     root,
+    // Lines stay the elements they are, so that one keeps the focus while others come or change.
     show(columns, rows, sorting) {
-      const focus = focusedCell();
-      setAttributes(root, {
-        'grid-template-columns': columns.map(({ width }) => width).join(' '),
-        'aria-rowcount': rows.length + 1,
-        'aria-colcount': columns.length,
-      });
-      for (const line of root.querySelectorAll('vscode-data-grid-row')) line.remove();
-      root.append(header(columns, sorting), ...rows.map((row) => body(columns, row)));
-      if (!focus) return;
-      const line = [...root.querySelectorAll<HTMLElement>('vscode-data-grid-row')].find(
-        ({ dataset }) => dataset.key === focus.row,
-      );
-      line?.querySelector<HTMLElement>(`[aria-colindex="${Number(focus.column)}"]`)?.focus();
+      const next = JSON.stringify(columns);
+      if (next !== shape) {
+        shape = next;
+        for (const line of root.querySelectorAll('vscode-data-grid-row')) line.remove();
+        lines.clear();
+        root.append(headerOf(columns));
+        setAttributes(root, { 'grid-template-columns': columns.map(({ width }) => width).join(' ') });
+      }
+      for (const { column, cell, arrow } of heads) {
+        const sorted = column === sorting.column;
+        const direction = sorting.descending ? 'descending' : 'ascending';
+        setAttributes(cell, { 'aria-sort': sorted ? direction : 'none' });
+        arrow.textContent = sorted ? (sorting.descending ? '▾' : '▴') : '';
+      }
+      const wanted = new Set(rows.map(({ key }) => key));
+      for (const [key, line] of lines) {
+        if (wanted.has(key)) continue;
+        line.remove();
+        lines.delete(key);
+      }
+      for (const [i, { key, cells }] of rows.entries()) {
+        const line = lines.get(key) ?? lineOf(columns, key);
+        lines.set(key, line);
+        for (const [j, text] of cells.entries())
+          if (line.children[j]!.textContent !== text) line.children[j]!.textContent = text;
+        if (root.children[i + 1] !== line) root.insertBefore(line, root.children[i + 1] ?? null);
+      }
     },
   };
+}
+
+interface Head {
+  readonly column: string;
+  readonly cell: HTMLElement;
+  readonly arrow: HTMLElement;
+}
+
+function headOf({ key, title, numeric }: Column, index: number, onSort: (column: string) => void): Head {
+  const arrow = element('span', { class: 'arrow', 'aria-hidden': 'true' });
+  // On the side where it does not push the title out of its column.
+  const content = numeric ? [arrow, title] : [title, arrow];
+  const cell = element(
+    'vscode-data-grid-cell',
+    { 'cell-type': 'columnheader', 'grid-column': index + 1, class: numeric && 'numeric' },
+    ...content,
+  );
+  cell.addEventListener('click', () => onSort(key));
+  cell.addEventListener('keydown', (event) => {
+    if (event.key !== 'Enter' && event.key !== ' ') return;
+    event.preventDefault();
+    onSort(key);
+  });
+  return { column: key, cell, arrow };
 }
