@@ -5,7 +5,7 @@ import { adaptersFolder, nameProblem, remember, requestOf, suggestName, type Cho
 
 const model: SupportedModel = {
   ...{
-    path: resolve('/work/vit'),
+    path: resolve('/models/vit'),
     name: 'vit',
     supported: true,
     family: 'vit',
@@ -70,7 +70,7 @@ describe('names', () => {
 });
 
 describe('adaptersFolder', () => {
-  const workspace = [resolve('/work')];
+  const workspace = [resolve('/models')];
   const cached = resolve('/cache/hub/models--google--vit/snapshots/3f49');
 
   it('lies beside the weights', () => {
@@ -82,7 +82,7 @@ describe('adaptersFolder', () => {
 
   it('leaves the Hugging Face cache alone', () => {
     const folder = adaptersFolder({ ...model, path: cached, name: '3f49' }, workspace);
-    expect(folder).toBe(resolve('/work/adapters/google--vit'));
+    expect(folder).toBe(resolve('/models/adapters/google--vit'));
     expect(adaptersFolder({ ...model, path: cached }, [])).toBe(join(cached, 'adapters'));
     expect(adaptersFolder({ ...model, path: cached }, [resolve('/cache')])).toBe(join(cached, 'adapters'));
   });

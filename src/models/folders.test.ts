@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { existingFolders, foldersToSearch } from './folders.js';
 
 const home = resolve('/home/me');
-const workspace = [resolve('/work a'), resolve('/work-b')];
+const workspace = [resolve('/folder a'), resolve('/folder-b')];
 const search = (configured: string[], cache = false, env = {}) =>
   foldersToSearch({ workspace, configured, huggingFaceCache: cache }, { home, env });
 
