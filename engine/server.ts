@@ -79,7 +79,9 @@ export async function serve(input: Readable, output: Writable): Promise<void> {
 
   connection.onRequest(async (method: string, params: unknown, token: CancellationToken) => {
     const stop = new AbortController();
-    token.onCancellationRequested(() => stop.abort());
+    // A token that came cancelled would tell its listeners later.
+    if (token.isCancellationRequested) stop.abort();
+    else token.onCancellationRequested(() => stop.abort());
     try {
       return await answer(method, params ?? {}, stop.signal);
     } catch (error) {

@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { CancellationTokenSource, type ResponseError } from 'vscode-jsonrpc/node';
+import type { ResponseError } from 'vscode-jsonrpc/node';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ErrorCode, PROTOCOL_VERSION, type CalibrateRequest, type ModelReport } from '../engine/protocol.js';
 import { paramReaders } from '../engine/server/params.js';
@@ -185,16 +185,32 @@ describe('models and adapter sets', () => {
     expect(models).toMatchObject([{ name: 'ViT ünïcode', supported: true, task: 'image-classification' }]);
     expect(found).toEqual(models);
 
-    const { token, cancel } = cancellation();
-    const cancelled = codeOf(engine.request('models/list', { folders: ['/'] }, token));
-    cancel();
-    expect(await cancelled).toBe(ErrorCode.requestCancelled);
+    // In one write, so that the search cannot end before it is cancelled.
+    const answer = answerTo(engine, 'search');
+    engine.child.stdin!.write(
+      frame({ jsonrpc: '2.0', id: 'search', method: 'models/list', params: { folders: [at('models')] } }) +
+        frame({ jsonrpc: '2.0', method: '$/cancelRequest', params: { id: 'search' } }),
+    );
+    expect(await answer).toMatchObject({ error: { code: ErrorCode.requestCancelled } });
   });
 
-  function cancellation() {
-    const source = new CancellationTokenSource();
-    return { token: source.token, cancel: () => source.cancel() };
-  }
+  const frame = (message: object) => {
+    const body = JSON.stringify(message);
+    return `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+  };
+
+  const answerTo = (engine: Engine, id: string) =>
+    new Promise((resolve) => {
+      let printed = '';
+      engine.child.stdout!.on('data', (chunk: Buffer) => {
+        printed += chunk.toString();
+        const found = printed
+          .match(/\{.*?\}(?=Content-Length|$)/gs)
+          ?.map((text) => JSON.parse(text) as { id?: unknown });
+        const message = found?.find((one) => one.id === id);
+        if (message) resolve(message);
+      });
+    });
 });
 
 const settings: Partial<CalibrateRequest> = {

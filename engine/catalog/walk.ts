@@ -19,8 +19,8 @@ export async function* walk(
 ): AsyncGenerator<string> {
   if (depth === 0 && !(await stat(root).catch(() => undefined))?.isDirectory())
     throw new UserError(`${root} is not a folder.`);
-  if (signal.aborted) throw new CancelledError();
   const entries = await readdir(root, { withFileTypes: true }).catch(() => []);
+  if (signal.aborted) throw new CancelledError();
   if (accepts(entries.filter((e) => !e.isDirectory()).map((e) => e.name))) yield root;
   if (depth === MAX_DEPTH) return;
   const folders = entries.filter((e) => e.isDirectory() && !PASSED_OVER.has(e.name)).map((e) => e.name);
