@@ -5,10 +5,20 @@
  * Method names are the keys of `Requests` and `Notifications`. Paths are absolute. Times are milliseconds since 1970
  * (UTC), durations seconds, sizes bytes, shares 0 to 1. Optional keys are left out, never null.
  */
-import type { CalibrateRequest, CalibrateResult, EvaluateRequest, EvaluateResult } from './jobs/requests.js';
+import type {
+  CalibrateRequest,
+  CalibrateResult,
+  DeviceChoice,
+  EvaluateRequest,
+  EvaluateResult,
+  SensitivityRequest,
+  SensitivityResult,
+} from './jobs/requests.js';
+import type { EvaluationRow } from './evaluation/rows.js';
 import type { AdapterSetConfig } from './formats/adapter-set.js';
 import type { Model } from './models/model.js';
 import type { DeviceReport } from './runtime/devices.js';
+import type { Budget } from './plans/allocate.js';
 import type { DeviceKind } from './runtime/session.js';
 
 export type {
@@ -17,7 +27,10 @@ export type {
   DeviceChoice,
   EvaluateRequest,
   EvaluateResult,
+  SensitivityRequest,
+  SensitivityResult,
 } from './jobs/requests.js';
+export type { Budget } from './plans/allocate.js';
 export type { EvaluationRow } from './evaluation/rows.js';
 export type { BitGroup, BlockLosses } from './formats/adapter-set.js';
 export type { DeviceReport } from './runtime/devices.js';
@@ -336,6 +349,14 @@ export interface EvaluateJob extends JobBase {
   readonly rows: EvaluateResult['rows'];
 }
 
+export interface SensitivityJob extends JobBase {
+  readonly kind: 'sensitivity';
+  readonly request: SensitivityRequest;
+  readonly result?: SensitivityResult;
+  /** Layers that are measured, and how many there are; known once it has run. */
+  readonly at?: { readonly layer: number; readonly layers: number };
+}
+
 export type JobRecord = CalibrateJob | EvaluateJob;
 
 export interface JobParams {
@@ -426,4 +447,134 @@ export interface Evaluation {
   /** The sets that were compared, by the label of their rows; the hash is that of their tensors. */
   readonly adapters: readonly { readonly label: string; readonly tensorsSha256: string }[];
   readonly result: EvaluateResult;
+}
+
+// Precision
+
+export interface PrecisionParams {
+  readonly model: string;
+  readonly adapters?: string;
+}
+
+/** Layers of a model, with what each bit-width costs and saves. */
+export interface PrecisionTable {
+  readonly model: { readonly name: string; readonly task: Model['task']; readonly family: string };
+  /** Offered bit-widths, ascending: the adapter set's, or 2 to 8 without one. */
+  readonly bits: readonly number[];
+  /** In the model's order. */
+  readonly layers: readonly PrecisionLayer[];
+  /** Everything that is in no layer (embedding, head, norms, biases), as the set keeps it. */
+  readonly otherBytes: number;
+  /** Of the whole model in full precision as stored. */
+  readonly fullBytes: number;
+  readonly sensitivity?: SensitivityTable;
+}
+
+export interface PrecisionLayer {
+  readonly name: string;
+  /** The checkpoint's own, such as `vit.encoder.layer.0`. */
+  readonly block: string;
+  /** [out, in] */
+  readonly shape: readonly [number, number];
+  readonly weights: number;
+  /** By bit-width: integers, scales, zero points, and the layer's share of the adapter. */
+  readonly bytes: readonly number[];
+  /** Layers of one number have one bit-width. */
+  readonly tied?: number;
+}
+
+export interface SensitivityTable {
+  readonly path: string;
+  /** By layer, then bit-width, nats. */
+  readonly costs: readonly (readonly number[])[];
+  readonly samples: number;
+  /** Name of the set it was measured on. */
+  readonly data: string;
+  /** One sentence: why it no longer holds. */
+  readonly stale?: string;
+}
+
+export interface AllocateParams extends PrecisionParams {
+  readonly budget: Budget;
+  readonly constraints?: readonly LayerConstraint[];
+}
+
+export interface LayerConstraint {
+  readonly layer: string;
+  readonly min?: number;
+  readonly max?: number;
+  readonly fixed?: number;
+}
+
+export interface Allocation {
+  /** Non-dominated, by size; the first is the smallest possible. */
+  readonly points: readonly AllocationPoint[];
+  /** Whether the points are the best there are; else sizes were rounded up to a multiple of `unit`. */
+  readonly exact: boolean;
+  readonly unit: number;
+}
+
+export interface AllocationPoint {
+  /** In the budget's unit: the sum of bits, the sum of bits over all weights, or bytes. */
+  readonly size: number;
+  /** The sum of the layers' sensitivities, nats. */
+  readonly cost: number;
+  /** A digit a layer. */
+  readonly bits: string;
+}
+
+// Sessions
+
+export interface OpenSessionParams {
+  readonly model: string;
+  readonly adapters: string;
+  readonly device?: DeviceChoice;
+}
+
+export interface SessionParams {
+  readonly session: string;
+}
+
+export interface UseParams extends SessionParams {
+  /** A digit a layer, in the order of `precision/describe`. */
+  readonly bits: string;
+}
+
+export interface PredictParams extends SessionParams {
+  /** `picture` is a picture's file in base64; `tokens` how many to add to the text. */
+  readonly input: { readonly picture: string } | { readonly text: string; readonly tokens?: number };
+}
+
+export interface PredictResult {
+  readonly seconds: number;
+  readonly plan: Prediction;
+  readonly full: Prediction;
+}
+
+/** The likeliest first. */
+export type Prediction =
+  | { readonly classes: readonly { readonly label: string; readonly probability: number }[] }
+  | {
+      readonly text: string;
+      readonly next: readonly { readonly token: string; readonly probability: number }[];
+    };
+
+export interface SessionEvaluateParams extends SessionParams {
+  readonly data: string;
+  readonly limit?: number;
+}
+
+export interface SessionEvaluateResult {
+  readonly row: EvaluationRow;
+  readonly seconds: number;
+}
+
+export interface SessionClosed extends SessionParams {
+  /** One sentence. */
+  readonly reason: string;
+}
+
+export interface SessionProgress extends SessionParams {
+  readonly done: number;
+  readonly total: number;
 }
