@@ -44,6 +44,8 @@ export async function bundle(outdir, { release }) {
     minify: release,
     sourcemap: !release,
     logLevel: 'warning',
+    // Its other build requires its own files by computed names.
+    alias: { 'jsonc-parser': 'jsonc-parser/lib/esm/main.js' },
   };
   const built = [];
   const add = async (options) => built.push(await build({ ...common, ...options }));

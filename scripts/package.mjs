@@ -22,7 +22,7 @@ const HERE = `${process.platform}-${process.arch}`;
 /** What goes into the package beside `dist`; `.vscodeignore` says what of it stays out. */
 const CONTENT = [
   ...['package.json', 'package.nls.json', '.vscodeignore', 'README.md', 'CHANGELOG.md', 'LICENSE'],
-  ...['docs', 'l10n', 'media', 'samples'],
+  ...['docs', 'l10n', 'media', 'samples', 'schemas'],
 ];
 /** Packages that are loaded as they are, and what they load. */
 const MODULES = ['onnxruntime-node', 'onnxruntime-common', 'sharp', '@img/colour', 'detect-libc', 'semver'];

@@ -1,0 +1,87 @@
+import { describe, expect, it } from 'vitest';
+import { parsePlan, resolvePlan, type PlanReading } from './plan.js';
+
+const said = (text: string, { problems }: Pick<PlanReading, 'problems'>) =>
+  problems.map(({ kind, offset, length }) => `${kind} ${text.slice(offset, offset + length)}`);
+
+describe('parsePlan', () => {
+  it('reads what a plan holds', () => {
+    const text =
+      '{ "$schema": "s", "model": "../m", "adapters": "../m/a", "default": 4, "layers": { "a.*": 3, "b": 8 } }';
+    const { plan, problems, places } = parsePlan(text);
+    expect(problems).toEqual([]);
+    expect(plan).toEqual({
+      ...{ $schema: 's', model: '../m', adapters: '../m/a', default: 4, layers: { 'a.*': 3, b: 8 } },
+    });
+    const { offset, length } = places.layers.get('a.*')!;
+    expect(text.slice(offset, offset + length)).toBe('"a.*"');
+  });
+
+  it('needs no layers, and passes over keys that it does not know', () => {
+    expect(parsePlan('{ "default": 4, "note": [1] }').plan).toEqual({ default: 4, layers: {} });
+  });
+
+  it.each([
+    ['', 'syntax '],
+    ['{ "default": 4, }', 'syntax }'],
+    ['{ "default": 4 /* four */ }', 'syntax /* four */'],
+    ['{ "default": 4 } {}', 'syntax {'],
+    ['[]', 'shape []'],
+    ['{}', 'shape {'],
+    ['{ "default": 4.5 }', 'shape 4.5'],
+    ['{ "default": "4" }', 'shape "4"'],
+    ['{ "default": 9 }', 'shape 9'],
+    ['{ "default": 4, "layers": { "a": 1 } }', 'shape 1'],
+    ['{ "default": 4, "layers": { "a": 2, "a": 3 } }', 'shape "a"'],
+    ['{ "default": 4, "layers": { "__proto__": 2 } }', 'shape "__proto__"'],
+    ['{ "default": 4, "layers": [] }', 'shape []'],
+    ['{ "default": 4, "model": "/m" }', 'shape "/m"'],
+    ['{ "default": 4, "model": "C:/m" }', 'shape "C:/m"'],
+    ['{ "default": 4, "adapters": "" }', 'shape ""'],
+    ['{ "default": 4, "adapters": "a\\u0000" }', 'shape "a\\u0000"'],
+  ])('%s is no plan: %s', (text, problem) => {
+    const reading = parsePlan(text);
+    expect(reading.plan).toBeUndefined();
+    expect(said(text, reading)[0]).toBe(problem);
+  });
+
+  it('refuses nesting without end in one line', () => {
+    const { problems } = parsePlan('['.repeat(500_000));
+    expect(problems).toHaveLength(1);
+  });
+});
+
+describe('resolvePlan', () => {
+  const layers = ['x.0.q', 'x.0.k', 'x.1.q', 'x.1.k'];
+  const bits = [2, 3, 4, 6, 8];
+  const resolve = (text: string) => {
+    const { plan, places } = parsePlan(text);
+    return resolvePlan(plan!, layers, bits, places);
+  };
+
+  it('lets a name win over a pattern, and a pattern over the default', () => {
+    const found = resolve('{ "default": 4, "layers": { "x.*.q": 3, "x.1.q": 8 } }');
+    expect(found).toEqual({
+      bits: [3, 4, 8, 4],
+      from: ['x.*.q', undefined, 'x.1.q', undefined],
+      problems: [],
+    });
+  });
+
+  it('tells of keys that match nothing and of widths that are not offered', () => {
+    const text = '{ "default": 5, "layers": { "y.*": 3, "x.2.q": 3, "x.0.q": 7 } }';
+    expect(said(text, resolve(text))).toEqual(['bits 5', 'layer "y.*"', 'layer "x.2.q"', 'bits "x.0.q"']);
+  });
+
+  it('says nothing of a default that decides no layer', () => {
+    expect(resolve('{ "default": 5, "layers": { "**": 3 } }').problems).toEqual([]);
+  });
+
+  it('tells of patterns that contradict each other, unless a name decides', () => {
+    const clash = '{ "default": 4, "layers": { "x.0.*": 3, "**.q": 2 } }';
+    expect(said(clash, resolve(clash))).toEqual(['contradiction "**.q"']);
+    expect(resolve(clash).bits).toEqual([3, 3, 2, 4]);
+    expect(resolve('{ "default": 4, "layers": { "x.0.*": 3, "**.q": 2, "x.0.q": 8 } }').problems).toEqual([]);
+    expect(resolve('{ "default": 4, "layers": { "x.0.*": 3, "**.q": 3 } }').problems).toEqual([]);
+  });
+});
