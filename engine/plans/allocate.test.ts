@@ -1,0 +1,196 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { createRandom } from '../data/random.js';
+import { best, shownSize, sizeWithin, solve, type AllocationLayer, type Budget } from './allocate.js';
+
+const KINDS: readonly Budget[] = ['average-bits', 'average-bits-per-weight', 'bytes'];
+const BITS = [2, 3, 4, 5, 6, 7, 8];
+
+const sizeAt = (layer: AllocationLayer, kind: Budget, bits: readonly number[], b: number) =>
+  kind === 'bytes' ? layer.size[b]! : bits[b]! * (kind === 'average-bits' ? 1 : layer.weights);
+
+/** Size and cost of a plan, and whether its layers' limits allow it. */
+function measure(plan: string, bits: readonly number[], layers: readonly AllocationLayer[], kind: Budget) {
+  const widths = [...plan].map(Number);
+  const at = (i: number) => bits.indexOf(widths[i]!);
+  return {
+    size: layers.reduce((sum, layer, i) => sum + sizeAt(layer, kind, bits, at(i)), 0),
+    cost: layers.reduce((sum, layer, i) => sum + layer.cost[at(i)]!, 0),
+    allowed: layers.every(
+      ({ min = 2, max = 8, fixed, tied }, i) =>
+        widths[i]! >= min &&
+        widths[i]! <= max &&
+        (fixed ?? widths[i]) === widths[i] &&
+        layers.every((other, j) => tied === undefined || other.tied !== tied || widths[j] === widths[i]),
+    ),
+  };
+}
+
+/** All non-dominated (size, cost), by trying every plan. */
+function bruteForce(bits: readonly number[], layers: readonly AllocationLayer[], kind: Budget) {
+  let plans = [''];
+  for (let i = 0; i < layers.length; i++) plans = plans.flatMap((plan) => bits.map((b) => plan + b));
+  const all = plans
+    .map((plan) => measure(plan, bits, layers, kind))
+    .filter(({ allowed }) => allowed)
+    .sort((a, b) => a.size - b.size || a.cost - b.cost);
+  const frontier: { size: number; cost: number }[] = [];
+  for (const { size, cost } of all)
+    if (frontier.length === 0 || cost < frontier.at(-1)!.cost - 1e-12) frontier.push({ size, cost });
+  return frontier;
+}
+
+/** Layers as measured: costs that mostly fall with bits, noise on them, sizes with scales. */
+function randomLayers(seed: number, count: number, bits: readonly number[], limited: boolean) {
+  const random = createRandom(seed, 'layers');
+  return Array.from({ length: count }, (): AllocationLayer => {
+    const weights = 1 + random.integer(40);
+    const sensitivity = Math.exp(2 * random.normal());
+    const whole = random.integer(3) === 0;
+    const lone = bits[random.integer(bits.length)]!;
+    const limit = limited ? random.integer(6) : 5;
+    return {
+      weights,
+      size: bits.map((b) => weights * b + random.integer(5)),
+      // Whole costs make ties.
+      cost: bits.map((b) => {
+        const cost = sensitivity * 4 ** -b * 16 + 0.02 * random.normal();
+        return whole ? Math.round(4 * cost) : cost;
+      }),
+      ...(limit === 0 && { min: lone }),
+      ...(limit === 1 && { max: lone }),
+      ...(limit === 2 && { fixed: lone }),
+      ...(limit === 3 && { tied: random.integer(2) }),
+    };
+  });
+}
+
+describe('solve', () => {
+  const golden = JSON.parse(
+    readFileSync(new URL('../../test/golden/bit_allocation.json', import.meta.url), 'utf8'),
+  ) as {
+    bits: number[];
+    total: number;
+    sensitivity: number[][];
+    min_cost: number;
+    one_optimal_plan: number[];
+  }[];
+
+  it.each(golden.map((g) => [`${g.sensitivity.length} layers, ${g.total} bits`, g] as const))(
+    'finds the golden minimum: %s',
+    (_, { bits, total, sensitivity, min_cost, one_optimal_plan }) => {
+      const layers = sensitivity.map((cost) => ({ cost, size: cost.map(() => 0), weights: 1 }));
+      const frontier = solve(bits, layers, 'average-bits');
+      const found = best(frontier, total)!;
+      expect(found.cost).toBeCloseTo(min_cost, 9);
+      const { size, cost } = measure(found.bits, bits, layers, 'average-bits');
+      expect(size).toBeLessThanOrEqual(total);
+      expect(cost).toBeCloseTo(min_cost, 9);
+      expect(measure(one_optimal_plan.join(''), bits, layers, 'average-bits').cost).toBeCloseTo(cost, 9);
+    },
+  );
+
+  it.each(KINDS)('finds the whole frontier, and plans that are on it: %s', (kind) => {
+    for (let seed = 0; seed < 60; seed++) {
+      const bits = seed % 3 === 0 ? [2, 4, 8] : [2, 3, 5, 8];
+      const layers = randomLayers(seed, 2 + (seed % 5), bits, seed % 2 === 1);
+      const expected = bruteForce(bits, layers, kind);
+      if (expected.length === 0) {
+        expect(() => solve(bits, layers, kind)).toThrow(/No bit-width is left for/);
+        continue;
+      }
+      const { points, exact } = solve(bits, layers, kind);
+      expect(exact).toBe(true);
+      expect(points.map(({ size }) => size)).toEqual(expected.map(({ size }) => size));
+      for (const [i, { size, cost, bits: plan }] of points.entries()) {
+        expect(cost).toBeCloseTo(expected[i]!.cost, 10);
+        const own = measure(plan, bits, layers, kind);
+        expect(own.size).toBe(size);
+        expect(own.cost).toBeCloseTo(cost, 10);
+        expect(own.allowed).toBe(true);
+      }
+    }
+  });
+
+  it('matches a plain dynamic programme on a hundred noisy layers', () => {
+    const layers = randomLayers(7, 100, BITS, false);
+    let costs = Array<number>(601).fill(Infinity).fill(0, 0, 1);
+    for (const { cost } of layers) {
+      const next = Array<number>(601).fill(Infinity);
+      for (const [size, sum] of costs.entries())
+        for (const [b, c] of cost.entries()) next[size + b] = Math.min(next[size + b] ?? Infinity, sum + c);
+      costs = next;
+    }
+    const frontier = solve(BITS, layers, 'average-bits');
+    let least = Infinity;
+    for (let size = 0; size <= 600; size++) {
+      least = Math.min(least, costs[size]!);
+      expect(best(frontier, 200 + size)!.cost).toBeCloseTo(least, 9);
+    }
+  });
+
+  it('rounds sizes up, says so and stays within the budget where there are too many', () => {
+    const random = createRandom(3, 'sizes');
+    const layers = randomLayers(3, 30, BITS, false).map((layer): AllocationLayer => ({
+      ...layer,
+      size: BITS.map((b) => b * 1_000_003 + random.integer(1000)),
+    }));
+    const { points, exact, unit } = solve(BITS, layers, 'bytes');
+    expect(exact).toBe(false);
+    expect(unit).toBeGreaterThan(1);
+    const off = points
+      .filter((_, i) => i % 997 === 0)
+      .map(({ size, cost, bits }) => {
+        const own = measure(bits, BITS, layers, 'bytes');
+        expect(own.cost).toBeCloseTo(cost, 9);
+        return size - own.size;
+      });
+    for (const bytes of off) {
+      expect(bytes).toBeGreaterThanOrEqual(0);
+      expect(bytes).toBeLessThanOrEqual(unit * layers.length);
+    }
+  });
+
+  it('solves ten thousand layers within bounded work', () => {
+    const layers = randomLayers(11, 10_000, BITS, false);
+    const { points, exact } = solve(BITS, layers, 'average-bits');
+    expect(exact).toBe(true);
+    const middle = points[points.length >> 1]!;
+    expect(measure(middle.bits, BITS, layers, 'average-bits').size).toBe(middle.size);
+  });
+
+  it('names layers that are left no bit-width', () => {
+    const layer = { cost: [1, 0], size: [1, 2], weights: 1 };
+    expect(() => solve([2, 4], [{ ...layer, name: 'a.q', min: 5 }], 'bytes')).toThrow(/a\.q/);
+    const tied = [
+      { ...layer, name: 'q', tied: 0, fixed: 2 },
+      { ...layer, name: 'k', tied: 0, fixed: 4 },
+    ];
+    expect(() => solve([2, 4], tied, 'bytes')).toThrow('No bit-width is left for q, k, which share one');
+  });
+});
+
+describe('budgets', () => {
+  const layers = [3, 5].map((weights) => ({ cost: [1, 0], size: [weights, 2 * weights], weights }));
+
+  it.each([
+    ['average-bits', 6, 3],
+    ['average-bits-per-weight', 26, 3.25],
+    ['bytes', 11, 11],
+  ] as const)('say sizes as people do: %s', (kind, size, shown) => {
+    expect(shownSize(kind, layers, size)).toBe(shown);
+    expect(sizeWithin(kind, layers, shown)).toBe(size);
+  });
+
+  it('include a mean that is no exact binary fraction', () => {
+    const ten = Array.from({ length: 10 }, () => layers[0]!);
+    expect(sizeWithin('average-bits', ten, 2.3)).toBe(23);
+  });
+
+  it('below the smallest have no plan', () => {
+    const frontier = solve([2, 4], layers, 'average-bits');
+    expect(best(frontier, 3)).toBeUndefined();
+    expect(best(frontier, 4)).toBe(frontier.points[0]);
+    expect(best(frontier, 99)).toBe(frontier.points.at(-1));
+  });
+});
