@@ -1,5 +1,5 @@
 /** Names and shapes of what a part is made of, found by building its graph with a builder that only takes notes. */
-import { Graph, type Shape, type Value } from '../graph/ir.js';
+import { Graph, reachable, type Shape, type Value } from '../graph/ir.js';
 import type { Builder, LinearOptions, Part } from './model.js';
 
 /** One linear layer of a part. `norm` names the norm whose output it reads directly, where there is one. */
@@ -33,6 +33,8 @@ export interface PartListing {
   /** LayerNorms, and RMSNorms, which have no bias. */
   readonly norms: readonly NormEntry[];
   readonly operands: readonly string[];
+  /** The layer that each operand is made of, norms and positions apart; missing where it is no single one. */
+  readonly producers: ReadonlyMap<string, string>;
   /** Everything to be read from the checkpoint, linear weights and biases and norms included. */
   readonly parameters: readonly ParameterEntry[];
 }
@@ -42,6 +44,9 @@ export function listPart(part: Part): PartListing {
   const linears: LinearEntry[] = [];
   const norms: NormEntry[] = [];
   const operands: string[] = [];
+  const producers = new Map<string, string>();
+  /** What stands for the output of a layer or a norm, and the one layer it comes from. */
+  const origins = new Map<Value, string | undefined>();
   const parameters: ParameterEntry[] = [];
   const readers = new Map<Value, string>();
   const normOutputs = new Map<Value, string>();
@@ -62,6 +67,7 @@ export function listPart(part: Part): PartListing {
     if (bias) declare(`${name}.bias`, [width]);
     const y = graph.input(`${name}()`, x.shape);
     normOutputs.set(y, name);
+    origins.set(y, originOf(x, origins));
     return y;
   };
   const builder: Builder = {
@@ -71,7 +77,9 @@ export function listPart(part: Part): PartListing {
       linears.push({ name, in: width, out, bias, input: readers.get(x)!, norm: normOutputs.get(x) });
       declare(`${name}.weight`, [out, width], stored);
       if (bias) declare(`${name}.bias`, [out]);
-      return graph.input(`${name}()`, [x.shape[0]!, out]);
+      const y = graph.input(`${name}()`, [x.shape[0]!, out]);
+      origins.set(y, name);
+      return y;
     },
     layerNorm: (name, x) => norm(name, x, true),
     rmsNorm: (name, x) => norm(name, x, false),
@@ -81,12 +89,27 @@ export function listPart(part: Part): PartListing {
     },
     operand: (name, x) => {
       operands.push(name);
+      const producer = originOf(x, origins);
+      if (producer !== undefined) producers.set(name, producer);
       return x;
     },
     parameter: (name, shape) => declare(name, shape),
   };
   part.forward(builder, graph.input('x', part.inputShape(1), part.inputType), 1);
-  return { linears, norms, operands, parameters };
+  return { linears, norms, operands, producers, parameters };
+}
+
+/** The one layer that a value comes from, where it is one: constants and parameters count for nothing, the part's input for another. */
+function originOf(x: Value, origins: ReadonlyMap<Value, string | undefined>): string | undefined {
+  const [input] = x.graph.inputs.values();
+  const sources = new Set<string | undefined>();
+  const visit = (value: Value) => {
+    if (origins.has(value)) sources.add(origins.get(value));
+    if (value === input) sources.add(undefined);
+  };
+  visit(x);
+  for (const node of reachable([x])) for (const value of node.inputs) if (value) visit(value);
+  return sources.size === 1 ? [...sources][0] : undefined;
 }
 
 /** The full name of the tensor in the checkpoint that holds a parameter of the part. */

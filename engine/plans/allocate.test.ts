@@ -29,7 +29,7 @@ function measure(plan: string, bits: readonly number[], layers: readonly Allocat
 /** All non-dominated (size, cost), by trying every plan. */
 function bruteForce(bits: readonly number[], layers: readonly AllocationLayer[], kind: Budget) {
   let plans = [''];
-  for (let i = 0; i < layers.length; i++) plans = plans.flatMap((plan) => bits.map((b) => plan + b));
+  for (const _ of layers) plans = plans.flatMap((plan) => bits.map((b) => plan + b));
   const all = plans
     .map((plan) => measure(plan, bits, layers, kind))
     .filter(({ allowed }) => allowed)

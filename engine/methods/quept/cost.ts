@@ -74,6 +74,14 @@ interface BlockCost {
   readonly bytes: number;
 }
 
+/** The quantizer of each layer's input, all layers at one bit-width. */
+const quantizedInputs = ({ linears }: PartListing, { quantizers, tokens }: AdapterLayout) =>
+  new Map(
+    linears.flatMap(({ name, input }) =>
+      tokens || quantizers.includes(input) ? [[name, input] as const] : [],
+    ),
+  );
+
 const FLOAT = 4;
 
 function blockCost(part: Part, listing: PartListing, options: QueptOptions, samples: number): BlockCost {
@@ -89,7 +97,7 @@ function blockCost(part: Part, listing: PartListing, options: QueptOptions, samp
   const forward = workOf(
     quantizedGraph(
       part,
-      { grids: layout.quantizers, tokens: layout.tokens ?? false, cache: layout.cache },
+      { inputs: quantizedInputs(listing, layout), grids: new Set(layout.quantizers), cache: layout.cache },
       batch,
     ),
   );

@@ -2,12 +2,19 @@
 import { UserError } from '../../errors.js';
 import { groupSizeOf, type AdapterSet, type AdapterSource } from '../../formats/adapter-set.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
+import type { PartListing } from '../../models/listing.js';
 import { headOf, partsOf, type Model, type Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { Tensor } from '../../runtime/session.js';
 import { rotateCheckpoint } from '../rotation/checkpoint.js';
 import { signsFromText } from '../rotation/signs.js';
-import { openElasticPart, type ElasticPart, type PartPrecision, type RunnablePart } from './execution.js';
+import {
+  openElasticPart,
+  type ElasticPart,
+  type LayerPrecision,
+  type MixedPrecision,
+  type RunnablePart,
+} from './execution.js';
 import { MAX_BITS } from './options.js';
 import { plainParts, type OpenPart } from './part-by-part.js';
 import { foldedParameters } from './reparameterise.js';
@@ -22,10 +29,23 @@ export interface RunnableModel {
   dispose(): void;
 }
 
+/** A bit-width for all layers of blocks, or one by a layer's full name; a layer of none stays in full precision. */
+export type Widths = number | ((layer: string) => number | undefined);
+
 export interface ElasticModel extends RunnableModel {
   readonly bits: readonly number[];
-  /** Switches every block to a bit-width; embedding and head keep theirs. */
-  use(bits: number): Promise<void>;
+  /** Switches layers of blocks, embedding and head keeping theirs; resolves to how many weights had to change. */
+  use(widths: Widths): Promise<number>;
+}
+
+/** The full names of the layers that have a bit-width of their own: those of blocks, in the model's order. */
+export const layerNames = ({ model, listing }: Pick<Checkpoint, 'model' | 'listing'>): string[] =>
+  model.blocks.flatMap((part) => listing(part).linears.map(({ name }) => part.prefix + name));
+
+/** The widths of a plan that has one for each layer, in the order of `layerNames`. */
+export function widthsOf(layers: readonly string[], bits: readonly number[]): Widths {
+  const byName = new Map(layers.map((name, i) => [name, bits[i]]));
+  return (name) => byName.get(name);
 }
 
 /** What an elastic model needs of an adapter set; `AdapterSet` has it. */
@@ -60,8 +80,13 @@ export async function openElasticModel(
   return {
     ...chain(programs, model, [stem, ...blocks, head]),
     bits: config.bit_groups.flatMap((g) => g.bits).sort((a, b) => b - a),
-    use: async (bits) => {
-      for (const [i, block] of blocks.entries()) await block.use(precisionOf(config, model.blocks[i]!, bits));
+    use: async (widths) => {
+      const precisions = model.blocks.map((part) =>
+        precisionOf(config, part, checkpoint.listing(part), widths),
+      );
+      let changed = 0;
+      for (const [i, block] of blocks.entries()) changed += await block.use(precisions[i]!);
+      return changed;
     },
   };
 }
@@ -89,12 +114,12 @@ export function elasticParts(
   checkpoint: Checkpoint,
   config: Adapters['config'],
   adaptersOf: (part: Part) => NamedTensors | Promise<NamedTensors>,
-): (bits: number) => OpenPart {
+): (widths: Widths) => OpenPart {
   const { model } = checkpoint;
   const open = elasticOpener(programs, checkpoint, config, adaptersOf);
-  return (bits) => async (part) => {
+  return (widths) => async (part) => {
     if (part === model.stem || part === model.head) return open.fixed(part);
-    const precision = precisionOf(config, part, bits);
+    const precision = precisionOf(config, part, checkpoint.listing(part), widths);
     const block = await open.block(part);
     await block.use(precision);
     return block;
@@ -123,26 +148,32 @@ function elasticOpener(
   return { block, fixed };
 }
 
-/** How a block runs at a bit-width. Throws UserError where the set has none such. */
-function precisionOf(
+/** How a block runs at these widths. Throws UserError for one that the set lacks. */
+export function precisionOf(
   { mode, bit_groups: groups, layers, kv_bits }: Adapters['config'],
   { prefix }: Part,
-  bits: number,
-): PartPrecision {
-  const group = groups.find((g) => g.bits.includes(bits));
-  if (!group)
-    throw new UserError(
-      `The adapter set has no ${bits}-bit setting; it has ${groups.flatMap((g) => g.bits).join(', ')}.`,
-    );
-  const layer = Object.keys(layers).find((name) => name.startsWith(prefix));
-  return {
-    weight: bits,
-    ...(mode === 'weight-activation' && { activation: bits }),
-    ...(kv_bits !== undefined && { cache: kv_bits }),
-    rank: group.rank,
-    gain: group.gain,
-    groupSize: layer === undefined ? -1 : groupSizeOf(layers[layer]!, bits),
-  };
+  { linears }: PartListing,
+  widths: Widths,
+): MixedPrecision {
+  const precisions = new Map<string, LayerPrecision>();
+  for (const { name } of linears) {
+    const bits = typeof widths === 'number' ? widths : widths(prefix + name);
+    if (bits === undefined) continue;
+    const group = groups.find((g) => g.bits.includes(bits));
+    if (!group)
+      throw new UserError(
+        `The adapter set has no ${bits}-bit setting; it has ${groups.flatMap((g) => g.bits).join(', ')}.`,
+      );
+    const layer = layers[prefix + name];
+    precisions.set(name, {
+      weight: bits,
+      ...(mode === 'weight-activation' && { activation: bits }),
+      rank: group.rank,
+      gain: group.gain,
+      groupSize: layer ? groupSizeOf(layer, bits) : -1,
+    });
+  }
+  return { layers: precisions, ...(kv_bits !== undefined && { cache: kv_bits }) };
 }
 
 /** Throws UserError unless the adapter set was made for this checkpoint as it is now. */

@@ -4,17 +4,11 @@ import * as op from '../../graph/ops.js';
 import { fakeQuantizeWeight } from '../../graph/quantizers.js';
 import { fullPrecision, parameterInputs } from '../../models/builders.js';
 import type { HostTensor } from '../../models/checkpoint.js';
-import type { PartListing } from '../../models/listing.js';
+import type { LinearEntry, PartListing } from '../../models/listing.js';
 import type { Builder, Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { Tensor } from '../../runtime/session.js';
-import {
-  cacheOf,
-  quantizeInput,
-  quantizeOperand,
-  type ActivationQuantizers,
-  type Cache,
-} from './activations.js';
+import { cacheOf, quantizeInput, quantizeOperand, type Cache } from './activations.js';
 import { adaptedWeight, scaleRows } from './adapters.js';
 import type { NamedTensors } from './state.js';
 
@@ -43,48 +37,52 @@ export function weightGraph(
   return graph;
 }
 
-/** Which activations of a part are quantized, and how. */
-interface QuantizedActivations {
-  /** Inputs of layers and operands with a grid of their own. */
-  readonly grids: readonly string[];
-  /** Whether inputs of layers without one are quantized per token. */
-  readonly tokens: boolean;
+/**
+ * Which activations of a part are quantized, and how. Layers that share an input and a bit-width share a quantizer, which
+ * has the name of the first of them; operands have quantizers of their own names.
+ */
+export interface QuantizedActivations {
+  /** The quantizer of each layer's input; a layer without one reads it as it is. */
+  readonly inputs: ReadonlyMap<string, string>;
+  /** Quantizers of layers' inputs and of operands with a grid; the others work per token. */
+  readonly grids: ReadonlySet<string>;
   readonly cache: Cache | undefined;
 }
 
 /**
- * A part whose weights come in quantized. Inputs: `x`, the parameters, for each of `grids` `<name>.scale` [1, 1],
- * `<name>.lower` and `<name>.upper`, scalars, and for tokens `lower` and `upper`. Output `y`.
+ * A part whose weights come in quantized. Inputs: `x`, the parameters, for each quantizer `<name>.lower` and `<name>.upper`,
+ * scalars, and for those with a grid `<name>.scale` [1, 1]. Output `y`.
  */
 export function quantizedGraph(
   part: Part,
-  { grids, tokens, cache }: QuantizedActivations,
+  { inputs, grids, cache }: QuantizedActivations,
   batch: number,
 ): Graph {
   const graph = new Graph();
   const plain = fullPrecision(graph);
   const parameter = parameterInputs(graph);
-  const known = new Map<Value, Value>();
-  const limits = (prefix: string) => ({
-    lower: graph.input(`${prefix}lower`, []),
-    upper: graph.input(`${prefix}upper`, []),
+  const known = new Map<string, Value>();
+  const limits = (name: string) => ({
+    lower: graph.input(`${name}.lower`, []),
+    upper: graph.input(`${name}.upper`, []),
   });
-  const activations: ActivationQuantizers = {
-    grid: (name) =>
-      grids.includes(name)
-        ? { scale: graph.input(`${name}.scale`, [1, 1]), ...limits(`${name}.`) }
-        : undefined,
-    tokens: tokens ? limits('') : undefined,
-    cache,
+  const grid = (name: string) =>
+    grids.has(name) ? { scale: graph.input(`${name}.scale`, [1, 1]), ...limits(name) } : undefined;
+  const quantized = (name: string, x: Value) => {
+    const found =
+      known.get(name) ?? quantizeInput(name, x, { grid, tokens: grids.has(name) ? undefined : limits(name) });
+    known.set(name, found);
+    return found;
   };
   const builder: Builder = {
     ...plain,
     linear: (name, x, out) => {
-      if (!known.has(x)) known.set(x, quantizeInput(name, x, activations));
+      const quantizer = inputs.get(name);
+      const input = quantizer === undefined ? x : quantized(quantizer, x);
       const c = parameter(`${name}.bias`, [out]);
-      return op.gemm(known.get(x)!, parameter(`${name}.weight`, [out, x.shape[1]!]), { transB: true, c });
+      return op.gemm(input, parameter(`${name}.weight`, [out, x.shape[1]!]), { transB: true, c });
     },
-    operand: (name, x) => quantizeOperand(name, x, activations),
+    operand: (name, x) => quantizeOperand(name, x, { grid, cache }),
   };
   graph.output('y', part.forward(builder, graph.input('x', part.inputShape(batch), part.inputType), batch));
   return graph;
@@ -125,14 +123,12 @@ export async function openPlainPart(
   };
 }
 
-/** How one part's layers are quantized. */
-export interface PartPrecision {
-  /** Bit-width of a layer's weight; full precision where undefined. */
+/** How a layer is quantized. */
+export interface LayerPrecision {
+  /** Bit-width of its weight. */
   readonly weight: number;
-  /** Bit-width of activations, per token where a layer's input has no grid; they stay in floating point where undefined. */
+  /** Bit-width of its input, per token where that has no grid; it stays in floating point where undefined. */
   readonly activation?: number;
-  /** Bit-width of keys and values in the cache; floating point where undefined or above 8. */
-  readonly cache?: number;
   /** Directions of the adapter in use, and the factor on their product. */
   readonly rank: number;
   readonly gain?: number;
@@ -140,10 +136,22 @@ export interface PartPrecision {
   readonly groupSize?: number;
 }
 
+/** How one part's layers are quantized, all alike. */
+export interface PartPrecision extends LayerPrecision {
+  /** Bit-width of keys and values in the cache; floating point where undefined or above 8. */
+  readonly cache?: number;
+}
+
+/** How each of a part's layers is quantized; one that it lacks stays in full precision. */
+export interface MixedPrecision {
+  readonly layers: ReadonlyMap<string, LayerPrecision>;
+  readonly cache?: number;
+}
+
 /** A part that can be switched between bit-widths. */
 export interface ElasticPart extends RunnablePart {
-  /** Recomputes the quantized weights. */
-  use(precision: PartPrecision): Promise<void>;
+  /** Recomputes the quantized weights of layers whose precision changes; resolves to how many they are. */
+  use(precision: PartPrecision | MixedPrecision): Promise<number>;
 }
 
 /**
@@ -158,81 +166,141 @@ export async function openElasticPart(
   adapters: NamedTensors,
 ): Promise<ElasticPart> {
   const { runtime } = programs;
+  const { linears } = listing;
   const weights = new Map<string, Tensor>();
   const fixed: Record<string, Tensor> = {};
   for (const [name, { data, shape }] of parameters) {
     const placed = await runtime.place(runtime.tensor(data, shape));
-    if (listing.linears.some((l) => name === `${l.name}.weight`)) weights.set(name, placed);
+    const layer = linears.find((l) => name === `${l.name}.weight`);
+    if (layer) weights.set(layer.name, placed);
     else fixed[name] = placed;
   }
-  for (const { name, out } of listing.linears)
+  for (const { name, out } of linears)
     fixed[`${name}.bias`] ??= await runtime.place(runtime.tensor(new Float32Array(out), [out]));
-  const scalar = (x: number, shape: readonly number[] = []) => runtime.tensor(Float32Array.of(x), shape);
-  let quantized: Record<string, Tensor> = {};
-  let grids: Record<string, Tensor> = {};
-  let activations: QuantizedActivations = { grids: [], tokens: false, cache: undefined };
+  const quantized = new Map<string, { readonly how: string; readonly weight: Tensor }>();
+  let limits: Record<string, Tensor> = {};
+  let activations: QuantizedActivations = { inputs: new Map(), grids: new Set(), cache: undefined };
 
-  const named = (key: string) => {
-    const tensor = adapters.get(key);
-    return tensor && runtime.tensor(tensor.data, tensor.shape);
+  /** What a layer's weight becomes, where that is not what it is now. */
+  const switchLayer = async (layer: LinearEntry, precision: LayerPrecision | undefined) => {
+    const how = precision && weightKey(precision);
+    const now = quantized.get(layer.name);
+    if (now?.how === how) return false;
+    const weight = precision && (await quantizeWeight(layer, precision));
+    now?.weight.dispose();
+    if (weight) quantized.set(layer.name, { how: how!, weight });
+    else quantized.delete(layer.name);
+    return true;
   };
+  const quantizeWeight = async (
+    { name, in: columns, out }: LinearEntry,
+    { weight: bits, rank, gain = 1, groupSize = -1 }: LayerPrecision,
+  ) => {
+    const named = (key: string) => {
+      const tensor = adapters.get(`${name}.${key}`);
+      return tensor && runtime.tensor(tensor.data, tensor.shape);
+    };
+    const [a, b] = [named('lora_A'), named('lora_B')];
+    const used = a ? rank : 0;
+    const program = await programs.get(
+      `weight ${out}×${columns} r${used} of ${a?.shape[0] ?? 0} gain ${gain} per ${groupSize}`,
+      () => weightGraph(out, columns, a?.shape[0] ?? 0, used, gain, groupSize),
+    );
+    const rows = scaleRows({ name, in: columns, out }, groupSize);
+    const whole = () => runtime.tensor(new Float32Array(rows).fill(NO_CLIP), [rows, 1]);
+    const outputs = await program.run({
+      weight: weights.get(name)!,
+      ...(used > 0 && { lora_A: a!, lora_B: b! }),
+      clip_upper: named(`clip_upper.${bits}`) ?? whole(),
+      clip_lower: named(`clip_lower.${bits}`) ?? whole(),
+      levels: scalar(2 ** bits - 1),
+    });
+    return outputs.weight_q!;
+  };
+  const scalar = (x: number, shape: readonly number[] = []) => runtime.tensor(Float32Array.of(x), shape);
+
   return {
-    use: async ({ weight: bits, activation, cache, rank, gain = 1, groupSize = -1 }) => {
-      const next: Record<string, Tensor> = {};
-      for (const { name, in: columns, out } of listing.linears) {
-        const [a, b] = [named(`${name}.lora_A`), named(`${name}.lora_B`)];
-        const used = a ? rank : 0;
-        const program = await programs.get(
-          `weight ${out}×${columns} r${used} of ${a?.shape[0] ?? 0} gain ${gain} per ${groupSize}`,
-          () => weightGraph(out, columns, a?.shape[0] ?? 0, used, gain, groupSize),
-        );
-        const rows = scaleRows({ name, in: columns, out }, groupSize);
-        const whole = runtime.tensor(new Float32Array(rows).fill(NO_CLIP), [rows, 1]);
-        const outputs = await program.run({
-          weight: weights.get(`${name}.weight`)!,
-          ...(used > 0 && { lora_A: a!, lora_B: b! }),
-          clip_upper: named(`${name}.clip_upper.${bits}`) ?? whole,
-          clip_lower: named(`${name}.clip_lower.${bits}`) ?? whole,
-          levels: scalar(2 ** bits - 1),
-        });
-        next[`${name}.weight`] = outputs.weight_q!;
-      }
-      disposeAll(quantized);
-      quantized = next;
-      grids = {};
-      const found: string[] = [];
-      const inputs = new Set(listing.linears.map((l) => l.input));
-      if (activation !== undefined)
-        for (const name of [...inputs, ...listing.operands]) {
-          const scale = adapters.get(`${name}.act_scale.${activation}`)?.data[0];
-          const zero = adapters.get(`${name}.act_zero.${activation}`)?.data[0];
-          if (scale === undefined || zero === undefined) continue;
-          found.push(name);
-          grids[`${name}.scale`] = scalar(scale, [1, 1]);
-          grids[`${name}.lower`] = scalar(-zero);
-          grids[`${name}.upper`] = scalar(2 ** activation - 1 - zero);
+    use: async (precision) => {
+      const each =
+        'layers' in precision ? precision.layers : new Map(linears.map(({ name }) => [name, precision]));
+      let changed = 0;
+      for (const layer of linears) if (await switchLayer(layer, each.get(layer.name))) changed++;
+      const { inputs, bits } = quantizersOf(listing, each);
+      limits = {};
+      const grids = new Set<string>();
+      for (const [name, { owner, width }] of bits) {
+        const scale = adapters.get(`${owner}.act_scale.${width}`)?.data[0];
+        const zero = adapters.get(`${owner}.act_zero.${width}`)?.data[0];
+        const onGrid = scale !== undefined && zero !== undefined;
+        if (!onGrid && listing.operands.includes(name)) continue;
+        if (onGrid) {
+          grids.add(name);
+          limits[`${name}.scale`] = scalar(scale, [1, 1]);
         }
-      const tokens = activation !== undefined && [...inputs].some((name) => !found.includes(name));
-      if (tokens) {
-        const top = 2 ** (activation - 1) - 1;
-        Object.assign(grids, { lower: scalar(-top), upper: scalar(top) });
+        const top = 2 ** (width - 1) - 1;
+        limits[`${name}.lower`] = scalar(onGrid ? -zero : -top);
+        limits[`${name}.upper`] = scalar(onGrid ? 2 ** width - 1 - zero : top);
       }
-      activations = { grids: found, tokens, cache: cache === undefined ? undefined : cacheOf(part, cache) };
+      const { cache } = precision;
+      activations = { inputs, grids, cache: cache === undefined ? undefined : cacheOf(part, cache) };
+      return changed;
     },
     run: async (x, batch) => {
       const now = activations;
-      const how = `${now.grids.join()}${now.tokens ? ' tokens' : ''}${now.cache ? ` cache ${now.cache.bits}` : ''}`;
-      const program = await programs.get(`quantized ${part.kind} ×${batch} [${how}]`, () =>
+      const program = await programs.get(`quantized ${part.kind} ×${batch} [${activationKey(now)}]`, () =>
         quantizedGraph(part, now, batch),
       );
-      return (await program.run({ ...fixed, ...quantized, ...grids, x })).y!;
+      const feeds: Record<string, Tensor> = { ...fixed, ...limits, x };
+      for (const { name } of linears)
+        feeds[`${name}.weight`] = quantized.get(name)?.weight ?? weights.get(name)!;
+      return (await program.run(feeds)).y!;
     },
     dispose: () => {
       disposeAll(fixed);
-      disposeAll(quantized);
+      for (const { weight } of quantized.values()) weight.dispose();
       for (const tensor of weights.values()) tensor.dispose();
     },
   };
+}
+
+const weightKey = ({ weight, rank, gain = 1, groupSize = -1 }: LayerPrecision) =>
+  [weight, rank, gain, groupSize].join();
+
+const activationKey = ({ inputs, grids, cache }: QuantizedActivations) =>
+  [[...inputs].join(' '), [...grids].join(), cache?.bits ?? ''].join('; ');
+
+interface Quantizer {
+  /** What its grid is stored under: the first layer that reads the input, or the operand. */
+  readonly owner: string;
+  readonly width: number;
+}
+
+/**
+ * The quantizers of a part: one for each input and bit-width that layers read it at. An operand has the bit-width of the
+ * layer that it is made of; one that is made of several has the highest of the part's, and none where a layer has none.
+ */
+function quantizersOf({ linears, operands, producers }: PartListing, each: MixedPrecision['layers']) {
+  const inputs = new Map<string, string>();
+  const bits = new Map<string, Quantizer>();
+  const names = new Map<string, string>();
+  for (const { name, input } of linears) {
+    const width = each.get(name)?.activation;
+    if (width === undefined) continue;
+    const key = `${width} ${input}`;
+    if (!names.has(key)) {
+      names.set(key, name);
+      bits.set(name, { owner: input, width });
+    }
+    inputs.set(name, names.get(key)!);
+  }
+  const widths = linears.map(({ name }) => each.get(name)?.activation ?? Infinity);
+  const highest = Math.max(...widths);
+  for (const name of operands) {
+    const producer = producers.get(name);
+    const width = producer === undefined ? highest : (each.get(producer)?.activation ?? Infinity);
+    if (width < Infinity) bits.set(name, { owner: name, width });
+  }
+  return { inputs, bits };
 }
 
 export function disposeAll(tensors: Readonly<Record<string, Tensor>>): void {
