@@ -17,6 +17,7 @@ import {
   type EvaluateRequest,
   type JobKind,
   type Jobs,
+  type SensitivityRequest,
 } from './jobs/requests.js';
 import { runJob } from './jobs/run.js';
 import { MAX_BITS, MIN_BITS, parseBits, parseGroups } from './methods/quept/options.js';
@@ -287,6 +288,37 @@ program
   });
 
 program
+  .command('sensitivity')
+  .description(
+    'measure what each bit-width of each layer costs by itself: sensitivity.json of an adapter set',
+  )
+  .argument('<model>', 'checkpoint folder')
+  .requiredOption('--adapters <folder>', 'adapter set')
+  .requiredOption('--data <path>', 'what to measure on: pictures or text, as for calibrate')
+  .option('--out <file>', 'file to write (default: sensitivity.json in the adapter set)')
+  .addOption(
+    new Option('--samples <n>', 'pictures, or windows of text (default: 128, or 32)').argParser(whole(1)),
+  )
+  .addOption(new Option('--batch <n>', 'samples that run at once (default: 32, or 2)').argParser(whole(1)))
+  .addOption(cacheMemory())
+  .addOption(new Option('--resume', 'continue an unfinished measurement'))
+  .addOption(device())
+  .addOption(threads())
+  .addOption(json())
+  .action(async (model: string, { json: asJson, ...options }: Common & Omit<SensitivityRequest, 'model'>) => {
+    const bar = progressBar('Measuring');
+    const result = await run('sensitivity', { ...options, model }, ({ done, layer, layers }) =>
+      bar.update(done, `${layer}/${layers} layers`),
+    ).finally(() => bar.stop());
+    print(
+      { json: asJson ?? false },
+      result,
+      (r) =>
+        `Wrote ${r.out}: ${r.layers} layers at ${r.bits.join(', ')} bits, from ${r.samples} samples, on ${r.device}, in ${r.seconds.toFixed(0)} s. Running only what follows the changed layer saved ${(100 * r.saved).toFixed(0)} % of the work.`,
+    );
+  });
+
+program
   .command('devices')
   .description('what can run here, and how fast a matrix product is on each')
   .addOption(json())
@@ -340,7 +372,7 @@ try {
   else {
     if (error instanceof CancelledError)
       log(
-        running === 'calibrate'
+        running === 'calibrate' || running === 'sensitivity'
           ? 'Cancelled. What is done so far is kept: continue with --resume.'
           : 'Cancelled.',
       );

@@ -357,7 +357,7 @@ export interface SensitivityJob extends JobBase {
   readonly at?: { readonly layer: number; readonly layers: number };
 }
 
-export type JobRecord = CalibrateJob | EvaluateJob;
+export type JobRecord = CalibrateJob | EvaluateJob | SensitivityJob;
 
 export interface JobParams {
   readonly id: string;
@@ -368,7 +368,9 @@ export interface JobResult {
 }
 
 export type StartJobParams =
-  StartParams<'calibrate', CalibrateRequest> | StartParams<'evaluate', EvaluateRequest>;
+  | StartParams<'calibrate', CalibrateRequest>
+  | StartParams<'evaluate', EvaluateRequest>
+  | StartParams<'sensitivity', SensitivityRequest>;
 
 interface StartParams<K extends JobKind, R> {
   readonly kind: K;
@@ -378,7 +380,7 @@ interface StartParams<K extends JobKind, R> {
 }
 
 export interface RemoveJobParams extends JobParams {
-  /** Also deletes the `<out>.partial` folder of an unfinished calibration. */
+  /** Also deletes what an unfinished calibration or sensitivity has kept (`<out>.partial`). */
   readonly deleteProgress?: boolean;
 }
 

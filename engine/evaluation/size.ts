@@ -1,7 +1,7 @@
 /** How large a model is: on disk, and as integers at a bit-width. */
 import { groupSizeOf, type AdapterLayer } from '../formats/adapter-set.js';
 import { sizeOf } from '../graph/ir.js';
-import type { Adapters } from '../methods/quept/elastic-model.js';
+import type { Adapters, Widths } from '../methods/quept/elastic-model.js';
 import { MAX_BITS } from '../methods/quept/options.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import { storedName, type ParameterEntry } from '../models/listing.js';
@@ -41,26 +41,30 @@ export function weightBytes(
 }
 
 /**
- * Bytes of the model with every linear layer of its blocks at `bits`, embedding and head at widths of their own, and
+ * Bytes of the model with the linear layers of its blocks at their widths, embedding and head at widths of their own, and
  * everything else in float16. A tensor that several parts share counts once, unless they store it differently, as those of
  * a rotated model do.
  */
 export function quantizedBytes(
   checkpoint: Checkpoint,
   config: Pick<Adapters['config'], 'embedding_bits' | 'head_bits' | 'layers' | 'rotation'>,
-  bits: number,
+  widths: Widths,
 ): number {
   const { model } = checkpoint;
-  const bitsOf = (part: Part) =>
-    part === model.stem ? config.embedding_bits : part === model.head ? config.head_bits : bits;
+  const bitsOf = (part: Part, layer: string) => {
+    if (part === model.stem) return config.embedding_bits;
+    if (part === model.head) return config.head_bits;
+    return typeof widths === 'number' ? widths : (widths(part.prefix + layer) ?? Infinity);
+  };
   const stored = new Map<string, number>();
   const addParameter = (part: Part, entry: ParameterEntry) => {
     const name = config.rotation ? part.prefix + entry.name : storedName(part, entry);
     const linear = checkpoint.listing(part).linears.find((l) => entry.name === `${l.name}.weight`);
-    const width = bitsOf(part);
-    if (!linear || width > MAX_BITS) return stored.set(name, sizeOf(entry.shape) * FLOAT_BYTES);
+    const width = linear && bitsOf(part, linear.name);
+    if (!linear || width === undefined || width > MAX_BITS)
+      return stored.set(name, sizeOf(entry.shape) * FLOAT_BYTES);
     const layer = config.layers[part.prefix + linear.name];
-    const size = weightBytes(linear, width, layer && groupSizeOf(layer, bits));
+    const size = weightBytes(linear, width, layer && groupSizeOf(layer, width));
     return stored.set(`${name} at ${width} bits`, size);
   };
   for (const part of partsOf(model))

@@ -1,7 +1,13 @@
 /** Starts the process of a job and turns what it reports into changes of the job's record. */
+import type { JobRecord } from '../protocol.js';
 import { timeLeft } from '../time-left.js';
 import type { JobProcess, JobProcessHooks, StartJobProcess } from './process.js';
-import { withCalibrationStatus, withEvaluationStatus, type StoredJob } from './record.js';
+import {
+  withCalibrationStatus,
+  withEvaluationStatus,
+  withSensitivityStatus,
+  type StoredJob,
+} from './record.js';
 
 export interface BeginHooks extends Pick<JobProcessHooks<never>, 'note' | 'output'> {
   readonly change: (make: (record: StoredJob) => StoredJob) => void;
@@ -12,8 +18,16 @@ export function beginJob(
   { kind, request }: StoredJob,
   now: () => number,
   { note, output, change }: BeginHooks,
-): JobProcess<'calibrate'> | JobProcess<'evaluate'> {
+): JobProcess<JobRecord['kind']> {
   const left = timeLeft(now);
+  if (kind === 'sensitivity')
+    return startProcess(kind, request, {
+      ...{ note, output },
+      status: (status) =>
+        change((job) =>
+          job.kind === 'sensitivity' ? withSensitivityStatus(job, status, left(status.done)) : job,
+        ),
+    });
   return kind === 'calibrate'
     ? startProcess(kind, request, {
         ...{ note, output },

@@ -1,13 +1,8 @@
 /** The calibrate job: from paths and settings to an adapter set. */
 import { dirname, resolve } from 'node:path';
-import { openImages, selectRandom } from '../data/images.js';
-import { defaultCacheMemory, openSampleCache, samplesIn, type SampleCache } from '../data/sample-store.js';
-import { openText } from '../data/text/source.js';
-import { openTokenizer, requireVocabulary } from '../data/text/tokenizer.js';
-import { readWindows } from '../data/text/windows.js';
-import { readPreprocessor } from '../data/preprocessor.js';
-import { CancelledError, UserError } from '../errors.js';
-import { calibrate, type CalibrationSet } from '../methods/quept/calibrate.js';
+import { defaultCacheMemory, openSampleCache, type SampleCache } from '../data/sample-store.js';
+import { UserError } from '../errors.js';
+import { calibrate } from '../methods/quept/calibrate.js';
 import { mergeWeights } from '../methods/quept/merge.js';
 import {
   bitGroups,
@@ -22,10 +17,11 @@ import {
   type QueptOptions,
 } from '../methods/quept/options.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
-import { requireVision, type LanguageModel, type Model } from '../models/model.js';
+import type { Model } from '../models/model.js';
 import { chooseDevice } from '../runtime/devices.js';
 import { openPrograms } from '../runtime/programs.js';
 import { openRuntime } from '../runtime/session.js';
+import { readCalibrationSet } from './calibration-set.js';
 import { peakMemory } from './memory.js';
 import { version } from '../version.js';
 import type { CalibrateRequest, CalibrateResult, JobHooks } from './requests.js';
@@ -60,10 +56,7 @@ async function calibrateWith(
   hooks: JobHooks<'calibrate'>,
 ): Promise<CalibrateResult> {
   const started = performance.now();
-  const { set, skipped } =
-    checkpoint.model.task === 'text-generation'
-      ? await readText(checkpoint, checkpoint.model, request.data, options)
-      : await readPictures(checkpoint, request.data, options, cache, hooks.signal);
+  const { set, skipped } = await readCalibrationSet(checkpoint, request.data, options, cache, hooks.signal);
   const { samples } = set.inputs;
   if (samples < options.samples)
     hooks.note(`${set.name} has ${samples} samples; ${options.samples} were asked for.`);
@@ -133,62 +126,4 @@ function recipesOf(task: Model['task'], mode?: QueptOptions['mode']) {
       'The mode "weight-only" is for language models; pictures are calibrated in weight-activation.',
     );
   return { paper: PAPER_VIT, default: DEFAULT_VIT };
-}
-
-interface ReadSet {
-  readonly set: CalibrationSet;
-  readonly skipped: CalibrateResult['skipped'];
-}
-
-/** Pictures drawn by the seed (all of them where there are no more), preprocessed. */
-async function readPictures(
-  checkpoint: Checkpoint,
-  path: string,
-  options: QueptOptions,
-  cache: SampleCache,
-  signal: AbortSignal,
-): Promise<ReadSet> {
-  const { image } = requireVision(checkpoint.model, checkpoint.name, 'calibrate');
-  const source = await openImages(path);
-  const preprocessor = await readPreprocessor(checkpoint.folder, {
-    channels: image.channels,
-    imageSize: image,
-  });
-  const indices = selectRandom(source, options.samples, options.seed);
-  const size = image.channels * image.height * image.width;
-  const pixels = cache.store(indices.length, size);
-  let samples = 0;
-  for await (const batch of source.batches(indices, options.batch, preprocessor)) {
-    if (signal.aborted) throw new CancelledError();
-    const next = Array.from({ length: batch.count }, (_, i) => samples + i);
-    pixels.write(next, batch.pixels.subarray(0, batch.count * size));
-    samples += batch.count;
-  }
-  const set = {
-    inputs: { ...pixels, samples },
-    name: source.name,
-    fingerprint: await source.fingerprint(indices),
-  };
-  return { set, skipped: source.skipped };
-}
-
-/** The first windows of a text, as token ids. */
-async function readText(
-  checkpoint: Checkpoint,
-  model: LanguageModel,
-  path: string,
-  options: QueptOptions,
-): Promise<ReadSet> {
-  const tokenizer = await openTokenizer(checkpoint.folder);
-  requireVocabulary(tokenizer, model.vocabulary);
-  const source = await openText(path);
-  const { ids, count } = await readWindows(source, tokenizer, {
-    count: options.samples,
-    length: model.tokens,
-  });
-  const inputs = samplesIn(BigInt64Array.from(ids, BigInt), count);
-  return {
-    set: { inputs, name: source.name, fingerprint: await source.fingerprint() },
-    skipped: source.skipped,
-  };
 }

@@ -2,12 +2,12 @@
 import { randomBytes } from 'node:crypto';
 import { resolve, sep } from 'node:path';
 import { messageOf, UserError } from '../errors.js';
-import { discardProgress } from '../methods/quept/progress.js';
 import type { JobLog, JobRecord, LogMessage, StartJobParams } from '../protocol.js';
 import { beginJob } from './begin.js';
-import { madeBy, recordAfter, type Ending } from './outcome.js';
+import { discard, madeBy, recordAfter, type Ending } from './outcome.js';
 import type { JobProcess, StartJobProcess } from './process.js';
 import { isActive, newRecord, restarted, resumed, stopped, type StoredJob } from './record.js';
+import { sensitivityPath } from './sensitivity-file.js';
 import { ID, type JobStore } from './store.js';
 
 export interface JobManager {
@@ -39,7 +39,7 @@ export interface JobManagerHooks {
 /** A job of this engine, from when it is queued until it has ended. */
 interface OwnJob {
   record: StoredJob;
-  process?: JobProcess<'calibrate'> | JobProcess<'evaluate'>;
+  process?: JobProcess<JobRecord['kind']>;
   cancelling: boolean;
   shownAt: number;
   writtenAt: number;
@@ -103,7 +103,7 @@ export function openJobManager(
     resume: async (id) => {
       await requireFreeFolder(await find(id), id);
       return taken(id, (job) => {
-        if (job.kind !== 'calibrate' || !job.resumable)
+        if (job.kind === 'evaluate' || !job.resumable)
           throw new UserError(`"${job.title}" cannot be resumed; start it again.`);
         return enqueue(resumed(job));
       });
@@ -112,13 +112,13 @@ export function openJobManager(
       await requireFreeFolder(await find(id), id);
       return taken(id, async (job) => {
         if (job.state === 'finished') throw new UserError(`"${job.title}" is finished.`);
-        if (job.kind === 'calibrate') await discardProgress(job.request.out);
+        await discard(job);
         return enqueue(restarted(job));
       });
     },
     remove: (id, deleteProgress) =>
       taken(id, async (job) => {
-        if (deleteProgress && job.kind === 'calibrate') await discardProgress(job.request.out);
+        if (deleteProgress) await discard(job);
         await store.remove(id);
         if (shown.delete(id)) hooks.removed(id);
       }),
@@ -129,8 +129,8 @@ export function openJobManager(
     uses: async (folder) => {
       const target = resolve(folder);
       const isWithin = (path: string) => resolve(path) === target || resolve(path).startsWith(target + sep);
-      const foldersOf = (job: JobRecord) =>
-        job.kind === 'calibrate' ? [job.request.out] : (job.request.adapters ?? []);
+      const foldersOf = ({ kind, request }: JobRecord) =>
+        kind === 'calibrate' ? [request.out] : [request.adapters ?? []].flat();
       return (await list()).some((job) => isActive(job) && foldersOf(job).some(isWithin));
     },
     close: async () => {
@@ -231,10 +231,10 @@ export function openJobManager(
   }
 
   async function requireFreeFolder(params: StartJobParams, but?: string): Promise<void> {
-    if (params.kind !== 'calibrate') return;
-    const out = resolve(params.request.out);
+    const out = writtenBy(params);
+    if (out === undefined) return;
     for (const job of await list())
-      if (job.id !== but && job.kind === 'calibrate' && isActive(job) && resolve(job.request.out) === out)
+      if (job.id !== but && isActive(job) && writtenBy(job) === out)
         throw new UserError(`"${job.title}" is ${job.state} and writes ${out}; choose another name.`);
   }
 
@@ -328,4 +328,10 @@ export function openJobManager(
   function note(id: string, line: string): void {
     store.appendLog(id, `${new Date(now()).toISOString()} ${line}\n`);
   }
+}
+
+/** What a job writes that no other may write meanwhile. */
+function writtenBy(job: StartJobParams): string | undefined {
+  if (job.kind === 'evaluate') return undefined;
+  return job.kind === 'calibrate' ? resolve(job.request.out) : sensitivityPath(job.request);
 }

@@ -1,20 +1,22 @@
 /** What becomes of a job whose process has ended. */
-import { progressMade } from '../methods/quept/progress.js';
+import { discardProgress, progressMade, type ProgressMade } from '../methods/quept/progress.js';
+import type { JobRecord } from '../protocol.js';
 import type { Outcome } from './process.js';
+import { discardMeasured, measuredLayers, sensitivityPath } from './sensitivity-file.js';
 import { crashed, resumed, stopped, type StoredJob } from './record.js';
 
 /** Crashes at one block after which a job does not go on by itself. */
 const MAX_CRASHES = 2;
 
 export interface Ending {
-  readonly outcome: Outcome<'calibrate'> | Outcome<'evaluate'>;
+  readonly outcome: Outcome<JobRecord['kind']>;
   /** The client had asked it to stop; the engine is about to end. */
   readonly cancelling: boolean;
   readonly closing: boolean;
   readonly now: number;
 }
 
-/** The record after the end of the process: of a calibration that crashed and goes on, `queued`. */
+/** The record after the end of the process: of one that crashed and goes on, `queued`. */
 export async function recordAfter(
   record: StoredJob,
   { outcome, cancelling, closing, now }: Ending,
@@ -33,8 +35,9 @@ export async function recordAfter(
     case 'crashed': {
       if (cancelling) return stopped(record, 'cancelled', now, made);
       const job = crashed(record);
-      if (job.kind === 'calibrate' && job.crashes.atBlock < MAX_CRASHES) return resumed(job);
-      const again = job.kind === 'calibrate' ? ` again at block ${job.crashes.block + 1}` : '';
+      if (job.kind !== 'evaluate' && job.crashes.atBlock < MAX_CRASHES) return resumed(job);
+      const place = job.kind === 'calibrate' ? 'block' : 'layer';
+      const again = job.kind === 'evaluate' ? '' : ` again at ${place} ${job.crashes.block + 1}`;
       const cause = outcome.how === 'SIGKILL' ? ', perhaps for want of memory' : '';
       const error = `Its process ended unexpectedly${again} (${outcome.how}${cause}); another device may help.`;
       return stopped(job, 'interrupted', now, made, error);
@@ -43,8 +46,18 @@ export async function recordAfter(
 }
 
 /** What resuming the job would find done. */
-export const madeBy = (job: StoredJob) =>
-  job.kind === 'calibrate' ? progressMade(job.request.out) : Promise.resolve(undefined);
+export async function madeBy(job: StoredJob): Promise<ProgressMade | undefined> {
+  if (job.kind === 'calibrate') return progressMade(job.request.out);
+  if (job.kind === 'evaluate') return undefined;
+  const layers = await measuredLayers(sensitivityPath(job.request));
+  return layers === undefined ? undefined : { blocks: layers, epochs: 0 };
+}
+
+/** Deletes what resuming the job would go on from. */
+export async function discard(job: StoredJob): Promise<void> {
+  if (job.kind === 'calibrate') await discardProgress(job.request.out);
+  if (job.kind === 'sensitivity') await discardMeasured(sensitivityPath(job.request));
+}
 
 function finished(record: StoredJob, result: object, now: number): StoredJob {
   const { secondsLeft: _left, ...rest } = record;

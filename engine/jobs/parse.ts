@@ -15,7 +15,13 @@ import {
 import { checkName } from '../formats/paths.js';
 import { MAX_BITS, MIN_BITS } from '../methods/quept/options.js';
 import type { EstimateRequest } from '../protocol.js';
-import { BASELINES, type CalibrateRequest, type EvaluateRequest, type Placement } from './requests.js';
+import {
+  BASELINES,
+  type CalibrateRequest,
+  type EvaluateRequest,
+  type Placement,
+  type SensitivityRequest,
+} from './requests.js';
 
 const placement: Fields<Placement> = {
   device: optional(oneOf('auto', 'cpu', 'webgpu', 'cuda')),
@@ -81,6 +87,22 @@ export const parseCalibrate = (value: unknown, where = 'calibrate request'): Cal
 /** Throws UserError for the first thing wrong. */
 export const parseEvaluate = (value: unknown, where = 'evaluate request'): EvaluateRequest =>
   readFields(value, evaluate, where);
+
+const sensitivity: Fields<SensitivityRequest> = {
+  ...placement,
+  model: path(),
+  adapters: path(),
+  data: path(),
+  out: optional(path()),
+  samples: optional(integer(1)),
+  batch: optional(integer(1)),
+  resume: optional(flag()),
+  cacheMemory: optional(integer(0)),
+};
+
+/** Throws UserError for the first thing wrong. */
+export const parseSensitivity = (value: unknown, where = 'sensitivity request'): SensitivityRequest =>
+  readFields(value, sensitivity, where);
 
 /** Throws UserError for the first thing wrong. */
 export const parseEstimate = (value: unknown, where = 'calibrate request'): EstimateRequest =>

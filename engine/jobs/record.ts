@@ -18,51 +18,71 @@ import { show } from '../formats/paths.js';
 import type { CalibrationStatus } from '../methods/quept/calibrate.js';
 import { MAX_BITS, MIN_BITS } from '../methods/quept/options.js';
 import type { ProgressMade } from '../methods/quept/progress.js';
-import type { CalibrateJob, EvaluateJob, JobRecord, LossPoint, StartJobParams } from '../protocol.js';
-import { parseCalibrate, parseEvaluate } from './parse.js';
-import type { EvaluateStatus } from './requests.js';
-import { calibrateResult, evaluateResult, evaluationRow } from './results.js';
+import type {
+  CalibrateJob,
+  EvaluateJob,
+  JobRecord,
+  LossPoint,
+  SensitivityJob,
+  StartJobParams,
+} from '../protocol.js';
+import { parseCalibrate, parseEvaluate, parseSensitivity } from './parse.js';
+import type { EvaluateStatus, SensitivityStatus } from './requests.js';
+import { calibrateResult, evaluateResult, evaluationRow, sensitivityResult } from './results.js';
 
 /** A record as it lies on disk; whose it is lies beside it. */
 export type StoredCalibrateJob = Omit<CalibrateJob, 'elsewhere'>;
 export type StoredEvaluateJob = Omit<EvaluateJob, 'elsewhere'>;
-export type StoredJob = StoredCalibrateJob | StoredEvaluateJob;
+export type StoredSensitivityJob = Omit<SensitivityJob, 'elsewhere'>;
+export type StoredJob = StoredCalibrateJob | StoredEvaluateJob | StoredSensitivityJob;
+
+/** Jobs that can go on from what they have kept. */
+export type ResumableJob = StoredCalibrateJob | StoredSensitivityJob;
 
 export const isActive = ({ state }: Pick<JobRecord, 'state'>): boolean =>
   state === 'queued' || state === 'running';
 
 export function newRecord(params: StartJobParams, id: string, now: number): StoredJob {
-  const verb = params.kind === 'calibrate' ? 'Calibrate' : 'Evaluate';
   const common = {
     id,
-    title: params.title ?? `${verb} ${basename(params.request.model)}`,
+    title: params.title ?? `${VERBS[params.kind]} ${basename(params.request.model)}`,
     state: 'queued' as const,
     created: now,
     progress: 0,
     resumable: false,
     crashes: { total: 0, block: 0, atBlock: 0 },
   };
-  return params.kind === 'calibrate'
-    ? { ...common, kind: params.kind, request: params.request, groups: [], losses: [] }
-    : { ...common, kind: params.kind, request: params.request, rows: [] };
+  switch (params.kind) {
+    case 'calibrate':
+      return { ...common, kind: params.kind, request: params.request, groups: [], losses: [] };
+    case 'evaluate':
+      return { ...common, kind: params.kind, request: params.request, rows: [] };
+    case 'sensitivity':
+      return { ...common, kind: params.kind, request: params.request };
+  }
 }
+
+const VERBS = { calibrate: 'Calibrate', evaluate: 'Evaluate', sensitivity: 'Measure sensitivity of' };
 
 /** The record of a job that is queued again, to run from its beginning. */
 export const restarted = (job: StoredJob): StoredJob => newRecord(job, job.id, job.created);
 
-/** The record of a calibration that is queued again, to go on from what it has done. */
-export const resumed = ({
-  crashes,
-  progress,
-  at,
-  groups,
-  losses,
-  ...job
-}: StoredCalibrateJob): StoredJob => ({
-  ...(newRecord(job, job.id, job.created) as StoredCalibrateJob),
-  ...{ request: { ...job.request, resume: true }, crashes, progress, groups, losses },
-  ...(at && { at }),
-});
+/** The record of a job that is queued again, to go on from what it has done. */
+export function resumed(job: ResumableJob): StoredJob {
+  const { crashes, progress } = job;
+  if (job.kind === 'sensitivity')
+    return {
+      ...(newRecord(job, job.id, job.created) as StoredSensitivityJob),
+      ...{ request: { ...job.request, resume: true }, crashes, progress },
+      ...(job.at && { at: job.at }),
+    };
+  const { groups, losses } = job;
+  return {
+    ...(newRecord(job, job.id, job.created) as StoredCalibrateJob),
+    ...{ request: { ...job.request, resume: true }, crashes, progress, groups, losses },
+    ...(job.at && { at: job.at }),
+  };
+}
 
 /** @param left seconds */
 export function withCalibrationStatus(
@@ -102,6 +122,18 @@ export const withEvaluationStatus = (
   ...(left !== undefined && { secondsLeft: left }),
 });
 
+/** @param left seconds */
+export const withSensitivityStatus = (
+  job: StoredSensitivityJob,
+  { done, layer, layers }: SensitivityStatus,
+  left: number | undefined,
+): StoredSensitivityJob => ({
+  ...withoutTimeLeft(job),
+  at: { layer, layers },
+  progress: done,
+  ...(left !== undefined && { secondsLeft: left }),
+});
+
 /** A record whose job has stopped before its end. @param made what resuming would find done */
 export function stopped(
   job: StoredJob,
@@ -115,6 +147,7 @@ export function stopped(
   if (base.kind === 'evaluate') return base;
   // A failure before there was progress would only happen again.
   const resumable = state !== 'failed' || made !== undefined;
+  if (base.kind === 'sensitivity') return { ...base, resumable };
   const { at } = base;
   if (!at) return { ...base, progress: 0, resumable };
   const { blocks: block, epochs: epoch } = made ?? { blocks: 0, epochs: 0 };
@@ -127,8 +160,11 @@ export function stopped(
   };
 }
 
-/** The block that a crash is counted at. */
-const blockOf = (job: StoredJob): number => (job.kind === 'calibrate' ? (job.at?.block ?? 0) : 0);
+/** The block, or layer, that a crash is counted at. */
+function blockOf(job: StoredJob): number {
+  if (job.kind === 'calibrate') return job.at?.block ?? 0;
+  return job.kind === 'sensitivity' ? (job.at?.layer ?? 0) : 0;
+}
 
 /** A record after its process crashed. */
 export function crashed<T extends StoredJob>(job: T): T {
@@ -174,6 +210,14 @@ const evaluate: Fields<StoredEvaluateJob> = {
   rows: list(record(evaluationRow)),
 };
 
+const sensitivity: Fields<StoredSensitivityJob> = {
+  ...common,
+  kind: oneOf('sensitivity'),
+  request: (object, key, where) => parseSensitivity(object[key], `${where}: request`),
+  result: optional(record(sensitivityResult)),
+  at: optional(record({ layer: integer(0), layers: integer(1) })),
+};
+
 /** The content of a record's file. Throws UserError that begins with `where` for the first thing wrong. */
 export function parseRecord(value: unknown, where: string): StoredJob {
   const { kind, schema_version } = expectObject(value, where);
@@ -182,7 +226,7 @@ export function parseRecord(value: unknown, where: string): StoredJob {
       `${where}: of another version of Elastic Precision (schema ${show(schema_version, 20)}).`,
     );
   // A later version may know more of a job.
-  return kind === 'evaluate'
-    ? readFields(value, evaluate, where, 'dropped')
-    : readFields(value, calibrate, where, 'dropped');
+  if (kind === 'evaluate') return readFields(value, evaluate, where, 'dropped');
+  if (kind === 'sensitivity') return readFields(value, sensitivity, where, 'dropped');
+  return readFields(value, calibrate, where, 'dropped');
 }

@@ -165,6 +165,7 @@ export interface Jobs {
   models: { request: ModelsRequest; result: readonly ModelReport[]; status: never };
   calibrate: { request: CalibrateRequest; result: CalibrateResult; status: CalibrationStatus };
   evaluate: { request: EvaluateRequest; result: EvaluateResult; status: EvaluateStatus };
+  sensitivity: { request: SensitivityRequest; result: SensitivityResult; status: SensitivityStatus };
   estimate: { request: EstimateJobRequest; result: CalibrateEstimate; status: never };
   devices: { request: Record<string, never>; result: readonly DeviceReport[]; status: never };
 }

@@ -12,7 +12,7 @@ import {
 } from '../formats/json-fields.js';
 import type { EvaluationRow } from '../evaluation/rows.js';
 import { MAX_BITS, MIN_BITS } from '../methods/quept/options.js';
-import type { CalibrateResult, EvaluateResult } from './requests.js';
+import type { CalibrateResult, EvaluateResult, SensitivityResult } from './requests.js';
 
 const device = oneOf('cpu', 'webgpu', 'cuda');
 const share = optional(number(0, 1));
@@ -51,6 +51,17 @@ export const calibrateResult: Fields<CalibrateResult> = {
   bits: list(bits),
   samples: integer(0),
   skipped,
+  seconds: number(0),
+  peakMemory: integer(0),
+};
+
+export const sensitivityResult: Fields<SensitivityResult> = {
+  out: text(),
+  device,
+  layers: integer(0),
+  bits: list(bits),
+  samples: integer(0),
+  saved: number(0, 1),
   seconds: number(0),
   peakMemory: integer(0),
 };

@@ -6,6 +6,7 @@ import { runCalibrate } from './calibrate.js';
 import { runEstimate } from './estimate.js';
 import type { JobHooks, JobKind, Jobs } from './requests.js';
 import { failureOf, type FromWorker, type ToWorker } from './run.js';
+import { runSensitivity } from './sensitivity.js';
 import { runSavedEvaluate } from './saved-evaluate.js';
 
 const runners: {
@@ -14,6 +15,7 @@ const runners: {
   models: ({ folders }, { signal }) => listModels(folders, signal),
   calibrate: runCalibrate,
   evaluate: runSavedEvaluate,
+  sensitivity: runSensitivity,
   estimate: (request) => runEstimate(request),
   devices: () => listDevices(),
 };

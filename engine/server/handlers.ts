@@ -72,7 +72,7 @@ export async function openSession({ storage }: InitializeParams, notify: Notify)
       protocolVersion: PROTOCOL_VERSION,
       engineVersion: version,
       capabilities: {
-        jobs: ['calibrate', 'evaluate'],
+        jobs: ['calibrate', 'evaluate', 'sensitivity'],
         families: families.map(({ modelType }) => modelType),
       },
     },

@@ -13,7 +13,7 @@ import {
 } from '../formats/json-fields.js';
 import { expectObject } from '../formats/json.js';
 import { show } from '../formats/paths.js';
-import { parseCalibrate, parseEstimate, parseEvaluate } from '../jobs/parse.js';
+import { parseCalibrate, parseEstimate, parseEvaluate, parseSensitivity } from '../jobs/parse.js';
 import type {
   Empty,
   InitializeParams,
@@ -68,7 +68,10 @@ function startJob(value: unknown): StartJobParams {
   const { kind } = expectObject(value, 'params');
   if (kind === 'evaluate') return evaluate(value);
   if (kind === 'calibrate') return calibrate(value);
-  throw new UserError(`params: "kind" must be "calibrate" or "evaluate", found ${show(kind, 40)}.`);
+  if (kind === 'sensitivity') return sensitivity(value);
+  throw new UserError(
+    `params: "kind" must be "calibrate", "evaluate" or "sensitivity", found ${show(kind, 40)}.`,
+  );
 }
 
 const calibrate = of<Extract<StartJobParams, { kind: 'calibrate' }>>({
@@ -81,4 +84,10 @@ const evaluate = of<Extract<StartJobParams, { kind: 'evaluate' }>>({
   kind: oneOf('evaluate'),
   title: optional(text()),
   request: (object, key) => parseEvaluate(object[key], 'params: request'),
+});
+
+const sensitivity = of<Extract<StartJobParams, { kind: 'sensitivity' }>>({
+  kind: oneOf('sensitivity'),
+  title: optional(text()),
+  request: (object, key) => parseSensitivity(object[key], 'params: request'),
 });

@@ -1,6 +1,12 @@
 /** The rows of the Jobs view, one function a kind of node. */
 import * as vscode from 'vscode';
-import type { CalibrateJob, EvaluateJob, JobRecord, JobState } from '../../engine/protocol.js';
+import type {
+  CalibrateJob,
+  EvaluateJob,
+  JobRecord,
+  JobState,
+  SensitivityJob,
+} from '../../engine/protocol.js';
 import { scoreOf } from '../evaluation/score.js';
 import { formatBits, formatDuration, formatLoss, percent } from '../common/format.js';
 import type { Row } from '../common/tree.js';
@@ -104,9 +110,20 @@ function tooltipOf(job: JobRecord): string[] {
 
 /** The lines under a job. */
 export function detailsOf(node: JobNode, job: JobRecord): DetailNode[] {
-  const lines = job.kind === 'calibrate' ? calibrationLines(job) : evaluationLines(job);
+  const lines = linesOf(job);
   const error = job.error === undefined ? [] : [{ key: 'error', label: job.error, icon: 'warning' }];
   return [...error, ...lines].map((line) => ({ ...line, kind: 'detail', job: node }));
+}
+
+function linesOf(job: JobRecord): readonly Line[] {
+  switch (job.kind) {
+    case 'calibrate':
+      return calibrationLines(job);
+    case 'evaluate':
+      return evaluationLines(job);
+    case 'sensitivity':
+      return sensitivityLines(job);
+  }
 }
 
 type Line = Pick<DetailNode, 'key' | 'label' | 'description' | 'icon'>;
@@ -139,6 +156,11 @@ const evaluationLines = (job: EvaluateJob): Line[] =>
     description: row.bits === 'fp' ? scoreOf(row) : `${row.label} · ${scoreOf(row)}`,
     icon: 'graph',
   }));
+
+const sensitivityLines = ({ at }: SensitivityJob): Line[] =>
+  at
+    ? [{ key: 'at', label: vscode.l10n.t('{0} of {1} layers measured', at.layer, at.layers), icon: 'layers' }]
+    : [];
 
 export const detailRow = ({ job, key, label, description, icon }: DetailNode): Row => ({
   id: `${job.id}#${key}`,

@@ -55,7 +55,10 @@ beforeAll(async () => {
   await writeRandomModel(join(folder, 'llama'), TINY_LLAMA);
   const vit = await openCheckpoint(join(folder, 'vit'));
   const llama = await openCheckpoint(join(folder, 'llama'), { tokens: 6 });
-  cleanUps.push(vit.close, llama.close);
+  cleanUps.push(
+    () => vit.close(),
+    () => llama.close(),
+  );
   const pixels = normals([BATCH, 1, 8, 8], 'pixels');
   const ids = BigInt64Array.from({ length: BATCH * 6 }, (_, i) => BigInt((i * 7) % 11));
   settings.vit = settingOf(vit, 'weight-activation', programs.runtime.tensor(pixels.data, pixels.shape));

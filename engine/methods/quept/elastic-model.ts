@@ -126,7 +126,8 @@ export function elasticParts(
   };
 }
 
-function elasticOpener(
+/** Opens blocks to be switched, and stem and head at their fixed widths. */
+export function elasticOpener(
   programs: Programs,
   checkpoint: Checkpoint,
   config: Adapters['config'],

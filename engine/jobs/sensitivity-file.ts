@@ -1,0 +1,64 @@
+/** Where a sensitivity job writes, and what it keeps of an unfinished measurement: `<out>.partial`. */
+import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { UserError } from '../errors.js';
+import { removeStaleTemporaries, writeFileAtomic } from '../formats/atomic.js';
+import { expectObject, readJsonFile } from '../formats/json.js';
+import { list, number } from '../formats/json-fields.js';
+import { checkTable, SENSITIVITY_FILE, type SensitivityIdentity } from '../formats/sensitivity.js';
+import type { SensitivityRequest } from './requests.js';
+
+/** Where the costs are written. */
+export const sensitivityPath = ({ adapters, out }: Pick<SensitivityRequest, 'adapters' | 'out'>): string =>
+  resolve(out ?? join(adapters, SENSITIVITY_FILE));
+
+const partialOf = (path: string) => `${path}.partial`;
+
+interface SensitivityProgress {
+  /** Of the layers measured so far. */
+  readonly costs: readonly (readonly number[])[];
+  readonly add: (costs: readonly number[]) => Promise<void>;
+  readonly remove: () => Promise<void>;
+}
+
+/** Throws UserError where what is there was measured on something else. */
+export async function openMeasured(
+  out: string,
+  identity: SensitivityIdentity & Readonly<Record<string, unknown>>,
+  resume: boolean,
+): Promise<SensitivityProgress> {
+  const path = partialOf(out);
+  await removeStaleTemporaries(dirname(path));
+  const costs = resume && existsSync(path) ? await readProgress(path, identity) : [];
+  return {
+    costs,
+    add: async (row) => {
+      costs.push([...row]);
+      await writeFileAtomic(path, JSON.stringify({ identity, costs }));
+    },
+    remove: () => rm(path, { force: true }),
+  };
+}
+
+async function readProgress(path: string, identity: SensitivityIdentity): Promise<number[][]> {
+  const saved = expectObject(await readJsonFile(path), path);
+  if (JSON.stringify(saved.identity) !== JSON.stringify(identity))
+    throw new UserError(
+      `${path} was measured on something else; delete it, or start again without resuming.`,
+    );
+  const costs = list((object, key, where) => list(number(0))(object, key, where))(saved, 'costs', path);
+  if (costs.length > identity.layers.length) throw new UserError(`${path}: "costs" has too many rows.`);
+  checkTable({ ...identity, costs }, costs.length, path);
+  return costs;
+}
+
+/** How many layers an unfinished file has; undefined where there is none. */
+export async function measuredLayers(out: string): Promise<number | undefined> {
+  if (!existsSync(partialOf(out))) return undefined;
+  const saved = await readJsonFile(partialOf(out)).catch(() => undefined);
+  const costs = (saved as { readonly costs?: unknown } | undefined)?.costs;
+  return Array.isArray(costs) ? costs.length : 0;
+}
+
+export const discardMeasured = (out: string): Promise<void> => rm(partialOf(out), { force: true });
