@@ -1,6 +1,7 @@
 /**
- * Calibrates the sample Vision Transformer once and compares it with plain rounding at every bit-width.
- * Usage: npm run demo [-- --device cpu] [--seed N] [--paper] [--groups 7,8/5,6/3,4/2] [--epochs N] [--limit N]
+ * Calibrates a sample model once and compares it with baselines at every bit-width.
+ * Usage: npm run demo, or demo:text for the language model [-- --device cpu] [--seed N] [--paper]
+ *        [--mode weight-activation] [--groups 7,8/5,6/3,4/2] [--epochs N] [--limit N]
  * `--paper` also calibrates by the paper's own recipe, for comparison.
  */
 import { rm } from 'node:fs/promises';
@@ -9,26 +10,68 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { divergence, formatLosses, percentage, table } from '../engine/cli/format.js';
 import { duration, progressBar } from '../engine/cli/progress.js';
-import type { DeviceChoice } from '../engine/jobs/requests.js';
+import type { EvaluationRow } from '../engine/evaluation/rows.js';
+import type { CalibrateRequest, DeviceChoice, EvaluateRequest } from '../engine/jobs/requests.js';
 import { runJob } from '../engine/jobs/run.js';
 import { parseGroups } from '../engine/methods/quept/options.js';
 
+const root = fileURLToPath(new URL('..', import.meta.url));
+const data = (...names: string[]) => join(root, 'samples', 'data', ...names);
+
+interface Sample {
+  readonly model: string;
+  readonly mode: NonNullable<CalibrateRequest['mode']>;
+  readonly groups: string;
+  readonly calibration: Pick<CalibrateRequest, 'data' | 'samples' | 'epochs' | 'batch'>;
+  readonly evaluation: Pick<EvaluateRequest, 'data' | 'baseline' | 'limit'>;
+  /** What is counted, and how well the full model does. */
+  readonly title: (full: EvaluationRow) => string;
+  readonly scores: readonly { readonly name: string; readonly of: (row: EvaluationRow) => string }[];
+}
+
+const PICTURES: Sample = {
+  model: 'vit-fashion',
+  mode: 'weight-activation',
+  groups: '7,8/5,6/3,4/2',
+  calibration: { data: data('fashion-mnist', 'calibration-images-idx3-ubyte.gz') },
+  evaluation: {
+    data: data('fashion-mnist', 'evaluation-images-idx3-ubyte.gz'),
+    baseline: ['rtn'],
+  },
+  title: (full) => `${full.samples} held-out pictures. Full precision: ${percentage(full.top1)} % top-1.`,
+  scores: [
+    { name: 'top-1 %', of: (row) => percentage(row.top1) },
+    { name: 'KL (nats)', of: (row) => divergence(row.kl) },
+  ],
+};
+
+const TEXT: Sample = {
+  model: 'llama-speeches',
+  mode: 'weight-only',
+  groups: '7,8/5,6/3,4/2',
+  calibration: { data: data('speeches', 'calibration.txt'), samples: 768, epochs: 8, batch: 8 },
+  evaluation: { data: data('speeches', 'evaluation.txt'), baseline: ['rtn', 'gptq'], limit: 200 },
+  title: (full) =>
+    `${full.samples} held-out windows. Full precision: perplexity ${full.perplexity?.toFixed(2)}.`,
+  scores: [{ name: 'perplexity', of: (row) => row.perplexity?.toFixed(2) ?? '–' }],
+};
+
 const { values: flags } = parseArgs({
   options: {
+    text: { type: 'boolean', default: false },
     device: { type: 'string', default: 'auto' },
     seed: { type: 'string', default: '0' },
-    groups: { type: 'string', default: '7,8/5,6/3,4/2' },
+    mode: { type: 'string' },
+    groups: { type: 'string' },
     epochs: { type: 'string' },
     limit: { type: 'string' },
     paper: { type: 'boolean', default: false },
   },
 });
-
-const root = fileURLToPath(new URL('..', import.meta.url));
-const model = join(root, 'samples/vit-fashion');
-const data = join(root, 'samples/data/fashion-mnist');
-const calibrationData = join(data, 'calibration-images-idx3-ubyte.gz');
-const groups = parseGroups(flags.groups);
+const sample = flags.text ? TEXT : PICTURES;
+const mode = (flags.mode as Sample['mode'] | undefined) ?? sample.mode;
+const groups = parseGroups(flags.groups ?? (mode === sample.mode ? sample.groups : '7,8/5,6/4'));
+const model = join(root, 'samples', sample.model);
 const device = flags.device as DeviceChoice;
 const { signal } = new AbortController();
 const note = (line: string) => process.stderr.write(`${line}\n`);
@@ -36,18 +79,18 @@ const started = performance.now();
 
 const adapters: string[] = [];
 for (const recipe of flags.paper ? (['default', 'paper'] as const) : (['default'] as const)) {
-  const out = join(root, 'demo-output', recipe === 'default' ? 'elastic' : 'elastic-paper');
+  const name = [
+    sample.model,
+    ...(mode === sample.mode ? [] : [mode]),
+    recipe === 'default' ? 'elastic' : recipe,
+  ];
+  const out = join(root, 'demo-output', name.join('-'));
   await rm(out, { recursive: true, force: true });
   await rm(`${out}.partial`, { recursive: true, force: true });
   const bar = progressBar(recipe === 'default' ? 'Calibrating' : 'Calibrating by the paper');
-  const request = {
-    model,
-    data: calibrationData,
-    out,
-    groups,
-    recipe,
-    device,
-    seed: Number(flags.seed),
+  const request: CalibrateRequest = {
+    ...sample.calibration,
+    ...{ model, mode, out, groups, recipe, device, seed: Number(flags.seed) },
     ...(flags.epochs && { epochs: Number(flags.epochs) }),
   };
   const result = await runJob('calibrate', request, {
@@ -60,7 +103,7 @@ for (const recipe of flags.paper ? (['default', 'paper'] as const) : (['default'
   });
   bar.stop();
   note(
-    `Calibrated once on ${result.samples} pictures (${result.device}) in ${duration(result.seconds)}: ${out}`,
+    `Calibrated once on ${result.samples} samples (${result.device}) in ${duration(result.seconds)}: ${out}`,
   );
   adapters.push(out);
 }
@@ -69,8 +112,9 @@ const bar = progressBar('Evaluating');
 const { rows } = await runJob(
   'evaluate',
   {
-    ...{ model, adapters, device, baseline: ['rtn'] as const, baselineData: calibrationData },
-    data: join(data, 'evaluation-images-idx3-ubyte.gz'),
+    ...{ model, adapters, device, baselineData: sample.calibration.data },
+    ...sample.evaluation,
+    ...(mode === 'weight-activation' && { baseline: ['rtn'] as const }),
     ...(flags.limit && { limit: Number(flags.limit) }),
   },
   { signal, note, status: ({ done }) => bar.update(done, '') },
@@ -82,14 +126,14 @@ const labels = [...new Set(rows.filter((r) => r.bits !== 'fp').map((r) => r.labe
 const lines = [...new Set(rows.flatMap((r) => (r.bits === 'fp' ? [] : [r.bits])))].map((bits) => [
   `${bits}`,
   ...labels.flatMap((label) => {
-    const row = rows.find((r) => r.bits === bits && r.label === label)!;
-    return [percentage(row.top1), divergence(row.kl)];
+    const row = rows.find((r) => r.bits === bits && r.label === label);
+    return sample.scores.map(({ of }) => (row ? of(row) : '–'));
   }),
 ]);
-process.stdout.write(
-  `\nvit-fashion, weights and activations, ${full.samples} held-out pictures. Full precision: ${percentage(full.top1)} % top-1.\n\n`,
+const what = mode === 'weight-only' ? 'weights only' : 'weights and activations';
+process.stdout.write(`\n${sample.model}, ${what}, ${sample.title(full)}\n\n`);
+const columns = labels.flatMap((label) =>
+  sample.scores.map(({ name }, i) => (i === 0 ? `${label} ${name}` : name)),
 );
-process.stdout.write(
-  `${table(['bits', ...labels.flatMap((label) => [`${label} top-1 %`, 'KL (nats)'])], lines)}\n\n`,
-);
+process.stdout.write(`${table(['bits', ...columns], lines)}\n\n`);
 note(`Done in ${duration((performance.now() - started) / 1000)}.`);
