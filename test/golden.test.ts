@@ -169,6 +169,8 @@ describe('block calibration', () => {
       loss: 'mae',
       lowestApart: false,
       ownStreams: false,
+      weighted: false,
+      spacedRates: false,
     } as const;
     const step = await runtime.compile(stepGraph(part, layout, options), 'step');
     const scalar = (x: number) => runtime.tensor(Float32Array.of(x), []);

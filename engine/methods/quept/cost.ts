@@ -92,6 +92,8 @@ function blockCost(part: Part, listing: PartListing, options: QueptOptions, samp
     loss: options.loss,
     lowestApart: options.lowestApart,
     ownStreams: hasOwnStreams(options.merge),
+    weighted: options.relativeLoss,
+    spacedRates: options.spacedRates,
   });
   const plain = workOf(plainGraph(part, batch));
   const forward = workOf(

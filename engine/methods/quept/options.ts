@@ -16,9 +16,13 @@ export interface QueptOptions {
   readonly epochs: number;
   readonly batch: number;
   readonly rates: Readonly<Record<StateKind, number>>;
+  /** Whether those of a bit group are proportional to the spacing of its grid, whole for the lowest; by the paper all are equal. */
+  readonly spacedRates: boolean;
   /** Share of the learning rates that the cosine decay ends at. */
   readonly finalRate: number;
   readonly loss: 'mae' | 'mse';
+  /** Whether every bit-width's loss counts relative to what it starts from; by the paper the largest losses count most. */
+  readonly relativeLoss: boolean;
   readonly merge: MergeMode;
   /** p: the share of a sample's tokens that keep the highest group's feature. */
   readonly keep: number;
@@ -59,8 +63,10 @@ export const PAPER_VIT: QueptOptions = {
   epochs: 20,
   batch: 32,
   rates: { lora: 1e-3, clip: 1e-2, scale: 1e-4 },
+  spacedRates: false,
   finalRate: 0,
   loss: 'mae',
+  relativeLoss: false,
   merge: 'selective',
   keep: 0.5,
   mergeWeights: mergeWeights(3),

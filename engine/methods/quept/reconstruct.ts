@@ -67,11 +67,14 @@ export async function reconstruct(
       loss: options.loss,
       lowestApart: options.lowestApart,
       ownStreams: streams.length > 1,
+      weighted: options.relativeLoss,
+      spacedRates: options.spacedRates,
     }),
   );
 
   const shapes = stateShapes(layout);
   const drawable = layout.groups.map(({ bits }, g) => bits.map((b) => drawn(g, b)));
+  const ofStream = (g: number) => (streams.length > 1 ? `x.${g}` : 'x');
   const shape = part.inputShape(batch);
   const inputs = streams.map(() => new Float32Array(batch * size));
   const y = new Float32Array(batch * size);
@@ -85,6 +88,7 @@ export async function reconstruct(
       fixed[name] = await runtime.place(runtime.tensor(data, of));
     for (const { name, out } of layout.layers)
       fixed[`${name}.bias`] ??= await runtime.place(runtime.tensor(new Float32Array(out), [out]));
+    if (options.relativeLoss) await weigh();
     for (let epoch = from?.epoch ?? 0; epoch < options.epochs; epoch++) {
       const order = createRandom(options.seed, 'order', task.block, epoch).shuffle(everySample(target));
       const draws = createRandom(options.seed, 'bits', task.block, epoch);
@@ -101,7 +105,7 @@ export async function reconstruct(
             streams[sources.integer(g + 1)]!.read([index], into.subarray(i * size, (i + 1) * size));
         });
         const feeds: Record<string, Tensor> = { ...fixed, ...state, losses, y: runtime.tensor(y, shape) };
-        inputs.forEach((x, g) => (feeds[streams.length > 1 ? `x.${g}` : 'x'] = runtime.tensor(x, shape)));
+        inputs.forEach((x, g) => (feeds[ofStream(g)] = runtime.tensor(x, shape)));
         for (const bits of drawable) Object.assign(feeds, bits[draws.integer(bits.length)]);
         Object.assign(feeds, stepSizes(runtime, options, t, steps));
 
@@ -127,6 +131,38 @@ export async function reconstruct(
     return { learned, first: first!, last: last! };
   } finally {
     disposeAll({ ...fixed, ...state, ...(losses && { losses }) });
+  }
+
+  /** Makes every bit-width's loss count relative to that of the start on the first samples. */
+  async function weigh(): Promise<void> {
+    const picked = Array.from({ length: batch }, (_, i) => i);
+    target.read(picked, y);
+    inputs.forEach((into, g) => streams[g]!.read(picked, into));
+    const begin = placeState(runtime, shapes, packState(layout, task.start));
+    try {
+      for (let i = 0; i < Math.max(...drawable.map((bits) => bits.length)); i++) {
+        const none = runtime.tensor(new Float32Array(groups), [groups]);
+        const feeds: Record<string, Tensor> = {
+          ...fixed,
+          ...begin,
+          losses: none,
+          y: runtime.tensor(y, shape),
+        };
+        inputs.forEach((x, g) => (feeds[ofStream(g)] = runtime.tensor(x, shape)));
+        const one = runtime.tensor(Float32Array.of(1), []);
+        for (const [g, bits] of drawable.entries())
+          Object.assign(feeds, bits[i % bits.length], { [`weight.${g}`]: one });
+        Object.assign(feeds, stepSizes(runtime, options, 0, steps));
+        const outputs = await program.run(feeds);
+        const found = await runtime.read(outputs['next.losses']!);
+        disposeAll(outputs);
+        for (const [g, bits] of drawable.entries())
+          if (i < bits.length)
+            bits[i]![`weight.${g}`] = runtime.tensor(Float32Array.of(1 / Math.max(found[g]!, 1e-12)), []);
+      }
+    } finally {
+      disposeAll(begin);
+    }
   }
 
   function drawn(g: number, bits: number): Record<string, Tensor> {

@@ -12,6 +12,7 @@ import {
   adaptedWeight,
   clipSize,
   loraSize,
+  sharesOfLora,
   splitClip,
   splitLora,
   splitScale,
@@ -25,6 +26,10 @@ export interface StepOptions {
   readonly lowestApart: boolean;
   /** Whether every group reads a stream of its own (`x.g`) rather than one they share (`x`). */
   readonly ownStreams: boolean;
+  /** Whether what is learned follows `weight.g` times a group's loss rather than the loss itself. */
+  readonly weighted: boolean;
+  /** Whether learning rates of a bit group are proportional to the spacing of its grid, whole for the lowest. */
+  readonly spacedRates: boolean;
 }
 
 /** The tensors a step replaces: each is an input, with its moments `.m` and `.v`, and an output of the same name. */
@@ -85,7 +90,8 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
     const each = options.loss === 'mae' ? op.abs(difference) : op.mul(difference, difference);
     const loss = op.reshape(op.mul(op.reduceSum(each, [0, 1]), share), [1]);
     const slope = options.loss === 'mae' ? op.sign(difference) : op.mul(difference, graph.scalar(2));
-    return { loss, value: difference, cotangent: op.mul(slope, share) };
+    const weight = options.weighted ? op.mul(share, graph.input(`weight.${g}`, [])) : share;
+    return { loss, value: difference, cotangent: op.mul(slope, weight) };
   });
 
   const losses = op.concat(
@@ -105,18 +111,28 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
     });
   }
   const correction = graph.input('correction', []);
+  const shares = spacings(layout.groups);
+  const shareOf = (name: string) =>
+    name === 'lora' ? sharesOfLora(graph, layout, shares) : graph.scalar(shares[Number(name.split('.')[1])]!);
   const rates = new Map<StateKind, Value>();
   names.forEach((name) => {
     const kind = kindOf(name);
     if (!rates.has(kind)) rates.set(kind, graph.input(`rate.${kind}`, []));
     const moment = (suffix: string) => graph.input(`${name}.${suffix}`, shapes.get(name)!);
     const before = { parameter: state.get(name)!, first: moment('m'), second: moment('v') };
-    const after = adam(before, found.get(name)!, rates.get(kind)!, correction);
+    const rate = options.spacedRates ? op.mul(rates.get(kind)!, shareOf(name)) : rates.get(kind)!;
+    const after = adam(before, found.get(name)!, rate, correction);
     graph.output(`next.${name}`, after.parameter);
     graph.output(`next.${name}.m`, after.first);
     graph.output(`next.${name}.v`, after.second);
   });
   return graph;
+}
+
+/** The grid spacing of every bit group's lowest bit-width against that of the lowest group's: (2^b − 1)⁻¹, 1 for the last. */
+function spacings(groups: readonly BitGroup[]): number[] {
+  const levels = groups.map(({ bits }) => 2 ** Math.min(...bits) - 1);
+  return levels.map((count) => levels.at(-1)! / count);
 }
 
 /**
