@@ -1,0 +1,28 @@
+import { describe, expect, it } from 'vitest';
+import { checkName } from './paths.js';
+import { complaint } from './testing.js';
+
+describe('checkName', () => {
+  it.each(['fashion', 'Réseau 4 bits', '4-bit.v2', 'console', 'x'.repeat(200)])('takes %j', (name) => {
+    expect(checkName(name)).toBe(name);
+  });
+
+  it.each([
+    ['', 'is empty'],
+    [' a', 'begins or ends with a space'],
+    ['a ', 'begins or ends with a space'],
+    ['é'.repeat(101), 'is too long'],
+    ['../a', 'holds a character'],
+    ['a\\b', 'holds a character'],
+    ['a\nb', 'holds a character'],
+    ['C:', 'holds a character'],
+    ['.hidden', 'begins or ends with a dot'],
+    ['..', 'begins or ends with a dot'],
+    ['a.', 'begins or ends with a dot'],
+    ['NUL', 'reserved by Windows'],
+    ['com1.json', 'reserved by Windows'],
+    ['x.PARTIAL', 'marks unfinished work'],
+  ])('refuses %j', async (name, reason) => {
+    expect(await complaint(() => checkName(name))).toContain(reason);
+  });
+});
