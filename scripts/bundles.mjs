@@ -21,6 +21,7 @@ const engine = {
 const tools = {
   demo: 'scripts/demo.ts',
   bench: 'scripts/bench.ts',
+  estimates: 'scripts/estimates.ts',
 };
 /** What the editor loads, which gives it `vscode`. */
 const extension = { extension: 'src/extension.ts' };

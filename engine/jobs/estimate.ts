@@ -4,7 +4,8 @@ import { openImages } from '../data/images.js';
 import { defaultCacheMemory } from '../data/sample-store.js';
 import { UserError } from '../errors.js';
 import { calibrationCost } from '../methods/quept/cost.js';
-import { checkOptions, type QueptOptions } from '../methods/quept/options.js';
+import { checkOptions, MAX_BITS, type QueptOptions } from '../methods/quept/options.js';
+import { rotateModel } from '../methods/rotation/checkpoint.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { CalibrateEstimate, DeviceReport, EstimateRequest } from '../protocol.js';
 import { resolveOptions } from './calibrate.js';
@@ -29,7 +30,9 @@ export async function runEstimate({ request, devices }: EstimateJobRequest): Pro
     const options = resolveOptions(request, checkpoint.model.task);
     checkOptions(options);
     const samples = await samplesOf(request, checkpoint, options);
-    const { work, activations, tensors } = calibrationCost(checkpoint, options, samples);
+    const keys = options.kvBits <= MAX_BITS;
+    const calibrated = options.rotate ? rotateModel(checkpoint, { keys }) : checkpoint;
+    const { work, activations, tensors } = calibrationCost(calibrated, options, samples);
     const inMemory = Math.min(activations, request.cacheMemory ?? defaultCacheMemory());
     const seconds =
       work.flops / (device.gflops * 1e9) +

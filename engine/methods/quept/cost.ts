@@ -11,11 +11,12 @@ import { type Part } from '../../models/model.js';
 import type { AdapterLayout } from './adapters.js';
 import { layoutOf } from './calibrate.js';
 import { SEARCH_RUNS, sideGraph } from './clip-start.js';
-import { momentWidth } from './moments.js';
+import { momentsGraph, momentWidth } from './moments.js';
 import { plainGraph, quantizedGraph } from './execution.js';
 import { GUARD_SAMPLES } from './guard.js';
 import { hasOwnStreams } from './merge.js';
 import { groupSizesOf, type QueptOptions } from './options.js';
+import { errorGraph, smoothingSites } from './smooth.js';
 import { stateShapes, stepGraph } from './step.js';
 
 export interface CalibrationCost {
@@ -119,7 +120,7 @@ function blockCost(part: Part, listing: PartListing, options: QueptOptions, samp
   return { work, forward, bytes: 2 * parameters + Math.max(seen, peakBytes(graph) + state) };
 }
 
-/** Percentile ranges and clip search. */
+/** Percentile ranges, moments of inputs, AWQ's scales and clip search. @param samples looked at, whole batches */
 function startWork(
   part: Part,
   listing: PartListing,
@@ -141,7 +142,21 @@ function startWork(
           ),
         )
       : [];
-  return sum([{ flops: 0, elements: looked, operators: 0 }, ...searches]);
+  const sizeOfGroup = (g: number) => groupSizesOf(options)[g]!;
+  const smoothings = options.smooth
+    ? smoothingSites(part, listing).flatMap(({ layers }) =>
+        layers.flatMap(({ in: columns, out }) =>
+          options.groups.map((group, g) =>
+            times(workOf(errorGraph(out, columns, momentWidth(options), sizeOfGroup(g))), group.bits.length),
+          ),
+        ),
+      )
+    : [];
+  const batch = Math.min(options.batch, samples);
+  const inputs = [...new Map(listing.linears.map((l) => [l.input, l.in]))];
+  const moments = workOf(momentsGraph(part, inputs, batch, momentWidth(options)));
+  const collected = times(moments, (samples / batch) * (options.smooth ? 2 : 1));
+  return sum([{ flops: 0, elements: looked, operators: 0 }, collected, ...smoothings, ...searches]);
 }
 
 /** Elements a token has in each tensor that is quantized. */

@@ -73,7 +73,7 @@ export async function secondMoments(
 }
 
 /** Inputs: `x`, the parameters and for every name of `inputs` `sum.<name>`; output `<name>`, to which this batch was added. */
-function momentsGraph(
+export function momentsGraph(
   part: Part,
   inputs: readonly (readonly [name: string, columns: number])[],
   batch: number,

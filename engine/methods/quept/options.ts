@@ -21,7 +21,7 @@ export interface QueptOptions {
   /** Share of the learning rates that the cosine decay ends at. */
   readonly finalRate: number;
   readonly loss: 'mae' | 'mse';
-  /** Whether every bit-width's loss counts relative to what it starts from; by the paper the largest losses count most. */
+  /** Whether every group's loss counts relative to where it starts; by the paper the largest count most. */
   readonly relativeLoss: boolean;
   readonly merge: MergeMode;
   /** p: the share of a sample's tokens that keep the highest group's feature. */

@@ -133,35 +133,23 @@ export async function reconstruct(
     disposeAll({ ...fixed, ...state, ...(losses && { losses }) });
   }
 
-  /** Makes every bit-width's loss count relative to that of the start on the first samples. */
+  /** Makes every group's loss count relative to that of its lowest bit-width's start on the first samples. */
   async function weigh(): Promise<void> {
     const picked = Array.from({ length: batch }, (_, i) => i);
     target.read(picked, y);
     inputs.forEach((into, g) => streams[g]!.read(picked, into));
+    const one = runtime.tensor(Float32Array.of(1), []);
     const begin = placeState(runtime, shapes, packState(layout, task.start));
-    try {
-      for (let i = 0; i < Math.max(...drawable.map((bits) => bits.length)); i++) {
-        const none = runtime.tensor(new Float32Array(groups), [groups]);
-        const feeds: Record<string, Tensor> = {
-          ...fixed,
-          ...begin,
-          losses: none,
-          y: runtime.tensor(y, shape),
-        };
-        inputs.forEach((x, g) => (feeds[ofStream(g)] = runtime.tensor(x, shape)));
-        const one = runtime.tensor(Float32Array.of(1), []);
-        for (const [g, bits] of drawable.entries())
-          Object.assign(feeds, bits[i % bits.length], { [`weight.${g}`]: one });
-        Object.assign(feeds, stepSizes(runtime, options, 0, steps));
-        const outputs = await program.run(feeds);
-        const found = await runtime.read(outputs['next.losses']!);
-        disposeAll(outputs);
-        for (const [g, bits] of drawable.entries())
-          if (i < bits.length)
-            bits[i]![`weight.${g}`] = runtime.tensor(Float32Array.of(1 / Math.max(found[g]!, 1e-12)), []);
-      }
-    } finally {
-      disposeAll(begin);
+    const none = runtime.tensor(new Float32Array(groups), [groups]);
+    const feeds: Record<string, Tensor> = { ...fixed, ...begin, losses: none, y: runtime.tensor(y, shape) };
+    inputs.forEach((x, g) => (feeds[ofStream(g)] = runtime.tensor(x, shape)));
+    for (const [g, bits] of drawable.entries()) Object.assign(feeds, bits[0], { [`weight.${g}`]: one });
+    const outputs = await program.run({ ...feeds, ...stepSizes(runtime, options, 0, steps) });
+    const found = await runtime.read(outputs['next.losses']!);
+    disposeAll({ ...begin, ...outputs });
+    for (const [g, bits] of drawable.entries()) {
+      const weight = runtime.tensor(Float32Array.of(1 / Math.max(found[g]!, 1e-12)), []);
+      for (const inputs of bits) inputs[`weight.${g}`] = weight;
     }
   }
 

@@ -151,8 +151,8 @@ async function costsOf(
   return costs;
 }
 
-/** Output error of Q(W·diag(s))·diag(1/s) over the whole range of every row of scales, s = magnitude^exponent, for every exponent. */
-function errorGraph(out: number, columns: number, width: number, groupSize: number): Graph {
+/** Output error of Q(W·diag(s))·diag(1/s) over the whole range of every row of scales, s = magnitude^exponent, for every exponent: `errors` [exponents]. */
+export function errorGraph(out: number, columns: number, width: number, groupSize: number): Graph {
   const graph = new Graph();
   const weight = graph.input('weight', [out, columns]);
   const logarithm = op.log(graph.input('magnitude', [1, columns]));

@@ -30,22 +30,12 @@ export function rotateCheckpoint(
   checkpoint: Checkpoint,
   options: RotationOptions,
 ): Checkpoint {
-  const { model } = checkpoint;
-  for (const part of partsOf(model)) requireRotatable(checkpoint, part);
-  const originals = new Map<Part, Part>();
-  const listings = new Map<string, PartListing>();
-  const turn = (part: Part): Part => {
-    const turned = turnedPart(part, options);
-    originals.set(turned, part);
-    if (!listings.has(turned.kind)) listings.set(turned.kind, listPart(turned));
-    return turned;
-  };
+  const { originalOf, ...turned } = rotateModel(checkpoint, options);
   return {
     ...checkpoint,
-    model: { ...model, stem: turn(model.stem), blocks: model.blocks.map(turn), head: turn(model.head) },
-    listing: (part) => listings.get(part.kind)!,
+    ...turned,
     read: async (part) => {
-      const original = originals.get(part)!;
+      const original = originalOf(part);
       const parameters = await checkpoint.read(original);
       return turnParameters(
         programs,
@@ -58,8 +48,30 @@ export function rotateCheckpoint(
   };
 }
 
+/** The model of a rotated checkpoint, without its weights. Throws as `rotateCheckpoint` does. */
+export function rotateModel(
+  checkpoint: Pick<Checkpoint, 'name' | 'model' | 'listing'>,
+  options: Pick<RotationOptions, 'keys'>,
+): Pick<Checkpoint, 'model' | 'listing'> & { readonly originalOf: (part: Part) => Part } {
+  const { model } = checkpoint;
+  for (const part of partsOf(model)) requireRotatable(checkpoint, part);
+  const originals = new Map<Part, Part>();
+  const listings = new Map<string, PartListing>();
+  const turn = (part: Part): Part => {
+    const turned = turnedPart(part, options);
+    originals.set(turned, part);
+    if (!listings.has(turned.kind)) listings.set(turned.kind, listPart(turned));
+    return turned;
+  };
+  return {
+    model: { ...model, stem: turn(model.stem), blocks: model.blocks.map(turn), head: turn(model.head) },
+    listing: (part) => listings.get(part.kind)!,
+    originalOf: (part) => originals.get(part)!,
+  };
+}
+
 /** The part with what has to be turned as it is computed. */
-function turnedPart(part: Part, { keys }: RotationOptions): Part {
+function turnedPart(part: Part, { keys }: Pick<RotationOptions, 'keys'>): Part {
   const { attention, gated } = part.roles!;
   const scored = keys && attention ? [attention.queries, attention.keys] : [];
   return {
@@ -78,7 +90,7 @@ function turnedPart(part: Part, { keys }: RotationOptions): Part {
   };
 }
 
-function requireRotatable(checkpoint: Checkpoint, part: Part): void {
+function requireRotatable(checkpoint: Pick<Checkpoint, 'name' | 'model' | 'listing'>, part: Part): void {
   const { model, name } = checkpoint;
   const { roles } = part;
   if (!roles) throw new UserError(`${name}: models of the family "${model.family}" cannot be rotated.`);

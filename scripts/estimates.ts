@@ -1,0 +1,74 @@
+/**
+ * How close the estimate of a calibration comes to what it takes, on both samples.
+ * Usage: npm run bench:estimate [-- --epochs N]
+ */
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs, promisify } from 'node:util';
+import { bytes, table } from '../engine/cli/format.js';
+import { duration } from '../engine/cli/progress.js';
+import type { CalibrateResult } from '../engine/jobs/requests.js';
+import { runJob } from '../engine/jobs/run.js';
+
+const { values: flags } = parseArgs({ options: { epochs: { type: 'string', default: '2' } } });
+const root = fileURLToPath(new URL('..', import.meta.url));
+const samples = join(root, 'samples');
+const cli = fileURLToPath(new URL('cli.js', import.meta.url));
+const pictures = join(samples, 'data/fashion-mnist/calibration-images-idx3-ubyte.gz');
+const text = join(samples, 'data/speeches/calibration.txt');
+const cases = [
+  { name: 'pictures', model: 'vit-fashion', data: pictures, samples: 256, batch: 32 },
+  { name: 'pictures, four times as many', model: 'vit-fashion', data: pictures, samples: 1024, batch: 32 },
+  { name: 'text, weights', model: 'llama-speeches', data: text, samples: 64, batch: 8 },
+  {
+    name: 'text, rotated',
+    model: 'llama-speeches',
+    data: text,
+    samples: 64,
+    batch: 8,
+    mode: 'weight-activation',
+  },
+] as const;
+
+const hooks = {
+  signal: new AbortController().signal,
+  status: () => undefined,
+  note: (line: string) => process.stderr.write(`${line}\n`),
+};
+const folder = await mkdtemp(join(tmpdir(), 'elastic-precision-'));
+const rows: string[][] = [];
+try {
+  for (const [i, { name, model, data, samples: count, batch, ...rest }] of cases.entries()) {
+    // Anew each time: other work on the machine slows both.
+    const devices = await runJob('devices', {}, hooks);
+    const settings = {
+      model: join(samples, model),
+      data,
+      samples: count,
+      batch,
+      epochs: Number(flags.epochs),
+    };
+    const request = { ...settings, ...rest, device: 'cpu' as const };
+    const guess = await runJob('estimate', { request, devices }, hooks);
+    const options = Object.entries({ ...settings, ...rest, model: undefined }).flatMap(([key, value]) =>
+      value === undefined ? [] : [`--${key}`, String(value)],
+    );
+    const { stdout } = await promisify(execFile)(process.execPath, [
+      ...[cli, 'calibrate', settings.model, ...options, '--device', 'cpu', '--json'],
+      ...['--out', join(folder, `${i}`)],
+    ]);
+    const took = JSON.parse(stdout) as CalibrateResult;
+    rows.push([
+      name,
+      ...[duration(guess.seconds), duration(took.seconds), (guess.seconds / took.seconds).toFixed(2)],
+      ...[bytes(guess.bytes), bytes(took.peakMemory), (guess.bytes / took.peakMemory).toFixed(2)],
+    ]);
+  }
+} finally {
+  await rm(folder, { recursive: true, force: true });
+}
+const header = ['calibration', 'estimated', 'took', 'ratio', 'estimated', 'at most', 'ratio'];
+process.stdout.write(`${table(header, rows)}\n`);
