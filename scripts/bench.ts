@@ -150,14 +150,7 @@ const squareProgram = await runtime.compile(square, 'matrix product');
 const squareFeeds = await place(feedsOf(square, runtime));
 
 async function measure({ name, detail, part, layout, batch }: Case) {
-  const step = stepGraph(part, layout, {
-    batch,
-    loss: 'mae',
-    lowestApart: false,
-    ownStreams: false,
-    weighted: false,
-    spacedRates: false,
-  });
+  const step = stepGraph(part, layout, { batch, loss: 'mae', apart: 'none', ownStreams: false });
   const program = await runtime.compile(step, 'step');
   const feeds = await place(feedsOf(step, runtime));
   const times = { square: [] as number[], step: [] as number[] };

@@ -167,10 +167,8 @@ describe('block calibration', () => {
     const options = {
       batch,
       loss: 'mae',
-      lowestApart: false,
+      apart: 'none',
       ownStreams: false,
-      weighted: false,
-      spacedRates: false,
     } as const;
     const step = await runtime.compile(stepGraph(part, layout, options), 'step');
     const scalar = (x: number) => runtime.tensor(Float32Array.of(x), []);

@@ -92,7 +92,7 @@ export function resolveOptions(
     recipe.groups.map((g) => g.bits);
   // Apart from the others, the lowest group needs more directions of its own.
   const { rank: asked = recipe.groups[0]!.rank } = request;
-  const rank = typeof asked === 'number' ? ranksOf(bits.length, asked, recipe.lowestApart ? 3 : 1) : asked;
+  const rank = typeof asked === 'number' ? ranksOf(bits.length, asked, recipe.apart === 'lowest' ? 3 : 1) : asked;
   if (rank.length !== bits.length)
     throw new UserError(`${bits.length} bit groups need as many ranks, not ${rank.length}.`);
   const given = Object.fromEntries(

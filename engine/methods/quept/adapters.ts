@@ -8,7 +8,7 @@
  */
 import type { BitGroup } from '../../formats/adapter-set.js';
 import type { PartListing } from '../../models/listing.js';
-import type { Graph, Value } from '../../graph/ir.js';
+import type { Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 import type { Cache } from './activations.js';
 
@@ -73,21 +73,6 @@ export function splitLora(layout: AdapterLayout, lora: Value): Map<string, { a: 
       l.name,
       { a: op.reshape(parts[2 * i]!, [rank, l.in]), b: op.reshape(parts[2 * i + 1]!, [l.out, rank]) },
     ]),
-  );
-}
-
-/** For every element of a flat `lora` the share of the bit group that adds its direction: [P]. */
-export function sharesOfLora(graph: Graph, layout: AdapterLayout, shares: readonly number[]): Value {
-  const { rank, layers, groups } = layout;
-  const ofDirection = Float32Array.from(
-    { length: rank },
-    (_, r) => shares[groups.findIndex((group) => r < group.rank)]!,
-  );
-  const spread = (shape: readonly [number, number], to: readonly [number, number]) =>
-    op.reshape(op.expand(graph.constant(ofDirection, shape), to), [to[0] * to[1]]);
-  return op.concat(
-    layers.flatMap((l) => [spread([rank, 1], [rank, l.in]), spread([1, rank], [l.out, rank])]),
-    0,
   );
 }
 

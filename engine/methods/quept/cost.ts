@@ -91,10 +91,8 @@ function blockCost(part: Part, listing: PartListing, options: QueptOptions, samp
   const graph = stepGraph(part, layout, {
     batch,
     loss: options.loss,
-    lowestApart: options.lowestApart,
+    apart: options.apart,
     ownStreams: hasOwnStreams(options.merge),
-    weighted: options.relativeLoss,
-    spacedRates: options.spacedRates,
   });
   const plain = workOf(plainGraph(part, batch));
   const forward = workOf(

@@ -3,7 +3,7 @@ import { UserError } from '../../errors.js';
 import type { AdapterSetConfig, BitGroup } from '../../formats/adapter-set.js';
 import { PERCENTILES } from './activation-start.js';
 import { mergeWeights, type MergeMode } from './merge.js';
-import type { StateKind } from './step.js';
+import type { Apart, StateKind } from './step.js';
 
 export const MIN_BITS = 2;
 export const MAX_BITS = 8;
@@ -16,13 +16,9 @@ export interface QueptOptions {
   readonly epochs: number;
   readonly batch: number;
   readonly rates: Readonly<Record<StateKind, number>>;
-  /** Whether those of a bit group are proportional to the spacing of its grid, whole for the lowest; by the paper all are equal. */
-  readonly spacedRates: boolean;
   /** Share of the learning rates that the cosine decay ends at. */
   readonly finalRate: number;
   readonly loss: 'mae' | 'mse';
-  /** Whether every group's loss counts relative to where it starts; by the paper the largest count most. */
-  readonly relativeLoss: boolean;
   readonly merge: MergeMode;
   /** p: the share of a sample's tokens that keep the highest group's feature. */
   readonly keep: number;
@@ -32,8 +28,7 @@ export interface QueptOptions {
   readonly clipStart: 'paper' | 'search';
   /** Whether input channels are scaled before weights are quantized, as AWQ does (`smooth.ts`). */
   readonly smooth: boolean;
-  /** Whether the lowest bit group trains only the directions that it adds; the paper lets it train all. */
-  readonly lowestApart: boolean;
+  readonly apart: Apart;
   /** Whether a bit-width that calibration did not improve keeps its start (`guard.ts`). */
   readonly guard: boolean;
   readonly percentiles: readonly number[];
@@ -63,16 +58,14 @@ export const PAPER_VIT: QueptOptions = {
   epochs: 20,
   batch: 32,
   rates: { lora: 1e-3, clip: 1e-2, scale: 1e-4 },
-  spacedRates: false,
   finalRate: 0,
   loss: 'mae',
-  relativeLoss: false,
   merge: 'selective',
   keep: 0.5,
   mergeWeights: mergeWeights(3),
   clipStart: 'paper',
   smooth: false,
-  lowestApart: false,
+  apart: 'none',
   guard: false,
   percentiles: PERCENTILES,
   rangeSamples: 256,
@@ -121,7 +114,7 @@ export const DEFAULT_VIT: QueptOptions = {
   percentiles: [0.9, 0.95, 0.97, 0.98, 0.99, 0.995, ...PERCENTILES],
   clipStart: 'search',
   merge: 'drawn',
-  lowestApart: true,
+  apart: 'lowest',
   guard: true,
 };
 export const DEFAULT_TEXT: QueptOptions = {
@@ -132,7 +125,7 @@ export const DEFAULT_TEXT: QueptOptions = {
   rates: { lora: 3e-4, clip: 4e-3, scale: 0 },
   loss: 'mse',
   merge: 'drawn',
-  lowestApart: true,
+  apart: 'lowest',
   guard: true,
 };
 export const DEFAULT_TEXT_ACTIVATIONS: QueptOptions = {

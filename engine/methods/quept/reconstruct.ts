@@ -65,16 +65,13 @@ export async function reconstruct(
     stepGraph(part, layout, {
       batch,
       loss: options.loss,
-      lowestApart: options.lowestApart,
+      apart: options.apart,
       ownStreams: streams.length > 1,
-      weighted: options.relativeLoss,
-      spacedRates: options.spacedRates,
     }),
   );
 
   const shapes = stateShapes(layout);
   const drawable = layout.groups.map(({ bits }, g) => bits.map((b) => drawn(g, b)));
-  const ofStream = (g: number) => (streams.length > 1 ? `x.${g}` : 'x');
   const shape = part.inputShape(batch);
   const inputs = streams.map(() => new Float32Array(batch * size));
   const y = new Float32Array(batch * size);
@@ -88,7 +85,6 @@ export async function reconstruct(
       fixed[name] = await runtime.place(runtime.tensor(data, of));
     for (const { name, out } of layout.layers)
       fixed[`${name}.bias`] ??= await runtime.place(runtime.tensor(new Float32Array(out), [out]));
-    if (options.relativeLoss) await weigh();
     for (let epoch = from?.epoch ?? 0; epoch < options.epochs; epoch++) {
       const order = createRandom(options.seed, 'order', task.block, epoch).shuffle(everySample(target));
       const draws = createRandom(options.seed, 'bits', task.block, epoch);
@@ -105,7 +101,7 @@ export async function reconstruct(
             streams[sources.integer(g + 1)]!.read([index], into.subarray(i * size, (i + 1) * size));
         });
         const feeds: Record<string, Tensor> = { ...fixed, ...state, losses, y: runtime.tensor(y, shape) };
-        inputs.forEach((x, g) => (feeds[ofStream(g)] = runtime.tensor(x, shape)));
+        inputs.forEach((x, g) => (feeds[streams.length > 1 ? `x.${g}` : 'x'] = runtime.tensor(x, shape)));
         for (const bits of drawable) Object.assign(feeds, bits[draws.integer(bits.length)]);
         Object.assign(feeds, stepSizes(runtime, options, t, steps));
 
@@ -131,26 +127,6 @@ export async function reconstruct(
     return { learned, first: first!, last: last! };
   } finally {
     disposeAll({ ...fixed, ...state, ...(losses && { losses }) });
-  }
-
-  /** Makes every group's loss count relative to that of its lowest bit-width's start on the first samples. */
-  async function weigh(): Promise<void> {
-    const picked = Array.from({ length: batch }, (_, i) => i);
-    target.read(picked, y);
-    inputs.forEach((into, g) => streams[g]!.read(picked, into));
-    const one = runtime.tensor(Float32Array.of(1), []);
-    const begin = placeState(runtime, shapes, packState(layout, task.start));
-    const none = runtime.tensor(new Float32Array(groups), [groups]);
-    const feeds: Record<string, Tensor> = { ...fixed, ...begin, losses: none, y: runtime.tensor(y, shape) };
-    inputs.forEach((x, g) => (feeds[ofStream(g)] = runtime.tensor(x, shape)));
-    for (const [g, bits] of drawable.entries()) Object.assign(feeds, bits[0], { [`weight.${g}`]: one });
-    const outputs = await program.run({ ...feeds, ...stepSizes(runtime, options, 0, steps) });
-    const found = await runtime.read(outputs['next.losses']!);
-    disposeAll({ ...begin, ...outputs });
-    for (const [g, bits] of drawable.entries()) {
-      const weight = runtime.tensor(Float32Array.of(1 / Math.max(found[g]!, 1e-12)), []);
-      for (const inputs of bits) inputs[`weight.${g}`] = weight;
-    }
   }
 
   function drawn(g: number, bits: number): Record<string, Tensor> {

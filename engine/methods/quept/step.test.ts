@@ -11,14 +11,7 @@ import { normals, randomAdapters, tinyBlock, tinyDecoderBlock, usePrograms, type
 
 const BATCH = 2;
 const RATES = { lora: 1e-3, clip: 1e-2, scale: 1e-4 };
-const OPTIONS: StepOptions = {
-  batch: BATCH,
-  loss: 'mae',
-  lowestApart: false,
-  ownStreams: false,
-  weighted: false,
-  spacedRates: false,
-};
+const OPTIONS: StepOptions = { batch: BATCH, loss: 'mae', apart: 'none', ownStreams: false };
 
 // Programs go by the kind of a part: one set a model.
 const [programs, others] = [usePrograms(), usePrograms()];

@@ -12,24 +12,27 @@ import {
   adaptedWeight,
   clipSize,
   loraSize,
-  sharesOfLora,
   splitClip,
   splitLora,
   splitScale,
   type AdapterLayout,
 } from './adapters.js';
 
+/**
+ * Which groups train only the directions that they add, those of the groups above being constants to them; the others train
+ * all that they use, as the paper does.
+ */
+export type Apart = 'none' | 'lowest' | 'all';
+
+const isApart = (apart: Apart, g: number, groups: number): boolean =>
+  g > 0 && (apart === 'all' || (apart === 'lowest' && g === groups - 1));
+
 export interface StepOptions {
   readonly batch: number;
   readonly loss: 'mae' | 'mse';
-  /** Whether the lowest group trains the directions that it adds alone, those of the groups above being constants to it. */
-  readonly lowestApart: boolean;
+  readonly apart: Apart;
   /** Whether every group reads a stream of its own (`x.g`) rather than one they share (`x`). */
   readonly ownStreams: boolean;
-  /** Whether what is learned follows `weight.g` times a group's loss rather than the loss itself. */
-  readonly weighted: boolean;
-  /** Whether learning rates of a bit group are proportional to the spacing of its grid, whole for the lowest. */
-  readonly spacedRates: boolean;
 }
 
 /** The tensors a step replaces: each is an input, with its moments `.m` and `.v`, and an output of the same name. */
@@ -71,7 +74,7 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
     const scale = scales && splitScale(layout, op.matMul(select, scales));
     const limit = (side: 'lower' | 'upper', name: string) => graph.input(`${side}.${g}${name}`, []);
     const builder = quantizing(graph, group, layout.groupSizes[g]!, {
-      fixed: options.lowestApart && g > 0 && g === layout.groups.length - 1 ? layout.groups[g - 1]!.rank : 0,
+      fixed: isApart(options.apart, g, layout.groups.length) ? layout.groups[g - 1]!.rank : 0,
       levels: graph.input(`levels.${g}`, []),
       clip,
       adapters,
@@ -90,8 +93,7 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
     const each = options.loss === 'mae' ? op.abs(difference) : op.mul(difference, difference);
     const loss = op.reshape(op.mul(op.reduceSum(each, [0, 1]), share), [1]);
     const slope = options.loss === 'mae' ? op.sign(difference) : op.mul(difference, graph.scalar(2));
-    const weight = options.weighted ? op.mul(share, graph.input(`weight.${g}`, [])) : share;
-    return { loss, value: difference, cotangent: op.mul(slope, weight) };
+    return { loss, value: difference, cotangent: op.mul(slope, share) };
   });
 
   const losses = op.concat(
@@ -111,28 +113,18 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
     });
   }
   const correction = graph.input('correction', []);
-  const shares = spacings(layout.groups);
-  const shareOf = (name: string) =>
-    name === 'lora' ? sharesOfLora(graph, layout, shares) : graph.scalar(shares[Number(name.split('.')[1])]!);
   const rates = new Map<StateKind, Value>();
   names.forEach((name) => {
     const kind = kindOf(name);
     if (!rates.has(kind)) rates.set(kind, graph.input(`rate.${kind}`, []));
     const moment = (suffix: string) => graph.input(`${name}.${suffix}`, shapes.get(name)!);
     const before = { parameter: state.get(name)!, first: moment('m'), second: moment('v') };
-    const rate = options.spacedRates ? op.mul(rates.get(kind)!, shareOf(name)) : rates.get(kind)!;
-    const after = adam(before, found.get(name)!, rate, correction);
+    const after = adam(before, found.get(name)!, rates.get(kind)!, correction);
     graph.output(`next.${name}`, after.parameter);
     graph.output(`next.${name}.m`, after.first);
     graph.output(`next.${name}.v`, after.second);
   });
   return graph;
-}
-
-/** The grid spacing of every bit group's lowest bit-width against that of the lowest group's: (2^b − 1)⁻¹, 1 for the last. */
-function spacings(groups: readonly BitGroup[]): number[] {
-  const levels = groups.map(({ bits }) => 2 ** Math.min(...bits) - 1);
-  return levels.map((count) => levels.at(-1)! / count);
 }
 
 /**
