@@ -48,12 +48,15 @@ const PICTURES: Sample = {
 const TEXT: Sample = {
   model: 'llama-speeches',
   mode: 'weight-only',
-  groups: '7,8/5,6/3,4/2',
-  calibration: { data: data('speeches', 'calibration.txt'), samples: 768, epochs: 8, batch: 8 },
+  groups: '7,8/5,6/4/3/2',
+  calibration: { data: data('speeches', 'calibration.txt'), samples: 256, epochs: 8, batch: 8 },
   evaluation: { data: data('speeches', 'evaluation.txt'), baseline: ['rtn', 'gptq'], limit: 200 },
   title: (full) =>
     `${full.samples} held-out windows. Full precision: perplexity ${full.perplexity?.toFixed(2)}.`,
-  scores: [{ name: 'perplexity', of: (row) => row.perplexity?.toFixed(2) ?? '–' }],
+  scores: [
+    { name: 'perplexity', of: (row) => row.perplexity?.toFixed(2) ?? '–' },
+    { name: 'KL (nats)', of: (row) => divergence(row.kl) },
+  ],
 };
 
 const { values: flags } = parseArgs({

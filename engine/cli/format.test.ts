@@ -113,15 +113,15 @@ describe('evaluation', () => {
 
   it('compares perplexity with that of full precision', () => {
     const rows = [
-      { label: 'full', kind: 'full', bits: 'fp', bytes: 2000, samples: 7, perplexity: 40 },
-      { label: 'elastic', kind: 'adapters', bits: 8, bytes: 1000, samples: 7, perplexity: 42 },
+      { label: 'full', kind: 'full', bits: 'fp', bytes: 2000, samples: 7, perplexity: 40, kl: 0 },
+      { label: 'elastic', kind: 'adapters', bits: 8, bytes: 1000, samples: 7, perplexity: 42, kl: 0.01 },
     ] as const;
     expect(formatEvaluation({ task: 'perplexity', rows })).toBe(
       lines(
-        'model    bits    size  perplexity  against full  windows',
-        '───────  ────  ──────  ──────────  ────────────  ───────',
-        'full       fp  2.0 kB       40.00        0.00 %        7',
-        'elastic     8  1.0 kB       42.00        5.00 %        7',
+        'model    bits    size  perplexity  against full  KL (nats)  windows',
+        '───────  ────  ──────  ──────────  ────────────  ─────────  ───────',
+        'full       fp  2.0 kB       40.00        0.00 %          –        7',
+        'elastic     8  1.0 kB       42.00        5.00 %    0.01000        7',
       ),
     );
     expect(formatEvaluation({ task: 'perplexity', rows: rows.slice(1) })).toMatch(/42\.00 {13}– /);

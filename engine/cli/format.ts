@@ -70,13 +70,14 @@ const MEASURES: Readonly<Record<EvaluateResult['task'], Measure>> = {
     ],
   },
   perplexity: {
-    scores: ['perplexity', 'against full'],
+    scores: ['perplexity', 'against full', 'KL (nats)'],
     samples: 'windows',
-    cells: ({ perplexity }, full) => [
+    cells: ({ kind, perplexity, kl }, full) => [
       perplexity?.toFixed(2) ?? '–',
       perplexity === undefined || full?.perplexity === undefined
         ? '–'
         : `${(100 * (perplexity / full.perplexity - 1)).toFixed(2)} %`,
+      divergence(kind === 'full' ? undefined : kl),
     ],
   },
   'multiple-choice': {

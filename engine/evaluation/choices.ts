@@ -3,7 +3,7 @@ import type { EncodedItem, ScoredText } from '../data/text/choice-tokens.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { Programs } from '../runtime/programs.js';
 import { rowOf, type EvaluationHooks, type EvaluationRow, type TextCandidate } from './rows.js';
-import { NOT_SCORED, tokenLosses, type LossLimits, type Texts } from './token-losses.js';
+import { NOT_SCORED, tokenScores, type LossLimits, type Texts } from './token-losses.js';
 
 /** The shortest texts run at this many tokens. */
 const SHORTEST = 32;
@@ -53,7 +53,7 @@ export async function evaluateChoices(
         tokens,
       );
       const own = indices.length * tokens;
-      const losses = await tokenLosses(programs, model, open, side, limits, {
+      const { losses } = await tokenScores(programs, model, open, side, limits, {
         signal,
         status: (done) => status((i + (before + done * own) / total) / candidates.length, rows),
       });

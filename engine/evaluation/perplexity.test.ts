@@ -51,9 +51,8 @@ const windowsOf = (count: number): Windows => {
   return { ids, count, length: LENGTH };
 };
 
-/** The definition, window by window in float64. */
-async function byHand({ ids, count }: Windows, runnable = plain): Promise<number> {
-  let sum = 0;
+/** log p of every token of the vocabulary, at every place but the last of a window, in float64. */
+async function* logProbabilities({ ids, count }: Windows, runnable: RunnableModel) {
   for (let w = 0; w < count; w++) {
     const window = ids.subarray(w * LENGTH, (w + 1) * LENGTH);
     const logits = await runnable.run(
@@ -62,10 +61,29 @@ async function byHand({ ids, count }: Windows, runnable = plain): Promise<number
     );
     for (let t = 0; t + 1 < LENGTH; t++) {
       const row = Array.from(logits.subarray(t * model.vocabulary, (t + 1) * model.vocabulary));
-      sum += Math.log(row.reduce((total, x) => total + Math.exp(x), 0)) - row[window[t + 1]!]!;
+      const total = Math.log(row.reduce((sum, x) => sum + Math.exp(x), 0));
+      yield { next: window[t + 1]!, row: row.map((x) => x - total) };
     }
   }
-  return Math.exp(sum / (count * (LENGTH - 1)));
+}
+
+/** The definition of perplexity. */
+async function byHand(windows: Windows, runnable = plain): Promise<number> {
+  let sum = 0;
+  for await (const { next, row } of logProbabilities(windows, runnable)) sum -= row[next]!;
+  return Math.exp(sum / (windows.count * (LENGTH - 1)));
+}
+
+/** The definition of the divergence from full precision. */
+async function divergenceByHand(windows: Windows, runnable: RunnableModel): Promise<number> {
+  const rows = async (model: RunnableModel) => {
+    const found: number[][] = [];
+    for await (const { row } of logProbabilities(windows, model)) found.push(row);
+    return found;
+  };
+  const [p, q] = [await rows(plain), await rows(runnable)];
+  const each = p.map((row, t) => row.reduce((sum, x, c) => sum + Math.exp(x) * (x - q[t]![c]!), 0));
+  return each.reduce((a, b) => a + b, 0) / each.length;
 }
 
 describe('evaluatePerplexity', () => {
@@ -113,8 +131,14 @@ describe('evaluatePerplexity', () => {
       await elastic.use(bits);
       expect(rows[i + 1]).toMatchObject({ kind: 'rounding', bits, bytes: bits });
       expect(rows[i + 1]!.perplexity! / (await byHand(windows, elastic))).toBeCloseTo(1, 5);
+      expect(rows[i + 1]!.kl! / (await divergenceByHand(windows, elastic))).toBeCloseTo(1, 2);
     }
     elastic.dispose();
+    // However few windows are in memory at once.
+    const few = { memory: LENGTH * model.width * 4 };
+    const again = await evaluatePerplexity(programs, checkpoint, [full, ...candidates], windows, few, hooks);
+    expect(again[2]!.kl! / rows[2]!.kl!).toBeCloseTo(1, 5);
+    expect(rows[0]).toMatchObject({ kl: 0 });
     expect(seen[0]![1]).toBe(0);
     expect(seen.at(-1)).toEqual([1, 3]);
     for (const [i, [done, count]] of seen.slice(1).entries()) {

@@ -1,8 +1,9 @@
-/** Perplexity of a language model over windows of tokens (docs/EVALUATION.md). */
+/** Perplexity and divergence of a language model over windows of tokens (docs/EVALUATION.md). */
+import { openSampleCache } from '../data/sample-store.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { Programs } from '../runtime/programs.js';
 import { rowOf, type EvaluationHooks, type EvaluationRow, type TextCandidate } from './rows.js';
-import { NOT_SCORED, tokenLosses, type LossLimits } from './token-losses.js';
+import { NOT_SCORED, tokenScores, type LossLimits, type Reference } from './token-losses.js';
 
 /** Windows of token ids, side by side: [count, length]. */
 export interface Windows {
@@ -11,7 +12,10 @@ export interface Windows {
   readonly length: number;
 }
 
-/** exp of the mean −log p over the tokens of all windows, the first of each window not scored; a row a candidate. */
+/**
+ * exp of the mean −log p over the tokens of all windows, the first of each window not scored, and the mean divergence of
+ * their logits from those of the first candidate, a row a candidate.
+ */
 export async function evaluatePerplexity(
   programs: Programs,
   checkpoint: Checkpoint,
@@ -22,16 +26,36 @@ export async function evaluatePerplexity(
 ): Promise<EvaluationRow[]> {
   const { ids, count, length } = windows;
   const next = Int32Array.from(ids, (_, at) => (at % length === length - 1 ? NOT_SCORED : ids[at + 1]!));
+  const mean = (values: Float32Array) => values.reduce((sum, x) => sum + x, 0) / (count * (length - 1));
   const rows: EvaluationRow[] = [];
-  for (const [i, candidate] of candidates.entries()) {
-    const { model, open } = candidate.build(checkpoint);
-    const losses = await tokenLosses(programs, model, open, { ...windows, next }, limits, {
-      signal,
-      status: (done) => status((i + done) / candidates.length, rows),
-    });
-    const mean = losses.reduce((sum, loss) => sum + loss, 0) / (count * (length - 1));
-    rows.push({ ...rowOf(candidate), samples: count, perplexity: Math.exp(mean) });
-    status((i + 1) / candidates.length, rows);
+  const cache = await openSampleCache(limits.memory / 2);
+  let reference: Reference | undefined;
+  try {
+    for (const [i, candidate] of candidates.entries()) {
+      const { model, open } = candidate.build(checkpoint);
+      const keep = i === 0 && candidates.length > 1 ? cache.store(count, length * model.width) : undefined;
+      const texts = { ...windows, next };
+      const own = { ...limits, memory: limits.memory - cache.held.memory };
+      const hooks = {
+        signal,
+        status: (done: number) => status((i + done) / candidates.length, rows),
+      };
+      const scores = await tokenScores(programs, model, open, texts, own, hooks, {
+        ...(reference && { reference }),
+        ...(keep && { keep }),
+      });
+      if (keep) reference = { store: keep, head: await open(model.head) };
+      // Rounding can make a divergence of nearly nothing negative.
+      const kl = Math.max(0, mean(scores.divergences));
+      rows.push({
+        ...rowOf(candidate),
+        ...{ samples: count, perplexity: Math.exp(mean(scores.losses)), kl },
+      });
+      status((i + 1) / candidates.length, rows);
+    }
+    return rows;
+  } finally {
+    reference?.head.dispose();
+    cache.close();
   }
-  return rows;
 }

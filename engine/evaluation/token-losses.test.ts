@@ -7,7 +7,7 @@ import { plainParts } from '../methods/quept/part-by-part.js';
 import { usePrograms } from '../methods/quept/testing.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import { logProbabilities } from './testing.js';
-import { NOT_SCORED, tokenLosses, type LossLimits, type Texts } from './token-losses.js';
+import { NOT_SCORED, tokenScores, type LossLimits, type Texts } from './token-losses.js';
 
 const LENGTH = 8;
 const VOCABULARY = TINY_LLAMA.vocab_size;
@@ -30,8 +30,9 @@ afterAll(async () => {
 
 const random = createRandom(4, 'texts');
 const words = (count: number) => Array.from({ length: count }, () => random.integer(VOCABULARY));
-const losses = (texts: Texts, some: LossLimits = limits) =>
-  tokenLosses(programs, checkpoint.model, plainParts(programs, checkpoint), texts, some, hooks);
+const losses = async (texts: Texts, some: LossLimits = limits) =>
+  (await tokenScores(programs, checkpoint.model, plainParts(programs, checkpoint), texts, some, hooks))
+    .losses;
 
 /** Texts that scores some places of, the others random. */
 function textsOf(rows: readonly (readonly number[])[], scored: (row: number, at: number) => boolean): Texts {
@@ -44,7 +45,7 @@ function textsOf(rows: readonly (readonly number[])[], scored: (row: number, at:
   return { count: rows.length, length: LENGTH, ids, next };
 }
 
-describe('tokenLosses', () => {
+describe('tokenScores', () => {
   it('is −log p of the scored tokens, by hand from the logits, and 0 elsewhere', async () => {
     const rows = Array.from({ length: 5 }, () => words(LENGTH + 1));
     const isScored = (row: number, at: number) => (row + at) % 3 !== 0;

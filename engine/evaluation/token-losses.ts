@@ -1,8 +1,9 @@
-/** −log p of the tokens of texts, with the weights of one part of the model in memory at a time. */
-import { openSampleCache, samplesIn } from '../data/sample-store.js';
+/** −log p of the tokens of texts, and how far their logits are from full precision, with the weights of one part of the model in memory at a time. */
+import { openSampleCache, samplesIn, type SampleStore } from '../data/sample-store.js';
 import { CancelledError } from '../errors.js';
-import { Graph } from '../graph/ir.js';
+import { Graph, type Value } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
+import { disposeAll, type RunnablePart } from '../methods/quept/execution.js';
 import { passBlocks, type OpenPart, type PassHooks } from '../methods/quept/part-by-part.js';
 import { headOf, type Model } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
@@ -26,25 +27,41 @@ export interface LossLimits {
   readonly logits?: number;
 }
 
+/** A run of the same texts that others are held against: what its head reads, [length · width] a text. */
+export interface Reference {
+  readonly store: SampleStore;
+  readonly head: RunnablePart;
+}
+
+export interface TokenScores {
+  /** −log p in nats, [count, length]; 0 where none is scored. */
+  readonly losses: Float32Array;
+  /** KL(reference ‖ model) in nats, [count, length]; 0 where none is scored, and without a reference. */
+  readonly divergences: Float32Array;
+}
+
 /** Tokens that run at once. */
 const BATCH_TOKENS = 2048;
 const LOGITS = 1 << 22;
 
 /**
- * −log p in nats of every scored token given those before it in its text, [count, length]; 0 where none is scored.
+ * The scores of every token given those before it in its text.
  * @param model a language model, built for texts of this length
+ * @param keep takes what the head reads, for others to be held against
  */
-export async function tokenLosses(
+export async function tokenScores(
   programs: Programs,
   model: Model,
   open: OpenPart,
   texts: Texts,
   { memory, logits = LOGITS }: LossLimits,
   { signal, status = () => undefined }: PassHooks,
-): Promise<Float32Array> {
+  { reference, keep }: { readonly reference?: Reference; readonly keep?: SampleStore } = {},
+): Promise<TokenScores> {
   const { count, length } = texts;
   const size = length * model.width;
   const losses = new Float32Array(count * length);
+  const divergences = new Float32Array(count * length);
   const most = Math.max(1, Math.floor(memory / (size * Float32Array.BYTES_PER_ELEMENT)));
   const cache = await openSampleCache(Infinity);
   try {
@@ -58,51 +75,57 @@ export async function tokenLosses(
         signal,
         status: (done) => share(0.9 * done),
       });
-      await headLosses(
-        first * length,
-        store.readSpan.bind(store),
-        (done) => share(0.9 + 0.1 * done),
-        samples,
-      );
+      if (keep) copy(store, keep, first);
+      await score(first * length, store, (done) => share(0.9 + 0.1 * done));
       store.release();
     }
   } finally {
     cache.close();
   }
-  return losses;
+  return { losses, divergences };
 
-  /** Scores the tokens of `samples` texts, the first at position `from`, whose activations `readSpan` gives. */
-  async function headLosses(
-    from: number,
-    readSpan: (start: number, into: Float32Array) => void,
-    done: (share: number) => void,
-    samples: number,
-  ): Promise<void> {
+  /** Scores the tokens of the texts in `store`, the first at position `from`. */
+  async function score(from: number, store: SampleStore, done: (share: number) => void): Promise<void> {
     const { runtime } = programs;
     const { width } = model;
     const vocabulary = headOf(model).classes;
     const scored: number[] = [];
-    for (let at = 0; at < samples * length; at++) if (texts.next[from + at] !== NOT_SCORED) scored.push(at);
+    for (let at = 0; at < store.samples * length; at++)
+      if (texts.next[from + at] !== NOT_SCORED) scored.push(at);
     const rows = Math.max(1, Math.min(scored.length, Math.floor(logits / vocabulary)));
-    const program = await programs.get(`loss ${rows}×${vocabulary}`, () => lossGraph(rows, vocabulary), {
-      keep: false,
-    });
+    const program = await programs.get(
+      `scores ${rows}×${vocabulary}${reference ? ' against another' : ''}`,
+      () => scoresGraph(rows, vocabulary, reference !== undefined),
+      { keep: false },
+    );
     const head = await open(model.head);
     const buffer = new Float32Array(rows * width);
+    const logitsOf = (own: RunnablePart, source: SampleStore, first: number, picked: readonly number[]) => {
+      for (const [row, at] of picked.entries())
+        source.readSpan((first + at) * width, buffer.subarray(row * width, (row + 1) * width));
+      return own.run(runtime.tensor(buffer, model.head.inputShape(rows)), rows);
+    };
     try {
       for (let start = 0; start < scored.length; start += rows) {
         if (signal.aborted) throw new CancelledError();
         const picked = scored.slice(start, start + rows);
-        for (const [row, at] of picked.entries())
-          readSpan(at * width, buffer.subarray(row * width, (row + 1) * width));
         const targets = new BigInt64Array(rows);
         for (const [row, at] of picked.entries())
           targets[row] = BigInt(row * vocabulary + texts.next[from + at]!);
-        const y = await head.run(runtime.tensor(buffer, model.head.inputShape(rows)), rows);
-        const { nll } = await program.run({ logits: y, targets: runtime.tensor(targets, [rows]) });
-        y.dispose();
-        const found = await runtime.read(nll!);
-        for (const [row, at] of picked.entries()) losses[from + at] = found[row]!;
+        const feeds = {
+          logits: await logitsOf(head, store, 0, picked),
+          ...(reference && { reference: await logitsOf(reference.head, reference.store, from, picked) }),
+        };
+        const outputs = await program.run({ ...feeds, targets: runtime.tensor(targets, [rows]) });
+        disposeAll(feeds);
+        for (const [name, into] of [
+          ['nll', losses],
+          ['kl', divergences],
+        ] as const) {
+          if (!outputs[name]) continue;
+          const found = await runtime.read(outputs[name]);
+          for (const [row, at] of picked.entries()) into[from + at] = found[row]!;
+        }
         done(Math.min(1, (start + rows) / scored.length));
       }
     } finally {
@@ -111,13 +134,31 @@ export async function tokenLosses(
   }
 }
 
-/** −log p of every row's target: `logits` [rows, vocabulary], `targets` [rows] (index into the flat logits) → `nll` [rows]. */
-function lossGraph(rows: number, vocabulary: number): Graph {
+/**
+ * Of every row: −log p of its target, and KL(reference ‖ logits). `logits` and `reference` [rows, vocabulary], `targets`
+ * [rows] (index into the flat logits) → `nll` [rows], `kl` [rows].
+ */
+function scoresGraph(rows: number, vocabulary: number, isCompared: boolean): Graph {
   const graph = new Graph();
-  const logits = graph.input('logits', [rows, vocabulary]);
-  const largest = op.reduceMax(logits, [1]);
-  const total = op.log(op.reduceSum(op.exp(op.sub(logits, largest)), [1]));
-  const target = op.gather(op.reshape(logits, [rows * vocabulary]), graph.input('targets', [rows], 'int64'));
-  graph.output('nll', op.sub(op.reshape(op.add(total, largest), [rows]), target));
+  const logProbabilities = (name: string): Value => {
+    const logits = graph.input(name, [rows, vocabulary]);
+    const below = op.sub(logits, op.reduceMax(logits, [1]));
+    return op.sub(below, op.log(op.reduceSum(op.exp(below), [1])));
+  };
+  const q = logProbabilities('logits');
+  const targets = graph.input('targets', [rows], 'int64');
+  graph.output('nll', op.neg(op.gather(op.reshape(q, [rows * vocabulary]), targets)));
+  if (!isCompared) return graph;
+  const p = logProbabilities('reference');
+  graph.output('kl', op.reduceSum(op.mul(op.exp(p), op.sub(p, q)), [1], false));
   return graph;
+}
+
+/** Copies all samples of a store to another, where they begin at `first`. */
+function copy(from: SampleStore, to: SampleStore, first: number): void {
+  const sample = new Float32Array(from.size);
+  for (let i = 0; i < from.samples; i++) {
+    from.read([i], sample);
+    to.write([first + i], sample);
+  }
 }

@@ -88,11 +88,11 @@ export function resolveOptions(
   if (request.bits && request.groups) throw new UserError('Name either bit-widths or bit groups, not both.');
   const bits =
     request.groups ??
-    (request.bits && defaultGroups([...new Set(request.bits)])) ??
+    (request.bits && defaultGroups([...new Set(request.bits)], recipe.apart)) ??
     recipe.groups.map((g) => g.bits);
-  // Apart from the others, the lowest group needs more directions of its own.
+  // A group apart from the others needs more directions of its own.
   const { rank: asked = recipe.groups[0]!.rank } = request;
-  const rank = typeof asked === 'number' ? ranksOf(bits.length, asked, recipe.apart === 'lowest' ? 3 : 1) : asked;
+  const rank = typeof asked === 'number' ? ranksOf(bits, asked, recipe.apart) : asked;
   if (rank.length !== bits.length)
     throw new UserError(`${bits.length} bit groups need as many ranks, not ${rank.length}.`);
   const given = Object.fromEntries(

@@ -4,10 +4,12 @@ import {
   bitGroups,
   checkOptions,
   DEFAULT_VIT,
+  DEFAULT_TEXT,
   defaultGroups,
   PAPER_VIT,
   parseBits,
   parseGroups,
+  ranksOf,
   type QueptOptions,
 } from './options.js';
 
@@ -64,6 +66,27 @@ it.each([
   ['6', [[6]]],
 ])('groups %s by default with the lowest bit-width alone where there are more', (text, groups) => {
   expect(defaultGroups(parseBits(text))).toEqual(groups);
+});
+
+it.each([
+  ['2-8', [[7, 8], [5, 6], [4], [3], [2]]],
+  [
+    '5-8',
+    [
+      [7, 8],
+      [5, 6],
+    ],
+  ],
+  ['3-4', [[4], [3]]],
+])('bit-widths %s fall into groups apart', (text, groups) => {
+  expect(defaultGroups(parseBits(text), 'all')).toEqual(groups);
+});
+
+it('a group that trains only its own directions has more of them', () => {
+  const groups = [[7, 8], [5, 6], [4], [3], [2]];
+  expect(ranksOf(groups, 16, 'none')).toEqual([16, 32, 48, 64, 80]);
+  expect(ranksOf(groups, 16, 'lowest')).toEqual([16, 32, 48, 64, 112]);
+  expect(ranksOf(groups, 16, 'all')).toEqual(DEFAULT_TEXT.groups.map(({ rank }) => rank));
 });
 
 describe('bitGroups', () => {

@@ -119,13 +119,16 @@ export const DEFAULT_VIT: QueptOptions = {
 };
 export const DEFAULT_TEXT: QueptOptions = {
   ...PAPER_TEXT,
+  // What is learned for the grid of 3 bits is noise on that of 4: together, one of them pays.
+  groups: bitGroups([[7, 8], [5, 6], [4], [3], [2]], [16, 32, 64, 112, 208]),
+  apart: 'all',
+  mergeWeights: mergeWeights(5),
   smooth: true,
   clipStart: 'search',
   // From a searched start the paper's rates are noise at high bit-widths, and its loss overlooks the few large errors.
   rates: { lora: 3e-4, clip: 4e-3, scale: 0 },
   loss: 'mse',
   merge: 'drawn',
-  apart: 'lowest',
   guard: true,
 };
 export const DEFAULT_TEXT_ACTIVATIONS: QueptOptions = {
@@ -136,12 +139,19 @@ export const DEFAULT_TEXT_ACTIVATIONS: QueptOptions = {
   guard: true,
 };
 
-/** Ranks of so many bit groups when each adds `step` directions, and the lowest `last` times as many. */
-export const ranksOf = (groups: number, step: number, last = 1): number[] =>
-  Array.from(
-    { length: groups },
-    (_, g) => step * (g + 1) + (g === groups - 1 && g > 0 ? step * (last - 1) : 0),
-  );
+/** Times as many directions that a group with this lowest bit-width adds when it trains no others. */
+const MORE_DIRECTIONS: Readonly<Record<number, number>> = { 4: 2, 3: 3, 2: 6 };
+
+/** Ranks of bit groups, high to low, when each adds `step` directions, and those apart from the others more. */
+export function ranksOf(groups: readonly (readonly number[])[], step: number, apart: Apart): number[] {
+  let rank = 0;
+  return groups.map((bits, g) => {
+    const isLowest = g > 0 && g === groups.length - 1;
+    if (apart === 'all') rank += step * (MORE_DIRECTIONS[Math.min(...bits)] ?? 1);
+    else rank += apart === 'lowest' && isLowest ? 3 * step : step;
+    return rank;
+  });
+}
 
 /** Groups with ranks: `ranks` more directions each, or the ranks given. */
 export function bitGroups(
@@ -159,12 +169,16 @@ export function bitGroups(
 export const groupSizesOf = ({ groups, groupSize }: Pick<QueptOptions, 'groups' | 'groupSize'>): number[] =>
   groups.map(({ bits }) => (Math.max(...bits) <= 4 ? groupSize : -1));
 
-/** The default grouping of a set of bit-widths: pairs from the top, the lowest alone where it can be ({8,7} {6,5} {4}). */
-export function defaultGroups(bits: readonly number[]): number[][] {
+/**
+ * The default grouping of a set of bit-widths: pairs from the top, the lowest alone where it can be ({8,7} {6,5} {4}), and
+ * 4 bits and less each alone where groups train their own directions only.
+ */
+export function defaultGroups(bits: readonly number[], apart: Apart = 'none'): number[][] {
   const descending = [...bits].sort((a, b) => b - a);
+  const paired = apart === 'all' ? descending.filter((b) => b > 4) : descending;
   const groups: number[][] = [];
-  for (let i = 0; i < descending.length; i += 2)
-    groups.push(descending.slice(i, i + 2).sort((a, b) => a - b));
+  for (let i = 0; i < paired.length; i += 2) groups.push(paired.slice(i, i + 2).sort((a, b) => a - b));
+  if (apart === 'all') return [...groups, ...descending.slice(paired.length).map((b) => [b])];
   const last = groups.at(-1)!;
   if (last.length === 2 && groups.length > 1) groups.splice(-1, 1, [last[1]!], [last[0]!]);
   return groups;
