@@ -6,6 +6,7 @@ import { fork } from 'node:child_process';
 import { findEntry } from '../entry.js';
 import type { JobKind, Jobs } from './requests.js';
 import type { FromWorker } from './run.js';
+import { WITHOUT_TELEMETRY } from '../runtime/telemetry.js';
 
 export type ToJob = { readonly kind: JobKind; readonly request: unknown } | 'cancel';
 
@@ -52,7 +53,7 @@ export const startJobProcess: StartJobProcess = <K extends JobKind>(
     serialization: 'advanced',
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     // Inside an editor this program is Electron, which the variable turns into Node.
-    env: { ...process.env, ELECTRON_RUN_AS_NODE: '1' },
+    env: { ...process.env, ...WITHOUT_TELEMETRY, ELECTRON_RUN_AS_NODE: '1' },
   });
   for (const stream of [child.stdout, child.stderr])
     stream?.setEncoding('utf8').on('data', (text: string) => hooks.output(text));

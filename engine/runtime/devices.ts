@@ -9,6 +9,7 @@ import { findEntry } from '../entry.js';
 import { UserError } from '../errors.js';
 import { tryDevice, type Rates, type Trial } from './measure.js';
 import type { DeviceKind } from './session.js';
+import { WITHOUT_TELEMETRY } from './telemetry.js';
 
 export type DeviceReport =
   | (Rates & {
@@ -77,7 +78,7 @@ function runTrial(kind: DeviceKind): Promise<Trial> {
  */
 export function tryInProcess(entry: string, kind: DeviceKind, seconds = 60): Promise<Trial> {
   // Inside an editor the host is Electron, which this variable turns into Node.
-  const env = { ...process.env, ELECTRON_RUN_AS_NODE: '1' };
+  const env = { ...process.env, ...WITHOUT_TELEMETRY, ELECTRON_RUN_AS_NODE: '1' };
   return new Promise((resolve) => {
     execFile(
       process.execPath,

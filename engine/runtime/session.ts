@@ -1,4 +1,5 @@
 /** The one place that talks to ONNX Runtime: compiles graphs for a device and runs them there. */
+import './telemetry.js';
 import * as ort from 'onnxruntime-node';
 import { messageOf, UserError } from '../errors.js';
 import { encodeOnnxModel } from '../formats/onnx.js';
