@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The command line (docs in README): parses arguments, runs a job, prints its result. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { allocate, type AllocateOptions } from './cli/allocate.js';
 import {
   bytes,
   formatDevices,
@@ -23,6 +24,8 @@ import { runJob } from './jobs/run.js';
 import { MAX_BITS, MIN_BITS, parseBits, parseGroups } from './methods/quept/options.js';
 import { serveStdio } from './server.js';
 import { version } from './version.js';
+
+type EvaluateOptions = Common & Omit<EvaluateRequest, 'model' | 'plans'> & { readonly plan?: string[] };
 
 const DONE = 0;
 const FAILED = 1;
@@ -76,6 +79,13 @@ const task = (text: string) => {
   } as const;
   if (Object.hasOwn(tasks, text)) return tasks[text as keyof typeof tasks];
   throw new InvalidArgumentError('Tasks are: perplexity, choice.');
+};
+/** As in `**.output.dense=8`, once or more often. */
+const fix = (text: string, before: [string, number][] = []): [string, number][] => {
+  const at = text.lastIndexOf('=');
+  if (at < 1)
+    throw new InvalidArgumentError('It must be a layer or glob and its bits, such as "**.dense=8".');
+  return [...before, [text.slice(0, at), bitWidth(text.slice(at + 1))]];
 };
 /** As in `rtn,gptq`. */
 const baselines = (text: string) =>
@@ -254,6 +264,12 @@ program
     ).argParser(parsed(evaluatedBits)),
   )
   .addOption(
+    new Option(
+      '--plan <files...>',
+      'precision plans to evaluate with the adapter sets (then default of --bits: none)',
+    ),
+  )
+  .addOption(
     new Option('--limit <n>', 'only the first pictures, windows of text or questions').argParser(whole(1)),
   )
   .addOption(length())
@@ -277,10 +293,11 @@ program
   .addOption(device())
   .addOption(threads())
   .addOption(json())
-  .action(async (model: string, { json: asJson, ...options }: Common & Omit<EvaluateRequest, 'model'>) => {
+  .action(async (model: string, { json: asJson, plan, ...options }: EvaluateOptions) => {
     const bar = progressBar('Evaluating');
-    const result = await run('evaluate', { ...options, model }, ({ done }) => bar.update(done, '')).finally(
-      () => bar.stop(),
+    const request = { ...options, model, ...(plan && { plans: plan }) };
+    const result = await run('evaluate', request, ({ done }) => bar.update(done, '')).finally(() =>
+      bar.stop(),
     );
     reportSkipped(result.skipped);
     print({ json: asJson ?? false }, result, formatEvaluation);
@@ -315,6 +332,32 @@ program
       result,
       (r) =>
         `Wrote ${r.out}: ${r.layers} layers at ${r.bits.join(', ')} bits, from ${r.samples} samples, on ${r.device}, in ${r.seconds.toFixed(0)} s. Running only what follows the changed layer saved ${(100 * r.saved).toFixed(0)} % of the work.`,
+    );
+  });
+
+program
+  .command('allocate')
+  .description('the best precision plan within a budget, by measured sensitivity')
+  .argument('<file>', 'sensitivity.json, or the adapter set that has one')
+  .addOption(new Option('--average-bits <x>', 'bits of a layer on average').argParser(fraction))
+  .addOption(new Option('--average-bits-per-weight <x>', 'bits of a weight on average').argParser(fraction))
+  .addOption(
+    new Option('--max-size <size>', 'size of the whole model, such as 1.2GB (needs --model)').argParser(
+      parsed(parseBytes),
+    ),
+  )
+  .addOption(new Option('--fix <glob=bits...>', 'layers with bits of their own').argParser(fix))
+  .option('--adapters <folder>', 'adapter set (default: the folder of the file)')
+  .option('--model <folder>', 'checkpoint folder')
+  .requiredOption('--out <plan>', 'file of the plan, such as small.precision.json')
+  .addOption(json())
+  .action(async (file: string, { json: asJson, ...options }: Common & AllocateOptions) => {
+    print({ json: asJson ?? false }, await allocate(file, options), (r) =>
+      [
+        `Wrote ${r.out}: ${r.averageBits.toFixed(3)} bits a layer, ${r.averageBitsPerWeight.toFixed(3)} a weight, ${bytes(r.bytes)} of layers, predicted cost ${r.cost.toPrecision(4)} nats.`,
+        ...(r.exact ? [] : ['Sizes were rounded up to be told apart; a slightly better plan may exist.']),
+        ...(r.stale === undefined ? [] : [r.stale]),
+      ].join('\n'),
     );
   });
 

@@ -95,6 +95,11 @@ export interface Requests {
   /** Time and memory of a calibration before it starts, and the settings it would have. */
   'calibrate/estimate': { params: { readonly request: EstimateRequest }; result: CalibrateEstimate };
 
+  /** Layers of a model, with what each bit-width costs and saves. */
+  'precision/describe': { params: PrecisionParams; result: PrecisionTable };
+  /** The best plans for every budget, by the measured sensitivity of the adapter set. */
+  'precision/allocate': { params: AllocateParams; result: Allocation };
+
   /** Saved evaluations of adapter sets and models: the files in their `evaluations` folders, newest first. */
   'evaluations/list': {
     params: { readonly folders: readonly string[] };
@@ -499,6 +504,8 @@ export interface SensitivityTable {
 export interface AllocateParams extends PrecisionParams {
   readonly budget: Budget;
   readonly constraints?: readonly LayerConstraint[];
+  /** The best point within this size is among the points, whichever others are left out. */
+  readonly within?: number;
 }
 
 export interface LayerConstraint {
@@ -509,7 +516,7 @@ export interface LayerConstraint {
 }
 
 export interface Allocation {
-  /** Non-dominated, by size; the first is the smallest possible. */
+  /** Non-dominated, by size; the first is the smallest possible. Of very many, some are left out, evenly. */
   readonly points: readonly AllocationPoint[];
   /** Whether the points are the best there are; else sizes were rounded up to a multiple of `unit`. */
   readonly exact: boolean;

@@ -4,7 +4,7 @@ import { alignLabels, type ImageBatch, type ImageSource } from '../data/images.j
 import type { Preprocessor } from '../data/preprocessor.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import { requireVision } from '../models/model.js';
-import type { ElasticModel, RunnableModel } from '../methods/quept/elastic-model.js';
+import type { ElasticModel, RunnableModel, Widths } from '../methods/quept/elastic-model.js';
 import type { Runtime } from '../runtime/session.js';
 import { classificationScorer } from './classification.js';
 import { rowOf, type EvaluationHooks, type EvaluationRow, type RowHead } from './rows.js';
@@ -13,6 +13,8 @@ import { fullHead } from './size.js';
 /** An image classifier at a bit-width. */
 export interface PictureCandidate extends RowHead {
   readonly bits: number;
+  /** Default: `bits` for all layers. */
+  readonly widths?: Widths;
   readonly model: ElasticModel;
 }
 
@@ -53,7 +55,7 @@ export async function evaluateClassifier(
     const references: Float32Array[] = [];
     const chunkSize = chunk.reduce((n, batch) => n + batch.count, 0);
     for (const [i, candidate] of [undefined, ...candidates].entries()) {
-      await candidate?.model.use(candidate.bits);
+      await candidate?.model.use(candidate.widths ?? candidate.bits);
       for (const [b, batch] of chunk.entries()) {
         if (hooks.signal.aborted) throw new CancelledError();
         const inputs = new Float32Array(BATCH * pixels);

@@ -7,6 +7,7 @@ export interface EvaluationRow {
   /** The kind, told further where several rows have it; for an adapter set its name. */
   readonly label: string;
   readonly kind: 'full' | 'rounding' | 'gptq' | 'adapters';
+  /** A bit-width, or the mean over layers that have different ones. */
   readonly bits: number | 'fp';
   /** Size of the model (`size.ts`): on disk in full precision, as integers at a bit-width. */
   readonly bytes: number;

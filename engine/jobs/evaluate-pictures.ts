@@ -11,7 +11,8 @@ import type { Checkpoint } from '../models/checkpoint.js';
 import type { VisionModel } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { withDevice } from './device.js';
-import { widthsOf, type NamedSet } from './evaluated-sets.js';
+import { planLabel, widthsOf, type NamedSet } from './evaluated-sets.js';
+import type { NamedPlan } from './plan-file.js';
 import type { EvaluateRequest, EvaluateResult, JobHooks } from './requests.js';
 
 export async function evaluatePictures(
@@ -34,17 +35,27 @@ export async function evaluatePictures(
   const indices = selectFirst(source, request.limit ?? source.length);
   return withDevice(request, async (programs) => {
     const candidates: PictureCandidate[] = [];
-    const add = async (label: string, kind: PictureCandidate['kind'], adapters: Adapters) => {
+    const add = async (
+      label: string,
+      kind: PictureCandidate['kind'],
+      adapters: Adapters,
+      plans: readonly NamedPlan[] = [],
+    ) => {
       const model = await openElasticModel(programs, checkpoint, adapters);
       for (const bits of widths.filter((width) => model.bits.includes(width)))
         candidates.push({
           ...{ label, kind, bits, model },
           bytes: quantizedBytes(checkpoint, adapters.config, bits),
         });
+      for (const plan of plans)
+        candidates.push({
+          ...{ label: planLabel(label, plan, sets), kind, bits: plan.bits, widths: plan.widths, model },
+          bytes: quantizedBytes(checkpoint, adapters.config, plan.widths),
+        });
     };
     if (request.baseline?.includes('rtn'))
       await add('rounding', 'rounding', await rounding(programs, checkpoint, request, preprocessor, widths));
-    for (const { label, set } of sets) await add(label, 'adapters', set);
+    for (const { label, set, plans } of sets) await add(label, 'adapters', set, plans);
     const rows = await evaluateClassifier(
       programs.runtime,
       checkpoint,

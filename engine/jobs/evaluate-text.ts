@@ -11,7 +11,13 @@ import type { EvaluationHooks, TextCandidate } from '../evaluation/rows.js';
 import { fullHead, quantizedBytes } from '../evaluation/size.js';
 import { bitsOf } from '../formats/adapter-set.js';
 import { layersOf } from '../methods/quept/calibrate.js';
-import { elasticParts, rotatedFor, tensorsOf, type Adapters } from '../methods/quept/elastic-model.js';
+import {
+  elasticParts,
+  rotatedFor,
+  tensorsOf,
+  type Adapters,
+  type Widths,
+} from '../methods/quept/elastic-model.js';
 import { bitGroups, PAPER_TEXT } from '../methods/quept/options.js';
 import { plainParts } from '../methods/quept/part-by-part.js';
 import { roundTokens, roundWeights } from '../methods/quept/rounding.js';
@@ -19,8 +25,9 @@ import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { LanguageModel } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { withDevice } from './device.js';
-import { widthsOf, type NamedSet } from './evaluated-sets.js';
+import { planLabel, widthsOf, type NamedSet } from './evaluated-sets.js';
 import { openGptq, readCalibration } from './gptq-baseline.js';
+import type { NamedPlan } from './plan-file.js';
 import type { EvaluateRequest, EvaluateResult, JobHooks } from './requests.js';
 
 export async function evaluateText(
@@ -89,22 +96,30 @@ function elasticCandidates(
     ...fullHead(checkpoint),
     build: (built) => ({ model: built.model, open: plainParts(programs, built) }),
   };
-  const elastic = (label: string, kind: TextCandidate['kind'], { config, tensors }: Adapters) =>
-    widths
-      .filter((bits) => bitsOf(config).includes(bits))
-      .map((bits): TextCandidate => ({
-        ...{ label, kind, bits, bytes: quantizedBytes(checkpoint, config, bits) },
-        build: (built) => {
-          const rotated = rotatedFor(programs, built, config);
-          const parts = elasticParts(programs, rotated, config, (part) => tensorsOf(tensors, part));
-          return { model: rotated.model, open: parts(bits) };
-        },
-      }));
+  const elastic = (
+    label: string,
+    kind: TextCandidate['kind'],
+    { config, tensors }: Adapters,
+    plans: readonly NamedPlan[] = [],
+  ) => {
+    const candidate = (name: string, bits: number, own: Widths): TextCandidate => ({
+      ...{ label: name, kind, bits, bytes: quantizedBytes(checkpoint, config, own) },
+      build: (built) => {
+        const rotated = rotatedFor(programs, built, config);
+        const parts = elasticParts(programs, rotated, config, (part) => tensorsOf(tensors, part));
+        return { model: rotated.model, open: parts(own) };
+      },
+    });
+    return [
+      ...widths.filter((bits) => bitsOf(config).includes(bits)).map((bits) => candidate(label, bits, bits)),
+      ...plans.map((plan) => candidate(planLabel(label, plan, sets), plan.bits, plan.widths)),
+    ];
+  };
   const rounding = request.baseline?.includes('rtn') ? roundText(checkpoint, widths, sets) : [];
   return {
     full,
     rounding: rounding.flatMap(({ label, adapters }) => elastic(label, 'rounding', adapters)),
-    adapters: sets.flatMap(({ label, set }) => elastic(label, 'adapters', set)),
+    adapters: sets.flatMap(({ label, set, plans }) => elastic(label, 'adapters', set, plans)),
   };
 }
 

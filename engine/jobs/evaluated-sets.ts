@@ -2,30 +2,36 @@
 import { basename, resolve } from 'node:path';
 import { UserError } from '../errors.js';
 import { bitsOf, openAdapterSet, type AdapterSource } from '../formats/adapter-set.js';
-import { requireMatch } from '../methods/quept/elastic-model.js';
+import { layerNames, requireMatch } from '../methods/quept/elastic-model.js';
 import type { Checkpoint } from '../models/checkpoint.js';
+import { openPlan, type NamedPlan } from './plan-file.js';
 import type { EvaluateRequest } from './requests.js';
 
 export interface NamedSet {
   readonly label: string;
   readonly set: AdapterSource;
+  readonly plans: readonly NamedPlan[];
 }
 
 /** Opens the sets; the caller closes them. Throws UserError for a set of another model, or one that lacks a bit-width asked for. */
 export async function openAdapterSets(
   checkpoint: Checkpoint,
-  { adapters = [], bits: asked = [] }: EvaluateRequest,
+  { adapters = [], bits: asked = [], plans = [] }: EvaluateRequest,
 ): Promise<NamedSet[]> {
-  const sets: NamedSet[] = [];
+  const sets: { label: string; set: AdapterSource; plans: NamedPlan[] }[] = [];
+  if (plans.length > 0 && adapters.length === 0)
+    throw new UserError('A precision plan needs an adapter set: name it with --adapters.');
   try {
     for (const folder of adapters) {
       const set = await openAdapterSet(folder);
-      sets.push({ label: basename(resolve(folder)), set });
+      const named = { label: basename(resolve(folder)), set, plans: [] as NamedPlan[] };
+      sets.push(named);
       await requireMatch(checkpoint, set, folder);
       const own = bitsOf(set.config);
       const missing = asked.find((bits) => !own.includes(bits));
       if (missing !== undefined)
         throw new UserError(`${folder} has no ${missing}-bit setting; it has ${own.join(', ')}.`);
+      for (const path of plans) named.plans.push(await openPlan(path, layerNames(checkpoint), own));
     }
     return sets;
   } catch (error) {
@@ -39,10 +45,17 @@ export async function closeAdapterSets(sets: readonly NamedSet[]): Promise<void>
 }
 
 /** The bit-widths asked for, or all of the adapter sets, from high to low. Throws UserError where baselines have none. */
-export function widthsOf({ bits, baseline = [] }: EvaluateRequest, sets: readonly NamedSet[]): number[] {
-  const asked = bits ?? sets.flatMap(({ set }) => bitsOf(set.config));
+export function widthsOf(
+  { bits, plans = [], baseline = [] }: EvaluateRequest,
+  sets: readonly NamedSet[],
+): number[] {
+  const asked = bits ?? (plans.length > 0 ? [] : sets).flatMap(({ set }) => bitsOf(set.config));
   const widths = [...new Set(asked)].sort((a, b) => b - a);
   if (baseline.length > 0 && widths.length === 0)
     throw new UserError('Say which bit-widths to evaluate, such as --bits 8,4.');
   return widths;
 }
+
+/** A plan's name, with that of its set where there are several. */
+export const planLabel = (set: string, plan: NamedPlan, sets: readonly NamedSet[]): string =>
+  sets.length > 1 ? `${plan.label} (${set})` : plan.label;

@@ -70,6 +70,7 @@ const evaluate: Fields<EvaluateRequest> = {
   data: path(),
   adapters: optional(list(path())),
   bits: optional(list(bits)),
+  plans: optional(list(path())),
   limit: optional(integer(1)),
   length: optional(integer(2)),
   task: optional(oneOf('perplexity', 'multiple-choice')),

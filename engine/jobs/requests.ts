@@ -79,6 +79,8 @@ export interface EvaluateRequest extends Placement {
   readonly adapters?: readonly string[];
   /** Default: all bit-widths of the adapter sets. */
   readonly bits?: readonly number[];
+  /** Files of precision plans, evaluated with each adapter set; the default of `bits` is none then. */
+  readonly plans?: readonly string[];
   readonly limit?: number;
   /** Tokens of a window of text, default the model's context, at most 2048; of a question and its choice, default its context. */
   readonly length?: number;

@@ -23,7 +23,7 @@ const skipped = list(record({ name: text(), reason: text() }));
 export const evaluationRow: Fields<EvaluationRow> = {
   label: text(),
   kind: oneOf('full', 'rounding', 'gptq', 'adapters'),
-  bits: either(bits, oneOf('fp')),
+  bits: either(number(MIN_BITS, MAX_BITS), oneOf('fp')),
   bytes: integer(0),
   samples: integer(0),
   top1: share,

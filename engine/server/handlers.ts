@@ -8,6 +8,7 @@ import { CancelledError, UserError } from '../errors.js';
 import { listEvaluations, readEvaluation } from '../jobs/evaluations.js';
 import { announce } from '../jobs/liveness.js';
 import { openJobManager, type JobManager } from '../jobs/manager.js';
+import { allocatePrecision, describePrecision } from '../jobs/precision.js';
 import { startJobProcess } from '../jobs/process.js';
 import type { Jobs } from '../jobs/requests.js';
 import { openJobStore } from '../jobs/store.js';
@@ -121,6 +122,8 @@ function createHandlers(jobs: JobManager, notify: Notify, log: Log): Handlers {
     'jobs/log': ({ id }) => jobs.log(id),
     'calibrate/estimate': async ({ request }, signal) =>
       runApart('estimate', { request, devices: await devices(false) }, log, signal),
+    'precision/describe': (params) => describePrecision(params, fingerprintOf),
+    'precision/allocate': (params) => allocatePrecision(params, fingerprintOf),
     'evaluations/list': async ({ folders }) => ({ evaluations: await listEvaluations(folders) }),
     'evaluations/read': ({ path }) => readEvaluation(path),
     'devices/list': async ({ refresh }) => ({ devices: await devices(refresh ?? false) }),

@@ -4,21 +4,27 @@ import {
   flag,
   integer,
   list,
+  number,
   oneOf,
   optional,
   path,
   readFields,
+  record,
   text,
   type Fields,
 } from '../formats/json-fields.js';
 import { expectObject } from '../formats/json.js';
 import { show } from '../formats/paths.js';
 import { parseCalibrate, parseEstimate, parseEvaluate, parseSensitivity } from '../jobs/parse.js';
+import { MAX_BITS, MIN_BITS } from '../plans/plan.js';
 import type {
+  AllocateParams,
   Empty,
   InitializeParams,
+  LayerConstraint,
   ListModelsParams,
   ParamsOf,
+  PrecisionParams,
   RemoveJobParams,
   RequestMethod,
   StartJobParams,
@@ -34,6 +40,9 @@ const none = (value: unknown): Empty => {
   return {};
 };
 const job = { id: text() };
+const precision: Fields<PrecisionParams> = { model: path(), adapters: optional(path()) };
+const bits = optional(integer(MIN_BITS, MAX_BITS));
+const constraint: Fields<LayerConstraint> = { layer: text(), min: bits, max: bits, fixed: bits };
 
 /** Each throws `UserError` for the first thing wrong, naming its place. */
 export const paramReaders: { readonly [M in RequestMethod]: (value: unknown) => ParamsOf<M> } = {
@@ -58,6 +67,13 @@ export const paramReaders: { readonly [M in RequestMethod]: (value: unknown) => 
   'jobs/log': of(job),
   'calibrate/estimate': of({
     request: (object, key) => parseEstimate(object[key], 'params: request'),
+  }),
+  'precision/describe': of<PrecisionParams>(precision),
+  'precision/allocate': of<AllocateParams>({
+    ...precision,
+    budget: oneOf('average-bits', 'average-bits-per-weight', 'bytes'),
+    constraints: optional(list(record<LayerConstraint>(constraint))),
+    within: optional(number(0)),
   }),
   'evaluations/list': of({ folders: list(path()) }),
   'evaluations/read': of({ path: path() }),

@@ -1,0 +1,55 @@
+/** Precision plans as a job reads them: from a file to the bits of every layer. */
+import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { UserError } from '../errors.js';
+import { decodeUtf8 } from '../formats/json.js';
+import { fileError, sizeOfFile } from '../formats/paths.js';
+import { widthsOf, type Widths } from '../methods/quept/elastic-model.js';
+import { parsePlan, resolvePlan, type PrecisionPlan } from '../plans/plan.js';
+
+export interface NamedPlan {
+  /** The file's name, without `.precision.json`. */
+  readonly label: string;
+  readonly widths: Widths;
+  /** The mean over layers. */
+  readonly bits: number;
+}
+
+const MAX_BYTES = 16 << 20;
+
+/** Throws UserError for the first thing wrong with the text. */
+export async function readPlan(path: string): Promise<PrecisionPlan> {
+  const { plan, problems } = parsePlan(await readText(path));
+  if (!plan) throw new UserError(`${path}: ${problems[0]!.message}`);
+  return plan;
+}
+
+/**
+ * The plan of a file for layers and bit-widths. Throws UserError for a file that is no plan, or names layers or bit-widths
+ * that there are not.
+ */
+export async function openPlan(
+  path: string,
+  layers: readonly string[],
+  offered: readonly number[],
+): Promise<NamedPlan> {
+  const { bits, problems } = resolvePlan(await readPlan(path), layers, offered);
+  if (problems.length > 0) {
+    const rest = problems.length > 1 ? ` (and ${problems.length - 1} more)` : '';
+    throw new UserError(`${path}: ${problems[0]!.message}${rest}`);
+  }
+  return {
+    label: basename(path).replace(/(\.precision)?\.json$/, ''),
+    widths: widthsOf(layers, bits),
+    bits: bits.reduce((a, b) => a + b, 0) / bits.length,
+  };
+}
+
+async function readText(path: string): Promise<string> {
+  if ((await sizeOfFile(path)) > MAX_BYTES) throw new UserError(`${path} is too large for a precision plan.`);
+  try {
+    return decodeUtf8(await readFile(path), path);
+  } catch (error) {
+    throw fileError(error, 'read', path);
+  }
+}

@@ -1,0 +1,209 @@
+/** What each bit-width of a model's layers costs and saves, and the plans that come of it. No native code is loaded here. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { FingerprintOf } from '../catalog/fingerprints.js';
+import { UserError } from '../errors.js';
+import { checkpointBytes, quantizedBytes, weightBytes } from '../evaluation/size.js';
+import {
+  bitsOf,
+  groupSizeOf,
+  readAdapterConfig,
+  readTensorsDigest,
+  type AdapterSetConfig,
+} from '../formats/adapter-set.js';
+import { readSensitivity, SENSITIVITY_FILE, type Sensitivity } from '../formats/sensitivity.js';
+import { MAX_BITS, MIN_BITS } from '../methods/quept/options.js';
+import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
+import { solve, type AllocationLayer, type Frontier } from '../plans/allocate.js';
+import type {
+  AllocateParams,
+  Allocation,
+  AllocationPoint,
+  LayerConstraint,
+  PrecisionLayer,
+  PrecisionParams,
+  PrecisionTable,
+  SensitivityTable,
+} from '../protocol.js';
+
+type Config = Pick<
+  AdapterSetConfig,
+  'bit_groups' | 'layers' | 'embedding_bits' | 'head_bits' | 'rotation' | 'model'
+>;
+
+const ALL_BITS = Array.from({ length: MAX_BITS - MIN_BITS + 1 }, (_, i) => MIN_BITS + i);
+/** Of a float16. */
+const FLOAT_BYTES = 2;
+
+/** Throws UserError where the model or the set cannot be read, or the set is for other layers. */
+export async function describePrecision(
+  { model, adapters }: PrecisionParams,
+  fingerprintOf: FingerprintOf,
+): Promise<PrecisionTable> {
+  const checkpoint = await openCheckpoint(model);
+  try {
+    const config = adapters === undefined ? undefined : await readAdapterConfig(adapters);
+    const bits = config ? bitsOf(config).sort((a, b) => a - b) : ALL_BITS;
+    const layers = layersOf(checkpoint, config, bits);
+    const { name, model: built } = checkpoint;
+    const sensitivity =
+      adapters !== undefined && config
+        ? await sensitivityOf(adapters, config, layers, bits, await fingerprintOf(model))
+        : undefined;
+    return {
+      model: { name, task: built.task, family: built.family },
+      ...{ bits, layers },
+      otherBytes: otherBytes(checkpoint, config),
+      fullBytes: checkpointBytes(checkpoint),
+      ...(sensitivity && { sensitivity }),
+    };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+function layersOf(checkpoint: Checkpoint, config: Config | undefined, bits: readonly number[]) {
+  return checkpoint.model.blocks.flatMap((part) =>
+    checkpoint.listing(part).linears.map((linear): PrecisionLayer => {
+      const name = part.prefix + linear.name;
+      if (config && !Object.hasOwn(config.layers, name))
+        throw new UserError(`The adapter set is for another model: it has no layer "${name}".`);
+      return {
+        name,
+        block: part.prefix.replace(/\.$/, ''),
+        shape: [linear.out, linear.in],
+        weights: linear.out * linear.in,
+        bytes: bits.map((width) => layerBytes(name, linear, width, config)),
+      };
+    }),
+  );
+}
+
+/** Integers, scales and zero points of a layer, and the directions of the adapter that it uses, in float16. */
+function layerBytes(
+  name: string,
+  layer: { readonly in: number; readonly out: number },
+  bits: number,
+  config: Pick<Config, 'bit_groups' | 'layers'> | undefined,
+): number {
+  const size = config ? groupSizeOf(config.layers[name]!, bits) : -1;
+  const group = config?.bit_groups.find((g) => g.bits.includes(bits));
+  const rank = group && group.gain > 0 ? group.rank : 0;
+  return weightBytes(layer, bits, size) + rank * (layer.in + layer.out) * FLOAT_BYTES;
+}
+
+/** Everything but the layers' weights: the size with those in float16, less what they take then. */
+function otherBytes(checkpoint: Checkpoint, config: Config | undefined): number {
+  const kept = config ?? { embedding_bits: 16, head_bits: 16, layers: {} };
+  const linears = checkpoint.model.blocks.flatMap((part) => checkpoint.listing(part).linears);
+  const weights = linears.reduce((sum, { in: columns, out }) => sum + columns * out, 0);
+  return quantizedBytes(checkpoint, kept, () => undefined) - weights * FLOAT_BYTES;
+}
+
+/** Undefined where there is none, or one of other layers or bit-widths. */
+async function sensitivityOf(
+  folder: string,
+  config: Config,
+  layers: readonly PrecisionLayer[],
+  bits: readonly number[],
+  fingerprint: string | undefined,
+): Promise<SensitivityTable | undefined> {
+  const path = join(folder, SENSITIVITY_FILE);
+  if (!existsSync(path)) return undefined;
+  const found = await readSensitivity(path);
+  const isSame =
+    found.bits.join() === bits.join() && found.layers.join('\n') === layers.map((l) => l.name).join('\n');
+  if (!isSame) return undefined;
+  const stale = staleness(found, fingerprint ?? config.model.fingerprint, await readTensorsDigest(folder));
+  const { samples, name: data } = found.calibration;
+  return { path, costs: found.costs, samples, data, ...(stale !== undefined && { stale }) };
+}
+
+/** Why costs no longer hold, in one sentence. */
+export function staleness(
+  { model, tensors_sha256 }: Pick<Sensitivity, 'model' | 'tensors_sha256'>,
+  fingerprint: string,
+  digest: string,
+): string | undefined {
+  if (model.fingerprint !== fingerprint) return 'The model has changed since this was measured.';
+  if (tensors_sha256 !== digest) return 'The adapter set was calibrated again since this was measured.';
+  return undefined;
+}
+
+/** Digits of plans that one answer carries; of larger frontiers points are left out, evenly. */
+const MAX_DIGITS = 1 << 22;
+const LEAST_POINTS = 64;
+
+/** Throws UserError where no sensitivity is known, and for limits that leave a layer no bit-width. */
+export async function allocatePrecision(
+  { budget, constraints = [], within, ...params }: AllocateParams,
+  fingerprintOf: FingerprintOf,
+): Promise<Allocation> {
+  const { bits, layers, sensitivity } = await describePrecision(params, fingerprintOf);
+  if (!sensitivity)
+    throw new UserError(
+      `${params.adapters ?? params.model} has no measured sensitivity for these layers and bit-widths; compute it first.`,
+    );
+  const frontier = solve(bits, constrained(layers, sensitivity.costs, constraints), budget);
+  const { exact, unit } = frontier;
+  return { points: pointsOf(frontier, layers.length, within), exact, unit };
+}
+
+/** Layers for the allocator. Throws UserError for a limit on a layer that there is not. */
+export function constrained(
+  layers: readonly Pick<PrecisionLayer, 'name' | 'bytes' | 'weights' | 'tied'>[],
+  costs: SensitivityTable['costs'],
+  constraints: readonly LayerConstraint[],
+): AllocationLayer[] {
+  const byName = new Map(constraints.map((c) => [c.layer, c]));
+  const unknown = constraints.find((c) => !layers.some(({ name }) => name === c.layer));
+  if (unknown) throw new UserError(`There is no layer "${unknown.layer}".`);
+  return layers.map(({ name, bytes, weights, tied }, i) => {
+    const { layer: _layer, ...limits } = byName.get(name) ?? { layer: name };
+    return { name, size: bytes, weights, cost: costs[i]!, ...(tied !== undefined && { tied }), ...limits };
+  });
+}
+
+/** The points that are sent: all, or as many as an answer holds, with the ends and the best one within a size. */
+function pointsOf({ points }: Frontier, layers: number, within: number | undefined): AllocationPoint[] {
+  const most = Math.max(LEAST_POINTS, Math.floor(MAX_DIGITS / layers));
+  const step = Math.max(1, points.length / most);
+  const chosen = new Set<number>([points.length - 1]);
+  for (let at = 0; at < points.length; at += step) chosen.add(Math.floor(at));
+  if (within !== undefined) {
+    const at = points.findLastIndex(({ size }) => size <= within);
+    if (at >= 0) chosen.add(at);
+  }
+  return [...chosen]
+    .sort((a, b) => a - b)
+    .map((i) => ({ size: points[i]!.size, cost: points[i]!.cost, bits: points[i]!.bits }));
+}
+
+/** A measured table as it stands in files: costs of the layers with their sizes, the adapter set's folder given. */
+export async function readMeasured(
+  path: string,
+  folder: string,
+): Promise<{
+  readonly bits: readonly number[];
+  readonly layers: PrecisionLayer[];
+  readonly costs: SensitivityTable['costs'];
+  readonly stale: string | undefined;
+}> {
+  const found = await readSensitivity(path);
+  const config = await readAdapterConfig(folder);
+  const missing = found.layers.find((name) => !Object.hasOwn(config.layers, name));
+  if (missing !== undefined)
+    throw new UserError(`${path} is for another model: ${folder} has no layer "${missing}".`);
+  const lacking = found.bits.find((b) => !bitsOf(config).includes(b));
+  if (lacking !== undefined)
+    throw new UserError(`${path} has costs at ${lacking} bits, which ${folder} lacks; measure again.`);
+  const layers = found.layers.map((name): PrecisionLayer => {
+    const layer = config.layers[name]!;
+    return {
+      ...{ name, block: '', shape: [layer.out, layer.in], weights: layer.out * layer.in },
+      bytes: found.bits.map((b) => layerBytes(name, layer, b, config)),
+    };
+  });
+  const stale = staleness(found, config.model.fingerprint, await readTensorsDigest(folder));
+  return { bits: found.bits, layers, costs: found.costs, stale };
+}
