@@ -13,7 +13,8 @@ const mayImport = {
   evaluation: ['graph', 'runtime', 'models', 'formats', 'data', 'methods', 'plans'],
   catalog: ['graph', 'models', 'formats', 'data', 'plans'],
   jobs: ['graph', 'runtime', 'models', 'formats', 'data', 'methods', 'evaluation', 'catalog', 'plans'],
-  server: ['models', 'formats', 'catalog', 'jobs', 'plans'],
+  sessions: ['graph', 'runtime', 'models', 'formats', 'data', 'methods', 'evaluation', 'jobs'],
+  server: ['models', 'formats', 'catalog', 'jobs', 'plans', 'sessions'],
 };
 const folders = Object.keys(mayImport);
 

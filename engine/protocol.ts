@@ -100,6 +100,17 @@ export interface Requests {
   /** The best plans for every budget, by the measured sensitivity of the adapter set. */
   'precision/allocate': { params: AllocateParams; result: Allocation };
 
+  /** Opens a model with its adapter set in a process of its own, beside itself in full precision, at the highest bit-width. */
+  'session/open': { params: OpenSessionParams; result: OpenSessionResult };
+  /** Switches layers. Recomputes those that change alone. */
+  'session/use': { params: UseParams; result: UseResult };
+  /** What the model says to a picture or a text, at its plan and in full precision. */
+  'session/predict': { params: PredictParams; result: PredictResult };
+  /** Measures the model at its plan: accuracy, or perplexity. Requests that come meanwhile wait; it can be cancelled. */
+  'session/evaluate': { params: SessionEvaluateParams; result: SessionEvaluateResult };
+  /** Ends a session. One that is gone already is no error. */
+  'session/close': { params: SessionParams; result: Empty };
+
   /** Saved evaluations of adapter sets and models: the files in their `evaluations` folders, newest first. */
   'evaluations/list': {
     params: { readonly folders: readonly string[] };
@@ -125,6 +136,10 @@ export interface Notifications {
   'models/found': { readonly search: string; readonly model: ModelReport };
   /** A job was added or has changed, at most four times a second while it runs. */
   'jobs/changed': { readonly job: JobRecord };
+  /** A session has ended without being asked: it was idle, or its process crashed. */
+  'session/closed': SessionClosed;
+  /** How far a `session/evaluate` is. */
+  'session/progress': SessionProgress;
   /** A job is gone. */
   'jobs/removed': { readonly id: string };
 }
@@ -540,6 +555,11 @@ export interface OpenSessionParams {
   readonly device?: DeviceChoice;
 }
 
+export interface OpenSessionResult {
+  readonly session: string;
+  readonly seconds: number;
+}
+
 export interface SessionParams {
   readonly session: string;
 }
@@ -547,6 +567,12 @@ export interface SessionParams {
 export interface UseParams extends SessionParams {
   /** A digit a layer, in the order of `precision/describe`. */
   readonly bits: string;
+}
+
+export interface UseResult {
+  /** Layers whose weights were computed again. */
+  readonly changed: number;
+  readonly seconds: number;
 }
 
 export interface PredictParams extends SessionParams {

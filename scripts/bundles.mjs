@@ -15,6 +15,7 @@ const engine = {
   engine: 'engine/engine.ts',
   job: 'engine/jobs/job.ts',
   worker: 'engine/jobs/worker.ts',
+  session: 'engine/sessions/child.ts',
   probe: 'engine/runtime/probe.ts',
 };
 /** For work on the engine alone. */

@@ -56,7 +56,7 @@ describe('the handshake', () => {
       protocolVersion: PROTOCOL_VERSION,
       engineVersion: version,
       capabilities: {
-        jobs: ['calibrate', 'evaluate'],
+        jobs: ['calibrate', 'evaluate', 'sensitivity'],
         families: expect.arrayContaining(['vit']) as string[],
       },
     });

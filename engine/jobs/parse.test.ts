@@ -19,6 +19,7 @@ const evaluate: Required<EvaluateRequest> = {
     adapters: ['/a'],
     bits: [2],
     limit: 5,
+    plans: ['/plan.json'],
     length: 8,
   },
   ...{ task: 'perplexity', baseline: ['rtn', 'gptq'], baselineData: '/b', baselineSamples: 3 },

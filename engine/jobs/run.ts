@@ -63,7 +63,8 @@ export function failureOf(error: unknown): FromWorker {
   return { type: 'error', reason, message, stack };
 }
 
-function errorFrom({ reason, message, stack }: Extract<FromWorker, { type: 'error' }>): Error {
+/** The error that `failureOf` reported. */
+export function errorFrom({ reason, message, stack }: Extract<FromWorker, { type: 'error' }>): Error {
   if (reason === 'cancelled') return new CancelledError();
   if (reason === 'user') return new UserError(message);
   const error = new Error(message);

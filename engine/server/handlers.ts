@@ -26,6 +26,8 @@ import type {
   ResultOf,
 } from '../protocol.js';
 import { PROTOCOL_VERSION } from '../protocol.js';
+import { openSessions, type Sessions } from '../sessions/manager.js';
+import { startSessionProcess } from '../sessions/process.js';
 import { version } from '../version.js';
 
 type Log = (level: LogMessage['level'], message: string) => void;
@@ -68,6 +70,11 @@ export async function openSession({ storage }: InitializeParams, notify: Notify)
       }),
     log,
   });
+  const sessions = openSessions(startSessionProcess, {
+    closed: (params) => notify('session/closed', params),
+    progress: (params) => notify('session/progress', params),
+    output: (text) => log('debug', text.trimEnd()),
+  });
   return {
     greeting: {
       protocolVersion: PROTOCOL_VERSION,
@@ -77,15 +84,16 @@ export async function openSession({ storage }: InitializeParams, notify: Notify)
         families: families.map(({ modelType }) => modelType),
       },
     },
-    handlers: createHandlers(jobs, notify, log),
+    handlers: createHandlers(jobs, sessions, notify, log),
     close: async () => {
+      await sessions.closeAll();
       await jobs.close();
       await presence.close();
     },
   };
 }
 
-function createHandlers(jobs: JobManager, notify: Notify, log: Log): Handlers {
+function createHandlers(jobs: JobManager, sessions: Sessions, notify: Notify, log: Log): Handlers {
   const fingerprintOf = fingerprintCache();
   const devices = deviceCache(log);
   /** Folders of a workspace come and go; one that is gone holds nothing. */
@@ -124,6 +132,11 @@ function createHandlers(jobs: JobManager, notify: Notify, log: Log): Handlers {
       runApart('estimate', { request, devices: await devices(false) }, log, signal),
     'precision/describe': (params) => describePrecision(params, fingerprintOf),
     'precision/allocate': (params) => allocatePrecision(params, fingerprintOf),
+    'session/open': (params, signal) => sessions.open(params, signal),
+    'session/use': (params, signal) => sessions.use(params, signal),
+    'session/predict': (params, signal) => sessions.predict(params, signal),
+    'session/evaluate': (params, signal) => sessions.evaluate(params, signal),
+    'session/close': (params) => sessions.close(params),
     'evaluations/list': async ({ folders }) => ({ evaluations: await listEvaluations(folders) }),
     'evaluations/read': ({ path }) => readEvaluation(path),
     'devices/list': async ({ refresh }) => ({ devices: await devices(refresh ?? false) }),

@@ -2,6 +2,7 @@
 import { UserError } from '../errors.js';
 import {
   flag,
+  either,
   integer,
   list,
   number,
@@ -11,6 +12,7 @@ import {
   readFields,
   record,
   text,
+  type Field,
   type Fields,
 } from '../formats/json-fields.js';
 import { expectObject } from '../formats/json.js';
@@ -23,11 +25,15 @@ import type {
   InitializeParams,
   LayerConstraint,
   ListModelsParams,
+  OpenSessionParams,
   ParamsOf,
   PrecisionParams,
+  PredictParams,
   RemoveJobParams,
   RequestMethod,
+  SessionEvaluateParams,
   StartJobParams,
+  UseParams,
 } from '../protocol.js';
 
 const of =
@@ -40,6 +46,12 @@ const none = (value: unknown): Empty => {
   return {};
 };
 const job = { id: text() };
+const session = { session: text() };
+const digits: Field<string> = (object, key, where) => {
+  const found = text()(object, key, where);
+  if (!/^[2-8]+$/.test(found)) throw new UserError(`${where}: "${key}" must be digits from 2 to 8.`);
+  return found;
+};
 const precision: Fields<PrecisionParams> = { model: path(), adapters: optional(path()) };
 const bits = optional(integer(MIN_BITS, MAX_BITS));
 const constraint: Fields<LayerConstraint> = { layer: text(), min: bits, max: bits, fixed: bits };
@@ -75,6 +87,25 @@ export const paramReaders: { readonly [M in RequestMethod]: (value: unknown) => 
     constraints: optional(list(record<LayerConstraint>(constraint))),
     within: optional(number(0)),
   }),
+  'session/open': of<OpenSessionParams>({
+    model: path(),
+    adapters: path(),
+    device: optional(oneOf('auto', 'cpu', 'webgpu', 'cuda')),
+  }),
+  'session/use': of<UseParams>({ ...session, bits: digits }),
+  'session/predict': of<PredictParams>({
+    ...session,
+    input: either(
+      record<{ picture: string }>({ picture: text() }),
+      record<{ text: string; tokens?: number }>({ text: text(), tokens: optional(integer(0, 4096)) }),
+    ),
+  }),
+  'session/evaluate': of<SessionEvaluateParams>({
+    ...session,
+    data: path(),
+    limit: optional(integer(1)),
+  }),
+  'session/close': of(session),
   'evaluations/list': of({ folders: list(path()) }),
   'evaluations/read': of({ path: path() }),
   'devices/list': of<ParamsOf<'devices/list'>>({ refresh: optional(flag()) }),

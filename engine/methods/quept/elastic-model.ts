@@ -22,8 +22,14 @@ import type { NamedTensors } from './state.js';
 
 /** Runs the whole model on a batch of inputs: logits [batch, classes], or [batch·tokens, vocabulary]. */
 export interface RunnableModel {
+  /** As it is run: rotated, where that is so. */
+  readonly model: Model;
+  /** Its parts, to be run one by one; they stay the model's. */
+  readonly open: OpenPart;
   /** The logits where the device left them; the caller disposes of them. */
   logits(inputs: Tensor, batch: number): Promise<Tensor>;
+  /** The logits of one of the head's samples, of a batch of one: of a token, or of the picture (row 0). */
+  row(inputs: Tensor, row: number): Promise<Float32Array>;
   /** The logits read back. */
   run(inputs: Tensor, batch: number): Promise<Float32Array>;
   dispose(): void;
@@ -201,23 +207,42 @@ export async function tensorsOf(tensors: Adapters['tensors'], { prefix }: Part):
 
 function chain(programs: Programs, model: Model, parts: readonly RunnablePart[]): RunnableModel {
   const { rows } = headOf(model);
-  const logits = async (inputs: Tensor, batch: number) => {
+  const shared = new Map(
+    partsOf(model).map((part, i) => [part, { ...parts[i]!, dispose: () => undefined } as RunnablePart]),
+  );
+  /** What the head reads. */
+  const hidden = async (inputs: Tensor, batch: number) => {
     let x = inputs;
-    for (const [i, part] of parts.entries()) {
-      const y = await part.run(x, i + 1 === parts.length ? batch * rows : batch);
+    for (const part of parts.slice(0, -1)) {
+      const y = await part.run(x, batch);
       if (x !== inputs) x.dispose();
       x = y;
     }
     return x;
   };
+  const read = async (tensor: Tensor) => {
+    const data = await programs.runtime.read(tensor);
+    tensor.dispose();
+    return data;
+  };
+  const logits = async (inputs: Tensor, batch: number) => {
+    const x = await hidden(inputs, batch);
+    const y = await parts.at(-1)!.run(x, batch * rows);
+    x.dispose();
+    return y;
+  };
   return {
+    model,
+    open: (part) => Promise.resolve(shared.get(part)!),
     logits,
-    run: async (inputs, batch) => {
-      const found = await logits(inputs, batch);
-      const read = await programs.runtime.read(found);
-      found.dispose();
-      return read;
+    row: async (inputs, row) => {
+      const x = await read(await hidden(inputs, 1));
+      const size = x.length / rows;
+      const own = x.slice(row * size, (row + 1) * size);
+      const y = await parts.at(-1)!.run(programs.runtime.tensor(own, model.head.inputShape(1)), 1);
+      return read(y);
     },
+    run: async (inputs, batch) => read(await logits(inputs, batch)),
     dispose: () => parts.forEach((part) => part.dispose()),
   };
 }

@@ -1,0 +1,105 @@
+/** The process of a session, as the one that answers the editor sees it: native code runs there alone. */
+import { fork } from 'node:child_process';
+import { findEntry } from '../entry.js';
+import type { DeviceChoice } from '../jobs/requests.js';
+import { errorFrom, type FromWorker } from '../jobs/run.js';
+import type { PredictParams } from '../protocol.js';
+
+export type SessionWork =
+  | {
+      readonly kind: 'open';
+      readonly model: string;
+      readonly adapters: string;
+      readonly device?: DeviceChoice;
+    }
+  | { readonly kind: 'use'; readonly bits: string }
+  | { readonly kind: 'predict'; readonly input: PredictParams['input'] }
+  | { readonly kind: 'evaluate'; readonly data: string; readonly limit?: number };
+
+export type ToSession = (SessionWork & { readonly id: number }) | { readonly cancel: number };
+
+export type FromSession = { readonly id: number } & (
+  | { readonly type: 'result'; readonly result: unknown; readonly seconds: number }
+  | { readonly type: 'progress'; readonly done: number; readonly total: number }
+  | Extract<FromWorker, { type: 'error' }>
+);
+
+export interface SessionProcess {
+  /** Rejects as `runJob` does; with `CancelledError` also once the process is gone. */
+  ask<T>(
+    work: SessionWork,
+    signal: AbortSignal,
+    progress?: (done: number, total: number) => void,
+  ): Promise<T & { readonly seconds: number }>;
+  /** Resolves when the process has ended, to how, such as `SIGSEGV` or `exit code 1`. */
+  readonly ended: Promise<string>;
+  kill(): void;
+}
+
+export type StartSessionProcess = (output: (text: string) => void) => SessionProcess;
+
+interface Waiting {
+  readonly resolve: (value: never) => void;
+  readonly reject: (error: Error) => void;
+  readonly progress: (done: number, total: number) => void;
+}
+
+export const startSessionProcess: StartSessionProcess = (output) => {
+  const entry = findEntry('session.js');
+  if (entry === undefined) throw new Error('The engine is not built: session.js is missing beside it.');
+  const child = fork(entry, [], {
+    execArgv: [],
+    serialization: 'advanced',
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    env: { ...process.env, ELECTRON_RUN_AS_NODE: '1' },
+  });
+  for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', output);
+  const waiting = new Map<number, Waiting>();
+  let last = 0;
+  const send = (message: ToSession) => {
+    if (child.connected) child.send(message, () => undefined);
+  };
+  child.on('message', (message: FromSession) => {
+    const asked = waiting.get(message.id);
+    if (!asked) return;
+    if (message.type === 'progress') {
+      asked.progress(message.done, message.total);
+      return;
+    }
+    waiting.delete(message.id);
+    if (message.type === 'error') asked.reject(errorFrom(message));
+    else asked.resolve({ ...(message.result as object), seconds: message.seconds } as never);
+  });
+  const ended = new Promise<string>((resolve) => {
+    child.on('error', (error) => resolve(error.message));
+    child.on('close', (code, signal) => resolve(signal ?? `exit code ${code ?? 0}`));
+  });
+  void ended.then((how) => {
+    for (const { reject } of waiting.values()) reject(new SessionEnded(how));
+    waiting.clear();
+  });
+  return {
+    ended,
+    kill: () => void child.kill('SIGKILL'),
+    ask: (work, signal, progress = () => undefined) =>
+      new Promise((resolve, reject) => {
+        if (!child.connected) {
+          void ended.then((how) => reject(new SessionEnded(how)));
+          return;
+        }
+        const id = ++last;
+        waiting.set(id, { resolve, reject, progress });
+        signal.addEventListener('abort', () => send({ cancel: id }), { once: true });
+        send({ id, ...work });
+        if (signal.aborted) send({ cancel: id });
+      }),
+  };
+};
+
+/** The process ended before it had answered. */
+export class SessionEnded extends Error {
+  override readonly name = 'SessionEnded';
+  constructor(readonly how: string) {
+    super(`The session's process has ended (${how}).`);
+  }
+}
