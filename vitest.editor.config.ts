@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 /** The extension in a real editor: packaged, installed, driven as a person would. One editor and one browser serve all. */
 export default defineConfig({
   test: {
-    include: ['test/editor/**/*.e2e.ts'],
+    include: ['test/pages/**/*.e2e.ts', 'test/editor/**/*.e2e.ts'],
     globalSetup: ['test/editor/setup.ts'],
     pool: 'forks',
     fileParallelism: false,

@@ -30,6 +30,8 @@ const extension = { extension: 'src/extension.ts' };
 const pages = {
   evaluation: 'webview/evaluation/main.ts',
   'evaluation-style': 'webview/evaluation/evaluation.css',
+  precision: 'webview/precision/main.ts',
+  'precision-style': 'webview/precision/precision.css',
 };
 
 /**

@@ -1,7 +1,7 @@
 /** What to evaluate, on what, at which bit-widths. Parts are built anew only when what they offer changes: focus stays. */
 import { button, checkbox, numberField } from '../common/controls.js';
 import { element } from '../common/dom.js';
-import { fill } from './metrics.js';
+import { fill } from '../common/text.js';
 import type { Setup, StringKey, Strings } from './protocol.js';
 import { chooseBits, chooseSet, commonBits, missing } from './state.js';
 

@@ -1,6 +1,6 @@
 /** Where everything of a chart lies, in pixels of a given size. No DOM. */
 import type { Chartable, Point, Series } from './series.js';
-import { linearScale, valueScale, type Scale } from './scales.js';
+import { linearScale, valueScale, type Scale } from '../common/scales.js';
 
 export interface Size {
   readonly width: number;

@@ -4,7 +4,8 @@ import { button, progressBar } from '../common/controls.js';
 import { element } from '../common/dom.js';
 import { openChannel, type Ask } from '../common/messaging.js';
 import { formView, type Form } from './form.js';
-import { fill, formatMetric } from './metrics.js';
+import { fill } from '../common/text.js';
+import { formatMetric } from './metrics.js';
 import type { FromPage, Progress, Results, Run, Setup, Show, View } from './protocol.js';
 import { durationOf, nameOf, resultsView } from './results.js';
 import {

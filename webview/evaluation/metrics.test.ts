@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { fill, formatBytes, formatMetric, metricsOf } from './metrics.js';
+import { fill, formatBytes } from '../common/text.js';
+import { formatMetric, metricsOf } from './metrics.js';
 import { full, row } from './testing.js';
 
 const [top1, kl] = metricsOf([full], 'image-classification');

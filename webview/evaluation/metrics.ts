@@ -57,19 +57,3 @@ export function formatTick(metric: Metric, value: number, locale: string): strin
     : { maximumSignificantDigits: 3 };
   return new Intl.NumberFormat(locale, style).format(value);
 }
-
-const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'] as const;
-
-/** Such as `4.8 MB`: SI units, three digits. */
-export function formatBytes(bytes: number, locale: string): string {
-  const power = bytes < 1 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log10(bytes) / 3));
-  return new Intl.NumberFormat(locale, {
-    style: 'unit',
-    unit: UNITS[power]!,
-    maximumSignificantDigits: 3,
-  }).format(bytes / 1000 ** power);
-}
-
-/** Fills `{0}`, `{1}`, … of a text. */
-export const fill = (text: string, ...values: readonly (string | number)[]): string =>
-  text.replace(/\{(\d+)\}/g, (whole, index: string) => String(values[Number(index)] ?? whole));

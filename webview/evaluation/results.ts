@@ -2,7 +2,8 @@
 import { button, dropdown, grid, type Column } from '../common/controls.js';
 import { element } from '../common/dom.js';
 import { chart, fullSwatch, swatch, type ChartContent } from './chart.js';
-import { fill, formatBytes, formatMetric, formatTick, metricsOf, type Metric } from './metrics.js';
+import { fill, formatBytes } from '../common/text.js';
+import { formatMetric, formatTick, metricsOf, type Metric } from './metrics.js';
 import type { Row, StringKey, Strings } from './protocol.js';
 import { bestTrade, chartable, rowKey, type Chartable } from './series.js';
 import { currentMetric, shownRows, showsResult, type State } from './state.js';

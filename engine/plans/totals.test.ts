@@ -1,0 +1,38 @@
+import { describe, expect, it } from 'vitest';
+import { bitsOfDigits, digitsOf, priceIndex, totalsOf } from './totals.js';
+
+const table = {
+  bits: [2, 4, 8],
+  layers: [
+    { weights: 100, bytes: [30, 55, 105] },
+    { weights: 300, bytes: [80, 155, 305] },
+  ],
+  otherBytes: 1000,
+};
+
+describe('totalsOf', () => {
+  it('adds up bits, bytes and costs', () => {
+    const sensitivity = { costs: [[1, 0.5, 0.1], [4, 2, 0.25]] }; // prettier-ignore
+    expect(totalsOf({ ...table, sensitivity }, [8, 2])).toEqual({
+      ...{ averageBits: 5, bitsPerWeight: (800 + 600) / 400, bytes: 1000 + 105 + 80, cost: 4.1 },
+    });
+  });
+
+  it('knows no cost without sensitivities', () => {
+    expect(totalsOf(table, [4, 4])).toEqual({
+      averageBits: 4,
+      bitsPerWeight: 4,
+      bytes: 1210,
+      cost: undefined,
+    });
+  });
+
+  it('prices bits that are not offered as their neighbour', () => {
+    expect([2, 3, 5, 6, 7].map((bits) => priceIndex(table.bits, bits))).toEqual([0, 0, 1, 1, 2]);
+    expect(totalsOf(table, [7, 4]).bytes).toBe(1000 + 105 + 155);
+  });
+});
+
+it('writes a digit a layer', () => {
+  expect(bitsOfDigits(digitsOf([8, 2, 4]))).toEqual([8, 2, 4]);
+});

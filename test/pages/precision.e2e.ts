@@ -1,0 +1,225 @@
+/** The precision editor's page on its own: what a person's keys and pointer make it post, and how fast it is. */
+import { join } from 'node:path';
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { digitsOf } from '../../engine/plans/totals.js';
+import type { Live, Strings } from '../../webview/precision/protocol.js';
+import { launch, openPage, type TestPage } from './page.js';
+import { englishStrings, frontierOf, showOf, tableOf } from './precision-model.js';
+import type { Theme } from './themes.js';
+
+let browser: Browser;
+let strings: Strings;
+const table = tableOf(36);
+const points = frontierOf(table);
+
+beforeAll(async () => {
+  browser = await launch();
+  strings = await englishStrings();
+});
+afterAll(() => browser.close());
+
+const uniform = (count: number, bits: number) => String(bits).repeat(count);
+const plan = (bits: string, more: object = {}) => ({ type: 'plan', bits, problems: [], ...more });
+
+/** The page with a model and a plan, and its frontier answered. */
+async function open(options: Parameters<typeof openPage>[2] = {}, bits = uniform(36, 4)): Promise<TestPage> {
+  const opened = await openPage(browser, 'precision', options);
+  await opened.post(showOf(table, strings), plan(bits));
+  await expect.poll(async () => (await opened.sent()).some(({ type }) => type === 'frontier')).toBe(true);
+  const { id } = (await opened.sent()).find(({ type }) => type === 'frontier')!;
+  await opened.post({ type: 'answer', id, result: { points } });
+  await opened.page.getByRole('slider').waitFor();
+  return opened;
+}
+
+const last = async ({ sent }: TestPage, type: string) =>
+  (await sent()).findLast((message) => message.type === type);
+const row = ({ page }: TestPage, name: string | RegExp) => page.getByRole('row', { name }).first();
+const average = ({ page }: TestPage) => page.locator('.tile .value').first().innerText();
+
+describe('the page', () => {
+  it('shows every layer with its bits, its share and its cost, and the totals', async () => {
+    const opened = await open();
+    const label = await row(opened, /^attention\.query, 4 bits, encoder\.layer\.0/).getAttribute(
+      'aria-label',
+    );
+    expect(label).toMatch(/cost 0\.02500, [\d.]+%/);
+    expect(await average(opened)).toBe('4.00');
+    expect(await opened.page.getByRole('grid').getAttribute('aria-rowcount')).toBe(String(36 + 6 + 1));
+    expect(opened.errors).toEqual([]);
+    await opened.page.close();
+  });
+
+  it('sets bits by pointer and by keyboard, of one layer and of a selection', async () => {
+    const opened = await open();
+    await row(opened, /^attention\.query, .*layer\.0/)
+      .locator('[data-bits="8"]')
+      .click();
+    expect(await last(opened, 'set')).toEqual({ type: 'set', changes: [[0, 8]] });
+    expect(await average(opened)).toBe('4.11');
+    await opened.page.keyboard.press('ArrowDown');
+    await opened.page.keyboard.press('3');
+    expect(await last(opened, 'set')).toEqual({ type: 'set', changes: [[1, 3]] });
+    await opened.page.keyboard.press('Shift+ArrowDown');
+    await opened.page.keyboard.press('Shift+ArrowDown');
+    await opened.page.keyboard.press('ArrowRight');
+    expect(await last(opened, 'set')).toEqual({ type: 'set', changes: [[1, 4], [2, 5], [3, 5]] }); // prettier-ignore
+    await opened.page.keyboard.press('Control+d');
+    expect(await last(opened, 'set')).toEqual({ type: 'set', changes: [[2, 4], [3, 4]] }); // prettier-ignore
+    await opened.page.keyboard.press('Control+a');
+    await opened.page.keyboard.press('6');
+    expect(((await last(opened, 'set')) as { changes: unknown[] }).changes).toHaveLength(36);
+    expect(await average(opened)).toBe('6.00');
+    const focused = () => opened.page.evaluate("document.activeElement?.getAttribute('aria-label') ?? ''");
+    expect(await focused()).toMatch(/^attention\.output, 6 bits/);
+    await opened.page.keyboard.press('End');
+    expect(await focused()).toMatch(/^output\.dense, 6 bits, encoder\.layer\.5/);
+    expect(opened.errors).toEqual([]);
+    await opened.page.close();
+  });
+
+  it('drags the budget: the rows follow at once, the plan is told at the end', async () => {
+    const opened = await open();
+    const slider = opened.page.getByRole('slider');
+    const box = (await slider.boundingBox())!;
+    const before = await average(opened);
+    await opened.page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+    await opened.page.mouse.down();
+    await opened.page.mouse.move(box.x + box.width * 0.9, box.y + box.height / 2, { steps: 8 });
+    await expect.poll(() => average(opened)).not.toBe(before);
+    expect(await last(opened, 'setAll')).toBeUndefined();
+    const shown = await average(opened);
+    await opened.page.mouse.up();
+    await expect.poll(() => last(opened, 'setAll')).toBeDefined();
+    const { bits } = (await last(opened, 'setAll')) as { bits: string };
+    expect(points.map((point) => point.bits)).toContain(bits);
+    expect(shown).toBe(await average(opened));
+    expect((await opened.sent()).filter(({ type }) => type === 'frontier')).toHaveLength(1);
+    await opened.page.close();
+  });
+
+  it('offers presets, filters, sorts and pins', async () => {
+    const opened = await open();
+    await opened.page.getByRole('button', { name: 'All 6 bits' }).click();
+    expect(await last(opened, 'setAll')).toEqual({ type: 'setAll', bits: uniform(36, 6) });
+    await opened.page.getByRole('button', { name: /no larger than all layers at 3 bits/ }).click();
+    const best = (await last(opened, 'setAll')) as { bits: string };
+    expect(points.find(({ bits }) => bits === best.bits)!.averageBits).toBeLessThanOrEqual(3.5);
+    await opened.page.getByRole('searchbox').fill('layer.3 dense');
+    await expect.poll(() => opened.page.locator('.line.layer').count()).toBe(2);
+    await row(opened, /^output\.dense/).click();
+    await opened.page.keyboard.press('p');
+    await opened.page.getByRole('searchbox').fill('');
+    expect(await row(opened, /pinned/).getAttribute('aria-rowindex')).toBe('2');
+    const pinned = (await last(opened, 'frontier')) as { pinned: unknown[] };
+    expect(pinned.pinned).toEqual([[23, Number(best.bits[23])]]);
+    await opened.page.close();
+  });
+
+  it('is read-only while the text is broken, and goes on when it is repaired', async () => {
+    const opened = await open();
+    await opened.post(plan(uniform(36, 4), { broken: 'This is not JSON: value expected.' }));
+    await opened.page.getByRole('alert').filter({ hasText: 'value expected' }).waitFor();
+    await row(opened, /^attention\.query/)
+      .locator('[data-bits="8"]')
+      .click({ force: true });
+    expect(await last(opened, 'set')).toBeUndefined();
+    await opened.post(plan(uniform(36, 5)));
+    await expect.poll(() => average(opened)).toBe('5.00');
+    expect(await opened.page.getByRole('alert').filter({ visible: true }).count()).toBe(0);
+    await opened.page.close();
+  });
+});
+
+describe('ten thousand layers', () => {
+  it('scroll without a blank frame, however fast; the times are printed', async () => {
+    const many = tableOf(10_000);
+    const opened = await openPage(browser, 'precision');
+    const messages = JSON.stringify([showOf(many, strings), plan(uniform(10_000, 4))]);
+    await opened.page.evaluate(`window.messages = ${messages}`);
+    const loaded = await opened.page.evaluate<number>(LOAD);
+    const blanks = await opened.page.evaluate<{ blank: number; longest: number; frames: number }>(SCROLL);
+    // eslint-disable-next-line no-console
+    console.log(
+      `10,000 layers: shown after ${loaded.toFixed(0)} ms; ${blanks.frames} frames of scrolling, ` +
+        `the longest ${blanks.longest.toFixed(0)} ms, ${blanks.blank} with a missing line`,
+    );
+    expect(blanks.blank).toBe(0);
+    expect(await opened.page.locator('.canvas > .line').count()).toBeLessThan(120);
+    await opened.page.close();
+  });
+});
+
+/** From the first message to the picture that has the layers. */
+const LOAD = `(async () => {
+  const started = performance.now();
+  for (const message of window.messages) window.postMessage(message, '*');
+  const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+  while (!document.querySelector('.line.layer')) await frame();
+  await frame();
+  return performance.now() - started;
+})()`;
+
+/** Scrolls from top to bottom in jumps of all sizes, and looks at every frame whether a line is missing from the view. */
+const SCROLL = `(async () => {
+  const scroller = document.querySelector('.scroller');
+  const result = { blank: 0, longest: 0, frames: 0 };
+  const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+  const missing = () => {
+    const { left, top, width, height } = scroller.getBoundingClientRect();
+    for (let y = 4; y < height; y += 26)
+      if (!document.elementFromPoint(left + width / 4, top + y)?.closest('.canvas > .line')) return true;
+    return false;
+  };
+  const bottom = scroller.scrollHeight - scroller.clientHeight;
+  let before = await frame();
+  for (let i = 0; i < 240; i++) {
+    scroller.scrollTop = i < 120 ? i * 90 : i % 3 === 0 ? bottom * ((i * 0.37) % 1) : scroller.scrollTop + 2000;
+    const now = await frame();
+    // The next frame shows what this one drew.
+    const shown = await frame();
+    if (missing()) result.blank++;
+    result.longest = Math.max(result.longest, now - before, shown - now);
+    result.frames += 2;
+    before = shown;
+  }
+  return result;
+})()`;
+
+describe('every theme', () => {
+  it.each<Theme>(['dark', 'light', 'contrast'])('%s', async (theme) => {
+    const opened = await open({ theme, width: 1320, height: 860 }, digitsOf(table.layers.map((_, i) => 2 + ((i * 5) % 6)))); // prettier-ignore
+    const live: Live = {
+      ...{ state: 'open', keep: true, data: 'evaluation-images', switched: { layers: 1, seconds: 0.0031 } },
+      measured: [
+        { bits: uniform(36, 4), metric: 'top1', value: 0.8712, samples: 1000, seconds: 2 },
+        { bits: points[60]!.bits, metric: 'top1', value: 0.8745, samples: 1000, seconds: 2 },
+      ],
+    };
+    await opened.post(
+      { type: 'live', live },
+      { type: 'comparison', other: { name: 'fast', bits: points[90]!.bits } },
+    );
+    const classes = (first: number) => ({
+      classes: ['Sneaker', 'Sandal', 'Ankle boot', 'Bag', 'Shirt'].map((label, i) => ({ label, probability: first / 3 ** i })), // prettier-ignore
+    });
+    await opened.post({ type: 'tried', result: { seconds: 0.1, plan: classes(0.61), full: classes(0.66) } });
+    await opened.page.getByText('Same answer as full precision').waitFor();
+    await row(opened, /^attention\.value, .*layer\.1/).click();
+    const shape = await opened.page.evaluate<{ wide: boolean; selected: string; plain: string }>(`(() => {
+      const cell = (name) => getComputedStyle(document.querySelector(name)).backgroundColor;
+      return {
+        wide: document.documentElement.scrollWidth > innerWidth,
+        selected: cell('.line.layer .bits.on'),
+        plain: cell('.line.layer .bits:not(.on)'),
+      };
+    })()`);
+    expect(shape.wide).toBe(false);
+    expect(shape.selected).not.toBe(shape.plain);
+    expect(opened.errors).toEqual([]);
+    const { PICTURES } = process.env;
+    if (PICTURES) await opened.page.screenshot({ path: join(PICTURES, `precision-${theme}.png`) });
+    await opened.page.close();
+  });
+});

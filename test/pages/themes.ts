@@ -1,0 +1,55 @@
+/** The colours of the editor's own themes that a page uses, so that it can be looked at without an editor. */
+export type Theme = 'dark' | 'light' | 'contrast';
+
+const css = (colours: Readonly<Record<string, string>>): string =>
+  `:root { --vscode-font-family: sans-serif; --vscode-font-size: 13px; --vscode-font-weight: normal; ${Object.entries(
+    colours,
+  )
+    .map(([name, value]) => `--vscode-${name}: ${value};`)
+    .join(' ')} } body { background: var(--vscode-editor-background); }`;
+
+export const themes: Readonly<Record<Theme, { readonly className: string; readonly css: string }>> = {
+  dark: {
+    className: 'vscode-dark',
+    css: css({
+      ...{ foreground: '#cccccc', 'editor-background': '#1f1f1f', 'editor-foreground': '#cccccc' },
+      ...{ descriptionForeground: '#9d9d9d', disabledForeground: '#cccccc80', focusBorder: '#0078d4' },
+      ...{ 'editorWidget-background': '#202020', 'widget-border': '#313131', 'panel-border': '#2b2b2b' },
+      ...{ 'charts-orange': '#d18616', 'charts-blue': '#3794ff', 'charts-green': '#89d185' },
+      ...{ 'list-hoverBackground': '#2a2d2e', 'list-activeSelectionBackground': '#04395e' },
+      ...{ 'list-activeSelectionForeground': '#ffffff', 'list-inactiveSelectionBackground': '#37373d' },
+      ...{ 'input-background': '#313131', 'input-foreground': '#cccccc', 'input-border': '#3c3c3c' },
+      ...{ 'button-background': '#0078d4', 'button-foreground': '#ffffff', 'textLink-foreground': '#4daafc' },
+      ...{ 'button-secondaryBackground': '#313131', 'button-secondaryForeground': '#cccccc' },
+      ...{ 'inputValidation-errorBackground': '#5a1d1d', 'inputValidation-errorBorder': '#be1100' },
+      ...{ 'inputValidation-infoBackground': '#063b49', 'inputValidation-infoBorder': '#007acc' },
+    }),
+  },
+  light: {
+    className: 'vscode-light',
+    css: css({
+      ...{ foreground: '#3b3b3b', 'editor-background': '#ffffff', 'editor-foreground': '#3b3b3b' },
+      ...{ descriptionForeground: '#717171', disabledForeground: '#61616180', focusBorder: '#005fb8' },
+      ...{ 'editorWidget-background': '#f8f8f8', 'widget-border': '#e5e5e5', 'panel-border': '#e5e5e5' },
+      ...{ 'charts-orange': '#d18616', 'charts-blue': '#1a85ff', 'charts-green': '#388a34' },
+      ...{ 'list-hoverBackground': '#f2f2f2', 'list-activeSelectionBackground': '#e8e8e8' },
+      ...{ 'list-activeSelectionForeground': '#000000', 'list-inactiveSelectionBackground': '#e4e6f1' },
+      ...{ 'input-background': '#ffffff', 'input-foreground': '#3b3b3b', 'input-border': '#cecece' },
+      ...{ 'button-background': '#005fb8', 'button-foreground': '#ffffff', 'textLink-foreground': '#005fb8' },
+      ...{ 'button-secondaryBackground': '#e5e5e5', 'button-secondaryForeground': '#3b3b3b' },
+      ...{ 'inputValidation-errorBackground': '#f2dede', 'inputValidation-errorBorder': '#be1100' },
+      ...{ 'inputValidation-infoBackground': '#d6ecf2', 'inputValidation-infoBorder': '#007acc' },
+    }),
+  },
+  contrast: {
+    className: 'vscode-high-contrast',
+    css: css({
+      ...{ foreground: '#ffffff', 'editor-background': '#000000', 'editor-foreground': '#ffffff' },
+      ...{ descriptionForeground: '#ffffffb3', focusBorder: '#f38518', contrastBorder: '#6fc3df' },
+      ...{ contrastActiveBorder: '#f38518', 'editorWidget-background': '#0c141f' },
+      ...{ 'charts-orange': '#ea5c00', 'charts-blue': '#3794ff', 'charts-green': '#89d185' },
+      ...{ 'input-background': '#000000', 'input-foreground': '#ffffff', 'input-border': '#6fc3df' },
+      ...{ 'widget-border': '#6fc3df', 'textLink-foreground': '#21a6ff' },
+    }),
+  },
+};

@@ -1,0 +1,263 @@
+/** Everything that travels between the precision editor's page and its host. Types alone, so that either side can import it. */
+import type { PricedTable } from '../../engine/plans/totals.js';
+import type { Answer, Ready } from '../common/protocol.js';
+
+/** A model's layers, in its order. It is sent when it changes, and not with every edit. */
+export interface Table extends PricedTable {
+  readonly task: 'image-classification' | 'text-generation';
+  readonly layers: readonly Layer[];
+  /** Of the whole model in full precision. */
+  readonly fullBytes: number;
+  readonly sensitivity?: Sensitivity;
+}
+
+export interface Layer {
+  readonly name: string;
+  readonly block: string;
+  /** [out, in] */
+  readonly shape: readonly [number, number];
+  readonly weights: number;
+  /** By bit-width. */
+  readonly bytes: readonly number[];
+  /** Layers of one number have one bit-width. */
+  readonly tied?: number;
+}
+
+export interface Sensitivity {
+  /** By layer, then bit-width, nats. */
+  readonly costs: readonly (readonly number[])[];
+  readonly samples: number;
+  readonly data: string;
+  readonly stale?: string;
+}
+
+export interface FrontierPoint {
+  /** Bytes of the whole model. */
+  readonly bytes: number;
+  readonly averageBits: number;
+  readonly cost: number;
+  /** A digit a layer. */
+  readonly bits: string;
+}
+
+/** What keeps the editor from being all that it can be, with the action that helps. */
+export type Lack = 'model' | 'adapters' | 'sensitivity' | 'stale' | 'engine';
+
+export interface ShowTable {
+  readonly type: 'table';
+  readonly locale: string;
+  readonly strings: Strings;
+  readonly title: string;
+  readonly subtitle: string;
+  /** Undefined where the model cannot be read. */
+  readonly table?: Table;
+  readonly lacks: readonly { readonly lack: Lack; readonly text: string; readonly action?: string }[];
+  /** Whether a model can be run here: there is an adapter set, and the workspace is trusted. */
+  readonly live: boolean;
+}
+
+/** The plan as its text is now. */
+export interface ShowPlan {
+  readonly type: 'plan';
+  /** A digit a layer: of the last text that was a plan. */
+  readonly bits: string;
+  /** Why the text is no plan now; rows cannot be edited then. */
+  readonly broken?: string;
+  /** One line each, of a plan that is well formed. */
+  readonly problems: readonly string[];
+}
+
+export interface ShowComparison {
+  readonly type: 'comparison';
+  readonly other?: { readonly name: string; readonly bits: string };
+}
+
+export interface ShowLive {
+  readonly type: 'live';
+  readonly live: Live;
+}
+
+export type MetricKey = 'top1' | 'perplexity' | 'accuracy' | 'kl';
+
+/** The running model. */
+export interface Live {
+  readonly state: 'closed' | 'opening' | 'open';
+  /** Why it is closed, where there is something to say. */
+  readonly reason?: string;
+  /** Of the latest switch. */
+  readonly switched?: { readonly layers: number; readonly seconds: number };
+  readonly keep: boolean;
+  /** Name of the evaluation set. */
+  readonly data?: string;
+  readonly measuring?: { readonly done: number; readonly total: number };
+  /** Newest last, at most eight. */
+  readonly measured: readonly Measurement[];
+  readonly error?: string;
+}
+
+export interface Measurement {
+  readonly bits: string;
+  readonly metric: MetricKey;
+  readonly value: number;
+  readonly samples: number;
+  readonly seconds: number;
+}
+
+export interface ShowTried {
+  readonly type: 'tried';
+  readonly result?: Tried;
+  readonly error?: string;
+}
+
+export interface Tried {
+  readonly seconds: number;
+  readonly plan: Prediction;
+  readonly full: Prediction;
+}
+
+/** The likeliest first. */
+export type Prediction =
+  | { readonly classes: readonly { readonly label: string; readonly probability: number }[] }
+  | {
+      readonly text: string;
+      readonly next: readonly { readonly token: string; readonly probability: number }[];
+    };
+
+export type TryInput = { readonly picture: string } | { readonly text: string };
+
+export type Shown = ShowTable | ShowPlan | ShowComparison | ShowLive | ShowTried;
+export type ToPage = Shown | Answer;
+
+/** Gives layers, by index, other bits. */
+export interface Set {
+  readonly type: 'set';
+  readonly changes: readonly (readonly [layer: number, bits: number])[];
+}
+
+/** Gives every layer its digit. */
+export interface SetAll {
+  readonly type: 'setAll';
+  readonly bits: string;
+}
+
+export interface AskFrontier {
+  readonly type: 'frontier';
+  readonly id: number;
+  /** Layers that keep the bits they have. */
+  readonly pinned: readonly (readonly [layer: number, bits: number])[];
+}
+
+export interface Act {
+  readonly type: 'act';
+  readonly action:
+    Lack | 'text' | 'compare' | 'uncompare' | 'measure' | 'keep' | 'unkeep' | 'cancel' | 'data' | 'problems';
+}
+
+/** What is answered from now on; nothing ends it. */
+export interface Try {
+  readonly type: 'try';
+  readonly input?: TryInput;
+}
+
+export interface Results {
+  readonly frontier: { readonly points: readonly FrontierPoint[] };
+}
+
+export type FromPage = Ready | Set | SetAll | AskFrontier | Act | Try;
+
+export type StringKey =
+  | 'averageBits'
+  | 'perWeight'
+  | 'size'
+  | 'ofFull'
+  | 'predictedCost'
+  | 'costHint'
+  | 'measured'
+  | 'notMeasured'
+  | 'filter'
+  | 'sort'
+  | 'sortModel'
+  | 'sortBits'
+  | 'sortShare'
+  | 'sortCost'
+  | 'sortSensitivity'
+  | 'layer'
+  | 'share'
+  | 'bits'
+  | 'cost'
+  | 'pin'
+  | 'unpin'
+  | 'grid'
+  | 'gridHelp'
+  | 'rowLabel'
+  | 'rowCost'
+  | 'rowPinned'
+  | 'rowSuggested'
+  | 'rowCompared'
+  | 'blockLabel'
+  | 'blockLayers'
+  | 'noMatch'
+  | 'lessSensitive'
+  | 'moreSensitive'
+  | 'legendSuggested'
+  | 'legendCompared'
+  | 'selected'
+  | 'setDone'
+  | 'readOnly'
+  | 'broken'
+  | 'openText'
+  | 'problems'
+  | 'budget'
+  | 'budgetValue'
+  | 'frontier'
+  | 'frontierHelp'
+  | 'frontierTable'
+  | 'frontierNone'
+  | 'current'
+  | 'uniform'
+  | 'pointLabel'
+  | 'axisSize'
+  | 'axisCost'
+  | 'pinnedNote'
+  | 'presets'
+  | 'presetUniform'
+  | 'presetBest'
+  | 'presetBestHint'
+  | 'compare'
+  | 'comparing'
+  | 'compareNone'
+  | 'compareDifferent'
+  | 'stopComparing'
+  | 'running'
+  | 'measureNow'
+  | 'keepMeasuring'
+  | 'cancel'
+  | 'evaluationSet'
+  | 'chooseData'
+  | 'noData'
+  | 'sessionClosed'
+  | 'sessionOpening'
+  | 'sessionOpen'
+  | 'switched'
+  | 'measuring'
+  | 'top1'
+  | 'perplexity'
+  | 'accuracy'
+  | 'kl'
+  | 'measuredDetail'
+  | 'history'
+  | 'tryIt'
+  | 'tryPicture'
+  | 'tryPictureHint'
+  | 'tryText'
+  | 'tryTextHint'
+  | 'tryRun'
+  | 'tryPlan'
+  | 'tryFull'
+  | 'tryAgree'
+  | 'tryDiffer'
+  | 'tryNext'
+  | 'tryFailed'
+  | 'withoutSet';
+
+export type Strings = Readonly<Record<StringKey, string>>;
