@@ -9,6 +9,7 @@ import { ErrorCode } from '../engine/protocol.js';
 import * as evaluation from './evaluation/commands.js';
 import * as jobs from './jobs/commands.js';
 import * as models from './models/commands.js';
+import * as plans from './plans/commands.js';
 import * as status from './status/commands.js';
 
 interface Command {
@@ -32,6 +33,14 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   deleteAdapterSet: { enabled: adapters.remove, disabled: [untrusted] },
   openEvaluation: { enabled: evaluation.open },
   deleteEvaluation: { enabled: evaluation.remove, disabled: [untrusted] },
+  newPlan: { enabled: plans.newPlan, disabled: [untrusted, withoutEngine] },
+  openPlan: { enabled: plans.openPlan },
+  allocate: { enabled: plans.allocate, disabled: [withoutEngine] },
+  computeSensitivity: { enabled: plans.computeSensitivity, disabled: [untrusted, withoutEngine] },
+  applyPlan: { enabled: plans.applyPlan, disabled: [untrusted, withoutEngine] },
+  comparePlans: { enabled: plans.comparePlans },
+  choosePlanModel: { enabled: plans.choosePlanModel, disabled: [withoutEngine] },
+  choosePlanAdapters: { enabled: plans.choosePlanAdapters, disabled: [withoutEngine] },
   cancelJob: { enabled: jobs.cancel },
   resumeJob: { enabled: jobs.resume, disabled: [untrusted, withoutEngine] },
   retryJob: { enabled: jobs.retry, disabled: [untrusted, withoutEngine] },

@@ -15,6 +15,9 @@ import { createJobsTree } from './jobs/tree.js';
 import { createModelList, type ModelList } from './models/model-list.js';
 import type { ModelsNode } from './models/nodes.js';
 import { createModelsTree } from './models/tree.js';
+import { createPlanEditors, type PlanEditors } from './plans/editor.js';
+import { createPlans, type Plans } from './plans/plans.js';
+import { createTables } from './plans/tables.js';
 
 export interface Context {
   readonly extension: vscode.ExtensionContext;
@@ -29,6 +32,8 @@ export interface Context {
     readonly jobs: Tree<JobsNode>;
   };
   readonly evaluations: EvaluationPanels;
+  readonly plans: Plans;
+  readonly planEditors: PlanEditors;
 }
 
 /** Everything is made here, and nothing is asked of the engine yet. What it makes, it adds to the extension's subscriptions. */
@@ -60,6 +65,22 @@ export function createContext(extension: vscode.ExtensionContext): Context {
     placement: readSettings,
     chooseData: (model) => chooseEvaluationData(extension, model),
   });
-  extension.subscriptions.push(log, models, jobs, trees.models, trees.adapters, trees.jobs, evaluations);
-  return { extension, log, engine, models, adapters, jobs, trees, evaluations };
+  const tables = createTables(engine, [adapters.onDidChange]);
+  const plans = createPlans(tables);
+  const planEditors = createPlanEditors({ extension, engine, models, log }, plans, (model) =>
+    chooseEvaluationData(extension, model),
+  );
+  extension.subscriptions.push(
+    tables,
+    plans,
+    planEditors,
+    log,
+    models,
+    jobs,
+    trees.models,
+    trees.adapters,
+    trees.jobs,
+    evaluations,
+  );
+  return { extension, log, engine, models, adapters, jobs, trees, evaluations, plans, planEditors };
 }

@@ -5,6 +5,7 @@ import { messageOf } from './common/errors.js';
 import { createContext, type Context } from './context.js';
 import { tellNews } from './jobs/news.js';
 import { followForMenus } from './menus.js';
+import { registerLanguage } from './plans/language.js';
 import { createStatusItem } from './status/item.js';
 import { watchFolders } from './watch.js';
 
@@ -20,6 +21,7 @@ export async function activate(extension: vscode.ExtensionContext): Promise<Cont
       createStatusItem(context.engine, context.jobs),
       watchFolders(context),
       followForMenus(context),
+      ...registerLanguage(context.plans),
     );
     await vscode.commands.executeCommand('setContext', 'elasticPrecision.active', true);
     return context;

@@ -11,7 +11,7 @@ export function concerns(path: string): 'models' | 'adapters' | undefined {
   if (/\.partial([/\\]|$)/.test(path)) return undefined;
   const name = basename(path);
   if (
-    /^adapter_(config\.json|model\.safetensors)$/.test(name) ||
+    /^(adapter_config\.json|adapter_model\.safetensors|sensitivity\.json)$/.test(name) ||
     /[/\\]evaluations[/\\][^/\\]+\.json$/.test(path)
   )
     return 'adapters';

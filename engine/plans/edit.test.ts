@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { applyEdits, editPlan, editWholePlan } from './edit.js';
+import { applyEdits, editPath, editPlan, editWholePlan } from './edit.js';
 import { parsePlan, resolvePlan } from './plan.js';
 
 const layers = ['a', 'b', 'c', 'd', 'e'];
@@ -108,5 +108,15 @@ describe('editWholePlan', () => {
     const wanted = many.map((_, i) => 2 + (i % 3));
     const after = applyEdits(text, editWholePlan(text, wanted, many));
     expect(resolvePlan(parsePlan(after).plan!, many, bits).bits).toEqual(wanted);
+  });
+});
+
+describe('editPath', () => {
+  it('names model and adapter set before everything else', () => {
+    const text = '{\n  "default": 4\n}\n';
+    const named = applyEdits(text, editPath(text, 'model', '../m'));
+    const both = applyEdits(named, editPath(named, 'adapters', '../m/adapters/a'));
+    expect(both).toBe('{\n  "model": "../m",\n  "adapters": "../m/adapters/a",\n  "default": 4\n}\n');
+    expect(parsePlan(applyEdits(both, editPath(both, 'model', 'n'))).plan?.model).toBe('n');
   });
 });

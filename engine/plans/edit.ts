@@ -1,5 +1,5 @@
 /** Changes to the text of a precision plan, as small as they can be. */
-import { findNodeAtLocation, parseTree, type Node } from 'jsonc-parser';
+import { findNodeAtLocation, modify, parseTree, type Node } from 'jsonc-parser';
 import { globsOf, parsePlan, type Glob, type PrecisionPlan, type TextRange } from './plan.js';
 
 /** Replaces a part of a text. Edits of one list do not overlap, are in order, and all refer to the text as it was. */
@@ -53,6 +53,16 @@ export function editWholePlan(text: string, bits: readonly number[], layers: rea
   if (plan.default !== first) edits.push({ ...places.default!, text: String(first) });
   if (object?.children?.length) edits.push({ ...innerOf(object), text: '' });
   return inOrder(edits);
+}
+
+/** Edits that name the model or the adapter set. No edits where the text is no plan. */
+export function editPath(text: string, key: 'model' | 'adapters', path: string): TextEdit[] {
+  if (!parsePlan(text).plan) return [];
+  const formattingOptions = { insertSpaces: true, tabSize: 2, eol: text.includes('\r\n') ? '\r\n' : '\n' };
+  const getInsertionIndex = (keys: readonly string[]) =>
+    keys.includes('model') ? keys.indexOf('model') + 1 : 0;
+  const edits = modify(text, [key], path, { formattingOptions, getInsertionIndex });
+  return edits.map(({ offset, length, content }) => ({ offset, length, text: content }));
 }
 
 /** What a layer would have without an entry of its own; undefined where globs contradict each other. */

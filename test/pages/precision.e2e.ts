@@ -33,8 +33,8 @@ async function open(options: Parameters<typeof openPage>[2] = {}, bits = uniform
   return opened;
 }
 
-const last = async ({ sent }: TestPage, type: string) =>
-  (await sent()).findLast((message) => message.type === type);
+const last = async (opened: TestPage, type: string) =>
+  (await opened.sent()).findLast((message) => message.type === type);
 const row = ({ page }: TestPage, name: string | RegExp) => page.getByRole('row', { name }).first();
 const average = ({ page }: TestPage) => page.locator('.tile .value').first().innerText();
 

@@ -132,10 +132,11 @@ const layoutOf = ({ points, uniform, current, compared }: ChartContent, width: n
 
 function picture(content: ChartContent, width: number): SVGSVGElement {
   const { strings, locale, uniform, current, compared } = content;
-  const { plot, x, y, points, place } = layoutOf(content, width);
-  const at = place(current);
+  const drawing = layoutOf(content, width);
+  const { plot, x, y, points } = drawing;
+  const at = drawing.place(current);
   const line = points.map((p, i) => `${i === 0 ? 'M' : 'L'}${p.x.toFixed(1)} ${p.y.toFixed(1)}`).join('');
-  const other = compared && place(compared);
+  const other = compared && drawing.place(compared);
   return svg(
     'svg',
     {
@@ -163,7 +164,7 @@ function picture(content: ChartContent, width: number): SVGSVGElement {
     }),
     svg('path', { class: 'line', d: line }),
     ...uniform.map((spot) => {
-      const { x: left, y: top } = place(spot);
+      const { x: left, y: top } = drawing.place(spot);
       return svg(
         'g',
         { class: 'uniform', transform: `translate(${left} ${top})` },

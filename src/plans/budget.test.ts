@@ -1,0 +1,26 @@
+import { describe, expect, it } from 'vitest';
+import { budgetOfPoint, parseBudget, pointBudget } from './budget.js';
+import { table } from './testing.js';
+
+describe('parseBudget', () => {
+  it.each([
+    ['average-bits', '3.5', 3.5],
+    ['average-bits', ' 3,5 bits', 3.5],
+    ['average-bits', '3 MB', undefined],
+    ['average-bits', '0', undefined],
+    ['bytes', '1.2GB', 1.2e9],
+    ['bytes', '700 kB', 7e5],
+    ['bytes', '700', undefined],
+    ['bytes', '1.2.3 GB', undefined],
+    ['bytes', '', undefined],
+  ] as const)('%s of %s is %s', (kind, text, value) => expect(parseBudget(kind, text)).toBe(value));
+});
+
+it.each([
+  ['average-bits', 3, 12],
+  ['average-bits-per-weight', 3, 1200],
+  ['bytes', 1200, 200],
+] as const)('%s: %s for the model is %s for the layers, and back', (kind, value, size) => {
+  expect(pointBudget(kind, value, table)).toBe(size);
+  expect(budgetOfPoint(kind, size, table)).toBe(value);
+});

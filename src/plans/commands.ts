@@ -1,0 +1,282 @@
+/** Commands of precision plans. */
+import { basename, dirname, join } from 'node:path';
+import * as vscode from 'vscode';
+import { editPath } from '../../engine/plans/edit.js';
+import type { Budget, ReadableAdapterSet, SupportedModel } from '../../engine/protocol.js';
+import { isCurrent, type SetNode } from '../adapters/nodes.js';
+import { BACK } from '../common/ask.js';
+import { formatBits, formatBytes } from '../common/format.js';
+import { pickOne } from '../common/inputs.js';
+import { readSettings } from '../configuration.js';
+import type { Context } from '../context.js';
+import { chooseDataset } from '../data/choose.js';
+import { modelName } from '../models/names.js';
+import { budgetOfPoint, parseBudget, pointBudget } from './budget.js';
+import { editsOfDigits, newPlanText } from './document.js';
+import { PLAN_EDITOR } from './editor.js';
+import { isPlan, planName, relativePath } from './plans.js';
+
+/** A set that can be used, and its model. */
+interface Target {
+  readonly model: SupportedModel;
+  readonly set: ReadableAdapterSet;
+}
+
+const placeOf = (title: string) => ({ title, step: 1, totalSteps: 1, back: false });
+
+/** Makes a plan for an adapter set, the one of the node or one chosen, and opens it. */
+export async function newPlan(context: Context, node?: SetNode): Promise<void> {
+  const target = (node?.kind === 'set' && targetOf(node)) || (await chooseTarget(context, vscode.l10n.t('New Precision Plan'))); // prettier-ignore
+  if (!target) return;
+  const { model, set } = target;
+  const folder = vscode.workspace.workspaceFolders?.[0]?.uri.fsPath ?? dirname(model.path);
+  const uri = await vscode.window.showSaveDialog({
+    defaultUri: vscode.Uri.file(join(folder, `${basename(model.path)}.precision.json`)),
+    filters: { [vscode.l10n.t('Precision plan')]: ['precision.json'] },
+    title: vscode.l10n.t('New Precision Plan'),
+  });
+  if (!uri) return;
+  const named = isPlan({ uri })
+    ? uri
+    : uri.with({ path: `${uri.path.replace(/\.json$/, '')}.precision.json` });
+  const [way, adapters] = [relativePath(named, model.path), relativePath(named, set.path)];
+  if (way === undefined || adapters === undefined)
+    throw new Error(vscode.l10n.t('A plan must lie on the same drive as its model.'));
+  const widths = bitsOf(set);
+  const bits = widths.includes(4) ? 4 : Math.max(...widths);
+  await vscode.workspace.fs.writeFile(
+    named,
+    new TextEncoder().encode(newPlanText({ model: way, adapters }, bits)),
+  );
+  await openPlan(context, named);
+}
+
+export async function openPlan(_: Context, uri?: vscode.Uri): Promise<void> {
+  const plan = uri ?? activePlan();
+  if (plan) await vscode.commands.executeCommand('vscode.openWith', plan, PLAN_EDITOR);
+}
+
+/** Runs the model as the plan says, and shows it in the editor. */
+export async function applyPlan(context: Context, uri?: vscode.Uri): Promise<void> {
+  const plan = await planOf(uri);
+  if (!plan) return;
+  await openPlan(context, plan);
+  const location = vscode.ProgressLocation.Window;
+  const title = vscode.l10n.t('Opening the model…');
+  await vscode.window.withProgress({ location, title }, () => context.planEditors.apply(plan));
+}
+
+/** Shows a plan beside another. */
+export async function comparePlans(context: Context, uri?: vscode.Uri): Promise<void> {
+  const plan = await planOf(uri);
+  if (!plan) return;
+  const found = await vscode.workspace.findFiles('**/*.precision.json', '**/node_modules/**');
+  const others = found.filter((other) => other.toString() !== plan.toString());
+  if (others.length === 0) {
+    void vscode.window.showInformationMessage(
+      vscode.l10n.t('There is no other precision plan in this workspace.'),
+    );
+    return;
+  }
+  const picked = await pickOne<vscode.Uri>(placeOf(vscode.l10n.t('Compare {0}', planName(plan))), {
+    placeholder: vscode.l10n.t('The plan to compare with'),
+    items: others.map((value) => ({
+      ...{ value, label: planName(value), description: vscode.workspace.asRelativePath(value) },
+    })),
+  });
+  if (picked === undefined || picked === BACK) return;
+  await openPlan(context, plan);
+  await context.planEditors.compare(plan, picked);
+}
+
+/** Asks for a budget and gives the plan the best bits within it. */
+export async function allocate(context: Context, uri?: vscode.Uri): Promise<void> {
+  const plan = await planOf(uri);
+  if (!plan) return;
+  const document = await vscode.workspace.openTextDocument(plan);
+  const { paths, table } = await context.plans.read(document);
+  if (!table?.sensitivity || paths.model === undefined) {
+    const compute = vscode.l10n.t('Compute Sensitivity…');
+    const message = vscode.l10n.t(
+      'A budget needs the sensitivity of the layers, which has not been measured yet.',
+    );
+    if (await vscode.window.showInformationMessage(message, compute)) await computeSensitivity(context, plan);
+    return;
+  }
+  const title = vscode.l10n.t('Allocate to Budget');
+  const kind = await pickOne<Budget>(placeOf(title), {
+    placeholder: vscode.l10n.t('What the budget limits'),
+    items: [
+      { label: vscode.l10n.t('Average bits of the layers'), value: 'average-bits' },
+      { label: vscode.l10n.t('Average bits of the weights'), value: 'average-bits-per-weight' },
+      { label: vscode.l10n.t('Size of the model'), value: 'bytes' },
+    ],
+  });
+  if (kind === undefined || kind === BACK) return;
+  const params = { model: paths.model, ...(paths.adapters !== undefined && { adapters: paths.adapters }) };
+  const { points } = await context.engine.request('precision/allocate', { ...params, budget: kind });
+  const least = budgetOfPoint(kind, points[0]?.size ?? 0, table);
+  const problem = (text: string): string | undefined => {
+    const value = parseBudget(kind, text);
+    if (value === undefined)
+      return kind === 'bytes'
+        ? vscode.l10n.t('A size such as 1.2 GB or 700 kB.')
+        : vscode.l10n.t('A number of bits such as 3.5.');
+    if (value >= least - 1e-9) return undefined;
+    const smallest = kind === 'bytes' ? formatBytes(least, vscode.env.language) : least.toFixed(2);
+    return vscode.l10n.t('Too small: the smallest possible is {0}.', smallest);
+  };
+  const text = await vscode.window.showInputBox({
+    title,
+    prompt:
+      kind === 'bytes' ? vscode.l10n.t('Largest size of the model') : vscode.l10n.t('Most bits on average'),
+    value: kind === 'bytes' ? formatBytes(table.fullBytes / 8, 'en') : '3.5',
+    validateInput: problem,
+  });
+  const value = text === undefined ? undefined : parseBudget(kind, text);
+  if (value === undefined) return;
+  const limit = pointBudget(kind, value, table) + 1e-6;
+  const best = points.filter(({ size }) => size <= limit).at(-1);
+  if (!best) return;
+  await context.plans.edit(document, (now) => editsOfDigits(now, table, best.bits));
+  if (activePlan()?.toString() !== plan.toString()) await openPlan(context, plan);
+}
+
+/** Queues the measurement of a set's sensitivities: of the node, of the plan, or of one chosen. */
+export async function computeSensitivity(context: Context, from?: SetNode | vscode.Uri): Promise<void> {
+  const target = await targetFor(context, from);
+  if (!target) return;
+  const { model, set } = target;
+  const state = context.extension.workspaceState;
+  const memory = `sensitivity.data.${model.task}`;
+  const recent = state.get<string[]>(memory, []);
+  const data = await chooseDataset(placeOf(vscode.l10n.t('Sensitivity of {0}', set.name)), {
+    ...{ task: model.task, purpose: 'calibration', recent, root: context.extension.extensionUri.fsPath },
+    placeholder: vscode.l10n.t('Data to measure on: the calibration set, or more of its kind'),
+  });
+  if (data === undefined || data === BACK) return;
+  await state.update(memory, [data, ...recent.filter((path) => path !== data)].slice(0, 5));
+  const { device, threads } = readSettings();
+  const { job } = await context.engine.request('jobs/start', {
+    kind: 'sensitivity',
+    request: { model: model.path, adapters: set.path, data, device, ...(threads > 0 && { threads }) },
+    title: vscode.l10n.t('Sensitivity of {0}', modelName(model)),
+  });
+  await context.jobs.all();
+  await context.trees.jobs.view.reveal({ kind: 'job', id: job.id }, { select: true, focus: false });
+}
+
+/** Names the model in a plan that has none. */
+export async function choosePlanModel(context: Context, uri?: vscode.Uri): Promise<void> {
+  const plan = await planOf(uri);
+  if (!plan) return;
+  const models = (await context.models.all()).filter((model) => model.supported);
+  const picked = await pickOne<SupportedModel>(placeOf(vscode.l10n.t('Model of the Plan')), {
+    placeholder: vscode.l10n.t('The model that the plan is for'),
+    items: models.map((value) => ({ value, label: modelName(value), description: value.path })),
+  });
+  if (picked !== undefined && picked !== BACK) await namePath(context, plan, 'model', picked.path);
+}
+
+/** Names the adapter set in a plan that has none; without one, offers to calibrate. */
+export async function choosePlanAdapters(context: Context, uri?: vscode.Uri): Promise<void> {
+  const plan = await planOf(uri);
+  if (!plan) return;
+  const { paths } = await context.plans.read(await vscode.workspace.openTextDocument(plan));
+  const targets = (await targetsOf(context)).filter(({ model }) => model.path === paths.model);
+  if (targets.length === 0) {
+    const calibrate = vscode.l10n.t('Calibrate Model');
+    const message = vscode.l10n.t('This model has no adapter set yet. Calibrate it first.');
+    if (await vscode.window.showInformationMessage(message, calibrate))
+      await vscode.commands.executeCommand('elasticPrecision.calibrate');
+    return;
+  }
+  const target = await pickTarget(targets, vscode.l10n.t('Adapter Set of the Plan'));
+  if (target) await namePath(context, plan, 'adapters', target.set.path);
+}
+
+async function namePath(
+  context: Context,
+  plan: vscode.Uri,
+  key: 'model' | 'adapters',
+  path: string,
+): Promise<void> {
+  const way = relativePath(plan, path);
+  if (way === undefined) throw new Error(vscode.l10n.t('A plan must lie on the same drive as its model.'));
+  const document = await vscode.workspace.openTextDocument(plan);
+  await context.plans.edit(document, (text) => editPath(text, key, way));
+}
+
+const bitsOf = ({ config }: ReadableAdapterSet): number[] => config.bit_groups.flatMap(({ bits }) => bits);
+
+function targetOf({ entry: { set }, owner: { model } }: SetNode): Target | undefined {
+  return set.readable && isCurrent(set) && model ? { set, model } : undefined;
+}
+
+async function targetsOf({ adapters }: Context): Promise<Target[]> {
+  const all = await adapters.all();
+  return all.flatMap((owner) => owner.sets.flatMap((entry) => targetOf({ kind: 'set', owner, entry }) ?? []));
+}
+
+async function targetFor(
+  context: Context,
+  from: SetNode | vscode.Uri | undefined,
+): Promise<Target | undefined> {
+  if (from instanceof vscode.Uri || from === undefined) {
+    const plan = from ?? activePlan();
+    const open = plan && (await context.plans.read(await vscode.workspace.openTextDocument(plan)));
+    const own = (await targetsOf(context)).find(({ set }) => set.path === open?.paths.adapters);
+    return own ?? chooseTarget(context, vscode.l10n.t('Compute Sensitivity'));
+  }
+  return from.kind === 'set' ? targetOf(from) : undefined;
+}
+
+async function chooseTarget(context: Context, title: string): Promise<Target | undefined> {
+  const targets = await targetsOf(context);
+  if (targets.length > 0) return targets.length === 1 ? targets[0] : pickTarget(targets, title);
+  const calibrate = vscode.l10n.t('Calibrate Model');
+  const message = vscode.l10n.t('There is no adapter set yet. Calibrate a model first.');
+  if (await vscode.window.showInformationMessage(message, calibrate))
+    await vscode.commands.executeCommand('elasticPrecision.calibrate');
+  return undefined;
+}
+
+async function pickTarget(targets: readonly Target[], title: string): Promise<Target | undefined> {
+  const picked = await pickOne<Target>(placeOf(title), {
+    placeholder: vscode.l10n.t('Adapter set'),
+    items: targets.map((value) => ({
+      value,
+      label: value.set.name,
+      description: `${modelName(value.model)} · ${vscode.l10n.t('{0} bits', formatBits(bitsOf(value.set)))}`,
+      detail: value.set.path,
+    })),
+  });
+  return picked === BACK ? undefined : picked;
+}
+
+/** The plan in the active editor, visual or text. */
+export function activePlan(): vscode.Uri | undefined {
+  const input = vscode.window.tabGroups.activeTabGroup.activeTab?.input;
+  const uri =
+    input instanceof vscode.TabInputCustom || input instanceof vscode.TabInputText ? input.uri : undefined;
+  return uri && isPlan({ uri }) ? uri : undefined;
+}
+
+/** The plan of a menu, of the active editor, or one chosen. */
+async function planOf(uri: vscode.Uri | undefined): Promise<vscode.Uri | undefined> {
+  const known = uri instanceof vscode.Uri ? uri : activePlan();
+  if (known) return known;
+  const found = await vscode.workspace.findFiles('**/*.precision.json', '**/node_modules/**');
+  if (found.length === 0) {
+    const create = vscode.l10n.t('New Precision Plan');
+    const message = vscode.l10n.t('There is no precision plan in this workspace.');
+    if (await vscode.window.showInformationMessage(message, create))
+      await vscode.commands.executeCommand('elasticPrecision.newPlan');
+    return undefined;
+  }
+  const picked = await pickOne<vscode.Uri>(placeOf(vscode.l10n.t('Precision Plan')), {
+    placeholder: vscode.l10n.t('Precision plan'),
+    items: found.map((value) => ({ value, label: planName(value), description: vscode.workspace.asRelativePath(value) })), // prettier-ignore
+  });
+  return picked === BACK ? undefined : picked;
+}

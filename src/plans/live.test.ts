@@ -1,0 +1,104 @@
+import { describe, expect, it } from 'vitest';
+import type { EvaluationRow } from '../../engine/protocol.js';
+import { fakeConnection } from '../common/testing.js';
+import { createLive } from './live.js';
+
+const row: EvaluationRow = {
+  ...{ label: 'plan', kind: 'adapters', bits: 4, bytes: 1, samples: 8, top1: 0.875 },
+} as EvaluationRow;
+
+/** A model whose evaluations end when the test says so. */
+function setUp() {
+  const evaluations: ((value: { row: EvaluationRow; seconds: number }) => void)[] = [];
+  const connection = fakeConnection({
+    'session/open': () => ({ session: 's', seconds: 0.1 }),
+    'session/use': () => ({ changed: 1, seconds: 0.002 }),
+    'session/predict': () => ({ seconds: 0.1, plan: { classes: [] }, full: { classes: [] } }),
+    'session/evaluate': () => new Promise((resolve) => evaluations.push(resolve)),
+    'session/close': () => ({}),
+  });
+  const live = createLive(connection, { model: '/m', adapters: '/a', device: () => 'cpu', limit: 8 });
+  const asked = () =>
+    connection.requests.map(({ method, params }) =>
+      [method.slice(8), (params as { bits?: string }).bits].filter(Boolean).join(' '),
+    );
+  /** Until everything that can go on has gone on. */
+  const settled = () => new Promise((resolve) => setImmediate(resolve));
+  return { connection, live, evaluations, asked, settled };
+}
+
+describe('createLive', () => {
+  it('opens nothing until something is measured, then follows edits', async () => {
+    const { live, asked, evaluations, settled } = setUp();
+    live.follow('44');
+    live.setData('/d', 'd');
+    await settled();
+    expect(asked()).toEqual([]);
+    const measured = live.measure();
+    await settled();
+    expect(asked()).toEqual(['open', 'use 44', 'evaluate']);
+    expect(live.now()).toMatchObject({ state: 'open', measuring: { done: 0 }, switched: { layers: 1 } });
+    evaluations[0]!({ row, seconds: 2 });
+    await measured;
+    expect(live.now().measured).toEqual([
+      { bits: '44', metric: 'top1', value: 0.875, samples: 8, seconds: 2 },
+    ]);
+    expect(live.now().measuring).toBeUndefined();
+    live.follow('42');
+    await settled();
+    expect(asked().at(-1)).toBe('use 42');
+  });
+
+  it('skips edits that were overtaken', async () => {
+    const { live, asked, settled } = setUp();
+    live.follow('44');
+    await live.open();
+    for (const digits of ['24', '28', '88']) live.follow(digits);
+    await settled();
+    expect(asked()).toEqual(['open', 'use 44', 'use 88']);
+  });
+
+  it('measures again after each edit while told so, and drops what is stale', async () => {
+    const { live, asked, evaluations, settled } = setUp();
+    live.follow('44');
+    live.setData('/d', 'd');
+    live.keep(true);
+    await settled();
+    live.follow('22');
+    evaluations[0]!({ row, seconds: 1 });
+    await settled();
+    expect(asked()).toEqual(['open', 'use 44', 'evaluate', 'use 22', 'evaluate']);
+    evaluations[1]!({ row, seconds: 1 });
+    await settled();
+    expect(live.now().measured.map(({ bits }) => bits)).toEqual(['22']);
+  });
+
+  it('answers again after each edit', async () => {
+    const { live, asked, settled } = setUp();
+    const answers: unknown[] = [];
+    live.onDidTry((answer) => answers.push(answer));
+    live.follow('44');
+    live.attempt({ text: 'To be' });
+    await settled();
+    live.follow('24');
+    await settled();
+    expect(asked()).toEqual(['open', 'use 44', 'predict', 'use 24', 'predict']);
+    expect(answers).toHaveLength(2);
+  });
+
+  it('says why the model was closed, and opens it again when it is needed', async () => {
+    const { live, connection, asked, settled } = setUp();
+    live.follow('44');
+    await live.open();
+    connection.notify('session/closed', { session: 'other', reason: 'no' });
+    expect(live.now().state).toBe('open');
+    connection.notify('session/closed', { session: 's', reason: 'It was idle.' });
+    expect(live.now()).toMatchObject({ state: 'closed', reason: 'It was idle.' });
+    live.follow('22');
+    await settled();
+    await live.open();
+    expect(asked()).toEqual(['open', 'use 44', 'open', 'use 22']);
+    live.dispose();
+    expect(asked().at(-1)).toBe('close');
+  });
+});

@@ -1,0 +1,200 @@
+/**
+ * A running model that follows a plan: opened at the first need, switched with each edit, measured and asked on the way.
+ * Requests of one session go one after another; of several edits in the meantime the last one counts. Knows no editor.
+ */
+import type { DeviceChoice, EvaluationRow } from '../../engine/protocol.js';
+import type { Live, Measurement, MetricKey, Tried, TryInput } from '../../webview/precision/protocol.js';
+import type { Connection } from '../common/connection.js';
+import { messageOf } from '../common/errors.js';
+import { createEmitter, type Disposable, type Event } from '../common/event.js';
+
+export interface LiveModel extends Disposable {
+  readonly onDidChange: Event<Live>;
+  readonly onDidTry: Event<{ readonly result?: Tried; readonly error?: string }>;
+  now(): Live;
+  /** The plan is this now. Opens nothing. */
+  follow(digits: string): void;
+  /** Opens the model where it is not, and switches it to the plan. */
+  open(): Promise<void>;
+  /** Resolves once measured, cancelled or failed. */
+  measure(): Promise<void>;
+  keep(on: boolean): void;
+  cancel(): void;
+  setData(path: string, name: string): void;
+  /** What is answered from now on, after each edit too. */
+  attempt(input: TryInput | undefined): void;
+}
+
+export interface LiveOptions {
+  readonly model: string;
+  readonly adapters: string;
+  readonly device: () => DeviceChoice;
+  /** Samples of a measurement, so that it ends within moments. */
+  readonly limit: number;
+}
+
+const KEPT = 8;
+/** Tokens that a prompt is continued by. */
+const TOKENS = 24;
+
+export function createLive(connection: Connection, options: LiveOptions): LiveModel {
+  const changed = createEmitter<Live>();
+  const tried = createEmitter<{ readonly result?: Tried; readonly error?: string }>();
+  let state: Live = { state: 'closed', keep: false, measured: [] };
+  let session: string | undefined;
+  let wanted = '';
+  let used: string | undefined;
+  let input: TryInput | undefined;
+  let answered: string | undefined;
+  let data: string | undefined;
+  let measuring: AbortController | undefined;
+  let disposed = false;
+  /** All that the session is asked, in turn. */
+  let queue: Promise<void> = Promise.resolve();
+
+  const set = (change: Partial<Live>, ...without: (keyof Live)[]) => {
+    const next = { ...state, ...change } as Live;
+    for (const key of without) delete (next as unknown as Record<string, unknown>)[key];
+    state = next;
+    if (!disposed) changed.fire(state);
+  };
+  const subscriptions = [
+    connection.onNotification('session/closed', (closed) => {
+      if (closed.session !== session) return;
+      forget();
+      set({ state: 'closed', reason: closed.reason }, 'measuring', 'switched');
+    }),
+    connection.onNotification('session/progress', ({ session: of, done, total }) => {
+      if (of === session && measuring) set({ measuring: { done, total } });
+    }),
+  ];
+
+  function forget(): void {
+    session = undefined;
+    used = undefined;
+    answered = undefined;
+  }
+
+  /** Runs after what was asked before; an error is shown and ends only this. */
+  function inTurn(work: () => Promise<void>): Promise<void> {
+    queue = queue.then(async () => {
+      if (disposed) return;
+      try {
+        await work();
+      } catch (error) {
+        set({ error: messageOf(error) });
+      }
+    });
+    return queue;
+  }
+
+  async function ensureOpen(): Promise<string> {
+    if (session !== undefined) return session;
+    set({ state: 'opening' }, 'reason', 'error');
+    try {
+      const { model, adapters } = options;
+      const opened = await connection.request('session/open', { model, adapters, device: options.device() });
+      session = opened.session;
+      set({ state: 'open' });
+      return session;
+    } catch (error) {
+      set({ state: 'closed' });
+      throw error;
+    }
+  }
+
+  async function catchUp(): Promise<void> {
+    const id = await ensureOpen();
+    if (used !== wanted) {
+      const bits = wanted;
+      const { changed: layers, seconds } = await connection.request('session/use', { session: id, bits });
+      used = bits;
+      set({ switched: { layers, seconds } }, 'error');
+    }
+    await answer(id);
+  }
+
+  async function answer(id: string): Promise<void> {
+    const key = JSON.stringify([used, input]);
+    if (input === undefined || answered === key) return;
+    const asked = 'text' in input ? { text: input.text, tokens: TOKENS } : input;
+    try {
+      const result = await connection.request('session/predict', { session: id, input: asked });
+      answered = key;
+      if (!disposed) tried.fire({ result });
+    } catch (error) {
+      tried.fire({ error: messageOf(error) });
+    }
+  }
+
+  function measure(): Promise<void> {
+    measuring?.abort();
+    const own = new AbortController();
+    measuring = own;
+    set({ measuring: { done: 0, total: 0 } }, 'error');
+    return inTurn(async () => {
+      try {
+        await catchUp();
+        if (own.signal.aborted || data === undefined || session === undefined) return;
+        const bits = used!;
+        const params = { session, data, limit: options.limit };
+        const { row, seconds } = await connection.request('session/evaluate', params, own.signal);
+        const measured = measurementOf(row, bits, seconds);
+        if (measured && !own.signal.aborted) set({ measured: [...state.measured, measured].slice(-KEPT) });
+      } catch (error) {
+        if (!own.signal.aborted) throw error;
+      } finally {
+        if (measuring === own) {
+          measuring = undefined;
+          set({}, 'measuring');
+        }
+      }
+    });
+  }
+
+  return {
+    onDidChange: changed.event,
+    onDidTry: tried.event,
+    now: () => state,
+    follow: (digits) => {
+      if (digits === wanted) return;
+      wanted = digits;
+      measuring?.abort();
+      if (session === undefined && state.state === 'closed') return;
+      if (state.keep && data !== undefined) void measure();
+      else void inTurn(catchUp);
+    },
+    open: () => inTurn(catchUp),
+    measure,
+    keep: (on) => {
+      set({ keep: on });
+      if (on && data !== undefined) void measure();
+    },
+    cancel: () => measuring?.abort(),
+    setData: (path, name) => {
+      data = path;
+      set({ data: name });
+      if (state.keep) void measure();
+    },
+    attempt: (next) => {
+      input = next;
+      answered = undefined;
+      if (next) void inTurn(catchUp);
+    },
+    dispose: () => {
+      disposed = true;
+      measuring?.abort();
+      for (const subscription of subscriptions) subscription.dispose();
+      const closing = session;
+      if (closing !== undefined)
+        connection.request('session/close', { session: closing }).catch(() => undefined);
+    },
+  };
+}
+
+/** The score that a task is known by. */
+function measurementOf(row: EvaluationRow, bits: string, seconds: number): Measurement | undefined {
+  const keys: readonly MetricKey[] = ['top1', 'perplexity', 'accuracy', 'kl'];
+  const metric = keys.find((key) => row[key] !== undefined);
+  return metric && { bits, metric, value: row[metric]!, samples: row.samples, seconds };
+}

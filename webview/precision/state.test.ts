@@ -1,0 +1,126 @@
+import { describe, expect, it } from 'vitest';
+import { frontierOf, tableOf } from '../../test/pages/precision-model.js';
+import { bestWithin, chartLayout, indexOf, nearestAlong, someOf } from './frontier.js';
+import { heatOf } from './heat.js';
+import type { ShowTable, Strings, Table } from './protocol.js';
+import { linesOf, type LineOptions } from './rows.js';
+import { selectOne } from './selection.js';
+import { changesOf, pressed, receive, togglePins, type State } from './state.js';
+
+const table = tableOf(12);
+const show = (own: Table = table): ShowTable => ({
+  ...{ type: 'table', locale: 'en', strings: {} as Strings, title: '', subtitle: '', lacks: [], live: true },
+  table: own,
+});
+const open = (bits = '4'.repeat(12), own = table): State =>
+  receive(receive(undefined, show(own)), { type: 'plan', bits, problems: [] })!;
+const lines = (options: Partial<LineOptions>, bits = Array<number>(12).fill(4)) =>
+  linesOf(table, bits, { filter: '', order: 'model', pinned: new Set(), ...options }).map((line) =>
+    line.kind === 'block' ? line.block : line.layer,
+  );
+
+describe('linesOf', () => {
+  it('has blocks before their layers, in the order of the model', () => {
+    expect(lines({})).toEqual(['encoder.layer.0', 0, 1, 2, 3, 4, 5, 'encoder.layer.1', 6, 7, 8, 9, 10, 11]);
+  });
+
+  it('filters by every word, and leaves out blocks without a layer', () => {
+    expect(lines({ filter: 'LAYER.1 query' })).toEqual(['encoder.layer.1', 6]);
+    expect(lines({ filter: 'none' })).toEqual([]);
+  });
+
+  it('puts pinned layers first, and sorts the others', () => {
+    expect(lines({ pinned: new Set([7]) }).slice(0, 3)).toEqual([7, 'encoder.layer.0', 0]);
+    const bits = [4, 8, 4, 4, 2, 4, 4, 4, 4, 4, 4, 6];
+    expect(lines({ order: 'bits', pinned: new Set([4]) }, bits).slice(0, 4)).toEqual([4, 1, 11, 0]);
+  });
+});
+
+describe('changesOf', () => {
+  const at = (line: number, bits?: string) => ({ ...open(bits), selection: selectOne(line) });
+
+  it('changes the selected layers, a block as its layers, and says nothing of what is so', () => {
+    expect(changesOf(at(1), { kind: 'bits', bits: 8 })).toEqual([[0, 8]]);
+    expect(changesOf(at(0), { kind: 'bits', bits: 8 })).toHaveLength(6);
+    expect(changesOf(at(1), { kind: 'bits', bits: 4 })).toEqual([]);
+  });
+
+  it('steps each from where it is, within what is offered', () => {
+    expect(changesOf(at(0, '284444444444'), { kind: 'step', by: 1 })).toEqual([[0, 3], [2, 5], [3, 5], [4, 5], [5, 5]]); // prettier-ignore
+  });
+
+  it('fills down from the first', () => {
+    expect(changesOf(at(0, '244443444444'), { kind: 'fill' })).toEqual([[1, 2], [2, 2], [3, 2], [4, 2], [5, 2]]); // prettier-ignore
+  });
+
+  it('takes layers along that share their bits', () => {
+    const tied = {
+      ...table,
+      layers: table.layers.map((layer, i) => (i < 3 ? { ...layer, tied: 0 } : layer)),
+    };
+    const state = { ...open('4'.repeat(12), tied), selection: selectOne(2) };
+    expect(changesOf(state, { kind: 'bits', bits: 8 })).toEqual([[0, 8], [1, 8], [2, 8]]); // prettier-ignore
+  });
+
+  it('changes nothing while the text is broken', () => {
+    const broken = receive(open(), { type: 'plan', bits: '4'.repeat(12), broken: 'no', problems: [] })!;
+    expect(changesOf({ ...broken, selection: selectOne(1) }, { kind: 'bits', bits: 8 })).toEqual([]);
+  });
+
+  it('counts for the selection where the pressed line is part of it', () => {
+    const state = { ...open(), selection: { active: 1, anchor: 1, lines: new Set([1, 2]) } };
+    expect(changesOf(pressed(state, 2), { kind: 'bits', bits: 8 })).toHaveLength(2);
+    expect(changesOf(pressed(state, 4), { kind: 'bits', bits: 8 })).toEqual([[3, 8]]);
+  });
+});
+
+it('keeps the selection on its layers when lines move', () => {
+  const state = togglePins({ ...open(), selection: selectOne(3) }, [7]);
+  expect([state.selection.active, [...state.selection.lines]]).toEqual([4, [4]]);
+  expect(togglePins(state, [7]).selection.active).toBe(3);
+});
+
+describe('the frontier', () => {
+  const points = frontierOf(table);
+
+  it('finds the best within a size, the smallest where nothing fits', () => {
+    for (const [i, point] of points.entries())
+      expect(bestWithin(points, point.bytes)).toBeGreaterThanOrEqual(i);
+    expect(bestWithin(points, 0)).toBe(0);
+    expect(bestWithin(points, 1e9)).toBe(points.length - 1);
+    expect(points[bestWithin(points, points[5]!.bytes)]!.bytes).toBe(points[5]!.bytes);
+    expect(indexOf(points, points[7]!.bits)).toBe(7);
+  });
+
+  it('lies in the plot, larger to the right and costlier above', () => {
+    const size = { width: 400, height: 200 };
+    const { points: places, plot } = chartLayout(points, [], size);
+    for (const { x, y } of places) {
+      expect(x).toBeGreaterThanOrEqual(plot.left);
+      expect(x).toBeLessThanOrEqual(plot.right);
+      expect(y).toBeGreaterThanOrEqual(plot.top);
+      expect(y).toBeLessThanOrEqual(plot.bottom);
+    }
+    expect(places.at(-1)!.x).toBeGreaterThan(places[0]!.x);
+    expect(places.at(-1)!.y).toBeGreaterThan(places[0]!.y);
+    expect(nearestAlong(places, places[9]!.x)).toBe(9);
+  });
+
+  it('keeps the ends of a sample', () => {
+    expect(someOf([1, 2, 3, 4, 5, 6, 7], 3)).toEqual([1, 4, 7]);
+    expect(someOf([1, 2], 3)).toEqual([1, 2]);
+  });
+});
+
+describe('heatOf', () => {
+  it('is logarithmic, from the least to the most', () => {
+    const { level, ends } = heatOf([[1, 0.1], [0.01, 0.001]]); // prettier-ignore
+    expect(ends).toEqual([0.001, 1]);
+    expect([1, 0.1, 0.01, 0.001, 0, undefined].map(level)).toEqual([9, 6, 3, 0, 0, undefined]);
+  });
+
+  it('has one level where all is equal or nothing', () => {
+    expect(heatOf([[2, 2]]).level(2)).toBe(0);
+    expect(heatOf([[0, 0]]).level(0)).toBe(0);
+  });
+});
