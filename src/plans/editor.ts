@@ -242,7 +242,7 @@ export function createPlanEditors(
       if (isPlan({ uri: other })) compared.fire({ uri: uri.toString(), other });
       return Promise.resolve();
     },
-    dispose: () => [provider, compared, lives].forEach((disposable) => disposable.dispose()),
+    dispose: () => vscode.Disposable.from(provider, compared, lives).dispose(),
   };
 }
 

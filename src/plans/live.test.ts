@@ -5,7 +5,7 @@ import { createLive } from './live.js';
 
 const row: EvaluationRow = {
   ...{ label: 'plan', kind: 'adapters', bits: 4, bytes: 1, samples: 8, top1: 0.875 },
-} as EvaluationRow;
+};
 
 /** A model whose evaluations end when the test says so. */
 function setUp() {

@@ -53,7 +53,7 @@ export function createLive(connection: Connection, options: LiveOptions): LiveMo
   let queue: Promise<void> = Promise.resolve();
 
   const set = (change: Partial<Live>, ...without: (keyof Live)[]) => {
-    const next = { ...state, ...change } as Live;
+    const next = { ...state, ...change };
     for (const key of without) delete (next as unknown as Record<string, unknown>)[key];
     state = next;
     if (!disposed) changed.fire(state);

@@ -7,7 +7,7 @@ const RANGE = 1e-4;
 
 export interface Heat {
   /** 0 (cool) to 9, or undefined where nothing is known. */
-  level(cost: number | undefined): number | undefined;
+  readonly level: (cost: number | undefined) => number | undefined;
   /** Ends of the scale, nats. */
   readonly ends: readonly [number, number];
 }
