@@ -242,7 +242,7 @@ export function createPlanEditors(
       if (isPlan({ uri: other })) compared.fire({ uri: uri.toString(), other });
       return Promise.resolve();
     },
-    dispose: () => vscode.Disposable.from(provider, compared, lives).dispose(),
+    dispose: () => [provider, compared, lives].forEach((disposable) => void disposable.dispose()),
   };
 }
 

@@ -103,7 +103,7 @@ export function createPlans(tables: Tables): Plans {
       );
       return turn;
     },
-    dispose: () => subscriptions.forEach((subscription) => subscription.dispose()),
+    dispose: () => subscriptions.forEach((subscription) => void subscription.dispose()),
   };
 }
 
