@@ -21,7 +21,8 @@ const data = (...names: string[]) => join(root, 'samples', 'data', ...names);
 interface Sample {
   readonly model: string;
   readonly mode: NonNullable<CalibrateRequest['mode']>;
-  readonly groups: string;
+  /** Where the recipe's own are not meant. */
+  readonly groups?: string;
   readonly calibration: Pick<CalibrateRequest, 'data' | 'samples' | 'epochs' | 'batch'>;
   readonly evaluation: Pick<EvaluateRequest, 'data' | 'baseline' | 'limit'>;
   /** What is counted, and how well the full model does. */
@@ -48,7 +49,6 @@ const PICTURES: Sample = {
 const TEXT: Sample = {
   model: 'llama-speeches',
   mode: 'weight-only',
-  groups: '7,8/5,6/4/3/2',
   calibration: { data: data('speeches', 'calibration.txt'), samples: 256, epochs: 8, batch: 8 },
   evaluation: { data: data('speeches', 'evaluation.txt'), baseline: ['rtn', 'gptq'], limit: 200 },
   title: (full) =>
@@ -73,7 +73,7 @@ const { values: flags } = parseArgs({
 });
 const sample = flags.text ? TEXT : PICTURES;
 const mode = (flags.mode as Sample['mode'] | undefined) ?? sample.mode;
-const groups = parseGroups(flags.groups ?? (mode === sample.mode ? sample.groups : '7,8/5,6/4'));
+const groups = flags.groups ?? (mode === sample.mode ? sample.groups : undefined);
 const model = join(root, 'samples', sample.model);
 const device = flags.device as DeviceChoice;
 const { signal } = new AbortController();
@@ -93,7 +93,8 @@ for (const recipe of flags.paper ? (['default', 'paper'] as const) : (['default'
   const bar = progressBar(recipe === 'default' ? 'Calibrating' : 'Calibrating by the paper');
   const request: CalibrateRequest = {
     ...sample.calibration,
-    ...{ model, mode, out, groups, recipe, device, seed: Number(flags.seed) },
+    ...{ model, mode, out, recipe, device, seed: Number(flags.seed) },
+    ...(groups && { groups: parseGroups(groups) }),
     ...(flags.epochs && { epochs: Number(flags.epochs) }),
   };
   const result = await runJob('calibrate', request, {
