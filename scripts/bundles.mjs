@@ -22,6 +22,8 @@ const engine = {
 const tools = {
   demo: 'scripts/demo.ts',
   bench: 'scripts/bench.ts',
+  'bench-switch': 'scripts/bench-switch.ts',
+  'demo-plans': 'scripts/demo-plans.ts',
   estimates: 'scripts/estimates.ts',
 };
 /** What the editor loads, which gives it `vscode`. */

@@ -92,7 +92,7 @@ export function formatEvaluation({ task, rows }: Pick<EvaluateResult, 'task' | '
   const full = rows.find((row) => row.kind === 'full');
   const lines = rows.map((row) => [
     row.label,
-    String(row.bits),
+    typeof row.bits === 'number' ? String(Number(row.bits.toFixed(3))) : row.bits,
     bytes(row.bytes),
     ...cells(row, full),
     String(row.samples),

@@ -57,7 +57,7 @@ export async function openElasticSession(
     const set = await openAdapterSet(adapters);
     try {
       await requireMatch(checkpoint, set, adapters);
-      const elastic = await openElasticModel(programs, checkpoint, set);
+      const elastic = await openElasticModel(programs, checkpoint, set, defaultCacheMemory() / 2);
       const full = await openPlainModel(programs, checkpoint);
       const layers = layerNames(checkpoint);
       let bits = layers.map(() => elastic.bits[0]!);

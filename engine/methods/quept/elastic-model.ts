@@ -10,6 +10,7 @@ import { rotateCheckpoint } from '../rotation/checkpoint.js';
 import { signsFromText } from '../rotation/signs.js';
 import {
   openElasticPart,
+  type AdaptedWeights,
   type ElasticPart,
   type LayerPrecision,
   type MixedPrecision,
@@ -70,15 +71,21 @@ export async function openPlainModel(programs: Programs, checkpoint: Checkpoint)
   return chain(programs, checkpoint.model, parts);
 }
 
-/** Throws UserError where the adapter set belongs to another model. */
+/**
+ * Throws UserError where the adapter set belongs to another model.
+ * @param memory bytes for weights with adapters added, which switches between bit groups then need not add again
+ */
 export async function openElasticModel(
   programs: Programs,
   original: Checkpoint,
   { config, tensors }: Adapters,
+  memory = 0,
 ): Promise<ElasticModel> {
   const checkpoint = rotatedFor(programs, original, config);
   const { model } = checkpoint;
-  const open = elasticOpener(programs, checkpoint, config, (part) => tensorsOf(tensors, part));
+  const open = elasticOpener(programs, checkpoint, config, (part) => tensorsOf(tensors, part), {
+    left: memory,
+  });
   const stem = await open.fixed(model.stem);
   const head = await open.fixed(model.head);
   const blocks: ElasticPart[] = [];
@@ -138,11 +145,12 @@ export function elasticOpener(
   checkpoint: Checkpoint,
   config: Adapters['config'],
   adaptersOf: (part: Part) => NamedTensors | Promise<NamedTensors>,
+  memory?: AdaptedWeights,
 ) {
   const block = async (part: Part) => {
     const own = await adaptersOf(part);
     const parameters = foldedParameters(await checkpoint.read(part), own);
-    return openElasticPart(programs, part, checkpoint.listing(part), parameters, own);
+    return openElasticPart(programs, part, checkpoint.listing(part), parameters, own, memory);
   };
   /** Embedding and head have one bit-width, or stay in floating point. */
   const fixed = async (part: Part): Promise<RunnablePart> => {
@@ -207,9 +215,7 @@ export async function tensorsOf(tensors: Adapters['tensors'], { prefix }: Part):
 
 function chain(programs: Programs, model: Model, parts: readonly RunnablePart[]): RunnableModel {
   const { rows } = headOf(model);
-  const shared = new Map(
-    partsOf(model).map((part, i) => [part, { ...parts[i]!, dispose: () => undefined } as RunnablePart]),
-  );
+  const shared = new Map(partsOf(model).map((part, i) => [part, { ...parts[i]!, dispose: () => undefined }]));
   /** What the head reads. */
   const hidden = async (inputs: Tensor, batch: number) => {
     let x = inputs;

@@ -1,5 +1,5 @@
 /** Running a part at a bit-width: weights are quantized once a switch, activations in every run. */
-import { Graph, type Value } from '../../graph/ir.js';
+import { Graph, sizeOf, type Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 import { fakeQuantizeWeight } from '../../graph/quantizers.js';
 import { fullPrecision, parameterInputs } from '../../models/builders.js';
@@ -35,6 +35,24 @@ export function weightGraph(
   const adapted = adapter ? adaptedWeight(weight, adapter, { rank, gain }) : weight;
   graph.output('weight_q', fakeQuantizeWeight(adapted, ...clips, graph.input('levels', []), groupSize));
   return graph;
+}
+
+/** W + gain · B[:, :r] A[:r, :]: inputs `weight`, `lora_A`, `lora_B`; output `adapted`. */
+function adaptedGraph(out: number, columns: number, fullRank: number, rank: number, gain: number): Graph {
+  const graph = new Graph();
+  const weight = graph.input('weight', [out, columns]);
+  const adapter = {
+    a: graph.input('lora_A', [fullRank, columns]),
+    b: graph.input('lora_B', [out, fullRank]),
+  };
+  graph.output('adapted', adaptedWeight(weight, adapter, { rank, gain }));
+  return graph;
+}
+
+/** Memory for weights with the adapter of a bit group added, which parts keep so that only the first switch to it adds them. */
+export interface AdaptedWeights {
+  /** Bytes. */
+  left: number;
 }
 
 /**
@@ -157,6 +175,7 @@ export interface ElasticPart extends RunnablePart {
 /**
  * @param parameters the part's own, or folded ones (`foldedParameters`)
  * @param adapters tensors of the adapter set by local name; a layer without clip logits uses its whole range
+ * @param memory shared by all parts that are given it
  */
 export async function openElasticPart(
   programs: Programs,
@@ -164,6 +183,7 @@ export async function openElasticPart(
   listing: PartListing,
   parameters: ReadonlyMap<string, HostTensor>,
   adapters: NamedTensors,
+  memory: AdaptedWeights = { left: 0 },
 ): Promise<ElasticPart> {
   const { runtime } = programs;
   const { linears } = listing;
@@ -178,6 +198,7 @@ export async function openElasticPart(
   for (const { name, out } of linears)
     fixed[`${name}.bias`] ??= await runtime.place(runtime.tensor(new Float32Array(out), [out]));
   const quantized = new Map<string, { readonly how: string; readonly weight: Tensor }>();
+  const kept = new Map<string, Tensor>();
   let limits: Record<string, Tensor> = {};
   let activations: QuantizedActivations = { inputs: new Map(), grids: new Set(), cache: undefined };
 
@@ -200,22 +221,44 @@ export async function openElasticPart(
       const tensor = adapters.get(`${name}.${key}`);
       return tensor && runtime.tensor(tensor.data, tensor.shape);
     };
-    const [a, b] = [named('lora_A'), named('lora_B')];
+    const lora = { a: named('lora_A'), b: named('lora_B') };
+    const adapted = lora.a && rank > 0 && gain !== 0 ? await keptWeight(name, lora, rank, gain) : undefined;
+    const { a, b } = adapted ? { a: undefined, b: undefined } : lora;
     const used = a ? rank : 0;
     const program = await programs.get(
-      `weight ${out}×${columns} r${used} of ${a?.shape[0] ?? 0} gain ${gain} per ${groupSize}`,
-      () => weightGraph(out, columns, a?.shape[0] ?? 0, used, gain, groupSize),
+      `weight ${out}×${columns} r${used} of ${a?.shape[0] ?? 0} gain ${used > 0 ? gain : 1} per ${groupSize}`,
+      () => weightGraph(out, columns, a?.shape[0] ?? 0, used, used > 0 ? gain : 1, groupSize),
     );
     const rows = scaleRows({ name, in: columns, out }, groupSize);
     const whole = () => runtime.tensor(new Float32Array(rows).fill(NO_CLIP), [rows, 1]);
     const outputs = await program.run({
-      weight: weights.get(name)!,
+      weight: adapted ?? weights.get(name)!,
       ...(used > 0 && { lora_A: a!, lora_B: b! }),
       clip_upper: named(`clip_upper.${bits}`) ?? whole(),
       clip_lower: named(`clip_lower.${bits}`) ?? whole(),
       levels: scalar(2 ** bits - 1),
     });
     return outputs.weight_q!;
+  };
+  /** W + gain · BA where it is kept, or can be from now on. */
+  const keptWeight = async (
+    name: string,
+    { a, b }: { readonly a: Tensor | undefined; readonly b: Tensor | undefined },
+    rank: number,
+    gain: number,
+  ): Promise<Tensor | undefined> => {
+    const key = `${name} ${rank} ${gain}`;
+    const weight = weights.get(name)!;
+    const [out, columns] = weight.shape as readonly [number, number];
+    const bytes = out * columns * Float32Array.BYTES_PER_ELEMENT;
+    if (kept.has(key) || memory.left < bytes) return kept.get(key);
+    memory.left -= bytes;
+    const full = a!.shape[0]!;
+    const program = await programs.get(`adapted ${out}×${columns} r${rank} of ${full} gain ${gain}`, () =>
+      adaptedGraph(out, columns, full, rank, gain),
+    );
+    kept.set(key, (await program.run({ weight, lora_A: a!, lora_B: b! })).adapted!);
+    return kept.get(key);
   };
   const scalar = (x: number, shape: readonly number[] = []) => runtime.tensor(Float32Array.of(x), shape);
 
@@ -258,6 +301,10 @@ export async function openElasticPart(
     dispose: () => {
       disposeAll(fixed);
       for (const { weight } of quantized.values()) weight.dispose();
+      for (const tensor of kept.values()) {
+        memory.left += sizeOf(tensor.shape) * Float32Array.BYTES_PER_ELEMENT;
+        tensor.dispose();
+      }
       for (const tensor of weights.values()) tensor.dispose();
     },
   };

@@ -1,0 +1,195 @@
+/**
+ * How long a switch of bit-widths takes: of one layer, of all layers of a model, and beside that opening the model anew.
+ * Adapters are random: times do not depend on what was learned.
+ * Usage: npm run bench:switch [-- --runs 21] [--device cpu] [--json]
+ */
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { table } from '../engine/cli/format.js';
+import { createRandom } from '../engine/data/random.js';
+import { sizeOf, type Shape } from '../engine/graph/ir.js';
+import { adapterLayout, scaleRows } from '../engine/methods/quept/adapters.js';
+import {
+  layerNames,
+  openElasticModel,
+  widthsOf,
+  type Adapters,
+} from '../engine/methods/quept/elastic-model.js';
+import { openElasticPart } from '../engine/methods/quept/execution.js';
+import { bitGroups, groupSizesOf } from '../engine/methods/quept/options.js';
+import type { NamedTensors } from '../engine/methods/quept/state.js';
+import { openCheckpoint, type Checkpoint } from '../engine/models/checkpoint.js';
+import { listPart, type PartListing } from '../engine/models/listing.js';
+import type { Part } from '../engine/models/model.js';
+import { chooseDevice } from '../engine/runtime/devices.js';
+import { openPrograms, type Programs } from '../engine/runtime/programs.js';
+import { openRuntime } from '../engine/runtime/session.js';
+
+const { values: flags } = parseArgs({
+  options: {
+    json: { type: 'boolean', default: false },
+    device: { type: 'string', default: 'cpu' },
+    runs: { type: 'string', default: '21' },
+  },
+});
+
+const runs = Number(flags.runs);
+const device = await chooseDevice(flags.device as 'auto');
+const random = createRandom(0, 'switch');
+const samples = fileURLToPath(new URL('../samples', import.meta.url));
+const groups = bitGroups([[7, 8], [5, 6], [3, 4], [2]], [16, 32, 48, 64]);
+/** Bytes for weights with adapters added, as a session has them. */
+const MEMORY = 1 << 30;
+/** Within one bit group, and from one to another. */
+const WIDTHS = [8, 4, 7, 2, 6, 3, 5];
+
+const normals = (shape: Shape, spread: number) => ({
+  shape,
+  data: Float32Array.from({ length: sizeOf(shape) }, () => spread * random.normal()),
+});
+const constant = (shape: Shape, value: number) => ({
+  shape,
+  data: new Float32Array(sizeOf(shape)).fill(value),
+});
+
+/** Adapters of a part as a calibration would make them, by local name. */
+function adaptersOf(listing: PartListing, activations: boolean) {
+  const sizes = groupSizesOf({ groups, groupSize: activations ? -1 : 128 });
+  const layout = adapterLayout(listing, groups, activations, true, sizes);
+  const tensors: NamedTensors = new Map();
+  for (const layer of layout.layers) {
+    tensors.set(`${layer.name}.lora_A`, normals([layout.rank, layer.in], 0.02));
+    tensors.set(`${layer.name}.lora_B`, normals([layer.out, layout.rank], 0.02));
+    for (const [g, { bits }] of groups.entries())
+      for (const b of bits)
+        for (const side of ['upper', 'lower'])
+          tensors.set(`${layer.name}.clip_${side}.${b}`, constant([scaleRows(layer, sizes[g]!), 1], 3));
+  }
+  for (const name of layout.quantizers)
+    for (const b of groups.flatMap((g) => g.bits)) {
+      tensors.set(`${name}.act_scale.${b}`, constant([1], 6 / (2 ** b - 1)));
+      tensors.set(`${name}.act_zero.${b}`, constant([1], 2 ** (b - 1)));
+    }
+  return { tensors, sizes };
+}
+
+function randomSet(checkpoint: Checkpoint): Adapters {
+  const mode = checkpoint.model.task === 'text-generation' ? 'weight-only' : 'weight-activation';
+  const tensors: NamedTensors = new Map();
+  const layers: Record<string, Adapters['config']['layers'][string]> = {};
+  for (const part of checkpoint.model.blocks) {
+    const listing = checkpoint.listing(part);
+    const own = adaptersOf(listing, mode === 'weight-activation');
+    for (const [name, tensor] of own.tensors) tensors.set(part.prefix + name, tensor);
+    const group_size = Object.fromEntries(groups.flatMap((g, i) => g.bits.map((b) => [b, own.sizes[i]!])));
+    for (const { name, in: columns, out, input } of listing.linears)
+      layers[part.prefix + name] = { in: columns, out, group_size, input: part.prefix + input };
+  }
+  return { config: { mode, layers, bit_groups: groups, embedding_bits: 8, head_bits: 8 }, tensors };
+}
+
+async function withPrograms<T>(use: (programs: Programs) => Promise<T>): Promise<T> {
+  const runtime = openRuntime(device);
+  const programs = openPrograms(runtime);
+  try {
+    return await use(programs);
+  } finally {
+    await programs.release();
+    await runtime.dispose();
+  }
+}
+
+const median = (list: readonly number[]) => [...list].sort((a, b) => a - b)[list.length >> 1]!;
+async function milliseconds(work: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await work();
+  return performance.now() - start;
+}
+
+/** Switches through all bit-widths, so that everything is compiled; then times each of the runs. */
+async function timed(switchTo: (bits: number) => Promise<unknown>): Promise<number[]> {
+  for (const bits of WIDTHS) await switchTo(bits);
+  const times: number[] = [];
+  for (let i = 0; i < runs; i++) times.push(await milliseconds(() => switchTo(WIDTHS[i % WIDTHS.length]!)));
+  return times;
+}
+
+/** One layer of a model of width 2048, out of 2048 inputs. */
+async function largeLayer() {
+  const part: Part = {
+    ...{ prefix: '', kind: 'large', inputShape: (n: number) => [n, 2048] },
+    forward: (b, x) => b.linear('layer', x, 2048, { bias: false }),
+  };
+  const listing = listPart(part);
+  const { tensors, sizes } = adaptersOf(listing, false);
+  return withPrograms(async (programs) => {
+    const parameters = new Map([['layer.weight', normals([2048, 2048], 0.02)]]);
+    const layer = await openElasticPart(programs, part, listing, parameters, tensors, { left: MEMORY });
+    const times = await timed((bits) => {
+      const g = groups.findIndex((group) => group.bits.includes(bits));
+      return layer.use({ weight: bits, rank: groups[g]!.rank, gain: 1, groupSize: sizes[g]! });
+    });
+    layer.dispose();
+    return { name: 'LLaMA-style layer, 2048 × 2048', layer: median(times) };
+  });
+}
+
+async function sample(name: string) {
+  const folder = join(samples, name);
+  const set = await openCheckpoint(folder).then((c) => c.close().then(() => randomSet(c)));
+  return withPrograms(async (programs) => {
+    const checkpoint = await openCheckpoint(folder);
+    const model = await openElasticModel(programs, checkpoint, set, MEMORY);
+    const layers = layerNames(checkpoint);
+    const last = layers.length - 1;
+    await model.use(8);
+    const one = await timed((bits) =>
+      model.use(
+        widthsOf(
+          layers,
+          layers.map((_, i) => (i === last ? bits : 8)),
+        ),
+      ),
+    );
+    const all = await timed((bits) => model.use(bits));
+    model.dispose();
+    await checkpoint.close();
+    const opening: number[] = [];
+    for (let i = 0; i < 5; i++)
+      opening.push(
+        await withPrograms((own) =>
+          milliseconds(async () => {
+            const again = await openCheckpoint(folder);
+            const fresh = await openElasticModel(own, again, set, MEMORY);
+            await fresh.use(4);
+            fresh.dispose();
+            await again.close();
+          }),
+        ),
+      );
+    return { name, layers: layers.length, layer: median(one), whole: median(all), opening: median(opening) };
+  });
+}
+
+interface Row {
+  readonly name: string;
+  readonly layers?: number;
+  readonly layer: number;
+  readonly whole?: number;
+  readonly opening?: number;
+}
+const rows: Row[] = [await sample('vit-fashion'), await sample('llama-speeches'), await largeLayer()];
+const show = (x: number | undefined) => (x === undefined ? '–' : x.toFixed(2));
+process.stdout.write(
+  flags.json
+    ? `${JSON.stringify({ device, runs, rows })}\n`
+    : `Switching on ${device}, milliseconds, medians of ${runs} (openings: of 5).\n\n${table(
+        ['model', 'one layer', 'all layers', 'opening anew', 'all / opening'],
+        rows.map((r) => [
+          r.layers === undefined ? r.name : `${r.name} (${r.layers} layers)`,
+          ...[r.layer, r.whole, r.opening].map(show),
+          r.whole === undefined ? '–' : `${((100 * r.whole) / r.opening!).toFixed(0)} %`,
+        ]),
+      )}\n`,
+);

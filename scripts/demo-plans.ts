@@ -1,0 +1,131 @@
+/**
+ * Plans allocated between two bit-widths, beside what the uniform widths on either side come to: both samples.
+ * Usage: npm run demo:plans [-- --vit SET] [--llama SET] [--samples N] [--epochs N] [--limit N] [--sensitivity N] [--device cpu]
+ * Sets that are not named are calibrated first; `--samples` and `--epochs` are of those calibrations.
+ */
+import { existsSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { allocate } from '../engine/cli/allocate.js';
+import { bytes, percentage, table } from '../engine/cli/format.js';
+import { progressBar } from '../engine/cli/progress.js';
+import { SENSITIVITY_FILE } from '../engine/formats/sensitivity.js';
+import type { DeviceChoice, JobKind, Jobs } from '../engine/jobs/requests.js';
+import { runJob } from '../engine/jobs/run.js';
+import { parseGroups } from '../engine/methods/quept/options.js';
+import type { EvaluationRow } from '../engine/evaluation/rows.js';
+
+const { values: flags } = parseArgs({
+  options: {
+    vit: { type: 'string' },
+    llama: { type: 'string' },
+    samples: { type: 'string' },
+    epochs: { type: 'string' },
+    limit: { type: 'string' },
+    sensitivity: { type: 'string' },
+    device: { type: 'string', default: 'auto' },
+  },
+});
+
+const BUDGETS = [2.5, 3, 3.5];
+const root = fileURLToPath(new URL('..', import.meta.url));
+const output = join(root, 'demo-output');
+const device = flags.device as DeviceChoice;
+
+interface Sample {
+  readonly name: 'vit' | 'llama';
+  readonly model: string;
+  readonly calibration: string;
+  readonly evaluation: string;
+  readonly score: string;
+  /** The higher the better. */
+  readonly worth: (row: EvaluationRow) => number;
+  readonly show: (worth: number) => string;
+}
+
+const data = (...names: string[]) => join(root, 'samples/data', ...names);
+const SAMPLES: readonly Sample[] = [
+  {
+    name: 'vit',
+    model: join(root, 'samples/vit-fashion'),
+    calibration: data('fashion-mnist/calibration-images-idx3-ubyte.gz'),
+    evaluation: data('fashion-mnist/evaluation-images-idx3-ubyte.gz'),
+    score: 'top-1 %',
+    worth: (row) => row.top1!,
+    show: percentage,
+  },
+  {
+    name: 'llama',
+    model: join(root, 'samples/llama-speeches'),
+    calibration: data('speeches/calibration.txt'),
+    evaluation: data('speeches/evaluation.txt'),
+    score: 'perplexity',
+    worth: (row) => -row.perplexity!,
+    show: (worth) => (-worth).toFixed(3),
+  },
+];
+
+async function run<K extends JobKind>(kind: K, request: Jobs[K]['request'], title: string) {
+  const bar = progressBar(title);
+  return runJob(kind, request, {
+    signal: new AbortController().signal,
+    note: (line) => process.stderr.write(`${line}\n`),
+    status: (status) => bar.update((status as { done: number }).done, ''),
+  }).finally(() => bar.stop());
+}
+
+async function calibrated({ name, model, calibration }: Sample): Promise<string> {
+  const named = flags[name];
+  if (named !== undefined) return named;
+  const out = join(output, `plans-${name}`);
+  await rm(out, { recursive: true, force: true });
+  await rm(`${out}.partial`, { recursive: true, force: true });
+  const groups = parseGroups('7,8/5,6/3,4/2');
+  const size = {
+    ...(flags.samples && { samples: Number(flags.samples) }),
+    ...(flags.epochs && { epochs: Number(flags.epochs) }),
+  };
+  await run('calibrate', { model, data: calibration, out, groups, device, ...size }, `Calibrating ${name}`);
+  return out;
+}
+
+await mkdir(output, { recursive: true });
+for (const sample of SAMPLES) {
+  const { name, model, calibration, evaluation, score, worth, show } = sample;
+  const adapters = await calibrated(sample);
+  if (!existsSync(join(adapters, SENSITIVITY_FILE))) {
+    const samples = flags.sensitivity && { samples: Number(flags.sensitivity) };
+    await run('sensitivity', { model, adapters, data: calibration, device, ...samples }, `Measuring ${name}`);
+  }
+  const plans: string[] = [];
+  for (const averageBits of BUDGETS) {
+    const out = join(output, `${name}-${averageBits}.precision.json`);
+    await allocate(adapters, { averageBits, model, out });
+    plans.push(out);
+  }
+  const { rows } = await run(
+    'evaluate',
+    {
+      ...{ model, adapters: [adapters], data: evaluation, plans, bits: [4, 3, 2], device },
+      ...(flags.limit && { limit: Number(flags.limit) }),
+    },
+    `Evaluating ${name}`,
+  );
+  const uniform = (bits: number) => rows.find((r) => r.bits === bits && !r.label.startsWith(`${name}-`))!;
+  const lines = BUDGETS.map((budget) => {
+    const plan = rows.find((r) => r.label === `${name}-${budget}`)!;
+    const [low, high] = [uniform(Math.floor(budget)), uniform(Math.ceil(budget))];
+    const share = budget - Math.floor(budget);
+    const between = (1 - share) * worth(low) + share * worth(high);
+    const verdict = worth(plan) >= between ? 'yes' : 'no';
+    return [String(budget), bytes(plan.bytes), show(worth(plan)), show(between), verdict];
+  });
+  const full = rows.find((r) => r.kind === 'full')!;
+  process.stdout.write(
+    `\n${name}: ${full.samples} samples, full precision ${show(worth(full))}; uniform ${[2, 3, 4].map((b) => `${b} bits ${show(worth(uniform(b)))}`).join(', ')}.\n\n`,
+  );
+  const header = ['average bits', 'size', `plan, ${score}`, 'uniform, interpolated', 'as good or better'];
+  process.stdout.write(`${table(header, lines)}\n`);
+}
