@@ -128,7 +128,7 @@ export const DEFAULT_TEXT: QueptOptions = {
   // From a searched start the paper's rates are noise at high bit-widths, and its loss overlooks the few large errors.
   rates: { lora: 3e-4, clip: 4e-3, scale: 0 },
   loss: 'mse',
-  merge: 'drawn',
+  merge: 'off',
   guard: true,
 };
 export const DEFAULT_TEXT_ACTIVATIONS: QueptOptions = {
