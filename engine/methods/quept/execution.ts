@@ -198,6 +198,8 @@ export async function openElasticPart(
   for (const { name, out } of linears)
     fixed[`${name}.bias`] ??= await runtime.place(runtime.tensor(new Float32Array(out), [out]));
   const quantized = new Map<string, { readonly how: string; readonly weight: Tensor }>();
+  const elements = linears.reduce((sum, { in: columns, out }) => sum + columns * out, 0);
+  const isSmall = runtime.device === 'cpu' && elements <= TOGETHER;
   const kept = new Map<string, Tensor>();
   let limits: Record<string, Tensor> = {};
   let activations: QuantizedActivations = { inputs: new Map(), grids: new Set(), cache: undefined };
@@ -266,8 +268,10 @@ export async function openElasticPart(
     use: async (precision) => {
       const each =
         'layers' in precision ? precision.layers : new Map(linears.map(({ name }) => [name, precision]));
-      let changed = 0;
-      for (const layer of linears) if (await switchLayer(layer, each.get(layer.name))) changed++;
+      const switched = await switchAll(linears, isSmall ? linears.length : 1, (layer) =>
+        switchLayer(layer, each.get(layer.name)),
+      );
+      const changed = switched.filter(Boolean).length;
       const { inputs, bits } = quantizersOf(listing, each);
       limits = {};
       const grids = new Set<string>();
@@ -348,6 +352,21 @@ function quantizersOf({ linears, operands, producers }: PartListing, each: Mixed
     if (width < Infinity) bits.set(name, { owner: name, width });
   }
   return { inputs, bits };
+}
+
+/** Weights of a part that are switched at once on a CPU, where a small layer does not keep it busy. */
+const TOGETHER = 1 << 22;
+
+/** Handles the items, so many at a time; what comes of them in their order. */
+async function switchAll<T, R>(
+  items: readonly T[],
+  atOnce: number,
+  handle: (item: T) => Promise<R>,
+): Promise<R[]> {
+  const results: R[] = [];
+  for (let first = 0; first < items.length; first += atOnce)
+    results.push(...(await Promise.all(items.slice(first, first + atOnce).map(handle))));
+  return results;
 }
 
 export function disposeAll(tensors: Readonly<Record<string, Tensor>>): void {
