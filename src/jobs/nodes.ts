@@ -10,7 +10,7 @@ import type {
 import { scoreOf } from '../evaluation/score.js';
 import { formatBits, formatDuration, formatLoss, percent } from '../common/format.js';
 import type { Row } from '../common/tree.js';
-import { actionsOf, latestLosses } from './job-list.js';
+import { actionsOf, isActive, latestLosses } from './job-list.js';
 
 export interface JobNode {
   readonly kind: 'job';
@@ -52,7 +52,8 @@ export function jobRow(job: JobRecord): Row {
     ...(color && { color }),
     tooltip: tooltipOf(job),
     context: words.filter(Boolean).join(' '),
-    open: job.state === 'running' ? 'expanded' : 'collapsed',
+    // The editor keeps the state that it saw first: what is queued is expanded already when it begins.
+    open: isActive(job) ? 'expanded' : 'collapsed',
   };
 }
 
