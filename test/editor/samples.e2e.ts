@@ -144,7 +144,7 @@ describe('the evaluation', () => {
     const page = await editor.webview('Evaluation: vit-fashion');
     const file = join(folder.path, 'scores.csv');
     await page.getByRole('button', { name: 'Export CSV…' }).click();
-    await editor.type(file, 'Export Evaluation');
+    await editor.saveAs(file, 'Export Evaluation');
     await expect.poll(() => readFile(file, 'utf8').catch(() => ''), { timeout: 60_000 }).toMatch(/\r\n$/);
     const lines = (await readFile(file, 'utf8')).trim().split('\r\n');
     expect(lines[0]).toMatch(/^label,kind,bits,bytes,samples,top1/);
@@ -170,7 +170,35 @@ describe('the evaluation', () => {
   it('leaves nothing on the console: the policy of its page was never broken', () => {
     expect(editor.errors).toEqual([]);
   });
+
+  it('keeps to the policy of its page: no script and no style of anybody else, nothing from elsewhere', async () => {
+    const page = await editor.webview('Evaluation: vit-fashion');
+    const refused = await page.locator('body').evaluate(REFUSED);
+    expect(refused).toEqual(['img-src', 'script-src-elem', 'style-src-attr', 'style-src-elem']);
+  });
 });
+
+/** Runs in a page: tries what its policy forbids, and gives the directives that refused it. */
+const REFUSED = `async (body) => {
+  const tries = [
+    Object.assign(document.createElement('script'), { textContent: 'document.body.hidden = true' }),
+    Object.assign(document.createElement('style'), { textContent: 'body { display: none }' }),
+    Object.assign(document.createElement('img'), { src: 'https://127.0.0.1:9/picture.png' }),
+    document.createElement('p'),
+  ];
+  const refused = [];
+  const all = new Promise((resolve) => {
+    document.addEventListener('securitypolicyviolation', ({ effectiveDirective }) => {
+      if (refused.push(effectiveDirective) === tries.length) resolve();
+    });
+  });
+  body.append(...tries);
+  tries[3].setAttribute('style', 'color: red');
+  await all;
+  if (body.hidden) throw new Error('The script ran.');
+  for (const element of tries) element.remove();
+  return refused.sort();
+}`;
 
 const sorted = (rows: readonly (readonly string[])[]) => rows.map((row) => row.join(' ')).sort();
 

@@ -1,5 +1,5 @@
 /** One window of the editor, worked by keyboard and pointer as a person would. */
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium, type Browser, type FrameLocator, type Locator, type Page } from 'playwright-core';
 import { editor } from '../../scripts/install-editor.mjs';
@@ -27,6 +27,8 @@ export interface Workbench {
   run(title: string): Promise<void>;
   /** Types into the input that shows this prompt, and accepts. */
   type(text: string, prompt: string | RegExp): Promise<void>;
+  /** Types a file's path over the one that the save dialog of this title suggests, and accepts. */
+  saveAs(path: string, title: string): Promise<void>;
   /** Picks an entry of the open quick pick. */
   pick(label: string | RegExp): Promise<void>;
   /** Ticks exactly these entries of a quick pick that allows several, and accepts. */
@@ -106,6 +108,23 @@ export async function openWorkbench(
       await page.locator('.quick-input-widget', { hasText: prompt }).filter({ visible: true }).waitFor();
       await input.fill(text);
       await input.press('Enter');
+    },
+    async saveAs(path, title) {
+      await page.locator('.quick-input-widget', { hasText: title }).filter({ visible: true }).waitFor();
+      // The suggestion comes after the dialog, and replaces what was typed before it.
+      const value = `document.querySelector('.quick-input-widget input[type="text"]').value`;
+      await page.waitForFunction(`${value}.endsWith(${JSON.stringify(extname(path))})`);
+      await input.fill(path);
+      // While it reads the folder it hears nothing.
+      for (let tries = 0; ; tries++) {
+        await input.press('Enter');
+        try {
+          await input.waitFor({ state: 'hidden', timeout: 3000 });
+          return;
+        } catch (error) {
+          if (tries === 10) throw error;
+        }
+      }
     },
     async pick(label) {
       await entry(label).click();
