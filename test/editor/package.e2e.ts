@@ -27,7 +27,7 @@ it('holds what it needs and nothing else', async () => {
   const names = async (path: string) => (await readdir(join(folder, 'extension', path))).sort();
   expect(await names('.')).toEqual([
     ...['.vsixmanifest', 'LICENSE.txt', 'changelog.md', 'dist', 'docs', 'l10n', 'media'],
-    ...['package.json', 'package.nls.json', 'readme.md', 'samples'],
+    ...['package.json', 'package.nls.json', 'readme.md', 'samples', 'schemas'],
   ]);
   expect(await names('dist/node_modules/onnxruntime-node/bin/napi-v6')).toEqual([process.platform]);
   expect(await names('dist/node_modules/@img')).toEqual([
