@@ -12,7 +12,7 @@ import { UserError } from '../errors.js';
 import { evaluatePerplexity } from '../evaluation/perplexity.js';
 import { evaluateClassifier } from '../evaluation/pictures.js';
 import type { EvaluationHooks, EvaluationRow } from '../evaluation/rows.js';
-import { quantizedBytes } from '../evaluation/size.js';
+import { fullHead, quantizedBytes } from '../evaluation/size.js';
 import { openAdapterSet } from '../formats/adapter-set.js';
 import {
   layerNames,
@@ -225,8 +225,11 @@ async function evaluateAt(
     ...(limit !== undefined && { limit }),
   });
   const { label, kind, bits, bytes } = candidate;
-  const text = { label, kind, bits, bytes, build: () => candidate.model };
+  const texts = [
+    { ...fullHead(checkpoint), build: () => full },
+    { label, kind, bits, bytes, build: () => candidate.model },
+  ];
   const memory = { memory: defaultCacheMemory() };
-  const rows = await evaluatePerplexity(programs, checkpoint, [text], windows, memory, hooks);
-  return rows[0]!;
+  const rows = await evaluatePerplexity(programs, checkpoint, texts, windows, memory, hooks);
+  return rows[1]!;
 }
