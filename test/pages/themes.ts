@@ -12,6 +12,8 @@ export const themes: Readonly<Record<Theme, { readonly className: string; readon
   dark: {
     className: 'vscode-dark',
     css: css({
+      ...{ 'dropdown-background': '#313131', 'dropdown-foreground': '#cccccc', 'dropdown-border': '#3c3c3c' },
+      ...{ 'checkbox-background': '#313131', 'checkbox-foreground': '#cccccc', 'checkbox-border': '#3c3c3c' },
       ...{ foreground: '#cccccc', 'editor-background': '#1f1f1f', 'editor-foreground': '#cccccc' },
       ...{ descriptionForeground: '#9d9d9d', disabledForeground: '#cccccc80', focusBorder: '#0078d4' },
       ...{ 'editorWidget-background': '#202020', 'widget-border': '#313131', 'panel-border': '#2b2b2b' },
@@ -28,6 +30,8 @@ export const themes: Readonly<Record<Theme, { readonly className: string; readon
   light: {
     className: 'vscode-light',
     css: css({
+      ...{ 'dropdown-background': '#ffffff', 'dropdown-foreground': '#3b3b3b', 'dropdown-border': '#cecece' },
+      ...{ 'checkbox-background': '#f8f8f8', 'checkbox-foreground': '#3b3b3b', 'checkbox-border': '#cecece' },
       ...{ foreground: '#3b3b3b', 'editor-background': '#ffffff', 'editor-foreground': '#3b3b3b' },
       ...{ descriptionForeground: '#717171', disabledForeground: '#61616180', focusBorder: '#005fb8' },
       ...{ 'editorWidget-background': '#f8f8f8', 'widget-border': '#e5e5e5', 'panel-border': '#e5e5e5' },

@@ -35,7 +35,7 @@ export interface ChartLayout {
   place(value: { readonly bytes: number; readonly cost: number }): Place;
 }
 
-const MARGIN = { left: 50, right: 12, top: 10, bottom: 24 };
+const MARGIN = { left: 50, right: 28, top: 10, bottom: 24 };
 
 /** Size along, cost up on a logarithmic scale. `others` are drawn too, so the scales hold them. */
 export function chartLayout(

@@ -321,7 +321,7 @@ function showTiles({ shown, live: { measured }, bits }: State, totals: ReturnTyp
       strings.costHint,
     ),
     latest
-      ? tile(strings[latest.metric], formatMeasured(latest, locale), fill(strings.measuredDetail, latest.samples), fresh ? '' : 'old') // prettier-ignore
+      ? tile(strings[latest.metric], formatMeasured(latest, locale), fill(fresh ? strings.measuredDetail : strings.measuredBefore, latest.samples), fresh ? '' : 'old') // prettier-ignore
       : tile(strings.measured, '–', strings.notMeasured),
   );
 }

@@ -110,7 +110,7 @@ function comparisonText(
     fill(strings.compareDifferent, different),
     `${signed(average, decimals(average, 2, locale))} ${strings.bits}`,
     size,
-    ...(cost === undefined ? [] : [`${signed(cost, formatCost(cost, locale))} ${strings.cost}`]),
+    ...(cost === undefined ? [] : [fill(strings.rowCost, signed(cost, formatCost(cost, locale)))]),
   ];
   return `${fill(strings.comparing, name)} ${parts.join(' · ')}`;
 }
