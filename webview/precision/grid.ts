@@ -25,6 +25,7 @@ export interface GridContent {
   readonly suggested: readonly number[] | undefined;
   readonly compared: readonly number[] | undefined;
   readonly readOnly: boolean;
+  readonly busy: boolean;
 }
 
 export interface Grid {
@@ -117,6 +118,7 @@ export function layerGrid({ onMeaning, onSelect, onBits, onPin }: GridOptions): 
       'aria-description': strings.gridHelp,
       'aria-rowcount': lines.length + 1,
       'aria-colcount': table.bits.length + 4,
+      'aria-busy': next.busy && 'true',
       'aria-readonly': next.readOnly && 'true',
     });
     root.classList.toggle('readonly', next.readOnly);

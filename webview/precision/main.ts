@@ -121,14 +121,14 @@ function apply(meaning: Meaning): void {
   // The text answers within moments; until then the page shows what was asked for.
   const bits = [...state.bits];
   for (const [i, width] of changes) bits[i] = width;
-  update((now) => ({ ...now, bits }));
+  update((now) => ({ ...now, bits, pending: true }));
   spoken.say(fill(state.shown.strings.setDone, changes.length, changes[0]![1]));
 }
 
 function setAll(bits: string): void {
   if (!state || state.broken !== undefined || bits === digitsOf(state.bits)) return update((now) => ({ ...now, preview: undefined })); // prettier-ignore
   channel.tell({ type: 'setAll', bits });
-  update((now) => withLines({ ...now, bits: Array.from(bits, Number), preview: undefined }));
+  update((now) => withLines({ ...now, bits: Array.from(bits, Number), preview: undefined, pending: true }));
 }
 
 let frame: number | undefined;
@@ -233,6 +233,7 @@ function render(before: State | undefined): void {
     suggested: suggested && suggestionBits(suggested),
     compared: compared?.bits.length === bits.length ? compared.bits : undefined,
     readOnly: state.broken !== undefined,
+    busy: state.pending,
   };
   grid.show(content);
   showTiles(state, totals);

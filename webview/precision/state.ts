@@ -11,6 +11,8 @@ export interface State {
   readonly heat: Heat;
   /** By layer; empty before the first plan. */
   readonly bits: readonly number[];
+  /** Edits were asked for that the text does not have yet. */
+  readonly pending: boolean;
   /** While the budget is dragged: the plan that letting go would make. */
   readonly preview: readonly number[] | undefined;
   readonly broken: string | undefined;
@@ -47,6 +49,7 @@ export function receive(state: State | undefined, message: Shown): State | undef
         ...state,
         bits,
         preview: undefined,
+        pending: false,
         broken: message.broken,
         problems: message.problems,
       });
@@ -63,7 +66,15 @@ export function receive(state: State | undefined, message: Shown): State | undef
 }
 
 const EMPTY: Omit<State, 'shown' | 'heat'> = {
-  ...{ bits: [], preview: undefined, broken: undefined, problems: [], compared: undefined, live: CLOSED },
+  ...{
+    bits: [],
+    preview: undefined,
+    pending: false,
+    broken: undefined,
+    problems: [],
+    compared: undefined,
+    live: CLOSED,
+  },
   ...{
     tried: undefined,
     filter: '',
