@@ -36,14 +36,15 @@ export async function openPage(
   const errors: string[] = [];
   page.on('pageerror', (error) => errors.push(error.message));
   page.on('console', (message) => {
-    if (message.type() === 'error' && !message.text().includes(EMPTY_STYLE)) errors.push(message.text());
+    if (message.type() === 'error') errors.push(message.text());
   });
   const files = await builtPage(name);
-  const policy = "default-src 'none'; style-src 'self'; script-src 'self'";
+  const policy = "default-src 'none'; style-src 'self' 'nonce-page'; script-src 'self'";
   await page.route('http://page.test/**', (route) => {
     const path = new URL(route.request().url()).pathname;
     if (path === '/') {
       const body = `<!DOCTYPE html><html lang="en"><head><meta http-equiv="Content-Security-Policy" content="${policy}">
+<meta property="csp-nonce" content="page">
 <link rel="stylesheet" href="/theme.css"><link rel="stylesheet" href="/style.css"></head>
 <body class="${themes[theme].className}"><script src="/editor.js"></script><script src="/page.js"></script></body></html>`;
       return route.fulfill({ contentType: 'text/html', body });
@@ -66,9 +67,6 @@ export async function openPage(
       page.evaluate(`for (const message of ${JSON.stringify(messages)}) window.postMessage(message, '*')`),
   };
 }
-
-/** The toolkit tries as it loads whether it may write a style that is empty, and goes on without. */
-const EMPTY_STYLE = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='";
 
 /** The editor's end: it keeps what is posted, and the page's state. */
 const EDITOR = `
