@@ -45,6 +45,8 @@ export function totalsOf(table: PricedTable, bits: readonly number[]): Totals {
 
 /** Where a bit-width, or the offered one nearest to it, stands in an ascending list; of two the lower. */
 export function priceIndex(offered: readonly number[], bits: number): number {
+  const exact = offered.indexOf(bits);
+  if (exact >= 0) return exact;
   let best = 0;
   for (const [i, width] of offered.entries())
     if (Math.abs(width - bits) < Math.abs(offered[best]! - bits)) best = i;

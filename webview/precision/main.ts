@@ -4,12 +4,12 @@ import { dropdown } from '../common/controls.js';
 import { element, setAttributes } from '../common/dom.js';
 import { openChannel } from '../common/messaging.js';
 import { fill, formatBytes, numberFormat } from '../common/text.js';
-import { digitsOf, totalsOf } from '../../engine/plans/totals.js';
+import { digitsOf, totalsOf, type Totals } from '../../engine/plans/totals.js';
 import { frontierChart } from './chart.js';
 import { decimals, formatCost, layerGrid, type GridContent } from './grid.js';
 import { formatMeasured, livePanel, tryPanel } from './live.js';
 import { planPanel } from './plans.js';
-import type { Act, FromPage, FrontierPoint, Results, Shown } from './protocol.js';
+import type { Act, FromPage, FrontierPoint, Results, Shown, Table } from './protocol.js';
 import type { Order } from './rows.js';
 import {
   changesOf,
@@ -240,7 +240,7 @@ function render(before: State | undefined): void {
   showLegend(state);
   const digits = digitsOf(bits);
   const other = content.compared && totalsOf(table, content.compared);
-  const uniform = table.bits.map((width) => ({ bits: width, ...totalsOf(table, bits.map(() => width)) })); // prettier-ignore
+  const uniform = uniformOf(table);
   const spot = <T extends { readonly cost: number | undefined }>(value: T) => ({
     ...value,
     cost: value.cost ?? 0,
@@ -256,6 +256,17 @@ function render(before: State | undefined): void {
     ...{ compared: compared && { name: compared.name, bits: compared.bits } },
   });
   if (before?.lines !== lines) spoken.root.dataset.lines = String(lines.length);
+}
+
+const uniforms = new WeakMap<Table, readonly (Totals & { readonly bits: number })[]>();
+
+/** Plans with the same bits everywhere, priced once a table. */
+function uniformOf(table: Table): readonly (Totals & { readonly bits: number })[] {
+  const known = uniforms.get(table);
+  if (known) return known;
+  const priced = table.bits.map((bits) => ({ bits, ...totalsOf(table, table.layers.map(() => bits)) })); // prettier-ignore
+  uniforms.set(table, priced);
+  return priced;
 }
 
 let suggestion: { readonly point: FrontierPoint; readonly bits: readonly number[] } | undefined;
