@@ -128,6 +128,32 @@ describe('the precision editor', () => {
     await expect.poll(isDirty).toBe(0);
   });
 
+  it('answers a picture at the plan’s bits next to full precision, again after an edit', async () => {
+    await page.locator('#picture').setInputFiles(join(inject('extension'), 'media/icon.png'));
+    const answers = () => page.locator('.answer').allInnerTexts();
+    await expect.poll(async () => (await answers()).length, { timeout: 60_000 }).toBe(2);
+    const [plan, full] = await answers();
+    expect(plan).toMatch(/This plan[^%]+[\d.]+%/);
+    await page.getByRole('button', { name: 'All 4 bits' }).click();
+    await expect.poll(async () => (await answers())[0], { timeout: 60_000 }).not.toBe(plan);
+    expect((await answers())[1]).toBe(full);
+  });
+
+  it('allocates to a budget that is typed, and says what is too small', async () => {
+    await editor.run('Elastic Precision: Allocate to Budget…');
+    await editor.pick('Average bits of the layers');
+    const input = editor.page.locator('.quick-input-widget input[type="text"]');
+    await input.fill('2');
+    await editor.page
+      .locator('.quick-input-widget', { hasText: 'Too small: the smallest possible is 4.00' })
+      .waitFor();
+    await input.fill('6.5');
+    await input.press('Enter');
+    await expect.poll(async () => Math.abs(Number(await average()) - 6.4)).toBeLessThanOrEqual(0.1001);
+    await editor.page.keyboard.press('Control+s');
+    await expect.poll(isDirty).toBe(0);
+  });
+
   it('keeps the last rows while the text is broken, and goes on when it is repaired', async () => {
     const good = await text();
     await writeFile(join(folder.path, PLAN), good.replace('"default"', '"default'));

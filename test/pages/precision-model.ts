@@ -1,5 +1,4 @@
 /** A model of many layers for the page: the numbers are made up by a rule, so that figures are the same every time. */
-import { readFile } from 'node:fs/promises';
 import { solve } from '../../engine/plans/allocate.js';
 import { totalsOf } from '../../engine/plans/totals.js';
 import type { FrontierPoint, ShowTable, Strings, Table } from '../../webview/precision/protocol.js';
@@ -43,14 +42,4 @@ export function frontierOf(table: Table): FrontierPoint[] {
     const { bytes, averageBits, cost } = totalsOf(table, Array.from(bits, Number));
     return { bytes, averageBits, cost: cost!, bits };
   });
-}
-
-/** The page's own texts, in English. */
-export async function englishStrings(): Promise<Strings> {
-  const source = await readFile(new URL('../../src/plans/strings.ts', import.meta.url), 'utf8');
-  const found = [...source.matchAll(/(\w+): l10n\.t\(\s*'([^']*)',?\s*\)/g)].map(([, key, text]) => [
-    key!,
-    text!,
-  ]);
-  return Object.fromEntries(found) as Strings;
 }

@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { digitsOf } from '../../engine/plans/totals.js';
 import type { Live, Strings } from '../../webview/precision/protocol.js';
 import { launch, openPage, type TestPage } from './page.js';
-import { englishStrings, frontierOf, showOf, tableOf } from './precision-model.js';
+import { frontierOf, showOf, tableOf } from './precision-model.js';
+import { englishStrings } from './precision-strings.js';
 import type { Theme } from './themes.js';
 
 let browser: Browser;
