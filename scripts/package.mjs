@@ -42,6 +42,7 @@ export async function packageExtension({ target = HERE, out } = {}) {
   try {
     for (const entry of CONTENT)
       await cp(join(root, entry), join(stage, entry), { recursive: true }).catch(ignoreMissing);
+    await leaveOutPictures(join(stage, 'README.md'));
     const bundled = await bundle(join(stage, 'dist'), { release: true });
     const packages = [...MODULES, ...(await addSharp(target, stage))];
     for (const module of MODULES) await copyModule(join(root, 'node_modules', module), stage, module);
@@ -70,6 +71,12 @@ const modulePath = (stage, name) => join(stage, 'dist/node_modules', name);
 const ignoreMissing = (error) => {
   if (error.code !== 'ENOENT') throw error;
 };
+
+/** The editor's page about an extension shows no pictures of the package. */
+async function leaveOutPictures(readme) {
+  const text = await readFile(readme, 'utf8');
+  await writeFile(readme, text.replace(/^!\[[^\]]*\]\(docs\/images\/[^)]*\)\n\n?/gm, ''));
+}
 
 async function copyModule(from, stage, name) {
   await cp(from, modulePath(stage, name), {

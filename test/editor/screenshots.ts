@@ -1,7 +1,9 @@
 /** Pictures of every view of the running extension, in a dark, a light and a high-contrast theme: docs/images. */
-import { mkdir, readFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import type { Locator } from 'playwright-core';
 import sharp from 'sharp';
 import { expect, inject, it } from 'vitest';
@@ -10,7 +12,13 @@ import { sampleFolder } from './folders.js';
 import { startServer } from './server.js';
 import { expand, launchBrowser, openWorkbench, press, treeRow, type Workbench } from './workbench.js';
 
+const exec = promisify(execFile);
+
 const IMAGES = fileURLToPath(new URL('../../docs/images', import.meta.url));
+const FAILURE = fileURLToPath(new URL('../../.vscode-test/failures/screenshots.png', import.meta.url));
+const PLAN = 'mixed.precision.json';
+/** The row of an evaluation: its name is when it began. */
+const EVALUATION = /\d{4}-\d{2}-\d{2} \d{2}-\d{2}-\d{2}/;
 const LARGEST_BYTES = 150_000;
 const SIDEBAR_PIXELS = 460;
 
@@ -22,55 +30,58 @@ const THEMES = [
 
 it('every view is pictured in every theme', async () => {
   await mkdir(IMAGES, { recursive: true });
-  const folder = await sampleFolder('checkpoints', ['vit-fashion', 'llama-speeches']);
+  const folder = await sampleFolder('checkpoints', ['vit-fashion', 'llama-speeches', 'data']);
   const server = await startServer({ vsix: [inject('vsix')] });
   const browser = await launchBrowser();
-  const editor = await openWorkbench(browser, server, folder.path, { width: 1360, height: 1000 });
+  const open = () => openWorkbench(browser, server, folder.path, { width: 1360, height: 1000 });
   try {
-    await prepare(editor);
+    await makeAdapterSet(folder.path);
+    const first = await open();
+    await saveEvaluation(first);
+    await first.close();
     for (const { name, setting, css } of THEMES) {
+      // A window reads the setting when it opens; a file that changes under it is not always noticed.
       await server.configure({ 'workbench.colorTheme': setting });
-      // A file that changes on disk is not always noticed.
-      await editor.reload();
+      const editor = await open();
       await editor.page.locator(`.monaco-workbench.${css}`).waitFor();
-      await editor.openSidebar();
       for (const [view, picture] of Object.entries(PICTURES))
-        await keep(`${view}-${name}`, await picture(editor));
+        await keep(`${view}-${name}`, await picture(editor, folder.path));
+      expect(editor.errors).toEqual([]);
+      await editor.close();
     }
-    await press(await editor.view('Jobs'), /\d+ %/, 'Cancel Job');
-    await treeRow(await editor.view('Jobs'), 'cancelled at').waitFor();
-    expect(editor.errors).toEqual([]);
   } finally {
+    for (const context of browser.contexts())
+      for (const page of context.pages()) await page.screenshot({ path: FAILURE }).catch(() => undefined);
     await browser.close();
     await server.stop();
     await folder.remove();
   }
 });
 
-/** An adapter set, its evaluation, and a calibration that runs. */
-async function prepare(editor: Workbench): Promise<void> {
+/** By the command line that ships: a calibration, what its layers cost, and a plan. */
+async function makeAdapterSet(folder: string): Promise<void> {
+  const cli = join(inject('extension'), 'dist/cli.js');
+  const [model, data] = ['vit-fashion', 'data/fashion-mnist/calibration-images-idx3-ubyte.gz'];
+  const out = `${model}/adapters/elastic`;
+  const run = (...args: string[]) => exec(process.execPath, [cli, ...args], { cwd: folder });
+  const amount = ['--groups', '8/6/4/2', '--samples', '256', '--epochs', '4', '--device', 'cpu'];
+  await run('calibrate', model, '--data', data, '--out', out, ...amount);
+  await run('sensitivity', model, '--adapters', out, '--data', data, '--samples', '32');
+  const plan = { model, adapters: out, default: 4, layers: {} };
+  await writeFile(join(folder, PLAN), `${JSON.stringify(plan, undefined, 2)}\n`);
+}
+
+/** Evaluates the adapter set next to rounding alone; the result stays beside the set. */
+async function saveEvaluation(editor: Workbench): Promise<void> {
   await editor.openSidebar();
-  await widen(editor);
-  const models = await editor.view('Models');
-  await press(models, 'vit-fashion', 'Calibrate Model…');
-  await calibrate(editor, { bits: [8, 6, 4, 3], samples: 64, epochs: 2, name: 'elastic' });
-  await editor.notification('"elastic"').waitFor({ timeout: 300_000 });
-  await editor.run('Notifications: Clear All Notifications');
-  const sets = await editor.view('Adapter Sets');
-  await press(sets, 'elastic', 'Evaluate Adapter Set…');
+  await press(await editor.view('Adapter Sets'), 'elastic', 'Evaluate Adapter Set…');
   const page = await editor.webview('Evaluation: vit-fashion');
   await page.getByRole('button', { name: 'Choose…' }).click();
   await editor.pick(/Sample: Fashion-MNIST/);
   await page.getByText('evaluation-images-idx3-ubyte.gz').waitFor();
-  await page.getByRole('textbox', { name: 'Samples' }).fill('300');
+  await page.getByRole('textbox', { name: 'Samples' }).fill('500');
   await page.getByRole('button', { name: 'Evaluate', exact: true }).click();
   await page.getByText('Results', { exact: true }).waitFor({ timeout: 300_000 });
-  await expand(models, 'vit-fashion');
-  await expand(models, 'vit.encoder.layer.0');
-  await expand(sets, 'elastic');
-  await press(models, 'vit-fashion', 'Calibrate Model…');
-  await calibrate(editor, { bits: [8, 4, 2], samples: 1024, epochs: 40, name: 'thorough' });
-  await treeRow(await editor.view('Jobs'), /[1-9]\d* %/).waitFor({ timeout: 300_000 });
 }
 
 /** Draws the edge of the sidebar, so that rows show all of their text. */
@@ -82,10 +93,24 @@ async function widen({ page }: Workbench): Promise<void> {
   await page.mouse.up();
 }
 
-const PICTURES: Readonly<Record<string, (editor: Workbench) => Promise<Buffer>>> = {
-  models: (editor) => pane(editor, 'Models'),
-  'adapter-sets': (editor) => pane(editor, 'Adapter Sets'),
-  jobs: (editor) => pane(editor, 'Jobs'),
+/** In this order, in one window. */
+const PICTURES: Readonly<Record<string, (editor: Workbench, folder: string) => Promise<Buffer>>> = {
+  models: async (editor) => {
+    await editor.openSidebar();
+    await widen(editor);
+    const models = await editor.view('Models');
+    await treeRow(models, 'llama-speeches').waitFor();
+    await expand(models, 'vit-fashion');
+    await expand(models, 'vit.encoder.layer.0');
+    await treeRow(models, 'attention.attention.query').waitFor();
+    return pane(editor, 'Models');
+  },
+  'adapter-sets': async (editor) => {
+    const sets = await editor.view('Adapter Sets');
+    await expand(sets, 'elastic');
+    await treeRow(sets, EVALUATION).waitFor();
+    return pane(editor, 'Adapter Sets');
+  },
   calibrate: async (editor) => {
     const { page } = editor;
     await press(await editor.view('Models'), 'vit-fashion', 'Calibrate Model…');
@@ -97,12 +122,46 @@ const PICTURES: Readonly<Record<string, (editor: Workbench) => Promise<Buffer>>>
     await widget.waitFor({ state: 'hidden' });
     return picture;
   },
+  jobs: async (editor) => {
+    const jobs = await editor.view('Jobs');
+    const cancelled = treeRow(jobs, 'cancelled at');
+    if (await cancelled.isVisible()) await press(jobs, 'cancelled at', 'Resume Job');
+    else {
+      await press(await editor.view('Models'), 'vit-fashion', 'Calibrate Model…');
+      await calibrate(editor, { bits: [8, 4, 2], samples: 1024, epochs: 40, name: 'thorough' });
+    }
+    await treeRow(jobs, /[1-9]\d* %.* left/).waitFor({ timeout: 120_000 });
+    const picture = await pane(editor, 'Jobs');
+    await press(jobs, /\d+ %.* left/, 'Cancel Job');
+    await cancelled.waitFor();
+    return picture;
+  },
   evaluation: async (editor) => {
-    const page = await editor.webview('Evaluation: vit-fashion');
+    await treeRow(await editor.view('Adapter Sets'), EVALUATION).click();
+    const page = await editor.webview('vit-fashion');
+    await page.getByText('Results', { exact: true }).waitFor();
+    await editor.run('View: Toggle Primary Side Bar Visibility');
     await page.getByText('Results', { exact: true }).scrollIntoViewIfNeeded();
-    return editor.page.locator('.part.editor').screenshot();
+    return editorPart(editor);
+  },
+  precision: async (editor) => {
+    await editor.run('View: Show Explorer');
+    await editor.page.locator('.explorer-folders-view .monaco-list-row', { hasText: PLAN }).dblclick();
+    const page = await editor.webview(PLAN);
+    await page.getByRole('slider').click();
+    await editor.run('View: Toggle Primary Side Bar Visibility');
+    await editor.run('Notifications: Clear All Notifications');
+    await expect.poll(() => page.getByRole('grid').getAttribute('aria-busy')).toBeNull();
+    const picture = await editorPart(editor);
+    await editor.run('File: Revert File');
+    return picture;
   },
 };
+
+async function editorPart({ page }: Workbench): Promise<Buffer> {
+  await page.mouse.move(0, 0);
+  return page.locator('.part.editor').screenshot();
+}
 
 /** A view without a pointer on it. */
 async function pane(editor: Workbench, title: string): Promise<Buffer> {
