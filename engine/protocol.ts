@@ -485,7 +485,7 @@ export interface PrecisionTable {
   readonly bits: readonly number[];
   /** In the model's order. */
   readonly layers: readonly PrecisionLayer[];
-  /** Everything that is in no layer (embedding, head, norms, biases), as the set keeps it. */
+  /** Everything that is in no layer (embedding, head, norms, biases, all adapters), as the set keeps it. */
   readonly otherBytes: number;
   /** Of the whole model in full precision as stored. */
   readonly fullBytes: number;

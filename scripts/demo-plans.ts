@@ -82,12 +82,12 @@ async function calibrated({ name, model, calibration }: Sample): Promise<string>
   const out = join(output, `plans-${name}`);
   await rm(out, { recursive: true, force: true });
   await rm(`${out}.partial`, { recursive: true, force: true });
-  const groups = parseGroups('7,8/5,6/3,4/2');
   const size = {
+    ...(name === 'vit' ? { groups: parseGroups('7,8/5,6/3,4/2') } : { samples: 256, epochs: 8, batch: 8 }),
     ...(flags.samples && { samples: Number(flags.samples) }),
     ...(flags.epochs && { epochs: Number(flags.epochs) }),
   };
-  await run('calibrate', { model, data: calibration, out, groups, device, ...size }, `Calibrating ${name}`);
+  await run('calibrate', { model, data: calibration, out, device, ...size }, `Calibrating ${name}`);
   return out;
 }
 
@@ -113,7 +113,8 @@ for (const sample of SAMPLES) {
     },
     `Evaluating ${name}`,
   );
-  const uniform = (bits: number) => rows.find((r) => r.bits === bits && !r.label.startsWith(`${name}-`))!;
+  const labels = BUDGETS.map((budget) => `${name}-${budget}`);
+  const uniform = (bits: number) => rows.find((r) => r.bits === bits && !labels.includes(r.label))!;
   const lines = BUDGETS.map((budget) => {
     const plan = rows.find((r) => r.label === `${name}-${budget}`)!;
     const [low, high] = [uniform(Math.floor(budget)), uniform(Math.ceil(budget))];

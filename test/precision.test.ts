@@ -66,9 +66,15 @@ describe('sensitivity', () => {
       expect(costs[0]).toBeGreaterThan(costs[2]!);
       const { shape, bytes, weights } = table.layers[i]!;
       expect(weights).toBe(shape[0] * shape[1]);
-      // Integers, a scale and a zero point a row at 8 bits, and at most its adapter.
-      expect(bytes[2]).toBeGreaterThanOrEqual(weights + 3 * shape[0]);
+      // Integers, and a scale and a zero point a row, at 8 bits.
+      expect(bytes[2]).toBe(weights + 3 * shape[0]);
     }
+    const { bit_groups: groups } = JSON.parse(await readFile(at('set', 'adapter_config.json'), 'utf8')) as {
+      bit_groups: { rank: number }[];
+    };
+    const rank = Math.max(...groups.map((group) => group.rank));
+    const adapters = table.layers.reduce((sum, { shape }) => sum + 2 * rank * (shape[0] + shape[1]), 0);
+    expect(table.otherBytes).toBeGreaterThan(adapters);
     const engine = await open('stale');
     const other = { ...(JSON.parse(measured) as object), tensors_sha256: '0'.repeat(64) };
     await writeFile(at('set', 'sensitivity.json'), JSON.stringify(other));

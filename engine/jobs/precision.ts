@@ -79,25 +79,27 @@ function layersOf(checkpoint: Checkpoint, config: Config | undefined, bits: read
   );
 }
 
-/** Integers, scales and zero points of a layer, and the directions of the adapter that it uses, in float16. */
+/** Integers, scales and zero points of a layer. */
 function layerBytes(
   name: string,
   layer: { readonly in: number; readonly out: number },
   bits: number,
-  config: Pick<Config, 'bit_groups' | 'layers'> | undefined,
+  config: Pick<Config, 'layers'> | undefined,
 ): number {
-  const size = config ? groupSizeOf(config.layers[name]!, bits) : -1;
-  const group = config?.bit_groups.find((g) => g.bits.includes(bits));
-  const rank = group && group.gain > 0 ? group.rank : 0;
-  return weightBytes(layer, bits, size) + rank * (layer.in + layer.out) * FLOAT_BYTES;
+  return weightBytes(layer, bits, config ? groupSizeOf(config.layers[name]!, bits) : -1);
 }
 
-/** Everything but the layers' weights: the size with those in float16, less what they take then. */
+/**
+ * Everything but the layers' weights: the size with those in float16, less what they take then; and the adapters in
+ * float16, all of whose directions are kept whatever the plan, so that it can be changed.
+ */
 function otherBytes(checkpoint: Checkpoint, config: Config | undefined): number {
   const kept = config ?? { embedding_bits: 16, head_bits: 16, layers: {} };
   const linears = checkpoint.model.blocks.flatMap((part) => checkpoint.listing(part).linears);
   const weights = linears.reduce((sum, { in: columns, out }) => sum + columns * out, 0);
-  return quantizedBytes(checkpoint, kept, () => undefined) - weights * FLOAT_BYTES;
+  const rank = Math.max(0, ...(config?.bit_groups ?? []).map((g) => (g.gain > 0 ? g.rank : 0)));
+  const adapters = linears.reduce((sum, { in: columns, out }) => sum + rank * (columns + out), 0);
+  return quantizedBytes(checkpoint, kept, () => undefined) + (adapters - weights) * FLOAT_BYTES;
 }
 
 /** Undefined where there is none, or one of other layers or bit-widths. */
