@@ -101,7 +101,7 @@ describe('hostile input', () => {
       'jobs/start: params: request: "epochs" must be a positive integer, found "many".',
     );
     await expect(engine.connection.sendRequest('jobs/start', { kind: 'format', request })).rejects.toThrow(
-      'jobs/start: params: "kind" must be "calibrate" or "evaluate", found "format".',
+      'jobs/start: params: "kind" must be "calibrate", "evaluate" or "sensitivity", found "format".',
     );
     expect(await codeOf(engine.connection.sendRequest('__proto__', {}))).toBe(ErrorCode.methodNotFound);
     expect(await codeOf(engine.connection.sendRequest('constructor', {}))).toBe(ErrorCode.methodNotFound);
