@@ -5,14 +5,15 @@
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { installEditor } from './install-editor.mjs';
 
-const runner = fileURLToPath(new URL('../node_modules/vitest/vitest.mjs', import.meta.url));
+const root = fileURLToPath(new URL('..', import.meta.url));
+const runner = join(root, 'node_modules/vitest/vitest.mjs');
 const chosen = process.argv.slice(2);
 
-const results = [runTests('vitest.config.ts'), await runEditorTests()];
+const results = [runTests('vitest.config.ts', chosen), await runEditorTests()];
 const sum = (key) => results.reduce((total, result) => total + result[key], 0);
 process.stdout.write(`${sum('passed')} passed, ${sum('failed')} failed\n`);
 process.exitCode = sum('failed') === 0 ? 0 : 1;
@@ -27,29 +28,43 @@ async function runEditorTests() {
     );
     return { passed: 0, failed: 1 };
   }
-  return runTests('vitest.editor.config.ts');
+  const first = runTests('vitest.editor.config.ts', chosen);
+  if (first.failedFiles.length === 0) return first;
+  // A whole editor, browser and machine take part: a file fails if it fails twice, each time from its beginning.
+  process.stderr.write(`Once more, in a new editor: ${first.failedFiles.join(', ')}\n`);
+  const again = runTests('vitest.editor.config.ts', first.failedFiles);
+  return { passed: first.passedElsewhere + again.passed, failed: again.failed };
 }
 
 /** The counts of one configuration's tests. A run that ends without a report counts as a failure. */
-function runTests(config) {
+function runTests(config, files) {
   const folder = mkdtempSync(join(tmpdir(), 'elastic-precision-test-'));
   const report = join(folder, 'report.json');
   const { status } = spawnSync(
     process.execPath,
     [
       ...[runner, 'run', '--config', config, '--reporter=default', '--reporter=json'],
-      ...[`--outputFile=${report}`, ...(chosen.length > 0 ? ['--passWithNoTests'] : []), ...chosen],
+      ...[`--outputFile=${report}`, ...(files.length > 0 ? ['--passWithNoTests'] : []), ...files],
     ],
     { stdio: 'inherit' },
   );
   try {
-    const { numPassedTests, numFailedTests, numFailedTestSuites } = JSON.parse(readFileSync(report, 'utf8'));
+    const { numPassedTests, numFailedTests, numFailedTestSuites, testResults } = JSON.parse(
+      readFileSync(report, 'utf8'),
+    );
     // A file that cannot even be loaded fails without a test to count.
     const failed = numFailedTests > 0 ? numFailedTests : numFailedTestSuites;
-    return { passed: numPassedTests, failed: failed === 0 && status !== 0 ? 1 : failed };
+    const [good, bad] = [true, false].map((is) => testResults.filter((r) => (r.status === 'passed') === is));
+    const passed = good.flatMap((r) => r.assertionResults).filter((r) => r.status === 'passed');
+    return {
+      passed: numPassedTests,
+      passedElsewhere: passed.length,
+      failed: failed === 0 && status !== 0 ? 1 : failed,
+      failedFiles: bad.map((r) => relative(root, r.name)),
+    };
   } catch {
     process.stderr.write(`The test runner left no report of ${config}.\n`);
-    return { passed: 0, failed: 1 };
+    return { passed: 0, passedElsewhere: 0, failed: 1, failedFiles: [] };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

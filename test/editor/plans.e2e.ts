@@ -60,7 +60,9 @@ const isDirty = () => editor.page.locator('.tab.active.dirty').count();
 describe('the precision editor', () => {
   it('opens a plan with every layer of its model', async () => {
     // Before the extension is known a plan is a text like others.
-    await editor.page.locator('.activitybar [aria-label^="Elastic Precision"]').first().waitFor();
+    await editor.openSidebar();
+    await (await editor.view('Models')).locator('.monaco-list-row', { hasText: 'vit-fashion' }).waitFor();
+    await editor.run('View: Show Explorer');
     await editor.page.locator('.explorer-folders-view .monaco-list-row', { hasText: PLAN }).dblclick();
     page = await editor.webview(PLAN);
     await page.getByRole('slider').waitFor();
