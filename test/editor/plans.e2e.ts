@@ -103,11 +103,11 @@ describe('the precision editor', () => {
     const y = box.y + box.height / 2;
     await editor.page.mouse.move(box.x + box.width * 0.8, y);
     await editor.page.mouse.down();
-    for (const part of [0.7, 0.6, 0.5, 0.4]) await editor.page.mouse.move(box.x + box.width * part, y);
+    for (const part of [0.7, 0.6, 0.4, 0.2]) await editor.page.mouse.move(box.x + box.width * part, y);
     await editor.page.mouse.up();
     await expect.poll(isDirty).toBe(1);
     await settled();
-    expect(await average()).not.toBe('6.06');
+    await expect.poll(average).not.toBe('6.06');
     await editor.page.keyboard.press('Control+z');
     await expect.poll(average).toBe('6.06');
     await expect.poll(isDirty).toBe(0);
@@ -136,7 +136,7 @@ describe('the precision editor', () => {
     await expect.poll(async () => (await answers()).length, { timeout: 60_000 }).toBe(2);
     const [plan, full] = await answers();
     expect(plan).toMatch(/This plan[^%]+[\d.]+%/);
-    await page.getByRole('button', { name: 'All 4 bits' }).click();
+    await page.getByRole('button', { name: 'All 8 bits' }).click();
     await expect.poll(async () => (await answers())[0], { timeout: 60_000 }).not.toBe(plan);
     expect((await answers())[1]).toBe(full);
   });
