@@ -28,7 +28,7 @@ const restrict = (paths, patterns) => ({
 });
 
 export default ts.config(
-  { ignores: ['dist/', 'node_modules/', 'test/golden/', 'samples/'] },
+  { ignores: ['dist/', '.vscode-test/', 'node_modules/', 'test/golden/', 'samples/'] },
   js.configs.recommended,
   {
     files: ['**/*.{js,mjs}'],
