@@ -21,7 +21,8 @@ import {
   type SensitivityRequest,
 } from './jobs/requests.js';
 import { runJob } from './jobs/run.js';
-import { MAX_BITS, MIN_BITS, parseBits, parseGroups } from './methods/quept/options.js';
+import { parseBits, parseGroups } from './methods/quept/options.js';
+import { MAX_BITS, MIN_BITS } from './plans/bits.js';
 import { serveStdio } from './server.js';
 import { version } from './version.js';
 

@@ -499,7 +499,7 @@ export interface PrecisionLayer {
   /** [out, in] */
   readonly shape: readonly [number, number];
   readonly weights: number;
-  /** By bit-width: integers, scales, zero points, and the layer's share of the adapter. */
+  /** By bit-width: integers, scales and zero points. */
   readonly bytes: readonly number[];
   /** Layers of one number have one bit-width. */
   readonly tied?: number;

@@ -2,7 +2,7 @@
 import { groupSizeOf, type AdapterLayer } from '../formats/adapter-set.js';
 import { sizeOf } from '../graph/ir.js';
 import type { Adapters, Widths } from '../methods/quept/elastic-model.js';
-import { MAX_BITS } from '../methods/quept/options.js';
+import { MAX_BITS } from '../plans/bits.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import { storedName, type ParameterEntry } from '../models/listing.js';
 import { partsOf, type Part } from '../models/model.js';

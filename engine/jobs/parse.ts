@@ -13,7 +13,7 @@ import {
   type Fields,
 } from '../formats/json-fields.js';
 import { checkName } from '../formats/paths.js';
-import { MAX_BITS, MIN_BITS } from '../methods/quept/options.js';
+import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
 import type { EstimateRequest } from '../protocol.js';
 import {
   BASELINES,

@@ -12,7 +12,7 @@ import {
   type AdapterSetConfig,
 } from '../formats/adapter-set.js';
 import { readSensitivity, SENSITIVITY_FILE, type Sensitivity } from '../formats/sensitivity.js';
-import { MAX_BITS, MIN_BITS } from '../methods/quept/options.js';
+import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import { solve, type AllocationLayer, type Frontier } from '../plans/allocate.js';
 import type {

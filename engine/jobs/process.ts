@@ -2,11 +2,9 @@
  * Runs a job in a process of its own: a driver that aborts, or a lack of memory, ends that process and not the one that
  * answers the editor; a job that hangs in native code can be killed; and all its memory goes back when it ends.
  */
-import { fork } from 'node:child_process';
-import { findEntry } from '../entry.js';
+import { forkEntry } from '../entry.js';
 import type { JobKind, Jobs } from './requests.js';
 import type { FromWorker } from './run.js';
-import { WITHOUT_TELEMETRY } from '../runtime/telemetry.js';
 
 export type ToJob = { readonly kind: JobKind; readonly request: unknown } | 'cancel';
 
@@ -46,17 +44,7 @@ export const startJobProcess: StartJobProcess = <K extends JobKind>(
   request: Jobs[K]['request'],
   hooks: JobProcessHooks<K>,
 ): JobProcess<K> => {
-  const entry = findEntry('job.js');
-  if (entry === undefined) throw new Error('The engine is not built: job.js is missing beside it.');
-  const child = fork(entry, [], {
-    execArgv: [],
-    serialization: 'advanced',
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-    // Inside an editor this program is Electron, which the variable turns into Node.
-    env: { ...process.env, ...WITHOUT_TELEMETRY, ELECTRON_RUN_AS_NODE: '1' },
-  });
-  for (const stream of [child.stdout, child.stderr])
-    stream?.setEncoding('utf8').on('data', (text: string) => hooks.output(text));
+  const child = forkEntry('job.js', (text) => hooks.output(text));
   const outcome = new Promise<Outcome<K>>((resolve) => {
     let last: Outcome<K> | undefined;
     child.on('message', (message: FromWorker) => {

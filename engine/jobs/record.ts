@@ -16,7 +16,7 @@ import {
 import { expectObject } from '../formats/json.js';
 import { show } from '../formats/paths.js';
 import type { CalibrationStatus } from '../methods/quept/calibrate.js';
-import { MAX_BITS, MIN_BITS } from '../methods/quept/options.js';
+import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
 import type { ProgressMade } from '../methods/quept/progress.js';
 import type {
   CalibrateJob,

@@ -11,7 +11,7 @@ import {
   type Fields,
 } from '../formats/json-fields.js';
 import type { EvaluationRow } from '../evaluation/rows.js';
-import { MAX_BITS, MIN_BITS } from '../methods/quept/options.js';
+import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
 import type { CalibrateResult, EvaluateResult, SensitivityResult } from './requests.js';
 
 const device = oneOf('cpu', 'webgpu', 'cuda');

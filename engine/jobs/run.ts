@@ -2,7 +2,6 @@
 import { Worker } from 'node:worker_threads';
 import { findEntry } from '../entry.js';
 import { CancelledError, UserError } from '../errors.js';
-import '../runtime/telemetry.js';
 import type { JobHooks, JobKind, Jobs } from './requests.js';
 
 export type ToWorker = 'cancel';

@@ -3,10 +3,8 @@
  * it, with its place. Changes to the text are in `edit.ts`.
  */
 import { parseTree, printParseErrorCode, type Node, type ParseError } from 'jsonc-parser';
+import { MAX_BITS, MIN_BITS } from './bits.js';
 import { compileGlob, isGlob } from './globs.js';
-
-export const MIN_BITS = 2;
-export const MAX_BITS = 8;
 
 export interface PrecisionPlan {
   readonly $schema?: string;

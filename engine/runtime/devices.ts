@@ -5,11 +5,10 @@ import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { listSupportedBackends } from 'onnxruntime-node';
-import { findEntry } from '../entry.js';
+import { findEntry, nodeEnvironment } from '../entry.js';
 import { UserError } from '../errors.js';
 import { tryDevice, type Rates, type Trial } from './measure.js';
 import type { DeviceKind } from './session.js';
-import { WITHOUT_TELEMETRY } from './telemetry.js';
 
 export type DeviceReport =
   | (Rates & {
@@ -77,13 +76,11 @@ function runTrial(kind: DeviceKind): Promise<Trial> {
  * @param seconds how long it may take
  */
 export function tryInProcess(entry: string, kind: DeviceKind, seconds = 60): Promise<Trial> {
-  // Inside an editor the host is Electron, which this variable turns into Node.
-  const env = { ...process.env, ...WITHOUT_TELEMETRY, ELECTRON_RUN_AS_NODE: '1' };
   return new Promise((resolve) => {
     execFile(
       process.execPath,
       [entry, kind],
-      { env, timeout: seconds * 1000, killSignal: 'SIGKILL' },
+      { env: nodeEnvironment(), timeout: seconds * 1000, killSignal: 'SIGKILL' },
       (error, stdout, stderr) => {
         const trial = parseTrial(stdout);
         if (trial) resolve('reason' in trial ? { reason: explain(kind, trial.reason, stderr) } : trial);

@@ -18,7 +18,7 @@ import {
 import { expectObject } from '../formats/json.js';
 import { show } from '../formats/paths.js';
 import { parseCalibrate, parseEstimate, parseEvaluate, parseSensitivity } from '../jobs/parse.js';
-import { MAX_BITS, MIN_BITS } from '../plans/plan.js';
+import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
 import type {
   AllocateParams,
   Empty,

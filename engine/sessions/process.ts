@@ -1,6 +1,5 @@
 /** The process of a session, as the one that answers the editor sees it: native code runs there alone. */
-import { fork } from 'node:child_process';
-import { findEntry } from '../entry.js';
+import { forkEntry } from '../entry.js';
 import type { DeviceChoice } from '../jobs/requests.js';
 import { errorFrom, type FromWorker } from '../jobs/run.js';
 import type { PredictParams } from '../protocol.js';
@@ -25,7 +24,7 @@ export type FromSession = { readonly id: number } & (
 );
 
 export interface SessionProcess {
-  /** Rejects as `runJob` does; with `CancelledError` also once the process is gone. */
+  /** Rejects as `runJob` does, and with `SessionEnded` where the process is gone first. */
   ask<T>(
     work: SessionWork,
     signal: AbortSignal,
@@ -45,15 +44,7 @@ interface Waiting {
 }
 
 export const startSessionProcess: StartSessionProcess = (output) => {
-  const entry = findEntry('session.js');
-  if (entry === undefined) throw new Error('The engine is not built: session.js is missing beside it.');
-  const child = fork(entry, [], {
-    execArgv: [],
-    serialization: 'advanced',
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-    env: { ...process.env, ELECTRON_RUN_AS_NODE: '1' },
-  });
-  for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', output);
+  const child = forkEntry('session.js', output);
   const waiting = new Map<number, Waiting>();
   let last = 0;
   const send = (message: ToSession) => {

@@ -16,7 +16,7 @@ import {
   type MixedPrecision,
   type RunnablePart,
 } from './execution.js';
-import { MAX_BITS } from './options.js';
+import { MAX_BITS } from '../../plans/bits.js';
 import { plainParts, type OpenPart } from './part-by-part.js';
 import { foldedParameters } from './reparameterise.js';
 import type { NamedTensors } from './state.js';

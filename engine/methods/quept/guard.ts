@@ -10,7 +10,7 @@ import type { Programs } from '../../runtime/programs.js';
 import type { CalibrationRequest } from './calibrate.js';
 import { elasticParts } from './elastic-model.js';
 import { meanDivergence } from './logit-divergence.js';
-import { MAX_BITS } from './options.js';
+import { MAX_BITS } from '../../plans/bits.js';
 import { passBlocks, plainParts, type OpenPart, type PassHooks } from './part-by-part.js';
 import type { FinishedBlock } from './progress.js';
 import type { NamedTensors } from './state.js';

@@ -1,12 +1,10 @@
 /** What can be set about a QuEPT calibration, the defaults for Vision Transformers, and bit lists read from text. */
 import { UserError } from '../../errors.js';
 import type { AdapterSetConfig, BitGroup } from '../../formats/adapter-set.js';
+import { MAX_BITS, MIN_BITS } from '../../plans/bits.js';
 import { PERCENTILES } from './activation-start.js';
 import { mergeWeights, type MergeMode } from './merge.js';
 import type { Apart, StateKind } from './step.js';
-
-export const MIN_BITS = 2;
-export const MAX_BITS = 8;
 
 export interface QueptOptions {
   readonly mode: AdapterSetConfig['mode'];
