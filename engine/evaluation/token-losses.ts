@@ -1,9 +1,13 @@
-/** −log p of the tokens of texts, and how far their logits are from full precision, with the weights of one part of the model in memory at a time. */
+/**
+ * −log p of the tokens of texts, and how far their logits are from full precision, with the weights of one part of the
+ * model in memory at a time.
+ */
 import { openSampleCache, samplesIn, type SampleStore } from '../data/sample-store.js';
 import { CancelledError } from '../errors.js';
-import { Graph, type Value } from '../graph/ir.js';
+import { Graph } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
 import { disposeAll, type RunnablePart } from '../methods/quept/execution.js';
+import { divergenceOf, logProbabilities } from '../methods/quept/logit-divergence.js';
 import { passBlocks, type OpenPart, type PassHooks } from '../methods/quept/part-by-part.js';
 import { headOf, type Model } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
@@ -140,17 +144,12 @@ export async function tokenScores(
  */
 function scoresGraph(rows: number, vocabulary: number, isCompared: boolean): Graph {
   const graph = new Graph();
-  const logProbabilities = (name: string): Value => {
-    const logits = graph.input(name, [rows, vocabulary]);
-    const below = op.sub(logits, op.reduceMax(logits, [1]));
-    return op.sub(below, op.log(op.reduceSum(op.exp(below), [1])));
-  };
-  const q = logProbabilities('logits');
+  const of = (name: string) => logProbabilities(graph.input(name, [rows, vocabulary]));
+  const q = of('logits');
   const targets = graph.input('targets', [rows], 'int64');
   graph.output('nll', op.neg(op.gather(op.reshape(q, [rows * vocabulary]), targets)));
   if (!isCompared) return graph;
-  const p = logProbabilities('reference');
-  graph.output('kl', op.reduceSum(op.mul(op.exp(p), op.sub(p, q)), [1], false));
+  graph.output('kl', divergenceOf(of('reference'), q));
   return graph;
 }
 

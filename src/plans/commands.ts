@@ -135,8 +135,10 @@ export async function allocate(context: Context, uri?: vscode.Uri): Promise<void
   });
   const value = text === undefined ? undefined : parseBudget(kind, text);
   if (value === undefined) return;
-  const limit = pointBudget(kind, value, table) + 1e-6;
-  const best = points.filter(({ size }) => size <= limit).at(-1);
+  const within = pointBudget(kind, value, table) + 1e-6;
+  // Of a large model the first answer holds but some of the plans.
+  const answer = await context.engine.request('precision/allocate', { ...params, budget: kind, within });
+  const best = answer.points.filter(({ size }) => size <= within).at(-1);
   if (!best) return;
   await context.plans.edit(document, (now) => editsOfDigits(now, table, best.bits));
   if (activePlan()?.toString() !== plan.toString()) await openPlan(context, plan);

@@ -37,7 +37,6 @@ export function createPlanEditors(
   plans: Plans,
   chooseData: (model: SupportedModel) => Promise<string | undefined>,
 ): PlanEditors {
-  // prettier-ignore
   const { extension, engine, models } = context;
   const shared = new Map<string, Shared>();
   const compared = new vscode.EventEmitter<{

@@ -86,6 +86,22 @@ describe('createLive', () => {
     expect(answers).toHaveLength(2);
   });
 
+  it('closes a model that is open only after nobody shows the plan any more', async () => {
+    let open: (value: { session: string; seconds: number }) => void = () => undefined;
+    const connection = fakeConnection({
+      'session/open': () => new Promise((resolve) => (open = resolve)),
+      'session/close': () => ({}),
+    });
+    const live = createLive(connection, { model: '/m', adapters: '/a', device: () => 'cpu', limit: 8 });
+    live.follow('44');
+    const opening = live.open();
+    await new Promise((resolve) => setImmediate(resolve));
+    live.dispose();
+    open({ session: 's', seconds: 1 });
+    await opening;
+    expect(connection.requests.map(({ method }) => method)).toEqual(['session/open', 'session/close']);
+  });
+
   it('says why the model was closed, and opens it again when it is needed', async () => {
     const { live, connection, asked, settled } = setUp();
     live.follow('44');

@@ -75,6 +75,11 @@ export function createLive(connection: Connection, options: LiveOptions): LiveMo
     answered = undefined;
   }
 
+  function close(): void {
+    if (session !== undefined) connection.request('session/close', { session }).catch(() => undefined);
+    forget();
+  }
+
   /** Runs after what was asked before; an error is shown and ends only this. */
   function inTurn(work: () => Promise<void>): Promise<void> {
     queue = queue.then(async () => {
@@ -95,8 +100,12 @@ export function createLive(connection: Connection, options: LiveOptions): LiveMo
       const { model, adapters } = options;
       const opened = await connection.request('session/open', { model, adapters, device: options.device() });
       session = opened.session;
+      if (disposed) {
+        close();
+        throw new Error('The plan was closed while its model was being opened.');
+      }
       set({ state: 'open' });
-      return session;
+      return opened.session;
     } catch (error) {
       set({ state: 'closed' });
       throw error;
@@ -185,9 +194,7 @@ export function createLive(connection: Connection, options: LiveOptions): LiveMo
       disposed = true;
       measuring?.abort();
       for (const subscription of subscriptions) subscription.dispose();
-      const closing = session;
-      if (closing !== undefined)
-        connection.request('session/close', { session: closing }).catch(() => undefined);
+      close();
     },
   };
 }

@@ -16,15 +16,21 @@ export interface HeadInputs {
 /** Logits of one run at a time, unless a single row has more. */
 const LOGITS = 1 << 24;
 
-/** KL(softmax p ‖ softmax q) in nats of every row: `p` and `q` [rows, classes] → `kl` [rows, 1]. */
+/** log p of every class: logits [rows, classes] → [rows, classes]. */
+export function logProbabilities(logits: Value): Value {
+  const below = op.sub(logits, op.reduceMax(logits, [1]));
+  return op.sub(below, op.log(op.reduceSum(op.exp(below), [1])));
+}
+
+/** KL(p ‖ q) in nats of every row, from log p and log q [rows, classes] → [rows]. */
+export const divergenceOf = (p: Value, q: Value): Value =>
+  op.reduceSum(op.mul(op.exp(p), op.sub(p, q)), [1], false);
+
+/** KL(softmax p ‖ softmax q) of every row: `p` and `q` [rows, classes] → `kl` [rows]. */
 function divergenceGraph(rows: number, classes: number): Graph {
   const graph = new Graph();
-  const logShares = (logits: Value) => {
-    const below = op.sub(logits, op.reduceMax(logits, [1]));
-    return op.sub(below, op.log(op.reduceSum(op.exp(below), [1])));
-  };
-  const [p, q] = ['p', 'q'].map((name) => logShares(graph.input(name, [rows, classes]))) as [Value, Value];
-  graph.output('kl', op.reduceSum(op.mul(op.exp(p), op.sub(p, q)), [1]));
+  const of = (name: string) => logProbabilities(graph.input(name, [rows, classes]));
+  graph.output('kl', divergenceOf(of('p'), of('q')));
   return graph;
 }
 
