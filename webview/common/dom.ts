@@ -40,3 +40,14 @@ function fill<E extends Element>(target: E, attributes: Attributes, children: re
   target.append(...children.filter((child) => child !== false && child !== undefined));
   return target;
 }
+
+/** Tells the width of an element, in whole pixels, whenever it has another. */
+export function followWidth(target: Element, changed: (width: number) => void): void {
+  let width = 0;
+  new ResizeObserver(([entry]) => {
+    const next = Math.round(entry!.contentRect.width);
+    if (next === width) return;
+    width = next;
+    changed(width);
+  }).observe(target);
+}

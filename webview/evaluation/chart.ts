@@ -1,5 +1,5 @@
 /** A line chart as SVG: one tab stop, arrow keys between its points, a tooltip for pointer and keyboard alike. */
-import { element, setAttributes, svg } from '../common/dom.js';
+import { element, followWidth, setAttributes, svg } from '../common/dom.js';
 import { layout, nearest, neighbour, type Drawing, type Mark } from './layout.js';
 import type { Chartable, Series } from './series.js';
 
@@ -140,12 +140,10 @@ export function chart(options: { readonly helpId: string; onVisit(key: string | 
     tooltip.hidden = true;
   };
 
-  new ResizeObserver(([entry]) => {
-    const next = Math.round(entry!.contentRect.width);
-    if (next === width) return;
+  followWidth(stage, (next) => {
     width = next;
     draw();
-  }).observe(stage);
+  });
 
   return {
     root,

@@ -1,5 +1,5 @@
 /** Size against predicted cost: the frontier, uniform plans, the plan itself; a slider moves along it. */
-import { element, setAttributes, svg } from '../common/dom.js';
+import { element, followWidth, setAttributes, svg } from '../common/dom.js';
 import { fill, formatBytes, numberFormat } from '../common/text.js';
 import { bestWithin, chartLayout, indexOf, nearestAlong, someOf } from './frontier.js';
 import { decimals, formatCost } from './grid.js';
@@ -71,12 +71,10 @@ export function frontierChart(options: {
     const at = nearestAlong(drawing.points, event.clientX - stage.getBoundingClientRect().left);
     options.onApply(content.points[at]!);
   });
-  new ResizeObserver(([entry]) => {
-    const next = Math.round(entry!.contentRect.width);
-    if (next === width) return;
+  followWidth(stage, (next) => {
     width = next;
     draw();
-  }).observe(stage);
+  });
 
   function draw(): void {
     if (!content || width === 0 || content.points.length === 0) return stage.replaceChildren();
