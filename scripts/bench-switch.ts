@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 import { table } from '../engine/cli/format.js';
 import { createRandom } from '../engine/data/random.js';
 import { sizeOf, type Shape } from '../engine/graph/ir.js';
+import { withDevice } from '../engine/jobs/device.js';
 import { adapterLayout, scaleRows } from '../engine/methods/quept/adapters.js';
 import {
   layerNames,
@@ -23,8 +24,6 @@ import { openCheckpoint, type Checkpoint } from '../engine/models/checkpoint.js'
 import { listPart, type PartListing } from '../engine/models/listing.js';
 import type { Part } from '../engine/models/model.js';
 import { chooseDevice } from '../engine/runtime/devices.js';
-import { openPrograms, type Programs } from '../engine/runtime/programs.js';
-import { openRuntime } from '../engine/runtime/session.js';
 
 const { values: flags } = parseArgs({
   options: {
@@ -89,17 +88,6 @@ function randomSet(checkpoint: Checkpoint): Adapters {
   return { config: { mode, layers, bit_groups: groups, embedding_bits: 8, head_bits: 8 }, tensors };
 }
 
-async function withPrograms<T>(use: (programs: Programs) => Promise<T>): Promise<T> {
-  const runtime = openRuntime(device);
-  const programs = openPrograms(runtime);
-  try {
-    return await use(programs);
-  } finally {
-    await programs.release();
-    await runtime.dispose();
-  }
-}
-
 const median = (list: readonly number[]) => [...list].sort((a, b) => a - b)[list.length >> 1]!;
 async function milliseconds(work: () => Promise<unknown>): Promise<number> {
   const start = performance.now();
@@ -123,7 +111,7 @@ async function largeLayer() {
   };
   const listing = listPart(part);
   const { tensors, sizes } = adaptersOf(listing, false);
-  return withPrograms(async (programs) => {
+  return withDevice({ device }, async (programs) => {
     const parameters = new Map([['layer.weight', normals([2048, 2048], 0.02)]]);
     const layer = await openElasticPart(programs, part, listing, parameters, tensors, { left: MEMORY });
     const times = await timed((bits) => {
@@ -138,7 +126,7 @@ async function largeLayer() {
 async function sample(name: string) {
   const folder = join(samples, name);
   const set = await openCheckpoint(folder).then((c) => c.close().then(() => randomSet(c)));
-  return withPrograms(async (programs) => {
+  return withDevice({ device }, async (programs) => {
     const checkpoint = await openCheckpoint(folder);
     const model = await openElasticModel(programs, checkpoint, set, MEMORY);
     const layers = layerNames(checkpoint);
@@ -158,7 +146,7 @@ async function sample(name: string) {
     const opening: number[] = [];
     for (let i = 0; i < 5; i++)
       opening.push(
-        await withPrograms((own) =>
+        await withDevice({ device }, (own) =>
           milliseconds(async () => {
             const again = await openCheckpoint(folder);
             const fresh = await openElasticModel(own, again, set, MEMORY);
