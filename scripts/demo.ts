@@ -8,7 +8,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { divergence, formatLosses, percentage, table } from '../engine/cli/format.js';
+import { divergence, ERROR_NOTE, formatLosses, percentage, table, withError } from '../engine/cli/format.js';
 import { duration, progressBar } from '../engine/cli/progress.js';
 import type { EvaluationRow } from '../engine/evaluation/rows.js';
 import type { CalibrateRequest, DeviceChoice, EvaluateRequest } from '../engine/jobs/requests.js';
@@ -41,7 +41,7 @@ const PICTURES: Sample = {
   },
   title: (full) => `${full.samples} held-out pictures. Full precision: ${percentage(full.top1)} % top-1.`,
   scores: [
-    { name: 'top-1 %', of: (row) => percentage(row.top1) },
+    { name: 'top-1 %', of: (row) => withError(row.top1, row.scoreError, percentage) },
     { name: 'KL (nats)', of: (row) => divergence(row.kl) },
   ],
 };
@@ -54,7 +54,10 @@ const TEXT: Sample = {
   title: (full) =>
     `${full.samples} held-out windows. Full precision: perplexity ${full.perplexity?.toFixed(2)}.`,
   scores: [
-    { name: 'perplexity', of: (row) => row.perplexity?.toFixed(2) ?? '–' },
+    {
+      name: 'perplexity',
+      of: (row) => withError(row.perplexity, row.scoreError, (value) => value.toFixed(2)),
+    },
     { name: 'KL (nats)', of: (row) => divergence(row.kl) },
   ],
 };
@@ -139,5 +142,5 @@ process.stdout.write(`\n${sample.model}, ${what}, ${sample.title(full)}\n\n`);
 const columns = labels.flatMap((label) =>
   sample.scores.map(({ name }, i) => (i === 0 ? `${label} ${name}` : name)),
 );
-process.stdout.write(`${table(['bits', ...columns], lines)}\n\n`);
+process.stdout.write(`${table(['bits', ...columns], lines)}\n${ERROR_NOTE}\n\n`);
 note(`Done in ${duration((performance.now() - started) / 1000)}.`);

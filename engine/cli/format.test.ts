@@ -127,6 +127,32 @@ describe('evaluation', () => {
     expect(formatEvaluation({ task: 'perplexity', rows: rows.slice(1) })).toMatch(/42\.00 {13}– /);
   });
 
+  it('has errors behind scores that have one, and says what they are', () => {
+    const gptq = { label: 'gptq', kind: 'gptq', bits: 8, bytes: 1000, samples: 7 } as const;
+    const rows = [
+      { label: 'full', kind: 'full', bits: 'fp', bytes: 2000, samples: 7, perplexity: 40, kl: 0 },
+      { ...gptq, perplexity: 42, kl: 0.01, scoreError: 0.126 },
+    ] as const;
+    expect(formatEvaluation({ task: 'perplexity', rows })).toBe(
+      lines(
+        'model  bits    size   perplexity  against full  KL (nats)  windows',
+        '─────  ────  ──────  ───────────  ────────────  ─────────  ───────',
+        'full     fp  2.0 kB        40.00        0.00 %          –        7',
+        'gptq      8  1.0 kB  42.00 ±0.13        5.00 %    0.01000        7',
+        '±: standard error of the distance from full precision.',
+      ),
+    );
+    expect(
+      formatEvaluation({
+        task: 'image-classification',
+        rows: [{ ...gptq, top1: 0.5, scoreError: 0.0123 }],
+      }),
+    ).toMatch(/ 50\.00 ±1\.23 /);
+    expect(
+      formatEvaluation({ task: 'multiple-choice', rows: [{ ...gptq, accuracy: 0.5, scoreError: 0.25 }] }),
+    ).toMatch(/ 50\.00 ±25\.00 /);
+  });
+
   it('shows both accuracies of multiple choice', () => {
     const row = { label: 'gptq', kind: 'gptq', bits: 4, bytes: 900, samples: 8 } as const;
     const rows = [{ ...row, accuracy: 0.5, accuracyNormalised: 0.625 }];

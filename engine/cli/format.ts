@@ -50,6 +50,13 @@ export function formatModels(models: readonly ModelReport[]): string {
 
 export const percentage = (share: number | undefined): string =>
   share === undefined ? '–' : (100 * share).toFixed(2);
+/** A score with its error behind it, both as `write` writes them. */
+export const withError = (
+  score: number | undefined,
+  error: number | undefined,
+  write: (value: number) => string,
+): string => (score === undefined ? '–' : `${write(score)}${error === undefined ? '' : ` ±${write(error)}`}`);
+const decimals = (value: number): string => value.toFixed(2);
 export const divergence = (nats: number | undefined): string => (nats === undefined ? '–' : nats.toFixed(5));
 
 /** What is measured on an evaluation set, a column a score, and what its samples are. */
@@ -64,7 +71,7 @@ const MEASURES: Readonly<Record<EvaluateResult['task'], Measure>> = {
     scores: ['top-1 %', 'top-5 %', 'KL (nats)'],
     samples: 'pictures',
     cells: (row) => [
-      percentage(row.top1),
+      withError(row.top1, row.scoreError, percentage),
       percentage(row.top5),
       divergence(row.kind === 'full' ? undefined : row.kl),
     ],
@@ -72,8 +79,8 @@ const MEASURES: Readonly<Record<EvaluateResult['task'], Measure>> = {
   perplexity: {
     scores: ['perplexity', 'against full', 'KL (nats)'],
     samples: 'windows',
-    cells: ({ kind, perplexity, kl }, full) => [
-      perplexity?.toFixed(2) ?? '–',
+    cells: ({ kind, perplexity, kl, scoreError }, full) => [
+      withError(perplexity, scoreError, decimals),
       perplexity === undefined || full?.perplexity === undefined
         ? '–'
         : `${(100 * (perplexity / full.perplexity - 1)).toFixed(2)} %`,
@@ -83,9 +90,11 @@ const MEASURES: Readonly<Record<EvaluateResult['task'], Measure>> = {
   'multiple-choice': {
     scores: ['accuracy %', 'normalised %'],
     samples: 'questions',
-    cells: (row) => [percentage(row.accuracy), percentage(row.accuracyNormalised)],
+    cells: (row) => [withError(row.accuracy, row.scoreError, percentage), percentage(row.accuracyNormalised)],
   },
 };
+
+export const ERROR_NOTE = '±: standard error of the distance from full precision.';
 
 export function formatEvaluation({ task, rows }: Pick<EvaluateResult, 'task' | 'rows'>): string {
   const { scores, samples, cells } = MEASURES[task];
@@ -97,7 +106,8 @@ export function formatEvaluation({ task, rows }: Pick<EvaluateResult, 'task' | '
     ...cells(row, full),
     String(row.samples),
   ]);
-  return table(['model', 'bits', 'size', ...scores, samples], lines);
+  const printed = table(['model', 'bits', 'size', ...scores, samples], lines);
+  return rows.some((row) => row.scoreError !== undefined) ? `${printed}\n${ERROR_NOTE}` : printed;
 }
 
 /** The loss of every bit group, such as `7/8 bits 0.213, 5/6 bits 0.618`; empty before the first epoch is done. */

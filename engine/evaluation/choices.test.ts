@@ -3,11 +3,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder, TINY_LLAMA, writeRandomModel } from '../../test/fixtures.js';
 import { createRandom } from '../data/random.js';
 import type { EncodedItem } from '../data/text/choice-tokens.js';
-import { openPlainModel } from '../methods/quept/elastic-model.js';
+import { elasticParts, openPlainModel } from '../methods/quept/elastic-model.js';
 import { plainParts } from '../methods/quept/part-by-part.js';
+import { roundWeights } from '../methods/quept/rounding.js';
 import { usePrograms } from '../methods/quept/testing.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
-import { accuracies, evaluateChoices, lengthsFor } from './choices.js';
+import { evaluateChoices, lengthsFor, rightAnswers } from './choices.js';
+import { pairedError } from './paired-error.js';
 import type { EvaluationRow, TextCandidate } from './rows.js';
 import { logProbabilities } from './testing.js';
 
@@ -96,6 +98,29 @@ describe('evaluateChoices', () => {
     expect((await evaluate([item])).accuracy).toBe(1);
   });
 
+  it('knows how far chance takes an accuracy from that of full precision', async () => {
+    const rounded = roundWeights([2], {});
+    const coarse: TextCandidate = {
+      ...{ label: 'rounding', kind: 'rounding', bits: 2, bytes: 1 },
+      build: (built) => ({
+        model: built.model,
+        open: elasticParts(programs, built, rounded.config, () => new Map())(2),
+      }),
+    };
+    const items = Array.from({ length: 40 }, () => randomItem(3));
+    const run = (some: readonly EncodedItem[]) =>
+      withLengths(lengthsFor(some), (built) =>
+        evaluateChoices(programs, built, [full, coarse], some, limits, hooks),
+      );
+    const each: number[][] = [];
+    for (const item of items) each.push((await run([item])).map(({ accuracy }) => accuracy!));
+    const [ofFull, ofCoarse] = [0, 1].map((i) => each.map((accuracies) => accuracies[i]!));
+    const [first, second] = await run(items);
+    expect(ofCoarse).not.toEqual(ofFull);
+    expect(first).not.toHaveProperty('scoreError');
+    expect(second!.scoreError).toBe(pairedError(ofCoarse!, ofFull!));
+  });
+
   it('reports progress and the rows that are done', async () => {
     const items = [5, 60].map(randomItem);
     const seen: (readonly [number, readonly EvaluationRow[]])[] = [];
@@ -124,29 +149,30 @@ describe('evaluateChoices', () => {
   });
 });
 
-describe('accuracies', () => {
+describe('rightAnswers', () => {
   const item = (answer: number, ...characters: number[]): EncodedItem => ({
     texts: characters.map(() => ({ ids: [0, 0], scored: 1 })),
     characters,
     answer,
   });
-  const of = (items: readonly EncodedItem[], ...sums: number[]) => accuracies(items, Float64Array.from(sums));
+  const of = (items: readonly EncodedItem[], ...sums: number[]) =>
+    rightAnswers(items, Float64Array.from(sums));
 
   it('normalises by the length of the choice', () => {
     // −4 / 2 against −6 / 4: the longer choice is likelier a character.
-    expect(of([item(0, 2, 4)], -4, -6)).toEqual({ accuracy: 1, accuracyNormalised: 0 });
-    expect(of([item(1, 2, 4)], -4, -6)).toEqual({ accuracy: 0, accuracyNormalised: 1 });
+    expect(of([item(0, 2, 4)], -4, -6)).toEqual({ plain: [1], normalised: [0] });
+    expect(of([item(1, 2, 4)], -4, -6)).toEqual({ plain: [0], normalised: [1] });
   });
 
   it('takes each question with its own choices', () => {
     const items = [item(1, 1, 1), item(2, 1, 1, 1), item(0, 1, 1)];
-    expect(of(items, -2, -1, -3, -2, -1, -2, -1).accuracy).toBeCloseTo(2 / 3, 12);
+    expect(of(items, -2, -1, -3, -2, -1, -2, -1).plain).toEqual([1, 1, 0]);
   });
 
   it('takes the first of equals, and no sum that is no number', () => {
-    expect(of([item(0, 1, 1), item(1, 1, 1)], -1, -1, -1, -1).accuracy).toBe(1 / 2);
-    expect(of([item(1, 1, 1)], NaN, -9).accuracy).toBe(1);
-    expect(of([item(0, 1, 1), item(1, 1, 1)], NaN, NaN, NaN, NaN).accuracy).toBe(0);
+    expect(of([item(0, 1, 1), item(1, 1, 1)], -1, -1, -1, -1).plain).toEqual([1, 0]);
+    expect(of([item(1, 1, 1)], NaN, -9).plain).toEqual([1]);
+    expect(of([item(0, 1, 1), item(1, 1, 1)], NaN, NaN, NaN, NaN).plain).toEqual([0, 0]);
   });
 });
 

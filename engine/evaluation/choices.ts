@@ -2,7 +2,8 @@
 import type { EncodedItem, ScoredText } from '../data/text/choice-tokens.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { Programs } from '../runtime/programs.js';
-import { rowOf, type EvaluationHooks, type EvaluationRow, type TextCandidate } from './rows.js';
+import { pairedError } from './paired-error.js';
+import { errorPart, rowOf, type EvaluationHooks, type EvaluationRow, type TextCandidate } from './rows.js';
 import { NOT_SCORED, tokenScores, type LossLimits, type Texts } from './token-losses.js';
 
 /** The shortest texts run at this many tokens. */
@@ -43,6 +44,8 @@ export async function evaluateChoices(
   }));
   const total = classes.reduce((sum, { indices, tokens }) => sum + indices.length * tokens, 0);
   const rows: EvaluationRow[] = [];
+  const mean = (values: readonly number[]) => values.reduce((sum, x) => sum + x, 0) / values.length;
+  let first: readonly number[] | undefined;
   for (const [i, candidate] of candidates.entries()) {
     const sums = new Float64Array(texts.length);
     let before = 0;
@@ -61,7 +64,13 @@ export async function evaluateChoices(
         sums[t] = -losses.subarray(row * tokens, (row + 1) * tokens).reduce((sum, loss) => sum + loss, 0);
       before += own;
     }
-    rows.push({ ...rowOf(candidate), samples: items.length, ...accuracies(items, sums) });
+    const { plain, normalised } = rightAnswers(items, sums);
+    rows.push({
+      ...rowOf(candidate),
+      ...{ samples: items.length, accuracy: mean(plain), accuracyNormalised: mean(normalised) },
+      ...errorPart(first && pairedError(plain, first)),
+    });
+    first ??= plain;
     status((i + 1) / candidates.length, rows);
   }
   return rows;
@@ -79,19 +88,23 @@ function fillUp(texts: readonly ScoredText[], length: number): Texts {
   return { count: texts.length, length, ids, next };
 }
 
-/** @param sums of log p, a text one, in the order of the items */
-export function accuracies(
+/**
+ * Of every item 1 where the right choice has the highest sum, else 0; `normalised`: the highest sum a character.
+ * @param sums of log p, a text one, in the order of the items
+ */
+export function rightAnswers(
   items: readonly EncodedItem[],
   sums: Float64Array,
-): { readonly accuracy: number; readonly accuracyNormalised: number } {
-  let [plain, normalised, at] = [0, 0, 0];
+): { readonly plain: number[]; readonly normalised: number[] } {
+  const [plain, normalised]: [number[], number[]] = [[], []];
+  let at = 0;
   for (const { texts, characters, answer } of items) {
     const own = [...sums.subarray(at, at + texts.length)];
-    if (indexOfHighest(own) === answer) plain++;
-    if (indexOfHighest(own.map((sum, i) => sum / characters[i]!)) === answer) normalised++;
+    plain.push(Number(indexOfHighest(own) === answer));
+    normalised.push(Number(indexOfHighest(own.map((sum, i) => sum / characters[i]!)) === answer));
     at += texts.length;
   }
-  return { accuracy: plain / items.length, accuracyNormalised: normalised / items.length };
+  return { plain, normalised };
 }
 
 /** The first of the highest; -1 where none is a number. */

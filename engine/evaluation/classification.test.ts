@@ -11,6 +11,32 @@ function score(classes: number, ...samples: [readonly number[], number][]) {
   return scorer.scores();
 }
 
+describe('the error of top-1', () => {
+  const [right, wrong] = [
+    [1, 0],
+    [0, 1],
+  ];
+  const add = (scorer: ReturnType<typeof classificationScorer>, pairs: (readonly number[])[][]) => {
+    for (const [own, reference] of pairs)
+      scorer.add(row(...own!), reference && row(...reference), Int32Array.of(0), 1);
+    return scorer.scores();
+  };
+
+  it('is that of the difference from the reference on the same samples', () => {
+    const scores = add(classificationScorer(2), [[right, right], [wrong, right], [wrong, wrong], [right, wrong], [wrong, right]]); // prettier-ignore
+    expect(scores.scoreError).toBeCloseTo(Math.sqrt((3 - 1 / 5) / 20), 12);
+    expect(add(classificationScorer(2), [[right, right], [wrong, wrong]])).toMatchObject({ scoreError: 0 }); // prettier-ignore
+  });
+
+  it('is unknown without a reference, without labels and from one sample', () => {
+    expect(add(classificationScorer(2), [[right], [wrong]])).not.toHaveProperty('scoreError');
+    expect(add(classificationScorer(2), [[right, wrong]])).not.toHaveProperty('scoreError');
+    const scorer = classificationScorer(2);
+    scorer.add(row(...right, ...wrong), row(...wrong, ...wrong), Int32Array.of(-1, -1), 2);
+    expect(scorer.scores()).not.toHaveProperty('scoreError');
+  });
+});
+
 describe('top-1 and top-5', () => {
   it('count the labelled samples alone', () => {
     const sevenClasses = [7, 6, 5, 4, 3, 2, 1];
@@ -64,7 +90,7 @@ describe('top-1 and top-5', () => {
     scorer.add(row(1, 0, 0, 1, 9, 9), row(1, 0, 1, 0, 0, 50), Int32Array.of(0, 0, 1), 2);
     scorer.add(row(0, 1), row(0, 1), Int32Array.of(1), 1);
     const apart = klDivergence(row(1, 0), row(0, 1));
-    expect(scorer.scores()).toEqual({ samples: 3, top1: 2 / 3, top5: 1, kl: apart / 3 });
+    expect(scorer.scores()).toMatchObject({ samples: 3, top1: 2 / 3, top5: 1, kl: apart / 3 });
   });
 });
 

@@ -1,4 +1,6 @@
 import { klDivergence } from '../divergence.js';
+import { pairedError } from './paired-error.js';
+import { errorPart } from './rows.js';
 
 /** Scores of image classification: top-1, top-5, and the divergence from the full-precision prediction. */
 
@@ -9,6 +11,8 @@ export interface ClassificationScores {
   readonly top5?: number;
   /** Mean KL(p_full ‖ p) in nats over the softmax of the logits; absent without a reference. */
   readonly kl?: number;
+  /** Standard error of how far top-1 is from the reference's; absent without a reference, and from a single sample. */
+  readonly scoreError?: number;
 }
 
 /** Collects scores batch by batch, in float64. */
@@ -20,21 +24,28 @@ export interface Scorer {
 
 export function classificationScorer(classes: number): Scorer {
   let [samples, labelled, first, amongFive, compared, divergence] = [0, 0, 0, 0, 0, 0];
+  /** Of every labelled sample that has a reference: 1 where the label comes first, else 0. */
+  const right: { readonly own: number[]; readonly reference: number[] } = { own: [], reference: [] };
   return {
     add: (logits, reference, labels, count) => {
       for (let i = 0; i < count; i++) {
         const row = logits.subarray(i * classes, (i + 1) * classes);
         samples++;
         const label = labels[i]!;
+        const other = reference?.subarray(i * classes, (i + 1) * classes);
         if (label >= 0) {
           const rank = rankOf(row, label);
           labelled++;
           if (rank < 1) first++;
           if (rank < 5) amongFive++;
+          if (other) {
+            right.own.push(Number(rank < 1));
+            right.reference.push(Number(rankOf(other, label) < 1));
+          }
         }
-        if (reference) {
+        if (other) {
           compared++;
-          divergence += klDivergence(reference.subarray(i * classes, (i + 1) * classes), row);
+          divergence += klDivergence(other, row);
         }
       }
     },
@@ -42,6 +53,7 @@ export function classificationScorer(classes: number): Scorer {
       samples,
       ...(labelled > 0 && { top1: first / labelled, top5: amongFive / labelled }),
       ...(compared > 0 && { kl: divergence / compared }),
+      ...errorPart(pairedError(right.own, right.reference)),
     }),
   };
 }

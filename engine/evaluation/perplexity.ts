@@ -2,7 +2,8 @@
 import { openSampleCache } from '../data/sample-store.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { Programs } from '../runtime/programs.js';
-import { rowOf, type EvaluationHooks, type EvaluationRow, type TextCandidate } from './rows.js';
+import { pairedError } from './paired-error.js';
+import { errorPart, rowOf, type EvaluationHooks, type EvaluationRow, type TextCandidate } from './rows.js';
 import { NOT_SCORED, tokenScores, type LossLimits, type Reference } from './token-losses.js';
 
 /** Windows of token ids, side by side: [count, length]. */
@@ -26,10 +27,16 @@ export async function evaluatePerplexity(
 ): Promise<EvaluationRow[]> {
   const { ids, count, length } = windows;
   const next = Int32Array.from(ids, (_, at) => (at % length === length - 1 ? NOT_SCORED : ids[at + 1]!));
-  const mean = (values: Float32Array) => values.reduce((sum, x) => sum + x, 0) / (count * (length - 1));
+  const meansOf = (values: Float32Array) =>
+    Float64Array.from(
+      { length: count },
+      (_, w) => values.subarray(w * length, (w + 1) * length).reduce((sum, x) => sum + x, 0) / (length - 1),
+    );
+  const mean = (values: Float64Array) => values.reduce((sum, x) => sum + x, 0) / count;
   const rows: EvaluationRow[] = [];
   const cache = await openSampleCache(limits.memory / 2);
   let reference: Reference | undefined;
+  let first: Float64Array | undefined;
   try {
     for (const [i, candidate] of candidates.entries()) {
       const { model, open } = candidate.build(checkpoint);
@@ -46,11 +53,17 @@ export async function evaluatePerplexity(
       });
       if (keep) reference = { store: keep, head: await open(model.head) };
       // Rounding can make a divergence of nearly nothing negative.
-      const kl = Math.max(0, mean(scores.divergences));
+      const kl = Math.max(0, mean(meansOf(scores.divergences)));
+      // Tokens of one window are not independent of each other; windows nearly are.
+      const losses = meansOf(scores.losses);
+      const perplexity = Math.exp(mean(losses));
+      // d exp(x) = exp(x) dx.
+      const error = first && pairedError(losses, first);
       rows.push({
         ...rowOf(candidate),
-        ...{ samples: count, perplexity: Math.exp(mean(scores.losses)), kl },
+        ...{ samples: count, perplexity, kl, ...errorPart(error && perplexity * error) },
       });
+      first ??= losses;
       status((i + 1) / candidates.length, rows);
     }
     return rows;

@@ -22,6 +22,11 @@ export interface EvaluationRow {
   /** Shares of 0 to 1 of the questions answered rightly: by log-likelihood, and by that a character of the choice. */
   readonly accuracy?: number;
   readonly accuracyNormalised?: number;
+  /**
+   * Standard error of how far the task's main score (top-1, perplexity, accuracy) is from full precision, in the score's
+   * unit, the samples paired (`paired-error.ts`). Absent for full precision itself, and from a single sample.
+   */
+  readonly scoreError?: number;
 }
 
 export interface EvaluationHooks {
@@ -41,5 +46,9 @@ export interface TextCandidate extends RowHead {
   /** @param checkpoint may be built for texts of any length; the model that comes back is built for the same */
   build(checkpoint: Checkpoint): { readonly model: Model; readonly open: OpenPart };
 }
+
+/** The error as a part of a row; none where a score is no number. */
+export const errorPart = (scoreError: number | undefined): Pick<EvaluationRow, 'scoreError'> =>
+  scoreError !== undefined && Number.isFinite(scoreError) ? { scoreError } : {};
 
 export const rowOf = ({ label, kind, bits, bytes }: RowHead): RowHead => ({ label, kind, bits, bytes });

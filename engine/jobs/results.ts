@@ -32,6 +32,7 @@ export const evaluationRow: Fields<EvaluationRow> = {
   perplexity: positive,
   accuracy: share,
   accuracyNormalised: share,
+  scoreError: positive,
 };
 
 export const evaluateResult: Fields<EvaluateResult> = {

@@ -63,6 +63,7 @@ export const pageStrings = (): Strings => ({
   tileBestDetail: l10n.t('{0}: {1} at {2}, {3} of the size'),
   tileNone: l10n.t('None is within one point (perplexity: one percent) of full precision.'),
   table: l10n.t('All values'),
+  errorNote: l10n.t('±: standard error of the distance from full precision.'),
   columnModel: l10n.t('Model'),
   columnBits: l10n.t('Bits'),
   columnSize: l10n.t('Size'),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { fill, formatBytes } from '../common/text.js';
-import { formatMetric, metricsOf } from './metrics.js';
+import { formatCell, formatMetric, metricsOf } from './metrics.js';
 import { full, row } from './testing.js';
 
 const [top1, kl] = metricsOf([full], 'image-classification');
@@ -54,4 +54,13 @@ it('writes sizes', () => {
 it('fills texts', () => {
   expect(fill('{1} of {0}, {0}', 'a', 2)).toBe('2 of a, a');
   expect(fill('{0} {3}', 'a')).toBe('a {3}');
+});
+
+describe('formatCell', () => {
+  it('writes the error behind the main score, and nothing but a dash where there is no score', () => {
+    const one = row('a', 4, 0.5, { kl: 0.1, scoreError: 0.00123 });
+    const cell = (metric = top1!) => formatCell(one, metric, 'image-classification', 'en');
+    expect([cell(), cell(kl), cell(perplexity)]).toEqual(['50.00% ±0.12%', '0.10000', '–']);
+    expect(formatCell(full, top1!, 'image-classification', 'en')).toBe('88.00%');
+  });
 });

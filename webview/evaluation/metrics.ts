@@ -24,10 +24,12 @@ const MAIN: Readonly<Record<Task, Metric['key']>> = {
   'multiple-choice': 'accuracy',
 };
 
+const isMain = ({ key }: Metric, task: Task): boolean => key === MAIN[task];
+
 /** The metrics that any row has, the task's main one first. */
 export function metricsOf(rows: readonly Row[], task: Task): Metric[] {
   const present = METRICS.filter(({ key }) => rows.some((row) => row[key] !== undefined));
-  return present.sort((a, b) => Number(b.key === MAIN[task]) - Number(a.key === MAIN[task]));
+  return present.sort((a, b) => Number(isMain(b, task)) - Number(isMain(a, task)));
 }
 
 /** A value as a person reads it: percent and perplexities with two decimals, divergences with five. */
@@ -43,6 +45,15 @@ export function formatMetric(metric: Metric, value: number, locale: string): str
   if (value !== 0 && Math.abs(value) < 5e-6)
     return new Intl.NumberFormat(locale, { notation: 'scientific', maximumFractionDigits: 1 }).format(value);
   return decimals(value, 5, locale);
+}
+
+/** A row's value, and its error behind the task's main one. */
+export function formatCell(row: Row, metric: Metric, task: Task, locale: string): string {
+  const value = row[metric.key];
+  if (value === undefined) return '–';
+  const error = isMain(metric, task) ? row.scoreError : undefined;
+  const written = formatMetric(metric, value, locale);
+  return error === undefined ? written : `${written} ±${formatMetric(metric, error, locale)}`;
 }
 
 const decimals = (value: number, digits: number, locale: string): string =>

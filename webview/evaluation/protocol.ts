@@ -21,6 +21,8 @@ export interface Row {
   /** Mean divergence from the full-precision prediction, nats. */
   readonly kl?: number;
   readonly perplexity?: number;
+  /** Standard error of how far the task's main score is from full precision, in the score's unit. */
+  readonly scoreError?: number;
 }
 
 /** All that the page shows. The host owns it; the page keeps only what is unsaved in the form, the sorting and the metric. */
@@ -227,6 +229,7 @@ export type StringKey =
   | 'tileBestDetail'
   | 'tileNone'
   | 'table'
+  | 'errorNote'
   | 'columnModel'
   | 'columnBits'
   | 'columnSize'

@@ -3,7 +3,7 @@ import { button, dropdown, grid, type Column } from '../common/controls.js';
 import { element } from '../common/dom.js';
 import { chart, fullSwatch, swatch, type ChartContent } from './chart.js';
 import { fill, formatBytes } from '../common/text.js';
-import { formatMetric, formatTick, metricsOf, type Metric } from './metrics.js';
+import { formatCell, formatMetric, formatTick, metricsOf, type Metric } from './metrics.js';
 import type { Row, StringKey, Strings } from './protocol.js';
 import { bestTrade, chartable, rowKey, type Chartable } from './series.js';
 import { currentMetric, shownRows, showsResult, type State } from './state.js';
@@ -42,6 +42,7 @@ export function resultsView(actions: ResultsActions): Results {
   });
   const tableHeading = element('h2', { id: 'table' });
   const exports = element('div', { class: 'exports' });
+  const errorNote = element('p', { class: 'muted' });
   const root = element(
     'section',
     { class: 'results', 'aria-labelledby': 'results' },
@@ -52,6 +53,7 @@ export function resultsView(actions: ResultsActions): Results {
     element('div', { class: 'charts' }, ...charts.map((each) => each.root)),
     element('div', { class: 'head' }, tableHeading, exports),
     element('div', { class: 'table' }, table.root),
+    errorNote,
   );
   let pickerKey = '';
   let exportsKey = '';
@@ -90,6 +92,8 @@ export function resultsView(actions: ResultsActions): Results {
       charts[0]!.show(chartContent('bits', data, metric, state));
       charts[1]!.show(chartContent('bytes', data, metric, state));
 
+      errorNote.textContent = strings.errorNote;
+      errorNote.hidden = rows.every((row) => row.scoreError === undefined);
       tableHeading.textContent = strings.table;
       table.root.setAttribute('aria-label', strings.table);
       table.show(
@@ -100,9 +104,7 @@ export function resultsView(actions: ResultsActions): Results {
             nameOf(row, strings),
             row.bits === 'fp' ? '–' : String(row.bits),
             formatBytes(row.bytes, view.locale),
-            ...metrics.map((m) =>
-              row[m.key] === undefined ? '–' : formatMetric(m, row[m.key]!, view.locale),
-            ),
+            ...metrics.map((m) => formatCell(row, m, task, view.locale)),
           ],
         })),
         state.sorting,

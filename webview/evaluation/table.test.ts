@@ -46,6 +46,15 @@ describe('exports', () => {
     );
   });
 
+  it('writes errors into CSV where there are some', () => {
+    const csv = toCsv([full, row('a', 4, 0.5, { scoreError: 0.01 })], 'image-classification');
+    expect(csv.split('\r\n').slice(0, 3)).toEqual([
+      'label,kind,bits,bytes,samples,top1,kl,scoreError',
+      'full,full,fp,4800000,1000,0.88,0,',
+      'a,adapters,4,600000,1000,0.5,,0.01',
+    ]);
+  });
+
   it('writes JSON that says what was measured on what', () => {
     expect(JSON.parse(toJson(resultOf(rows), 'vit'))).toEqual({
       ...{ model: 'vit', task: 'image-classification', evaluationSet: 'pictures' },

@@ -38,6 +38,7 @@ export function toCsv(rows: readonly Row[], task: Result['task']): string {
     'bytes',
     'samples',
     ...metricsOf(rows, task).map(({ key }) => key),
+    ...(rows.some((row) => row.scoreError !== undefined) ? (['scoreError'] as const) : []),
   ];
   const lines = [columns, ...rows.map((row) => columns.map((column) => row[column]))];
   return lines.map((line) => line.map(field).join(',') + '\r\n').join('');
