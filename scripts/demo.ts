@@ -41,7 +41,7 @@ const PICTURES: Sample = {
   },
   title: (full) => `${full.samples} held-out pictures. Full precision: ${percentage(full.top1)} % top-1.`,
   scores: [
-    { name: 'top-1 %', of: (row) => withError(row.top1, row.scoreError, percentage) },
+    { name: 'top-1 %', of: (row) => withError(row.top1, row.scoreError, 100) },
     { name: 'KL (nats)', of: (row) => divergence(row.kl) },
   ],
 };
@@ -56,7 +56,7 @@ const TEXT: Sample = {
   scores: [
     {
       name: 'perplexity',
-      of: (row) => withError(row.perplexity, row.scoreError, (value) => value.toFixed(2)),
+      of: (row) => withError(row.perplexity, row.scoreError),
     },
     { name: 'KL (nats)', of: (row) => divergence(row.kl) },
   ],

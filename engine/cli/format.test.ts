@@ -147,10 +147,10 @@ describe('evaluation', () => {
         task: 'image-classification',
         rows: [{ ...gptq, top1: 0.5, scoreError: 0.0123 }],
       }),
-    ).toMatch(/ 50\.00 ±1\.23 /);
+    ).toMatch(/ 50\.00 ±1\.2 /);
     expect(
       formatEvaluation({ task: 'multiple-choice', rows: [{ ...gptq, accuracy: 0.5, scoreError: 0.25 }] }),
-    ).toMatch(/ 50\.00 ±25\.00 /);
+    ).toMatch(/ 50\.00 ±25 /);
   });
 
   it('shows both accuracies of multiple choice', () => {

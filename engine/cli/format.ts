@@ -50,13 +50,12 @@ export function formatModels(models: readonly ModelReport[]): string {
 
 export const percentage = (share: number | undefined): string =>
   share === undefined ? '–' : (100 * share).toFixed(2);
-/** A score with its error behind it, both as `write` writes them. */
-export const withError = (
-  score: number | undefined,
-  error: number | undefined,
-  write: (value: number) => string,
-): string => (score === undefined ? '–' : `${write(score)}${error === undefined ? '' : ` ±${write(error)}`}`);
-const decimals = (value: number): string => value.toFixed(2);
+/** A score times `unit` with two decimals, its error behind it with two digits, such as `38.67 ±0.0095`. */
+export function withError(score: number | undefined, error: number | undefined, unit = 1): string {
+  if (score === undefined) return '–';
+  const written = (unit * score).toFixed(2);
+  return error === undefined ? written : `${written} ±${Number((unit * error).toPrecision(2))}`;
+}
 export const divergence = (nats: number | undefined): string => (nats === undefined ? '–' : nats.toFixed(5));
 
 /** What is measured on an evaluation set, a column a score, and what its samples are. */
@@ -71,7 +70,7 @@ const MEASURES: Readonly<Record<EvaluateResult['task'], Measure>> = {
     scores: ['top-1 %', 'top-5 %', 'KL (nats)'],
     samples: 'pictures',
     cells: (row) => [
-      withError(row.top1, row.scoreError, percentage),
+      withError(row.top1, row.scoreError, 100),
       percentage(row.top5),
       divergence(row.kind === 'full' ? undefined : row.kl),
     ],
@@ -80,7 +79,7 @@ const MEASURES: Readonly<Record<EvaluateResult['task'], Measure>> = {
     scores: ['perplexity', 'against full', 'KL (nats)'],
     samples: 'windows',
     cells: ({ kind, perplexity, kl, scoreError }, full) => [
-      withError(perplexity, scoreError, decimals),
+      withError(perplexity, scoreError),
       perplexity === undefined || full?.perplexity === undefined
         ? '–'
         : `${(100 * (perplexity / full.perplexity - 1)).toFixed(2)} %`,
@@ -90,7 +89,7 @@ const MEASURES: Readonly<Record<EvaluateResult['task'], Measure>> = {
   'multiple-choice': {
     scores: ['accuracy %', 'normalised %'],
     samples: 'questions',
-    cells: (row) => [withError(row.accuracy, row.scoreError, percentage), percentage(row.accuracyNormalised)],
+    cells: (row) => [withError(row.accuracy, row.scoreError, 100), percentage(row.accuracyNormalised)],
   },
 };
 

@@ -47,13 +47,14 @@ export function formatMetric(metric: Metric, value: number, locale: string): str
   return decimals(value, 5, locale);
 }
 
-/** A row's value, and its error behind the task's main one. */
+/** A row's value, and its error with two digits behind the task's main one. */
 export function formatCell(row: Row, metric: Metric, task: Task, locale: string): string {
   const value = row[metric.key];
   if (value === undefined) return '–';
-  const error = isMain(metric, task) ? row.scoreError : undefined;
   const written = formatMetric(metric, value, locale);
-  return error === undefined ? written : `${written} ±${formatMetric(metric, error, locale)}`;
+  if (!isMain(metric, task) || row.scoreError === undefined) return written;
+  const style = metric.share ? ({ style: 'percent' } as const) : {};
+  return `${written} ±${new Intl.NumberFormat(locale, { ...style, maximumSignificantDigits: 2 }).format(row.scoreError)}`;
 }
 
 const decimals = (value: number, digits: number, locale: string): string =>
