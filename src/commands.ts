@@ -1,5 +1,5 @@
 /** Every command by its name: what it does, and what happens instead while it cannot. */
-import * as vscode from 'vscode';
+import { vscode } from './common/vscode.js';
 import * as adapters from './adapters/commands.js';
 import { calibrate } from './calibrate/command.js';
 import { messageOf } from './common/errors.js';

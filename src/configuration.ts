@@ -1,6 +1,6 @@
 /** The settings (`elasticPrecision.*`), read where they are needed, so that a change counts at once. */
 import { homedir } from 'node:os';
-import * as vscode from 'vscode';
+import { vscode } from './common/vscode.js';
 import type { DeviceChoice } from '../engine/protocol.js';
 import { existingFolders, foldersToSearch } from './models/folders.js';
 

@@ -1,5 +1,5 @@
 /** What the features share: the engine, the lists that follow it, and the views of them. */
-import * as vscode from 'vscode';
+import { vscode } from './common/vscode.js';
 import { createAdapterList, type AdapterList } from './adapters/adapter-list.js';
 import type { AdaptersNode } from './adapters/nodes.js';
 import { createAdaptersTree } from './adapters/tree.js';

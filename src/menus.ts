@@ -1,5 +1,5 @@
 /** Context keys that menus, welcome views and the walkthrough depend on. */
-import * as vscode from 'vscode';
+import { vscode } from './common/vscode.js';
 import type { Context } from './context.js';
 
 export function followForMenus(context: Context): vscode.Disposable {

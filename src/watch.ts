@@ -1,7 +1,7 @@
 /** Keeps models and adapter sets fresh: files of theirs that come, change or go, in every folder that is searched. */
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
-import * as vscode from 'vscode';
+import { vscode } from './common/vscode.js';
 import { onDidChangeSettings, searchedFolders } from './configuration.js';
 import { contains } from './common/paths.js';
 import type { Context } from './context.js';

@@ -1,4 +1,4 @@
-import * as vscode from 'vscode';
+import { vscode } from '../common/vscode.js';
 import type { OwnerNode } from '../adapters/nodes.js';
 import type { SupportedModel } from '../../engine/protocol.js';
 import { ask } from '../common/ask.js';

@@ -1,4 +1,4 @@
-import * as vscode from 'vscode';
+import { vscode } from '../common/vscode.js';
 import type { NameProblem } from './choices.js';
 
 export const nameProblemText = (problem: NameProblem): string =>

@@ -1,5 +1,5 @@
 /** One question: a quick pick or an input box, with a button back. */
-import * as vscode from 'vscode';
+import { vscode } from './vscode.js';
 import { BACK, type Place } from './ask.js';
 
 export interface Choice<T> extends vscode.QuickPickItem {

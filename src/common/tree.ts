@@ -1,5 +1,5 @@
 /** A tree view over nodes that know neither the editor nor each other. */
-import * as vscode from 'vscode';
+import { vscode } from './vscode.js';
 import { messageOf } from './errors.js';
 
 export interface TreeSource<N> {

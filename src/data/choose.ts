@@ -1,6 +1,6 @@
 /** Choosing a calibration or evaluation set: used before, bundled, or any file or folder. */
 import { basename, dirname } from 'node:path';
-import * as vscode from 'vscode';
+import { vscode } from '../common/vscode.js';
 import type { SupportedModel } from '../../engine/protocol.js';
 import { BACK, type Place } from '../common/ask.js';
 import { pickOne, type Choice } from '../common/inputs.js';

@@ -1,5 +1,5 @@
 /** What can run here, as choices. */
-import * as vscode from 'vscode';
+import { vscode } from '../common/vscode.js';
 import type { DeviceChoice, DeviceReport } from '../../engine/protocol.js';
 import type { BACK, Place } from '../common/ask.js';
 import { pickOne, type Choice } from '../common/inputs.js';

@@ -1,5 +1,5 @@
 import { dirname } from 'node:path';
-import * as vscode from 'vscode';
+import { vscode } from '../common/vscode.js';
 import type { ReadableAdapterSet, SupportedModel } from '../../engine/protocol.js';
 import { moveToTrash } from '../adapters/commands.js';
 import { isCurrent, type EvaluationNode, type SetNode } from '../adapters/nodes.js';

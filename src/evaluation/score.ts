@@ -1,5 +1,5 @@
 /** The scores of an evaluation in a few words. */
-import * as vscode from 'vscode';
+import { vscode } from '../common/vscode.js';
 import type { Evaluation } from '../../engine/protocol.js';
 
 export type EvaluationRow = Evaluation['result']['rows'][number];

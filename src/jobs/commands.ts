@@ -1,4 +1,4 @@
-import * as vscode from 'vscode';
+import { vscode } from '../common/vscode.js';
 import type { JobRecord } from '../../engine/protocol.js';
 import type { Context } from '../context.js';
 import { actionsOf } from './job-list.js';

@@ -1,5 +1,5 @@
 /** The rows of the Jobs view, one function a kind of node. */
-import * as vscode from 'vscode';
+import { vscode } from '../common/vscode.js';
 import type {
   CalibrateJob,
   EvaluateJob,

@@ -1,5 +1,5 @@
 /** The Jobs view. A job that changes redraws its own row, unless its place in the list may have changed. */
-import * as vscode from 'vscode';
+import { vscode } from '../common/vscode.js';
 import { createTree, rowItem, type Tree } from '../common/tree.js';
 import { isActive, type JobList } from './job-list.js';
 import { detailRow, detailsOf, jobRow, type JobNode, type JobsNode } from './nodes.js';

@@ -1,4 +1,4 @@
-import * as vscode from 'vscode';
+import { vscode } from '../common/vscode.js';
 import { addModelFolder } from '../configuration.js';
 import type { Context } from '../context.js';
 import type { SetNode } from '../adapters/nodes.js';

@@ -1,5 +1,5 @@
 /** The rows of the Models view, one function a kind of node. */
-import * as vscode from 'vscode';
+import { vscode } from '../common/vscode.js';
 import type {
   BlockDescription,
   LayerDescription,

@@ -1,6 +1,6 @@
 /** Commands of precision plans. */
 import { basename, dirname, join } from 'node:path';
-import * as vscode from 'vscode';
+import { vscode } from '../common/vscode.js';
 import { editPath } from '../../engine/plans/edit.js';
 import type { Budget, ReadableAdapterSet, SupportedModel } from '../../engine/protocol.js';
 import { isCurrent, type SetNode } from '../adapters/nodes.js';

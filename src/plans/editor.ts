@@ -1,6 +1,6 @@
 /** The visual editor of precision plans. The text is the document; everything that the page changes is an edit of it. */
 import { basename } from 'node:path';
-import * as vscode from 'vscode';
+import { vscode } from '../common/vscode.js';
 import type { SupportedModel } from '../../engine/protocol.js';
 import type { FromPage, Lack, Results, ShowTable, ToPage } from '../../webview/precision/protocol.js';
 import { formatBits } from '../common/format.js';

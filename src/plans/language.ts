@@ -1,5 +1,5 @@
 /** Plans as text: problems that JSON's own checks cannot see, and a line above the text that opens the visual editor. */
-import * as vscode from 'vscode';
+import { vscode } from '../common/vscode.js';
 import { formatBytes } from '../common/format.js';
 import { totalsOfPlan } from './document.js';
 import { isPlan, type Plans } from './plans.js';

@@ -1,6 +1,6 @@
 /** The plans that are open: each document's state, its table, and its running model, shared by all that show it. */
 import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
-import * as vscode from 'vscode';
+import { vscode } from '../common/vscode.js';
 import type { TextEdit } from '../../engine/plans/edit.js';
 import { parsePlan } from '../../engine/plans/plan.js';
 import type { PrecisionTable } from '../../engine/protocol.js';

@@ -1,4 +1,4 @@
-import * as vscode from 'vscode';
+import { vscode } from '../common/vscode.js';
 import { BACK } from '../common/ask.js';
 import { readSettings, writeDevice } from '../configuration.js';
 import type { Context } from '../context.js';

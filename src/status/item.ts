@@ -1,5 +1,5 @@
 /** The one status item: what the engine does, and a menu. */
-import * as vscode from 'vscode';
+import { vscode } from '../common/vscode.js';
 import type { Health } from '../../engine/protocol.js';
 import { formatDuration } from '../common/format.js';
 import type { EngineClient, StateChange } from '../engine/client.js';
