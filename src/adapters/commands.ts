@@ -1,9 +1,9 @@
 import { basename, dirname, join } from 'node:path';
 import { readdir } from 'node:fs/promises';
-import * as vscode from 'vscode';
+import { vscode } from '../common/vscode.js';
 import { nameProblem } from '../calibrate/choices.js';
 import { nameProblemText } from '../calibrate/texts.js';
-import { isActive } from '../jobs/job-list.js';
+import { isActive, worksWith } from '../jobs/job-list.js';
 import type { Context } from '../context.js';
 import { revealFolder } from '../models/commands.js';
 import type { SetNode } from './nodes.js';
@@ -50,9 +50,7 @@ export async function rename(context: Context, node?: SetNode): Promise<void> {
 export async function remove(context: Context, node?: SetNode): Promise<void> {
   const set = setOf(context, node);
   if (!set) return;
-  const user = context.jobs
-    .known()
-    .find((job) => isActive(job) && job.kind === 'evaluate' && job.request.adapters?.includes(set.path));
+  const user = context.jobs.known().find((job) => isActive(job) && worksWith(job, set.path));
   if (user) {
     const message = vscode.l10n.t('"{0}" works with {1}; cancel it first.', user.title, set.name);
     void vscode.window.showWarningMessage(message);
@@ -66,7 +64,7 @@ export async function remove(context: Context, node?: SetNode): Promise<void> {
   context.adapters.refresh();
 }
 
-/** Asks first. Where there is no trash, asks whether to delete for good. */
+/** Asks first. Where it cannot go to the trash (a server has none), asks again whether to delete it for good. */
 export async function moveToTrash({
   path,
   question,
@@ -82,11 +80,11 @@ export async function moveToTrash({
   if (answer !== move) return;
   try {
     await vscode.workspace.fs.delete(uri, { recursive: true, useTrash: true });
-  } catch (error) {
+  } catch {
     const erase = vscode.l10n.t('Delete for Good');
     const again = await vscode.window.showWarningMessage(
-      vscode.l10n.t('There is no trash for it here. Delete it for good?'),
-      { modal: true, detail: error instanceof Error ? error.message : path },
+      vscode.l10n.t('It could not be moved to the trash. Delete it for good?'),
+      { modal: true, detail: `${path}\n${vscode.l10n.t('This cannot be undone.')}` },
       erase,
     );
     if (again === erase) await vscode.workspace.fs.delete(uri, { recursive: true, useTrash: false });

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { JobRecord, JobState, ResultOf } from '../../engine/protocol.js';
 import { fakeConnection } from '../common/testing.js';
-import { actionsOf, createJobList, latestLosses, type JobChange } from './job-list.js';
-import { calibration, evaluation } from './testing.js';
+import { actionsOf, createJobList, latestLosses, worksWith, type JobChange } from './job-list.js';
+import { calibration, evaluation, sensitivity } from './testing.js';
 
 const ids = (jobs: readonly JobRecord[]) => jobs.map(({ id }) => id).join('');
 
@@ -86,6 +86,18 @@ describe('actionsOf', () => {
     expect(actions('failed', { resumable: true })).toBe('resume retry remove');
     expect(actions('finished')).toBe('remove');
   });
+});
+
+describe('worksWith', () => {
+  const set = '/models/vit/adapters/elastic';
+  const request = { model: '/models/vit', data: '/data' };
+  it.each([
+    ['a calibration that makes it', calibration('1', 'running'), true],
+    ['an evaluation of it', evaluation('1', 'running', { request: { ...request, adapters: ['/other', set] } }), true], // prettier-ignore
+    ['an evaluation of none', evaluation('1', 'running'), false],
+    ['a measurement of its layers', sensitivity('1', 'running', { request: { ...request, adapters: set } }), true], // prettier-ignore
+    ['a measurement of another', sensitivity('1', 'running'), false],
+  ])('%s', (_, job, expected) => expect(worksWith(job, set)).toBe(expected));
 });
 
 describe('latestLosses', () => {

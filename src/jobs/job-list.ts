@@ -100,6 +100,10 @@ export interface JobActions {
 
 export const isActive = ({ state }: JobRecord): boolean => state === 'queued' || state === 'running';
 
+/** Whether a job reads or writes this adapter set. */
+export const worksWith = ({ kind, request }: JobRecord, set: string): boolean =>
+  kind === 'calibrate' ? request.out === set : [request.adapters ?? []].flat().includes(set);
+
 export function actionsOf(job: JobRecord): JobActions {
   const { state, resumable, elsewhere } = job;
   const active = isActive(job);

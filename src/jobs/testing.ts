@@ -1,5 +1,5 @@
 /** Job records for unit tests. */
-import type { CalibrateJob, EvaluateJob, JobState } from '../../engine/protocol.js';
+import type { CalibrateJob, EvaluateJob, JobState, SensitivityJob } from '../../engine/protocol.js';
 
 const base = (id: string, state: JobState) => ({
   ...{ id, title: `Job ${id}`, state, created: 0, progress: 0, resumable: false, elsewhere: false },
@@ -20,5 +20,16 @@ export const evaluation = (id: string, state: JobState, more: Partial<EvaluateJo
   kind: 'evaluate',
   request: { model: '/models/vit', data: '/data' },
   rows: [],
+  ...more,
+});
+
+export const sensitivity = (
+  id: string,
+  state: JobState,
+  more: Partial<SensitivityJob> = {},
+): SensitivityJob => ({
+  ...base(id, state),
+  kind: 'sensitivity',
+  request: { model: '/models/vit', data: '/data', adapters: '/models/vit/adapters/other' },
   ...more,
 });

@@ -90,11 +90,11 @@ export async function openWorkbench(
     errors,
     async run(title) {
       // The list of an open palette stays as it is: before the extension is known it never finds its commands.
+      // A window that is still opening may take the focus, and the palette with it.
       for (let tries = 0; ; tries++) {
         await page.keyboard.press('F1');
-        await input.waitFor({ state: 'visible' });
-        await input.fill(`>${title}`);
         try {
+          await input.fill(`>${title}`, { timeout: 3000 });
           await entry(title).click({ timeout: 3000 });
           return;
         } catch (error) {
