@@ -175,6 +175,7 @@ export function createPlanEditors(
     const subscriptions: vscode.Disposable[] = [
       plans.onDidChange((changed) => {
         if (changed.uri.toString() === uri) void show();
+        else if (changed.uri.toString() === other?.toString()) void showComparison();
       }),
       vscode.workspace.onDidGrantWorkspaceTrust(() => void show()),
       lives.event((changed) => {

@@ -1,9 +1,9 @@
 /**
  * A precision plan as a person edits it: by pointer, by keyboard and as text, with undo and save, against a budget, on
- * the running model, and through a text that is broken and repaired.
+ * the running model, through a text that is broken and repaired, in two editors side by side, without all that it needs.
  */
 import { execFile } from 'node:child_process';
-import { readFile, writeFile } from 'node:fs/promises';
+import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Browser, FrameLocator } from 'playwright-core';
@@ -23,7 +23,7 @@ beforeAll(async () => {
   folder = await sampleFolder('plans', ['vit-fashion', 'data']);
   await makeAdapterSet(join(folder.path, 'vit-fashion'), join(folder.path, 'data/fashion-mnist'));
   const plan = { model: 'vit-fashion', adapters: 'vit-fashion/adapters/quick', default: 4, layers: {} };
-  await writeFile(join(folder.path, PLAN), `${JSON.stringify(plan, undefined, 2)}\n`);
+  await writePlan(PLAN, plan);
   browser = await launchBrowser();
   editor = await openWorkbench(browser, { url: inject('serverUrl') }, folder.path, {
     width: 1500,
@@ -50,11 +50,15 @@ async function makeAdapterSet(model: string, data: string): Promise<void> {
 
 const text = () => readFile(join(folder.path, PLAN), 'utf8');
 const saved = async () => JSON.parse(await text()) as { default: number; layers: Record<string, number> };
-const average = () => page.locator('.tile .value').first().innerText();
+const average = (of = page) => of.locator('.tile .value').first().innerText();
 const row = (name: RegExp) => page.getByRole('row', { name }).first();
 const query = (block: number) => row(new RegExp(`^attention\\.attention\\.query, .*layer\\.${block}\\b`));
 /** The text has everything that the page asked for. */
 const settled = () => expect.poll(() => page.getByRole('grid').getAttribute('aria-busy')).toBeNull();
+const writePlan = (name: string, plan: object) =>
+  writeFile(join(folder.path, name), `${JSON.stringify(plan, undefined, 2)}\n`);
+const openPlan = (name: string) =>
+  editor.page.locator('.explorer-folders-view .monaco-list-row', { hasText: name }).dblclick();
 const isDirty = () => editor.page.locator('.tab.active.dirty').count();
 
 describe('the precision editor', () => {
@@ -63,7 +67,7 @@ describe('the precision editor', () => {
     await editor.openSidebar();
     await (await editor.view('Models')).locator('.monaco-list-row', { hasText: 'vit-fashion' }).waitFor();
     await editor.run('View: Show Explorer');
-    await editor.page.locator('.explorer-folders-view .monaco-list-row', { hasText: PLAN }).dblclick();
+    await openPlan(PLAN);
     page = await editor.webview(PLAN);
     await page.getByRole('slider').waitFor();
     expect(await average()).toBe('4.00');
@@ -73,20 +77,20 @@ describe('the precision editor', () => {
 
   it('changes bits by pointer and keyboard; undo, redo and save are the editor’s own', async () => {
     await query(0).locator('[data-bits="8"]').click();
-    await expect.poll(average).toBe('4.11');
+    await expect.poll(() => average()).toBe('4.11');
     await settled();
     await editor.page.keyboard.press('ArrowDown');
     await editor.page.keyboard.press('Shift+ArrowDown');
     await editor.page.keyboard.press('5');
-    await expect.poll(average).toBe('4.17');
+    await expect.poll(() => average()).toBe('4.17');
     await settled();
     expect(await isDirty()).toBe(1);
     await editor.page.keyboard.press('Control+z');
-    await expect.poll(average).toBe('4.11');
+    await expect.poll(() => average()).toBe('4.11');
     await editor.page.keyboard.press('Control+z');
-    await expect.poll(average).toBe('4.00');
+    await expect.poll(() => average()).toBe('4.00');
     await editor.page.keyboard.press('Control+y');
-    await expect.poll(average).toBe('4.11');
+    await expect.poll(() => average()).toBe('4.11');
     await editor.page.keyboard.press('Control+s');
     await expect.poll(isDirty).toBe(0);
     expect((await saved()).layers).toEqual({ 'vit.encoder.layer.0.attention.attention.query': 8 });
@@ -94,7 +98,7 @@ describe('the precision editor', () => {
 
   it('follows the text beside it', async () => {
     await writeFile(join(folder.path, PLAN), (await text()).replace('"default": 4', '"default": 6'));
-    await expect.poll(average).toBe('6.06');
+    await expect.poll(() => average()).toBe('6.06');
   });
 
   it('drags the budget: one edit, one undo', async () => {
@@ -107,9 +111,9 @@ describe('the precision editor', () => {
     await editor.page.mouse.up();
     await expect.poll(isDirty).toBe(1);
     await settled();
-    await expect.poll(average).not.toBe('6.06');
+    await expect.poll(() => average()).not.toBe('6.06');
     await editor.page.keyboard.press('Control+z');
-    await expect.poll(average).toBe('6.06');
+    await expect.poll(() => average()).toBe('6.06');
     await expect.poll(isDirty).toBe(0);
   });
 
@@ -183,7 +187,7 @@ describe('the text of a plan', () => {
   it('has its totals above it, and its problems in the view of problems', async () => {
     const plan = JSON.parse(await text()) as object;
     const wrong = { ...plan, layers: { 'vit.encoder.layer.9.*': 3 } };
-    await writeFile(join(folder.path, PLAN), `${JSON.stringify(wrong, undefined, 2)}\n`);
+    await writePlan(PLAN, wrong);
     await page.getByText(/Problems in this plan: 1/).waitFor();
     await page.getByRole('button', { name: 'Open as Text' }).first().click();
     const group = editor.page.locator('.editor-group-container.active');
@@ -193,5 +197,96 @@ describe('the text of a plan', () => {
     await group.locator('.squiggly-error').first().waitFor();
     await group.locator('.codelens-decoration a', { hasText: 'bits on average' }).click();
     await editor.webview(PLAN);
+  });
+});
+
+describe('two editors side by side', () => {
+  /** The pages in view, from left to right. */
+  async function sides(): Promise<FrameLocator[]> {
+    const views = editor.page.locator('iframe.webview.ready').filter({ visible: true });
+    await expect.poll(() => views.count()).toBe(2);
+    const left = await Promise.all((await views.all()).map(async (view) => (await view.boundingBox())!.x));
+    const pages = [0, 1].map((i) =>
+      views.nth(i).contentFrame().locator('iframe#active-frame').contentFrame(),
+    );
+    return left[0]! < left[1]! ? pages : pages.reverse();
+  }
+  const press = (of: FrameLocator, bits: number) =>
+    of.getByRole('row', { name: /^attention\.attention\.query, .*layer\.0\b/ }).first().locator(`[data-bits="${bits}"]`).click(); // prettier-ignore
+
+  it('show one plan: an edit in either, and its undo, are seen in both', async () => {
+    const plan = { model: 'vit-fashion', adapters: 'vit-fashion/adapters/quick', layers: {} };
+    await writePlan('a.precision.json', { ...plan, default: 4 });
+    await writePlan('b.precision.json', { ...plan, default: 5 });
+    await editor.run('View: Close All Editors');
+    await editor.run('View: Show Explorer');
+    await openPlan('a.precision.json');
+    await editor.webview('a.precision.json');
+    await editor.run('View: Split Editor Right');
+    const both = await sides();
+    const averages = () => Promise.all(both.map((one) => average(one)));
+    await expect.poll(averages).toEqual(['4.00', '4.00']);
+    await press(both[0]!, 8);
+    await expect.poll(averages).toEqual(['4.11', '4.11']);
+    await press(both[1]!, 6);
+    await expect.poll(averages).toEqual(['4.06', '4.06']);
+    await editor.page.keyboard.press('Control+z');
+    await expect.poll(averages).toEqual(['4.11', '4.11']);
+    await editor.page.keyboard.press('Control+s');
+    await expect.poll(isDirty).toBe(0);
+  });
+
+  it('compare two plans, and follow edits of either', async () => {
+    await openPlan('b.precision.json');
+    await editor.webview('b.precision.json');
+    const [a, b] = (await sides()) as [FrameLocator, FrameLocator];
+    await expect.poll(() => average(b)).toBe('5.00');
+    await editor.run('Elastic Precision: Compare Plans…');
+    await editor.pick('a');
+    const comparison = b.locator('.comparison');
+    await comparison.getByText(/^Against a: 36 layers differ · \+0\.89 bits/).waitFor();
+    expect(await b.locator('.bits.compared').count()).toBeGreaterThan(0);
+    await press(a, 5);
+    await comparison.getByText(/^Against a: 35 layers differ/).waitFor();
+    await press(b, 6);
+    await comparison.getByText(/^Against a: 36 layers differ/).waitFor();
+    await comparison.getByRole('button', { name: 'Stop Comparing' }).click();
+    await comparison.getByText('Against a').waitFor({ state: 'detached' });
+    expect(await b.locator('.bits.compared').count()).toBe(0);
+  });
+
+  it('apply a plan: the model opens, and follows', async () => {
+    const [, b] = (await sides()) as [FrameLocator, FrameLocator];
+    await editor.run('Elastic Precision: Apply Plan to Running Model');
+    await b.locator('.state.open').waitFor();
+    await press(b, 8);
+    await b.getByText(/Switched in [\d.]+ ms/).waitFor();
+    await editor.run('File: Save All Files');
+    await expect.poll(() => editor.page.locator('.tab.dirty').count()).toBe(0);
+    await editor.run('View: Close All Editors');
+  });
+});
+
+describe('a plan that lacks something', () => {
+  it('says that it has no adapter set, then that its layers are not measured, and leads to both', async () => {
+    const sets = join(folder.path, 'vit-fashion/adapters');
+    await cp(join(sets, 'quick'), join(sets, 'unmeasured'), { recursive: true });
+    await rm(join(sets, 'unmeasured/sensitivity.json'));
+    await writePlan('bare.precision.json', { model: 'vit-fashion', default: 4, layers: {} });
+    await openPlan('bare.precision.json');
+    page = await editor.webview('bare.precision.json');
+    await page.getByText('Without an adapter set only sizes are known.').waitFor();
+    await page.getByRole('button', { name: 'Choose Adapter Set…' }).click();
+    await editor.pick('unmeasured');
+    await page.getByText('What each bit-width costs each layer has not been measured yet.').waitFor();
+    expect(await page.getByText('Without an adapter set').count()).toBe(0);
+    await page.getByRole('button', { name: 'Compute Sensitivity…' }).click();
+    await editor.page.locator('.quick-input-widget', { hasText: 'Sensitivity of unmeasured' }).waitFor();
+    await editor.page.keyboard.press('Escape');
+    await editor.page.keyboard.press('Control+s');
+    await expect.poll(isDirty).toBe(0);
+    const written = await readFile(join(folder.path, 'bare.precision.json'), 'utf8');
+    expect(JSON.parse(written)).toMatchObject({ adapters: 'vit-fashion/adapters/unmeasured' });
+    expect(editor.errors).toEqual([]);
   });
 });
