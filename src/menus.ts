@@ -1,4 +1,7 @@
-/** Context keys that menus, welcome views and the walkthrough depend on. */
+/**
+ * Context keys that menus, welcome views and the walkthrough depend on. The editor ticks a step when an expression turns
+ * true that was false when it first read the walkthrough; so each step has another, which waits for the page to be open.
+ */
 import { vscode } from './common/vscode.js';
 import type { Context } from './context.js';
 

@@ -8,6 +8,7 @@ import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 import { calibrate } from './calibrate.js';
 import { addCorruptModel, sampleFolder, type TestFolder } from './folders.js';
+import { openWalkthrough } from './walkthrough.js';
 import { expand, launchBrowser, openWorkbench, press, treeRow, type Workbench } from './workbench.js';
 
 let browser: Browser;
@@ -165,6 +166,12 @@ describe('the evaluation', () => {
     const reopened = await editor.webview('Evaluation: vit-fashion');
     await reopened.getByText('Results', { exact: true }).waitFor();
     expect(sorted(await rowsOf(reopened))).toEqual(sorted(before));
+  });
+
+  it('was the last step of the walkthrough: opened only now, it has every step ticked', async () => {
+    const { steps, ticked } = await openWalkthrough(editor);
+    await expect.poll(ticked).toHaveLength(await steps.count());
+    await editor.run('View: Close Editor');
   });
 
   it('leaves nothing on the console: the policy of its page was never broken', () => {

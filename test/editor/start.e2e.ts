@@ -8,7 +8,10 @@ import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 import { calibrate } from './calibrate.js';
 import { sampleFolder, type TestFolder } from './folders.js';
+import { openWalkthrough, type Walkthrough } from './walkthrough.js';
 import { expand, launchBrowser, openWorkbench, treeRow, type Workbench } from './workbench.js';
+
+const STEPS = ['Bring a model', 'Calibrate it once', 'Find its adapter set', 'Compare bit-widths'];
 
 let browser: Browser;
 let folder: TestFolder;
@@ -28,44 +31,31 @@ afterAll(async () => {
 });
 
 describe('the walkthrough', () => {
-  const steps = () => editor.page.locator('.gettingStartedContainer .getting-started-step');
-  const ticked = () =>
-    steps()
-      .filter({ has: editor.page.getByRole('checkbox', { checked: true }) })
-      .locator('.step-title')
-      .allInnerTexts();
-  const press = async (step: string, button: string) => {
-    await steps().filter({ hasText: step }).click();
-    await editor.page.locator('.gettingStartedContainer').getByRole('button', { name: button }).click();
-  };
+  let walkthrough: Walkthrough;
 
   it('has four steps, none of them done in a window that is new', async () => {
-    await editor.run('Welcome: Open Walkthrough...');
-    await editor.pick('Get Started with Elastic Precision');
-    await expect.poll(() => steps().count()).toBe(4);
-    expect(await steps().locator('.step-title').allInnerTexts()).toEqual([
-      ...['Bring a model', 'Calibrate it once', 'Find its adapter set', 'Compare bit-widths'],
-    ]);
-    expect(await ticked()).toEqual([]);
+    walkthrough = await openWalkthrough(editor);
+    expect(await walkthrough.steps.locator('.step-title').allInnerTexts()).toEqual(STEPS);
+    expect(await walkthrough.ticked()).toEqual([]);
   });
 
   it('ticks each step once it is done', async () => {
-    await press('Bring a model', 'Show Models');
+    await walkthrough.press('Bring a model', 'Show Models');
     await treeRow(await editor.view('Models'), 'vit-fashion').waitFor();
-    await expect.poll(ticked).toEqual(['Bring a model']);
+    await expect.poll(walkthrough.ticked).toEqual(STEPS.slice(0, 1));
 
-    await press('Calibrate it once', 'Calibrate Model');
+    await walkthrough.press('Calibrate it once', 'Calibrate Model');
     await calibrate(editor, { model: 'vit-fashion', bits: [8, 4], samples: 32, epochs: 1, name: 'quick' });
     await treeRow(await editor.view('Jobs'), 'Calibrate vit-fashion').waitFor();
-    await expect.poll(ticked).toEqual(['Bring a model', 'Calibrate it once']);
+    await expect.poll(walkthrough.ticked).toEqual(STEPS.slice(0, 2));
 
     await editor.notification('done in').waitFor({ timeout: 180_000 });
-    await expect.poll(ticked).toEqual(['Bring a model', 'Calibrate it once', 'Find its adapter set']);
+    await expect.poll(walkthrough.ticked).toEqual(STEPS.slice(0, 3));
 
-    await press('Compare bit-widths', 'Evaluate Adapter Set');
+    await walkthrough.press('Compare bit-widths', 'Evaluate Adapter Set');
     await editor.webview('Evaluation: vit-fashion');
     await editor.page.locator('.tab', { hasText: /Walkthrough|Welcome/ }).click();
-    await expect.poll(ticked).toHaveLength(4);
+    await expect.poll(walkthrough.ticked).toEqual(STEPS);
   });
 });
 

@@ -1,0 +1,32 @@
+/** The editor's page of our walkthrough. */
+import type { Locator } from 'playwright-core';
+import type { Workbench } from './workbench.js';
+
+export interface Walkthrough {
+  readonly steps: Locator;
+  /** Titles of the steps that are done. */
+  readonly ticked: () => Promise<string[]>;
+  /** Unfolds a step and presses a button in it. */
+  readonly press: (step: string, button: string) => Promise<void>;
+}
+
+/** Opens it from the palette. */
+export async function openWalkthrough(editor: Workbench): Promise<Walkthrough> {
+  await editor.run('Welcome: Open Walkthrough...');
+  await editor.pick('Get Started with Elastic Precision');
+  const page = editor.page.locator('.gettingStartedContainer');
+  const steps = page.locator('.getting-started-step');
+  await steps.first().waitFor();
+  return {
+    steps,
+    ticked: () =>
+      steps
+        .filter({ has: editor.page.getByRole('checkbox', { checked: true }) })
+        .locator('.step-title')
+        .allInnerTexts(),
+    press: async (step, button) => {
+      await steps.filter({ hasText: step }).click();
+      await page.getByRole('button', { name: button }).click();
+    },
+  };
+}
