@@ -66,6 +66,9 @@ describe('the page', () => {
     await opened.page.keyboard.press('Shift+ArrowDown');
     await opened.page.keyboard.press('ArrowRight');
     expect(await last(opened, 'set')).toEqual({ type: 'set', changes: [[1, 4], [2, 5], [3, 5]] }); // prettier-ignore
+    expect(await opened.page.getByRole('log').locator('p').last().textContent()).toBe(
+      '4, 5 bits for 3 layers',
+    );
     await opened.page.keyboard.press('Control+d');
     expect(await last(opened, 'set')).toEqual({ type: 'set', changes: [[2, 4], [3, 4]] }); // prettier-ignore
     await opened.page.keyboard.press('Control+a');
@@ -97,6 +100,50 @@ describe('the page', () => {
     expect(points.map((point) => point.bits)).toContain(bits);
     expect(shown).toBe(await average(opened));
     expect((await opened.sent()).filter(({ type }) => type === 'frontier')).toHaveLength(1);
+    await opened.page.close();
+  });
+
+  it('drags the budget away and back: nothing is asked, and the plan is shown as it is', async () => {
+    const opened = await open();
+    const slider = opened.page.getByRole('slider');
+    const box = (await slider.boundingBox())!;
+    const y = box.y + box.height / 2;
+    // Where the thumb stands: its own width stays within the track.
+    const value = await slider.inputValue();
+    const share = Number(value) / Number(await slider.getAttribute('max'));
+    const x = box.x + 8 + share * (box.width - 16);
+    await opened.page.mouse.move(x, y);
+    await opened.page.mouse.down();
+    await opened.page.mouse.move(box.x + box.width * 0.9, y, { steps: 4 });
+    await expect.poll(() => average(opened)).not.toBe('4.00');
+    await opened.page.mouse.move(x, y, { steps: 4 });
+    await expect.poll(() => slider.inputValue()).toBe(value);
+    await opened.page.mouse.up();
+    await expect.poll(() => average(opened)).toBe('4.00');
+    expect(await last(opened, 'setAll')).toBeUndefined();
+    await opened.page.close();
+  });
+
+  it('leaves the focus on the control that was used, and reads an answer once', async () => {
+    const opened = await open();
+    const live: Live = { state: 'open', keep: false, data: 'pictures', measured: [] };
+    const classes = [{ label: 'Sandal', probability: 0.9 }];
+    await opened.post({ type: 'live', live }, { type: 'tried', result: { seconds: 0.1, plan: { classes }, full: { classes } } }); // prettier-ignore
+    await opened.page.getByText('Same answer as full precision').waitFor();
+    await opened.page.evaluate(`(() => {
+      window.read = 0;
+      const count = new MutationObserver(() => window.read++);
+      for (const live of document.querySelectorAll('[aria-live], [role="alert"]'))
+        count.observe(live, { childList: true, subtree: true, characterData: true });
+    })()`);
+    const keep = opened.page.getByRole('checkbox', { name: 'Keep measuring' });
+    await keep.focus();
+    await opened.page.keyboard.press('Space');
+    expect(await last(opened, 'act')).toEqual({ type: 'act', action: 'keep' });
+    await opened.post({ type: 'live', live: { ...live, keep: true, measuring: { done: 1, total: 9 } } });
+    await opened.page.getByRole('button', { name: 'Cancel' }).waitFor();
+    expect(await opened.page.evaluate('document.activeElement.textContent')).toBe('Keep measuring');
+    expect(await opened.page.evaluate('window.read')).toBe(0);
     await opened.page.close();
   });
 

@@ -29,8 +29,8 @@ const HEIGHT = 190;
 const TABLE_ROWS = 25;
 
 export function frontierChart(options: {
-  /** While the slider is dragged. */
-  readonly onPreview: (point: FrontierPoint) => void;
+  /** While the slider is dragged; undefined once it is let go. */
+  readonly onPreview: (point: FrontierPoint | undefined) => void;
   readonly onApply: (point: FrontierPoint) => void;
 }): FrontierChart {
   const stage = element('div', { class: 'stage' });
@@ -40,16 +40,9 @@ export function frontierChart(options: {
   const summary = element('summary');
   const rows = element('tbody');
   const headings = element('tr');
-  const details = element(
-    'details',
-    { class: 'table' },
-    summary,
-    element(
-      'div',
-      { class: 'scroll', tabindex: 0 },
-      element('table', {}, element('thead', {}, headings), rows),
-    ),
-  );
+  const table = element('table', {}, element('thead', {}, headings), rows);
+  const scroll = element('div', { class: 'scroll', role: 'region', tabindex: 0 }, table);
+  const details = element('details', { class: 'table' }, summary, scroll);
   const none = element('p', { class: 'muted' });
   const controls = element('div', { class: 'budget' }, label, value, slider);
   const root = element('div', { class: 'frontier' }, none, stage, controls, details);
@@ -65,6 +58,9 @@ export function frontierChart(options: {
     const point = content?.points[Number(slider.value)];
     if (point) options.onApply(point);
   });
+  // Let go where it was, it has not changed.
+  for (const type of ['pointerup', 'pointercancel'])
+    slider.addEventListener(type, () => options.onPreview(undefined));
   stage.addEventListener('click', (event) => {
     if (!content || content.readOnly || content.points.length === 0) return;
     const drawing = layoutOf(content, width);
@@ -103,6 +99,7 @@ export function frontierChart(options: {
         'aria-valuetext': `${text}, ${fill(strings.rowCost, formatCost(current.cost, locale))}`,
       });
       summary.textContent = strings.frontierTable;
+      setAttributes(scroll, { 'aria-label': strings.frontierTable });
       if (tabled === points) return;
       tabled = points;
       headings.replaceChildren(

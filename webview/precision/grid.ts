@@ -92,7 +92,7 @@ export function layerGrid({ onMeaning, onSelect, onBits, onPin }: GridOptions): 
   function take(kind: Line['kind']): Row {
     const at = free.findIndex((row) => row.kind === kind);
     if (at >= 0) return free.splice(at, 1)[0]!;
-    return kind === 'block' ? blockRow() : layerRow(content!.table.bits);
+    return kind === 'block' ? blockRow(content!.table.bits.length) : layerRow(content!.table.bits);
   }
 
   function lineAt(event: Event): number | undefined {
@@ -117,7 +117,6 @@ export function layerGrid({ onMeaning, onSelect, onBits, onPin }: GridOptions): 
       'aria-label': strings.grid,
       'aria-description': strings.gridHelp,
       'aria-rowcount': lines.length + 1,
-      'aria-colcount': table.bits.length + 4,
       'aria-busy': next.busy && 'true',
       'aria-readonly': next.readOnly && 'true',
     });
@@ -205,13 +204,13 @@ function place(root: HTMLElement, index: number, { selection }: GridContent): vo
   root.classList.toggle('odd', index % 2 === 1);
 }
 
-function blockRow(): Row {
+function blockRow(widths: number): Row {
   const name = element('div', { class: 'name', role: 'rowheader' });
   const count = element('div', { class: 'share muted', role: 'gridcell' });
-  const average = element('div', { class: 'widths muted', role: 'gridcell' });
+  const average = element('div', { class: 'widths muted', role: 'gridcell', 'aria-colspan': widths });
   const cost = element('div', { class: 'number muted', role: 'gridcell' });
   const size = element('div', { class: 'number muted', role: 'gridcell' });
-  const pin = element('div', { class: 'pin', role: 'presentation' });
+  const pin = element('div', { class: 'pin', role: 'gridcell' });
   const root = element('div', { class: 'line block', role: 'row' }, pin, name, count, average, cost, size);
   return {
     kind: 'block',
@@ -289,7 +288,6 @@ function layerRow(widths: readonly number[]): Row {
       setAttributes(pin, {
         'aria-label': pinned ? strings.unpin : strings.pin,
         title: pinned ? strings.unpin : strings.pin,
-        'aria-pressed': String(pinned),
       });
       for (const [j, cell] of cells.entries()) {
         const width = table.bits[j]!;

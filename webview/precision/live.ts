@@ -23,7 +23,9 @@ export function livePanel(act: (action: Act['action']) => void): LivePanel {
   const state = element('p', { class: 'state' });
   const buttons = element('div', { class: 'buttons' });
   const bar = progressBar('');
-  const data = element('p', { class: 'data muted' });
+  const dataName = element('span');
+  const choose = element('button', { class: 'link', type: 'button' });
+  const data = element('p', { class: 'data muted' }, dataName, ' ', choose);
   const error = element('p', { class: 'notice', role: 'alert', hidden: true });
   const history = element('table', { class: 'history' });
   const root = element(
@@ -38,6 +40,7 @@ export function livePanel(act: (action: Act['action']) => void): LivePanel {
     history,
   );
   let shape = '';
+  choose.addEventListener('click', () => act('data'));
 
   return {
     root,
@@ -46,11 +49,11 @@ export function livePanel(act: (action: Act['action']) => void): LivePanel {
       state.className = `state ${live.state}`;
       state.textContent = possible ? stateText(strings, locale, live) : strings.withoutSet;
       // Controls are made anew only when they change, so that none loses the focus.
-      const next = JSON.stringify([possible, live.keep, live.measuring !== undefined, live.data]);
+      const next = JSON.stringify([possible, live.keep, live.measuring !== undefined]);
       if (next !== shape) {
         shape = next;
         const measuring = live.measuring !== undefined;
-        const had = buttons.contains(document.activeElement);
+        const focused = [...buttons.children].findIndex((control) => control === document.activeElement);
         buttons.replaceChildren(
           measuring
             ? button({ label: strings.cancel, onPress: () => act('cancel') })
@@ -67,11 +70,10 @@ export function livePanel(act: (action: Act['action']) => void): LivePanel {
             onChange: (on) => act(on ? 'keep' : 'unkeep'),
           }),
         );
-        if (had) (buttons.firstElementChild as HTMLElement).focus();
-        const choose = element('button', { class: 'link', type: 'button' }, strings.chooseData);
-        choose.addEventListener('click', () => act('data'));
-        data.replaceChildren(`${strings.evaluationSet}: ${live.data ?? strings.noData} `, choose);
+        if (focused >= 0) (buttons.children[focused] as HTMLElement).focus();
       }
+      dataName.textContent = `${strings.evaluationSet}: ${live.data ?? strings.noData}`;
+      choose.textContent = strings.chooseData;
       data.hidden = !possible;
       bar.root.hidden = live.measuring === undefined;
       if (live.measuring) {
@@ -79,8 +81,7 @@ export function livePanel(act: (action: Act['action']) => void): LivePanel {
         const share = total > 0 ? done / total : undefined;
         bar.show(share, fill(strings.measuring, done, total));
       }
-      error.hidden = live.error === undefined;
-      error.textContent = live.error ?? '';
+      say(error, live.error);
       history.hidden = live.measured.length === 0;
       history.replaceChildren(
         element('caption', {}, strings.history),
@@ -88,6 +89,12 @@ export function livePanel(act: (action: Act['action']) => void): LivePanel {
       );
     },
   };
+}
+
+/** What an alert says already it does not say again: it would be read again. */
+function say(alert: HTMLElement, text: string | undefined): void {
+  alert.hidden = text === undefined;
+  if (alert.textContent !== (text ?? '')) alert.textContent = text ?? '';
 }
 
 function stateText(strings: Strings, locale: string, { state, reason, switched }: Live): string {
@@ -148,9 +155,10 @@ export function tryPanel(ask: (input: TryInput) => void, fail: (error: unknown) 
   const answers = element('div', { class: 'answers', 'aria-live': 'polite' });
   const root = element('section', { class: 'panel try' }, heading, picture, prompt, error, answers);
   let shape = '';
+  let shown: TryContent['tried'];
 
   async function read(chosen: File | undefined): Promise<void> {
-    if (!chosen) return;
+    if (!chosen || picture.hidden) return;
     try {
       const bitmap = await createImageBitmap(chosen);
       const scale = Math.min(96 / bitmap.width, 96 / bitmap.height);
@@ -194,8 +202,10 @@ export function tryPanel(ask: (input: TryInput) => void, fail: (error: unknown) 
           button({ label: strings.tryRun, onPress: () => text.value.trim() && ask({ text: text.value }) }),
         );
       }
-      error.hidden = tried?.error === undefined;
-      error.textContent = tried?.error === undefined ? '' : fill(strings.tryFailed, tried.error);
+      if (tried === shown) return;
+      shown = tried;
+      say(error, tried?.error && fill(strings.tryFailed, tried.error));
+      // They are read whenever they are replaced.
       answers.replaceChildren(...(tried?.result ? answersOf(tried.result, strings, locale) : []));
     },
   };

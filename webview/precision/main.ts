@@ -122,7 +122,8 @@ function apply(meaning: Meaning): void {
   const bits = [...state.bits];
   for (const [i, width] of changes) bits[i] = width;
   update((now) => ({ ...now, bits, pending: true }));
-  spoken.say(fill(state.shown.strings.setDone, changes.length, changes[0]![1]));
+  const widths = [...new Set(changes.map(([, width]) => width))].sort().join(', ');
+  spoken.say(fill(state.shown.strings.setDone, changes.length, widths));
 }
 
 function setAll(bits: string): void {
@@ -134,9 +135,9 @@ function setAll(bits: string): void {
 let frame: number | undefined;
 
 /** A slider sends more than a screen shows. */
-function preview(point: FrontierPoint): void {
+function preview(point: FrontierPoint | undefined): void {
   if (!state) return;
-  state = { ...state, preview: Array.from(point.bits, Number) };
+  state = { ...state, preview: point && Array.from(point.bits, Number) };
   frame ??= requestAnimationFrame(() => {
     frame = undefined;
     render(state);

@@ -59,7 +59,11 @@ function matcher(filter: string): (name: string) => boolean {
   };
 }
 
-function valueOf(table: Table, bits: readonly number[], order: Order): (layer: number) => number {
+function valueOf(
+  table: Table,
+  bits: readonly number[],
+  order: Exclude<Order, 'model'>,
+): (layer: number) => number {
   const costs = table.sensitivity?.costs;
   switch (order) {
     case 'bits':
@@ -70,8 +74,6 @@ function valueOf(table: Table, bits: readonly number[], order: Order): (layer: n
       return (i) => costs?.[i]![priceIndex(table.bits, bits[i]!)] ?? 0;
     case 'sensitivity':
       return (i) => costs?.[i]![0] ?? 0;
-    case 'model':
-      return (i) => -i;
   }
 }
 
