@@ -1,7 +1,15 @@
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { SupportedModel } from '../../engine/protocol.js';
-import { adaptersFolder, nameProblem, remember, requestOf, suggestName, type Choices } from './choices.js';
+import {
+  adaptersFolder,
+  nameProblem,
+  remember,
+  requestOf,
+  standardBits,
+  suggestName,
+  type Choices,
+} from './choices.js';
 
 const model: SupportedModel = {
   ...{
@@ -37,6 +45,11 @@ describe('requestOf', () => {
     const short = requestOf({ ...choices, length: { kind: 'short' } }, none);
     expect(short.samples! * short.epochs!).toBeLessThan(1000);
   });
+});
+
+it('standardBits are those of the engine', () => {
+  expect(standardBits('weight-activation')).toEqual([8, 7, 6, 5, 4]);
+  expect(standardBits('weight-only')).toEqual([8, 7, 6, 5, 4, 3, 2]);
 });
 
 describe('remember', () => {

@@ -31,7 +31,10 @@ export interface Choices {
 }
 
 export const BIT_WIDTHS = [8, 7, 6, 5, 4, 3, 2] as const;
-export const STANDARD_BITS: readonly number[] = [8, 7, 6, 5, 4];
+
+/** What the engine calibrates where nothing else is asked. */
+export const standardBits = (mode: Mode): readonly number[] =>
+  mode === 'weight-only' ? BIT_WIDTHS : [8, 7, 6, 5, 4];
 
 /** Enough to see every step of the way; the figures it yields are not those of a calibration worth keeping. */
 const SHORT: Readonly<Record<Task, { readonly samples: number; readonly epochs: number }>> = {
@@ -106,7 +109,7 @@ export function remember(before: Remembered, { mode, bits, data, length }: Choic
   return { mode, bits, length, data: [data, ...others].slice(0, REMEMBERED_PATHS) };
 }
 
-/** A name that is free: `elastic-8-4`, `elastic-8-4 2`, … */
+/** A name that is free: `elastic-8-4`, `elastic-8-4-2`, … */
 export function suggestName(bits: readonly number[], taken: readonly string[]): string {
   const name = `elastic-${formatBits(bits).replace(/\D+/g, '-')}`;
   const used = new Set(taken.map(fold));

@@ -4,6 +4,7 @@ import type { SupportedModel } from '../../engine/protocol.js';
 import { ask } from '../common/ask.js';
 import { readSettings, workspaceFolders } from '../configuration.js';
 import type { Context } from '../context.js';
+import { promisedFolders } from '../jobs/job-list.js';
 import { modelName } from '../models/names.js';
 import type { ModelNode } from '../models/nodes.js';
 import { remember, requestOf, type Choices, type Remembered, type Task } from './choices.js';
@@ -25,8 +26,7 @@ export async function calibrate(context: Context, node?: ModelNode | OwnerNode):
     devices: async () => (await context.engine.request('devices/list', {})).devices,
     root: context.extension.extensionUri.fsPath,
     workspace: workspaceFolders(),
-    promised: () =>
-      context.jobs.known().flatMap((job) => (job.kind === 'calibrate' ? [job.request.out] : [])),
+    promised: () => promisedFolders(context.jobs.known()),
   };
   const title = preset
     ? vscode.l10n.t('Calibrate {0}', modelName(preset))

@@ -19,7 +19,7 @@ import {
   estimateRequestOf,
   MODES,
   nameProblem,
-  STANDARD_BITS,
+  standardBits,
   suggestName,
   type Choices,
   type Length,
@@ -59,7 +59,12 @@ export const calibrationSteps =
     dataStep(sources),
     deviceStep(sources),
     lengthStep(sources),
-    ...(length?.kind === 'custom' ? [samplesStep, epochsStep] : []),
+    ...(length?.kind === 'custom'
+      ? [
+          countStep('samples', vscode.l10n.t('Samples to calibrate on')),
+          countStep('epochs', vscode.l10n.t('Epochs: how often each block sees every sample')),
+        ]
+      : []),
     nameStep(sources),
     startStep(sources),
   ];
@@ -109,16 +114,13 @@ const MODE_DETAILS = (): Record<Mode, string> => ({
 
 const bitsStep =
   ({ remembered }: Sources): Step<Answers> =>
-  async ({ model, bits }, place) => {
-    const before = bits ?? remembered(model!.task).bits ?? STANDARD_BITS;
+  async ({ model, mode, bits }, place) => {
+    const before = bits ?? remembered(model!.task).bits ?? standardBits(mode!);
     const picked = await pickSeveral<number>(
       place,
       {
         placeholder: vscode.l10n.t('Bit-widths that the model is to run at'),
-        items: BIT_WIDTHS.map((value) => ({
-          value,
-          label: vscode.l10n.t('{0} bits', value),
-        })),
+        items: BIT_WIDTHS.map((value) => ({ value, label: vscode.l10n.t('{0} bits', value) })),
       },
       (value) => before.includes(value),
     );
@@ -191,25 +193,13 @@ const LENGTH_TEXTS = (): Record<LengthKind, { readonly label: string; readonly d
   custom: { label: vscode.l10n.t('Custom…'), detail: vscode.l10n.t('Samples and epochs of your choice') },
 });
 
-const samplesStep: Step<Answers> = async ({ length }, place) => {
-  const custom = length as CustomLength;
-  const text = await askText(place, {
-    prompt: vscode.l10n.t('Samples to calibrate on'),
-    value: `${custom.samples}`,
-    problem: countProblem,
-  });
-  return answer(text, (value) => ({ length: { ...custom, samples: Number(value) } }));
-};
-
-const epochsStep: Step<Answers> = async ({ length }, place) => {
-  const custom = length as CustomLength;
-  const text = await askText(place, {
-    prompt: vscode.l10n.t('Epochs: how often each block sees every sample'),
-    value: `${custom.epochs}`,
-    problem: countProblem,
-  });
-  return answer(text, (value) => ({ length: { ...custom, epochs: Number(value) } }));
-};
+const countStep =
+  (key: 'samples' | 'epochs', prompt: string): Step<Answers> =>
+  async ({ length }, place) => {
+    const custom = length as CustomLength;
+    const text = await askText(place, { prompt, value: `${custom[key]}`, problem: countProblem });
+    return answer(text, (value) => ({ length: { ...custom, [key]: Number(value) } }));
+  };
 
 type CustomLength = Extract<Length, { kind: 'custom' }>;
 

@@ -1,7 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import type { JobRecord, JobState, ResultOf } from '../../engine/protocol.js';
 import { fakeConnection } from '../common/testing.js';
-import { actionsOf, createJobList, latestLosses, worksWith, type JobChange } from './job-list.js';
+import {
+  actionsOf,
+  createJobList,
+  latestLosses,
+  promisedFolders,
+  worksWith,
+  type JobChange,
+} from './job-list.js';
 import { calibration, evaluation, sensitivity } from './testing.js';
 
 const ids = (jobs: readonly JobRecord[]) => jobs.map(({ id }) => id).join('');
@@ -98,6 +105,13 @@ describe('worksWith', () => {
     ['a measurement of its layers', sensitivity('1', 'running', { request: { ...request, adapters: set } }), true], // prettier-ignore
     ['a measurement of another', sensitivity('1', 'running'), false],
   ])('%s', (_, job, expected) => expect(worksWith(job, set)).toBe(expected));
+});
+
+it('promisedFolders are those of calibrations that are still to end', () => {
+  const out = (name: string) => ({ request: { model: '/models/vit', data: '/data', out: `/sets/${name}` } });
+  const states = ['queued', 'running', 'finished', 'failed', 'cancelled', 'interrupted'] as const;
+  const jobs = states.map((state) => calibration(state, state, out(state)));
+  expect(promisedFolders([...jobs, evaluation('1', 'running')])).toEqual(['/sets/queued', '/sets/running']);
 });
 
 describe('latestLosses', () => {
