@@ -74,19 +74,26 @@ export function layerGrid({ onMeaning, onSelect, onBits, onPin }: GridOptions): 
       row.root.remove();
       free.push(row);
     }
-    const fresh: HTMLElement[] = [];
     const draw = (i: number) => {
       const known = drawn.get(i);
       if (known && !all) return;
       const row = known ?? take(lines[i]!.kind);
       row.update(i, content!);
-      if (known) return;
       drawn.set(i, row);
-      fresh.push(row.root);
     };
     for (let i = from; i < to; i++) draw(i);
     if (selection.active < lines.length) draw(selection.active);
-    if (fresh.length > 0) canvas.append(...fresh);
+    insert();
+  }
+
+  /** Puts new lines where they belong: a screen reader reads the page in its order. The others stay, and keep the focus. */
+  function insert(): void {
+    let next = canvas.firstElementChild;
+    for (const i of [...drawn.keys()].sort((a, b) => a - b)) {
+      const { root: line } = drawn.get(i)!;
+      if (line === next) next = next.nextElementSibling;
+      else canvas.insertBefore(line, next);
+    }
   }
 
   function take(kind: Line['kind']): Row {
