@@ -42,7 +42,10 @@ export function followForMenus(context: Context): vscode.Disposable {
     }),
     jobs.onDidChange(() => {
       const all = jobs.known();
-      set('hasJobs', all.length > 0);
+      set(
+        'hasCalibrations',
+        all.some(({ kind }) => kind === 'calibrate'),
+      );
       set(
         'hasFinishedJobs',
         all.some(({ state }) => state === 'finished' || state === 'cancelled' || state === 'failed'),
