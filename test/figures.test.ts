@@ -43,6 +43,14 @@ describe('the sample, calibrated once with the defaults', () => {
     expect(row('elastic', 3).kl).toBeLessThanOrEqual(0.032);
   });
 
+  it('knows how much of an accuracy is chance: most where most answers differ from full precision', () => {
+    expect(row('full', 'fp')).not.toHaveProperty('scoreError');
+    const errors = [row('elastic', 8), row('elastic', 2), row('rounding', 2)].map((r) => r.scoreError!);
+    expect(errors).toEqual([...errors].sort((a, b) => a - b));
+    expect(errors[2]! / Math.sqrt(1 / 2000)).toBeLessThan(1);
+    expect(errors[1]).toBeGreaterThan(0);
+  });
+
   it.each([4, 6, 8])('is within 0.6 points of full precision at %i bits', (bits) => {
     expect(row('elastic', bits).top1! - row('full', 'fp').top1!).toBeGreaterThanOrEqual(-0.006);
   });

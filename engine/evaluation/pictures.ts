@@ -7,7 +7,7 @@ import { requireVision } from '../models/model.js';
 import type { ElasticModel, RunnableModel, Widths } from '../methods/quept/elastic-model.js';
 import type { Runtime } from '../runtime/session.js';
 import { classificationScorer } from './classification.js';
-import { rowOf, type EvaluationHooks, type EvaluationRow, type RowHead } from './rows.js';
+import { errorPart, rowOf, type EvaluationHooks, type EvaluationRow, type RowHead } from './rows.js';
 import { fullHead } from './size.js';
 
 /** An image classifier at a bit-width. */
@@ -46,8 +46,9 @@ export async function evaluateClassifier(
   const heads = [fullHead(checkpoint), ...candidates.map(rowOf)];
   const rows = () =>
     heads.flatMap((head, i) => {
-      const scores = scorers[i]!.scores();
-      return scores.samples > 0 ? [{ ...head, ...scores }] : [];
+      const { scoreError, ...scores } = scorers[i]!.scores();
+      if (scores.samples === 0) return [];
+      return [{ ...head, ...scores, ...(i > 0 && errorPart(scoreError)) }];
     });
   let seen = 0;
   const batchesPerChunk = Math.max(1, Math.floor(CHUNK_BYTES / (BATCH * pixels * 4)));
