@@ -97,7 +97,7 @@ describe('evaluatePerplexity', () => {
     },
   );
 
-  it('depends neither on how many windows go through the model at once nor on how many logits', async () => {
+  it('depends neither on how many windows go through the model at once nor on how many rows of logits', async () => {
     const windows = windowsOf(7);
     const expected = await byHand(windows);
     for (const [each, rows] of [
@@ -106,10 +106,9 @@ describe('evaluatePerplexity', () => {
       [7, 30],
       [9, 100],
     ] as const) {
-      // prettier-ignore
-      const some = { memory: each * LENGTH * model.width * 4, logits: rows * model.vocabulary };
+      const some = { memory: each * LENGTH * model.width * 4, rows };
       const [row] = await evaluatePerplexity(programs, checkpoint, [full], windows, some, hooks);
-      expect(row!.perplexity! / expected, `${each} windows, ${rows} logits`).toBeCloseTo(1, 5);
+      expect(row!.perplexity! / expected, `${each} windows, ${rows} rows`).toBeCloseTo(1, 5);
     }
   });
 

