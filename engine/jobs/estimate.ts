@@ -12,8 +12,15 @@ import type { CalibrateEstimate, DeviceReport, EstimateRequest } from '../protoc
 import { resolveOptions } from './calibrate.js';
 import type { EstimateJobRequest } from './requests.js';
 
-/** Assumed, not measured, for a job before it holds a tensor: Node, the engine and ONNX Runtime (the libraries alone take 56 MB on Linux x64). */
-const PROCESS_BYTES = 120e6;
+/**
+ * What the counted work does not say, as `npm run bench:estimate` found it on a CPU: a process with its compiled graphs, before
+ * it holds a tensor; its start; how much longer graphs take than their operators at the measured rates; and an element of
+ * a loop on the host.
+ */
+const PROCESS_BYTES = 300e6;
+const STARTUP_SECONDS = 3;
+const SLOWDOWN = 1.5;
+const HOST_SECONDS = 4e-9;
 
 /**
  * Seconds: the calibration's matrix products over the device's measured rate of them, its other elements over the
@@ -33,12 +40,13 @@ export async function runEstimate({ request, devices }: EstimateJobRequest): Pro
     const samples = await samplesOf(request, checkpoint, options);
     const keys = options.kvBits <= MAX_BITS;
     const calibrated = options.rotate ? rotateModel(checkpoint, { keys }) : checkpoint;
-    const { work, activations, tensors } = calibrationCost(calibrated, options, samples);
+    const { work, looked, activations, tensors } = calibrationCost(calibrated, options, samples);
     const inMemory = Math.min(activations, request.cacheMemory ?? defaultCacheMemory());
-    const seconds =
+    const running =
       work.flops / (device.gflops * 1e9) +
       work.elements / (device.gelements * 1e9) +
       work.operators * device.overhead;
+    const seconds = STARTUP_SECONDS + SLOWDOWN * running + HOST_SECONDS * looked;
     const { mode, groups, epochs, batch, seed } = options;
     return {
       seconds,

@@ -76,12 +76,14 @@ function selectSmallest(values: Float32Array, from: number, to: number, k: numbe
   }
 }
 
-/** Runs over every element for every range and bit-width: comparisons, as `Math.min` and `Math.max` take twice as long. */
+/** Most of a start's time: counted loops and comparisons take a third of what iterators, `Math.min` and `Math.max` do. */
 function squaredError(values: Float32Array, { scale, zero }: Grid, levels: number): number {
   const perScale = 1 / scale;
   const [low, high] = [-zero, levels - zero];
   let sum = 0;
-  for (const x of values) {
+  // eslint-disable-next-line @typescript-eslint/prefer-for-of
+  for (let i = 0; i < values.length; i++) {
+    const x = values[i]!;
     let q = Math.floor(x * perScale + 0.5);
     if (q < low) q = low;
     else if (q > high) q = high;

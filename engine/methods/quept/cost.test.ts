@@ -64,6 +64,16 @@ describe('the cost of a calibration', () => {
     expect(work({ ...text, ...without }).elements).toBeLessThan(work(text).elements);
   });
 
+  it('counts what is looked at on the host: every range at every bit-width, and no more samples than the start takes', () => {
+    const checkpoint = checkpointOf(TINY_VIT);
+    const looked = (more: Partial<QueptOptions>, samples = SAMPLES) =>
+      calibrationCost(checkpoint, { ...vit, ...more }, samples).looked;
+    expect(looked({ percentiles: [0.9, 0.99, 1] }) / looked({ percentiles: [1] })).toBe(3);
+    expect(looked({}, 4 * SAMPLES)).toBe(looked({}));
+    expect(looked({ rangeSamples: 64 }) / looked({})).toBe(2);
+    expect(calibrationCost(checkpointOf(TINY_LLAMA), text, SAMPLES).looked).toBe(0);
+  });
+
   it('counts what a rotation adds to every pass', () => {
     const checkpoint = checkpointOf(TINY_LLAMA);
     const options = { ...DEFAULT_TEXT_ACTIVATIONS, samples: SAMPLES, batch: 16, epochs: 1 };

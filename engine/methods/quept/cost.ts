@@ -1,7 +1,7 @@
 /**
  * What a calibration takes, counted on its graphs without running any: the steps, the passes that carry the calibration
- * set from block to block, the search for the start, and the guard. Work on the host (shuffling, percentiles, files) is
- * not counted but for the percentile ranges, whose loops are as long as element-wise operators.
+ * set from block to block, the search for the start, and the guard. Of work on the host (shuffling, files) only the search
+ * for activation ranges is counted, which takes as long as many steps.
  */
 import { peakBytes, workOf, type Work } from '../../graph/work.js';
 import { sizeOf, type Graph } from '../../graph/ir.js';
@@ -20,8 +20,10 @@ import { errorGraph, smoothingSites } from './smooth.js';
 import { stateShapes, stepGraph } from './step.js';
 
 export interface CalibrationCost {
-  /** Of the whole calibration. */
+  /** Of the whole calibration, on the device. */
   readonly work: Work;
+  /** Elements that loops on the host go over, counted once for every range and bit-width tried. */
+  readonly looked: number;
   /** Inputs and activations of the calibration set, which may lie in a file (`data/sample-store.ts`). */
   readonly activations: number;
   /** The most that all other tensors take at once, on host and device together. */
@@ -62,6 +64,7 @@ export function calibrationCost(
   const inputs = sizeOf(model.stem.inputShape(1)) * (isText ? 8 : FLOAT);
   return {
     work,
+    looked: total(blocks.map(({ looked }) => looked)),
     activations: samples * (inputs + stores * model.tokens * model.width * FLOAT),
     tensors: Math.max(...blocks.map(({ bytes }) => bytes)),
   };
@@ -71,6 +74,7 @@ interface BlockCost {
   readonly work: Work;
   /** One pass of a batch at a bit-width. */
   readonly forward: Work;
+  readonly looked: number;
   /** Beside the activations of the calibration set. */
   readonly bytes: number;
 }
@@ -112,13 +116,18 @@ function blockCost(part: Part, listing: PartListing, options: QueptOptions, samp
   const parameters = listing.parameters.reduce((n, { shape }) => n + sizeOf(shape), 0) * FLOAT;
   const state = [...stateShapes(layout).values()].reduce((n, shape) => n + 3 * sizeOf(shape), 0) * FLOAT;
   const widths = quantizerWidths(listing, layout);
+  const elements = total(widths) * observed * batch * tokensOf(part);
+  const bits = options.groups.flatMap((g) => g.bits).length;
   // Seen twice: as observed, and the copy whose percentiles are taken.
-  const seen = 2 * total(widths) * observed * batch * tokensOf(part) * FLOAT;
+  const seen = 2 * elements * FLOAT;
   // Host and session each hold the parameters; a step has the old state and the new, of which the graph's peak counts the new.
-  return { work, forward, bytes: 2 * parameters + Math.max(seen, peakBytes(graph) + state) };
+  return {
+    ...{ work, forward, looked: elements * bits * options.percentiles.length },
+    bytes: 2 * parameters + Math.max(seen, peakBytes(graph) + state),
+  };
 }
 
-/** Percentile ranges, moments of inputs, AWQ's scales and clip search. @param samples looked at, whole batches */
+/** Moments of inputs, AWQ's scales and clip search. @param samples looked at, whole batches */
 function startWork(
   part: Part,
   listing: PartListing,
@@ -126,9 +135,6 @@ function startWork(
   options: QueptOptions,
   samples: number,
 ): Work {
-  const bits = options.groups.flatMap((g) => g.bits).length;
-  const looked =
-    total(quantizerWidths(listing, layout)) * samples * tokensOf(part) * bits * options.percentiles.length;
   const searches =
     options.clipStart === 'search'
       ? layout.layers.flatMap(({ in: columns, out }) =>
@@ -154,7 +160,7 @@ function startWork(
   const inputs = [...new Map(listing.linears.map((l) => [l.input, l.in]))];
   const moments = workOf(momentsGraph(part, inputs, batch, momentWidth(options)));
   const collected = times(moments, (samples / batch) * (options.smooth ? 2 : 1));
-  return sum([{ flops: 0, elements: looked, operators: 0 }, collected, ...smoothings, ...searches]);
+  return sum([collected, ...smoothings, ...searches]);
 }
 
 /** Elements a token has in each tensor that is quantized. */
