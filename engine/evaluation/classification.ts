@@ -1,5 +1,5 @@
 import { klDivergence } from '../divergence.js';
-import { pairedError } from './paired-error.js';
+import { errorOfSums } from './paired-error.js';
 import { errorPart } from './rows.js';
 
 /** Scores of image classification: top-1, top-5, and the divergence from the full-precision prediction. */
@@ -24,8 +24,8 @@ export interface Scorer {
 
 export function classificationScorer(classes: number): Scorer {
   let [samples, labelled, first, amongFive, compared, divergence] = [0, 0, 0, 0, 0, 0];
-  /** Of every labelled sample that has a reference: 1 where the label comes first, else 0. */
-  const right: { readonly own: number[]; readonly reference: number[] } = { own: [], reference: [] };
+  /** Labelled samples with a reference: all, those right here alone, and those right in the reference alone. */
+  let [paired, gained, lost] = [0, 0, 0];
   return {
     add: (logits, reference, labels, count) => {
       for (let i = 0; i < count; i++) {
@@ -39,8 +39,10 @@ export function classificationScorer(classes: number): Scorer {
           if (rank < 1) first++;
           if (rank < 5) amongFive++;
           if (other) {
-            right.own.push(Number(rank < 1));
-            right.reference.push(Number(rankOf(other, label) < 1));
+            const wasRight = rankOf(other, label) < 1;
+            paired++;
+            if (rank < 1 && !wasRight) gained++;
+            if (rank >= 1 && wasRight) lost++;
           }
         }
         if (other) {
@@ -53,7 +55,7 @@ export function classificationScorer(classes: number): Scorer {
       samples,
       ...(labelled > 0 && { top1: first / labelled, top5: amongFive / labelled }),
       ...(compared > 0 && { kl: divergence / compared }),
-      ...errorPart(pairedError(right.own, right.reference)),
+      ...errorPart(errorOfSums(paired, gained - lost, gained + lost)),
     }),
   };
 }

@@ -1,13 +1,20 @@
 /** How far apart two models' scores must be to differ by more than chance. */
 
 /**
- * The standard error of the mean difference of two models' scores on the same samples: √(Σ(dᵢ − d̄)² / (n(n − 1))).
+ * The standard error of a mean difference d̄ of two models' scores on the same samples, √(Σ(dᵢ − d̄)² / (n(n − 1))).
  * Undefined for fewer than two samples.
+ * @param sum Σ dᵢ @param squares Σ dᵢ²
  */
+export const errorOfSums = (n: number, sum: number, squares: number): number | undefined =>
+  n < 2 ? undefined : Math.sqrt(Math.max(0, squares - (sum * sum) / n) / (n * (n - 1)));
+
+/** `errorOfSums` of the scores themselves, a sample each. */
 export function pairedError(own: ArrayLike<number>, reference: ArrayLike<number>): number | undefined {
-  const differences = Array.from(own, (score, i) => score - reference[i]!);
-  const n = differences.length;
-  if (n < 2) return undefined;
-  const mean = differences.reduce((sum, d) => sum + d, 0) / n;
-  return Math.sqrt(differences.reduce((sum, d) => sum + (d - mean) ** 2, 0) / (n * (n - 1)));
+  let [sum, squares] = [0, 0];
+  for (let i = 0; i < own.length; i++) {
+    const difference = own[i]! - reference[i]!;
+    sum += difference;
+    squares += difference * difference;
+  }
+  return errorOfSums(own.length, sum, squares);
 }

@@ -1,4 +1,4 @@
-/** What can be set about a QuEPT calibration, the defaults for Vision Transformers, and bit lists read from text. */
+/** What can be set about a QuEPT calibration, the paper's settings and the defaults, and bit lists read from text. */
 import { UserError } from '../../errors.js';
 import type { AdapterSetConfig, BitGroup } from '../../formats/adapter-set.js';
 import { MAX_BITS, MIN_BITS } from '../../plans/bits.js';
