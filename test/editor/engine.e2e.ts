@@ -1,27 +1,17 @@
 /** The engine ends when it should not, and when it should. */
-import type { Browser } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, expect, inject, it } from 'vitest';
+import { expect, inject, it } from 'vitest';
 import { calibrate } from './calibrate.js';
-import { sampleFolder, type TestFolder } from './folders.js';
+import { sampleFolder } from './folders.js';
 import { processesOf } from './processes.js';
-import { launchBrowser, openWorkbench, press, treeRow, type Workbench } from './workbench.js';
+import { shareWindow } from './share.js';
+import { press, treeRow, type Workbench } from './workbench.js';
 
-let browser: Browser;
-let folder: TestFolder;
 let editor: Workbench;
 
-beforeAll(async () => {
-  folder = await sampleFolder('killed', ['vit-fashion']);
-  browser = await launchBrowser();
-  editor = await openWorkbench(browser, { url: inject('serverUrl') }, folder.path);
-});
-afterEach(async ({ task }) => {
-  if (task.result?.state === 'fail') await editor.picture(task.name);
-});
-afterAll(async () => {
-  await browser.close();
-  await folder.remove();
-});
+shareWindow(
+  () => sampleFolder('killed', ['vit-fashion']),
+  (shared) => ({ editor } = shared),
+);
 
 const ours = (bundle: string) => processesOf(inject('extension'), bundle);
 

@@ -6,37 +6,30 @@ import { execFile } from 'node:child_process';
 import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { Browser, FrameLocator } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
+import type { FrameLocator } from 'playwright-core';
+import { describe, expect, inject, it } from 'vitest';
 import { sampleFolder, type TestFolder } from './folders.js';
-import { launchBrowser, openWorkbench, type Workbench } from './workbench.js';
+import { shareWindow } from './share.js';
+import type { Workbench } from './workbench.js';
 
 const exec = promisify(execFile);
 const PLAN = 'mixed.precision.json';
 
-let browser: Browser;
 let folder: TestFolder;
 let editor: Workbench;
 let page: FrameLocator;
 
-beforeAll(async () => {
-  folder = await sampleFolder('plans', ['vit-fashion', 'data']);
-  await makeAdapterSet(join(folder.path, 'vit-fashion'), join(folder.path, 'data/fashion-mnist'));
-  const plan = { model: 'vit-fashion', adapters: 'vit-fashion/adapters/quick', default: 4, layers: {} };
-  await writePlan(PLAN, plan);
-  browser = await launchBrowser();
-  editor = await openWorkbench(browser, { url: inject('serverUrl') }, folder.path, {
-    width: 1500,
-    height: 900,
-  });
-});
-afterEach(async ({ task }) => {
-  if (task.result?.state === 'fail') await editor.picture(task.name);
-});
-afterAll(async () => {
-  await browser.close();
-  await folder.remove();
-});
+shareWindow(
+  async () => {
+    const made = await sampleFolder('plans', ['vit-fashion', 'data']);
+    await makeAdapterSet(join(made.path, 'vit-fashion'), join(made.path, 'data/fashion-mnist'));
+    const plan = { model: 'vit-fashion', adapters: 'vit-fashion/adapters/quick', default: 4, layers: {} };
+    await writePlan(PLAN, plan, made);
+    return made;
+  },
+  (shared) => ({ folder, editor } = shared),
+  { width: 1500, height: 900 },
+);
 
 /** By the command line that ships: a short calibration, and what its layers cost. */
 async function makeAdapterSet(model: string, data: string): Promise<void> {
@@ -55,8 +48,8 @@ const row = (name: RegExp) => page.getByRole('row', { name }).first();
 const query = (block: number) => row(new RegExp(`^attention\\.attention\\.query, .*layer\\.${block}\\b`));
 /** The text has everything that the page asked for. */
 const settled = () => expect.poll(() => page.getByRole('grid').getAttribute('aria-busy')).toBeNull();
-const writePlan = (name: string, plan: object) =>
-  writeFile(join(folder.path, name), `${JSON.stringify(plan, undefined, 2)}\n`);
+const writePlan = (name: string, plan: object, { path } = folder) =>
+  writeFile(join(path, name), `${JSON.stringify(plan, undefined, 2)}\n`);
 const openPlan = (name: string) =>
   editor.page.locator('.explorer-folders-view .monaco-list-row', { hasText: name }).dblclick();
 const isDirty = () => editor.page.locator('.tab.active.dirty').count();

@@ -4,30 +4,24 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Browser } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { calibrate } from './calibrate.js';
 import { addCorruptModel, sampleFolder, type TestFolder } from './folders.js';
+import { shareWindow } from './share.js';
 import { openWalkthrough } from './walkthrough.js';
-import { expand, launchBrowser, openWorkbench, press, treeRow, type Workbench } from './workbench.js';
+import { expand, press, treeRow, type Workbench } from './workbench.js';
 
-let browser: Browser;
 let folder: TestFolder;
 let editor: Workbench;
 
-beforeAll(async () => {
-  folder = await sampleFolder('Modelle für Tests 模型', ['vit-fashion', 'llama-speeches']);
-  await addCorruptModel(folder.path, 'broken');
-  browser = await launchBrowser();
-  editor = await openWorkbench(browser, { url: inject('serverUrl') }, folder.path);
-});
-afterEach(async ({ task }) => {
-  if (task.result?.state === 'fail') await editor.picture(task.name);
-});
-afterAll(async () => {
-  await browser.close();
-  await folder.remove();
-});
+shareWindow(
+  async () => {
+    const made = await sampleFolder('Modelle für Tests 模型', ['vit-fashion', 'llama-speeches']);
+    await addCorruptModel(made.path, 'broken');
+    return made;
+  },
+  (shared) => ({ folder, editor } = shared),
+);
 
 describe('the samples', () => {
   it('are listed with their blocks and layers, and the broken one says why it is not supported', async () => {

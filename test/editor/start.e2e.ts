@@ -4,31 +4,22 @@
  */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Browser } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { calibrate } from './calibrate.js';
 import { sampleFolder, type TestFolder } from './folders.js';
+import { shareWindow } from './share.js';
 import { openWalkthrough, type Walkthrough } from './walkthrough.js';
-import { expand, launchBrowser, openWorkbench, treeRow, type Workbench } from './workbench.js';
+import { expand, treeRow, type Workbench } from './workbench.js';
 
 const STEPS = ['Bring a model', 'Calibrate it once', 'Find its adapter set', 'Compare bit-widths'];
 
-let browser: Browser;
 let folder: TestFolder;
 let editor: Workbench;
 
-beforeAll(async () => {
-  folder = await sampleFolder('first steps', ['vit-fashion']);
-  browser = await launchBrowser();
-  editor = await openWorkbench(browser, { url: inject('serverUrl') }, folder.path);
-});
-afterEach(async ({ task }) => {
-  if (task.result?.state === 'fail') await editor.picture(task.name);
-});
-afterAll(async () => {
-  await browser.close();
-  await folder.remove();
-});
+shareWindow(
+  () => sampleFolder('first steps', ['vit-fashion']),
+  (shared) => ({ folder, editor } = shared),
+);
 
 describe('the walkthrough', () => {
   let walkthrough: Walkthrough;
