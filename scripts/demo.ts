@@ -8,7 +8,15 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { divergence, ERROR_NOTE, formatLosses, percentage, table, withError } from '../engine/cli/format.js';
+import {
+  divergence,
+  ERROR_NOTE,
+  formatDifferences,
+  formatLosses,
+  percentage,
+  table,
+  withError,
+} from '../engine/cli/format.js';
 import { duration, progressBar } from '../engine/cli/progress.js';
 import type { EvaluationRow } from '../engine/evaluation/rows.js';
 import type { CalibrateRequest, DeviceChoice, EvaluateRequest } from '../engine/jobs/requests.js';
@@ -116,7 +124,7 @@ for (const recipe of flags.paper ? (['default', 'paper'] as const) : (['default'
 }
 
 const bar = progressBar('Evaluating');
-const { rows } = await runJob(
+const { task, rows } = await runJob(
   'evaluate',
   {
     ...{ model, adapters, device, baselineData: sample.calibration.data },
@@ -143,4 +151,5 @@ const columns = labels.flatMap((label) =>
   sample.scores.map(({ name }, i) => (i === 0 ? `${label} ${name}` : name)),
 );
 process.stdout.write(`${table(['bits', ...columns], lines)}\n${ERROR_NOTE}\n\n`);
+for (const differences of formatDifferences({ task, rows })) process.stdout.write(`${differences}\n\n`);
 note(`Done in ${duration((performance.now() - started) / 1000)}.`);

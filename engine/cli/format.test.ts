@@ -153,6 +153,37 @@ describe('evaluation', () => {
     ).toMatch(/ 50\.00 ±25 /);
   });
 
+  it('holds adapter sets against each baseline, and marks what is more than chance', () => {
+    const elastic = { label: 'elastic', kind: 'adapters', bytes: 1000, samples: 7 } as const;
+    const rtn = { label: 'rounding', kind: 'rounding' } as const;
+    const rows = [
+      {
+        ...{ ...elastic, bits: 8, perplexity: 42, kl: 0.01 },
+        against: [
+          { ...rtn, score: 0.0123, scoreError: 0.0071, kl: -0.00002, klError: 0.0000051 },
+          { label: 'gptq', kind: 'gptq', score: -1, scoreError: 0 },
+        ],
+      },
+      { ...elastic, bits: 2, perplexity: 50, kl: 0.5, against: [{ ...rtn, score: -16.5, scoreError: 1.25 }] },
+    ] as const;
+    expect(formatEvaluation({ task: 'perplexity', rows }).split('\n\n').slice(1)).toEqual([
+      lines(
+        'Less rounding, on the same windows:',
+        'model    bits         perplexity                KL (nats)',
+        '───────  ────  ─────────────────  ───────────────────────',
+        'elastic     8  +0.0123 ±0.0071    -0.0000200 ±0.0000051 *',
+        'elastic     2       -16.5 ±1.3 *                        –',
+      ),
+      lines(
+        'Less gptq, on the same windows:',
+        'model    bits     perplexity',
+        '───────  ────  ─────────────',
+        'elastic     8  -1.00 ±0.00 *',
+        '±: standard error of the difference; *: more than two of them, not chance.',
+      ),
+    ]);
+  });
+
   it('shows both accuracies of multiple choice', () => {
     const row = { label: 'gptq', kind: 'gptq', bits: 4, bytes: 900, samples: 8 } as const;
     const rows = [{ ...row, accuracy: 0.5, accuracyNormalised: 0.625 }];

@@ -56,11 +56,24 @@ export function withError(score: number | undefined, error: number | undefined, 
   const written = (unit * score).toFixed(2);
   return error === undefined ? written : `${written} ±${Number((unit * error).toPrecision(2))}`;
 }
+
+/** A difference times `unit` with its error, both to the error's second digit, `*` behind it where it is above two errors. */
+export function difference(score: number | undefined, error: number | undefined, unit = 1): string {
+  if (score === undefined) return '–';
+  const [distance, chance] = [unit * score, unit * (error ?? 0)];
+  const decimals = chance > 0 ? Math.min(9, Math.max(0, 1 - Math.floor(Math.log10(chance)))) : 2;
+  const written = `${distance > 0 ? '+' : ''}${distance.toFixed(decimals)}`;
+  if (error === undefined) return written;
+  return `${written} ±${chance.toFixed(decimals)}${Math.abs(distance) > 2 * chance ? ' *' : '  '}`;
+}
+
 export const divergence = (nats: number | undefined): string => (nats === undefined ? '–' : nats.toFixed(5));
 
 /** What is measured on an evaluation set, a column a score, and what its samples are. */
 interface Measure {
   readonly scores: readonly string[];
+  /** What the main score is multiplied by. */
+  readonly unit: number;
   readonly samples: string;
   readonly cells: (row: EvaluationRow, full: EvaluationRow | undefined) => readonly string[];
 }
@@ -68,6 +81,7 @@ interface Measure {
 const MEASURES: Readonly<Record<EvaluateResult['task'], Measure>> = {
   'image-classification': {
     scores: ['top-1 %', 'top-5 %', 'KL (nats)'],
+    unit: 100,
     samples: 'pictures',
     cells: (row) => [
       withError(row.top1, row.scoreError, 100),
@@ -77,6 +91,7 @@ const MEASURES: Readonly<Record<EvaluateResult['task'], Measure>> = {
   },
   perplexity: {
     scores: ['perplexity', 'against full', 'KL (nats)'],
+    unit: 1,
     samples: 'windows',
     cells: ({ kind, perplexity, kl, scoreError }, full) => [
       withError(perplexity, scoreError),
@@ -88,12 +103,14 @@ const MEASURES: Readonly<Record<EvaluateResult['task'], Measure>> = {
   },
   'multiple-choice': {
     scores: ['accuracy %', 'normalised %'],
+    unit: 100,
     samples: 'questions',
     cells: (row) => [withError(row.accuracy, row.scoreError, 100), percentage(row.accuracyNormalised)],
   },
 };
 
 export const ERROR_NOTE = '±: standard error of the distance from full precision.';
+const DIFFERENCE_NOTE = '±: standard error of the difference; *: more than two of them, not chance.';
 
 export function formatEvaluation({ task, rows }: Pick<EvaluateResult, 'task' | 'rows'>): string {
   const { scores, samples, cells } = MEASURES[task];
@@ -106,7 +123,28 @@ export function formatEvaluation({ task, rows }: Pick<EvaluateResult, 'task' | '
     String(row.samples),
   ]);
   const printed = table(['model', 'bits', 'size', ...scores, samples], lines);
-  return rows.some((row) => row.scoreError !== undefined) ? `${printed}\n${ERROR_NOTE}` : printed;
+  const whole = rows.some((row) => row.scoreError !== undefined) ? `${printed}\n${ERROR_NOTE}` : printed;
+  return [whole, ...formatDifferences({ task, rows })].join('\n\n');
+}
+
+/** A table for each row kind and label that others are held against, and what their signs mean; nothing without any. */
+export function formatDifferences({ task, rows }: Pick<EvaluateResult, 'task' | 'rows'>): string[] {
+  const { scores, samples, unit } = MEASURES[task];
+  const found = rows.flatMap((row) => (row.against ?? []).map((other) => ({ row, other })));
+  const others = new Map(found.map(({ other }) => [`${other.kind} ${other.label}`, other]));
+  const tables = [...others.values()].map((one) => {
+    const own = found.filter(({ other }) => other.kind === one.kind && other.label === one.label);
+    const withKl = own.some(({ other }) => other.kl !== undefined);
+    const lines = own.map(({ row, other }) => [
+      row.label,
+      String(row.bits),
+      difference(other.score, other.scoreError, unit),
+      ...(withKl ? [difference(other.kl, other.klError)] : []),
+    ]);
+    const header = ['model', 'bits', scores[0]!, ...(withKl ? ['KL (nats)'] : [])];
+    return `Less ${one.label}, on the same ${samples}:\n${table(header, lines)}`;
+  });
+  return tables.length > 0 ? [`${tables.join('\n\n')}\n${DIFFERENCE_NOTE}`] : [];
 }
 
 /** The loss of every bit group, such as `7/8 bits 0.213, 5/6 bits 0.618`; empty before the first epoch is done. */

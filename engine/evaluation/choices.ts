@@ -2,8 +2,8 @@
 import type { EncodedItem, ScoredText } from '../data/text/choice-tokens.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { Programs } from '../runtime/programs.js';
-import { pairedError } from './paired-error.js';
-import { errorPart, rowOf, type EvaluationHooks, type EvaluationRow, type TextCandidate } from './rows.js';
+import { withDistances, type Scored } from './paired-error.js';
+import { rowOf, type EvaluationHooks, type EvaluationRow, type TextCandidate } from './rows.js';
 import { NOT_SCORED, tokenScores, type LossLimits, type Texts } from './token-losses.js';
 
 /** The shortest texts run at this many tokens. */
@@ -45,7 +45,7 @@ export async function evaluateChoices(
   const total = classes.reduce((sum, { indices, tokens }) => sum + indices.length * tokens, 0);
   const rows: EvaluationRow[] = [];
   const mean = (values: readonly number[]) => values.reduce((sum, x) => sum + x, 0) / values.length;
-  let first: readonly number[] | undefined;
+  const scored: Scored[] = [];
   for (const [i, candidate] of candidates.entries()) {
     const sums = new Float64Array(texts.length);
     let before = 0;
@@ -65,12 +65,13 @@ export async function evaluateChoices(
       before += own;
     }
     const { plain, normalised } = rightAnswers(items, sums);
-    rows.push({
+    const row = {
       ...rowOf(candidate),
       ...{ samples: items.length, accuracy: mean(plain), accuracyNormalised: mean(normalised) },
-      ...errorPart(first && pairedError(plain, first)),
-    });
-    first ??= plain;
+    };
+    const own = { row, samples: { score: plain } };
+    rows.push(withDistances(own, scored));
+    scored.push(own);
     status((i + 1) / candidates.length, rows);
   }
   return rows;

@@ -1,6 +1,5 @@
 import { klDivergence } from '../divergence.js';
-import { errorOfSums } from './paired-error.js';
-import { errorPart } from './rows.js';
+import { errorOfSums, finite, type Scored } from './paired-error.js';
 
 /** Scores of image classification: top-1, top-5, and the divergence from the full-precision prediction. */
 
@@ -20,10 +19,13 @@ export interface Scorer {
   /** @param logits,reference [count, classes] @param labels class numbers, -1 for none */
   add(logits: Float32Array, reference: Float32Array | undefined, labels: Int32Array, count: number): void;
   scores(): ClassificationScores;
+  /** Whether each labelled sample's class was found, 0 or 1, and each sample's divergence where there is a reference. */
+  samples(): Scored['samples'];
 }
 
 export function classificationScorer(classes: number): Scorer {
   let [samples, labelled, first, amongFive, compared, divergence] = [0, 0, 0, 0, 0, 0];
+  const [found, divergences]: [number[], number[]] = [[], []];
   /** Labelled samples with a reference: all, those right here alone, and those right in the reference alone. */
   let [paired, gained, lost] = [0, 0, 0];
   return {
@@ -36,6 +38,7 @@ export function classificationScorer(classes: number): Scorer {
         if (label >= 0) {
           const rank = rankOf(row, label);
           labelled++;
+          found.push(Number(rank < 1));
           if (rank < 1) first++;
           if (rank < 5) amongFive++;
           if (other) {
@@ -47,7 +50,9 @@ export function classificationScorer(classes: number): Scorer {
         }
         if (other) {
           compared++;
-          divergence += klDivergence(other, row);
+          const kl = klDivergence(other, row);
+          divergence += kl;
+          divergences.push(kl);
         }
       }
     },
@@ -55,8 +60,9 @@ export function classificationScorer(classes: number): Scorer {
       samples,
       ...(labelled > 0 && { top1: first / labelled, top5: amongFive / labelled }),
       ...(compared > 0 && { kl: divergence / compared }),
-      ...errorPart(errorOfSums(paired, gained - lost, gained + lost)),
+      ...finite({ scoreError: errorOfSums(paired, gained - lost, gained + lost) }),
     }),
+    samples: () => ({ score: found, kl: divergences }),
   };
 }
 

@@ -2,8 +2,8 @@
 import { openSampleCache } from '../data/sample-store.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { Programs } from '../runtime/programs.js';
-import { pairedError } from './paired-error.js';
-import { errorPart, rowOf, type EvaluationHooks, type EvaluationRow, type TextCandidate } from './rows.js';
+import { withDistances, type Scored } from './paired-error.js';
+import { rowOf, type EvaluationHooks, type EvaluationRow, type TextCandidate } from './rows.js';
 import { NOT_SCORED, tokenScores, type LossLimits, type Reference } from './token-losses.js';
 
 /** Windows of token ids, side by side: [count, length]. */
@@ -36,34 +36,34 @@ export async function evaluatePerplexity(
   const rows: EvaluationRow[] = [];
   const cache = await openSampleCache(limits.memory / 2);
   let reference: Reference | undefined;
-  let first: Float64Array | undefined;
+  const scored: Scored[] = [];
   try {
     for (const [i, candidate] of candidates.entries()) {
       const { model, open } = candidate.build(checkpoint);
       const keep = i === 0 && candidates.length > 1 ? cache.store(count, length * model.width) : undefined;
       const texts = { ...windows, next };
-      const own = { ...limits, memory: limits.memory - cache.held.memory };
+      const left = { ...limits, memory: limits.memory - cache.held.memory };
       const hooks = {
         signal,
         status: (done: number) => status((i + done) / candidates.length, rows),
       };
-      const scores = await tokenScores(programs, model, open, texts, own, hooks, {
+      const scores = await tokenScores(programs, model, open, texts, left, hooks, {
         ...(reference && { reference }),
         ...(keep && { keep }),
       });
       if (keep) reference = { store: keep, head: await open(model.head) };
-      // Rounding can make a divergence of nearly nothing negative.
-      const kl = Math.max(0, mean(meansOf(scores.divergences)));
       // Tokens of one window are not independent of each other; windows nearly are.
-      const losses = meansOf(scores.losses);
+      const [losses, divergences] = [meansOf(scores.losses), meansOf(scores.divergences)];
       const perplexity = Math.exp(mean(losses));
-      // d exp(x) = exp(x) dx.
-      const error = first && pairedError(losses, first);
-      rows.push({
-        ...rowOf(candidate),
-        ...{ samples: count, perplexity, kl, ...errorPart(error && perplexity * error) },
-      });
-      first ??= losses;
+      // Rounding can make a divergence of nearly nothing negative.
+      const kl = Math.max(0, mean(divergences));
+      const own = {
+        row: { ...rowOf(candidate), samples: count, perplexity, kl },
+        // d exp(x) = exp(x) dx.
+        samples: { score: losses.map((loss) => perplexity * loss), kl: divergences },
+      };
+      rows.push(withDistances(own, scored));
+      scored.push(own);
       status((i + 1) / candidates.length, rows);
     }
     return rows;

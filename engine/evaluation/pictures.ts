@@ -7,7 +7,8 @@ import { requireVision } from '../models/model.js';
 import type { ElasticModel, RunnableModel, Widths } from '../methods/quept/elastic-model.js';
 import type { Runtime } from '../runtime/session.js';
 import { classificationScorer } from './classification.js';
-import { errorPart, rowOf, type EvaluationHooks, type EvaluationRow, type RowHead } from './rows.js';
+import { withDistances } from './paired-error.js';
+import { rowOf, type EvaluationHooks, type EvaluationRow, type RowHead } from './rows.js';
 import { fullHead } from './size.js';
 
 /** An image classifier at a bit-width. */
@@ -48,7 +49,7 @@ export async function evaluateClassifier(
     heads.flatMap((head, i) => {
       const { scoreError, ...scores } = scorers[i]!.scores();
       if (scores.samples === 0) return [];
-      return [{ ...head, ...scores, ...(i > 0 && errorPart(scoreError)) }];
+      return [{ ...head, ...scores, ...(i > 0 && scoreError !== undefined && { scoreError }) }];
     });
   let seen = 0;
   const batchesPerChunk = Math.max(1, Math.floor(CHUNK_BYTES / (BATCH * pixels * 4)));
@@ -73,7 +74,8 @@ export async function evaluateClassifier(
     seen += chunkSize;
   }
   if (seen === 0) throw new UserError(`${source.name}: no picture could be read.`);
-  return rows();
+  const scored = rows().map((row, i) => ({ row, samples: scorers[i]!.samples() }));
+  return scored.map((own, i) => withDistances(own, scored.slice(0, i)));
 }
 
 async function* chunks(batches: AsyncIterable<ImageBatch>, size: number): AsyncGenerator<ImageBatch[]> {

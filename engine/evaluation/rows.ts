@@ -27,6 +27,21 @@ export interface EvaluationRow {
    * unit, the samples paired (`paired-error.ts`). Absent for full precision itself, and from a single sample.
    */
   readonly scoreError?: number;
+  /** Of an adapter set: how far it is from every baseline and every set before it that has the same bits. */
+  readonly against?: readonly Difference[];
+}
+
+/** How far a row's scores are from those of another row on the same samples; errors as `scoreError`. */
+export interface Difference {
+  /** The row that it is held against, at the same bits. */
+  readonly label: string;
+  readonly kind: EvaluationRow['kind'];
+  /** The main score less that of the other row. */
+  readonly score?: number;
+  readonly scoreError?: number;
+  /** The divergence less that of the other row, in nats. */
+  readonly kl?: number;
+  readonly klError?: number;
 }
 
 export interface EvaluationHooks {
@@ -47,8 +62,8 @@ export interface TextCandidate extends RowHead {
   build(checkpoint: Checkpoint): { readonly model: Model; readonly open: OpenPart };
 }
 
-/** The error as a part of a row; none where a score is no number. */
-export const errorPart = (scoreError: number | undefined): Pick<EvaluationRow, 'scoreError'> =>
-  scoreError !== undefined && Number.isFinite(scoreError) ? { scoreError } : {};
+/** The score that a row's task is known by. */
+export const mainScore = ({ top1, perplexity, accuracy }: EvaluationRow): number | undefined =>
+  top1 ?? perplexity ?? accuracy;
 
 export const rowOf = ({ label, kind, bits, bytes }: RowHead): RowHead => ({ label, kind, bits, bytes });

@@ -10,7 +10,7 @@ import {
   text,
   type Fields,
 } from '../formats/json-fields.js';
-import type { EvaluationRow } from '../evaluation/rows.js';
+import type { Difference, EvaluationRow } from '../evaluation/rows.js';
 import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
 import type { CalibrateResult, EvaluateResult, SensitivityResult } from './requests.js';
 
@@ -20,9 +20,20 @@ const positive = optional(number(0));
 const bits = integer(MIN_BITS, MAX_BITS);
 const skipped = list(record({ name: text(), reason: text() }));
 
+const kind = oneOf('full', 'rounding', 'gptq', 'adapters');
+
+const difference: Fields<Difference> = {
+  label: text(),
+  kind,
+  score: optional(number()),
+  scoreError: positive,
+  kl: optional(number()),
+  klError: positive,
+};
+
 export const evaluationRow: Fields<EvaluationRow> = {
   label: text(),
-  kind: oneOf('full', 'rounding', 'gptq', 'adapters'),
+  kind,
   bits: either(number(MIN_BITS, MAX_BITS), oneOf('fp')),
   bytes: integer(0),
   samples: integer(0),
@@ -33,6 +44,7 @@ export const evaluationRow: Fields<EvaluationRow> = {
   accuracy: share,
   accuracyNormalised: share,
   scoreError: positive,
+  against: optional(list(record(difference, 'dropped'))),
 };
 
 export const evaluateResult: Fields<EvaluateResult> = {

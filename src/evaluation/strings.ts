@@ -64,6 +64,10 @@ export const pageStrings = (): Strings => ({
   tileNone: l10n.t('None is within one point (perplexity: one percent) of full precision.'),
   table: l10n.t('All values'),
   errorNote: l10n.t('±: standard error of the distance from full precision.'),
+  differenceNote: l10n.t(
+    'Less {0}, on the same samples. ±: standard error of the difference; *: more than two of them, not chance.',
+  ),
+  against: l10n.t('Against: {0}'),
   columnModel: l10n.t('Model'),
   columnBits: l10n.t('Bits'),
   columnSize: l10n.t('Size'),

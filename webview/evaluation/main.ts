@@ -31,6 +31,7 @@ const run = element('section', { class: 'card run', hidden: true });
 const spoken = announcer();
 const results = resultsView({
   chooseMetric: (metric) => update((now) => ({ ...now, metric })),
+  chooseReference: (reference) => update((now) => ({ ...now, reference })),
   sort: (column, numeric) =>
     update((now) => ({ ...now, sorting: nextSorting(now.sorting, column, numeric) })),
   export: (format) => void exportTable(format),

@@ -24,6 +24,9 @@ const MAIN: Readonly<Record<Task, Metric['key']>> = {
   'multiple-choice': 'accuracy',
 };
 
+/** The score that the task is known by. */
+export const mainMetric = (task: Task): Metric['key'] => MAIN[task];
+
 const isMain = ({ key }: Metric, task: Task): boolean => key === MAIN[task];
 
 /** The metrics that any row has, the task's main one first. */

@@ -23,6 +23,19 @@ export interface Row {
   readonly perplexity?: number;
   /** Standard error of how far the task's main score is from full precision, in the score's unit. */
   readonly scoreError?: number;
+  /** How far it is from other rows of the same bits, on the same samples. */
+  readonly against?: readonly Difference[];
+}
+
+/** How far a row's scores are from another's, with standard errors. */
+export interface Difference {
+  readonly label: string;
+  readonly kind: Row['kind'];
+  /** Of the task's main score. */
+  readonly score?: number;
+  readonly scoreError?: number;
+  readonly kl?: number;
+  readonly klError?: number;
 }
 
 /** All that the page shows. The host owns it; the page keeps only what is unsaved in the form, the sorting and the metric. */
@@ -230,6 +243,8 @@ export type StringKey =
   | 'tileNone'
   | 'table'
   | 'errorNote'
+  | 'differenceNote'
+  | 'against'
   | 'columnModel'
   | 'columnBits'
   | 'columnSize'

@@ -3,14 +3,17 @@ import { button, dropdown, grid, type Column } from '../common/controls.js';
 import { element } from '../common/dom.js';
 import { chart, fullSwatch, swatch, type ChartContent } from './chart.js';
 import { fill, formatBytes } from '../common/text.js';
+import { differencesFrom, formatDifference, referencesOf, type Reference } from './differences.js';
 import { formatCell, formatMetric, formatTick, metricsOf, type Metric } from './metrics.js';
 import type { Row, StringKey, Strings } from './protocol.js';
 import { bestTrade, chartable, rowKey, type Chartable } from './series.js';
-import { currentMetric, shownRows, showsResult, type State } from './state.js';
+import { currentMetric, currentReference, shownRows, showsResult, type State } from './state.js';
 import { sortRows } from './table.js';
 
 export interface ResultsActions {
   chooseMetric(key: Metric['key']): void;
+  /** @param key undefined for full precision */
+  chooseReference(key: string | undefined): void;
   sort(column: string, numeric: boolean): void;
   export(format: 'csv' | 'json'): void;
 }
@@ -42,6 +45,7 @@ export function resultsView(actions: ResultsActions): Results {
   });
   const tableHeading = element('h2', { id: 'table' });
   const exports = element('div', { class: 'exports' });
+  const referencePicker = element('div', { class: 'picker' });
   const errorNote = element('p', { class: 'muted' });
   const root = element(
     'section',
@@ -51,12 +55,18 @@ export function resultsView(actions: ResultsActions): Results {
     legend,
     help,
     element('div', { class: 'charts' }, ...charts.map((each) => each.root)),
-    element('div', { class: 'head' }, tableHeading, exports),
+    element(
+      'div',
+      { class: 'head' },
+      tableHeading,
+      element('div', { class: 'exports' }, referencePicker, exports),
+    ),
     element('div', { class: 'table' }, table.root),
     errorNote,
   );
   let pickerKey = '';
   let exportsKey = '';
+  let referenceKey = '';
 
   return {
     root,
@@ -92,19 +102,27 @@ export function resultsView(actions: ResultsActions): Results {
       charts[0]!.show(chartContent('bits', data, metric, state));
       charts[1]!.show(chartContent('bytes', data, metric, state));
 
-      errorNote.textContent = strings.errorNote;
-      errorNote.hidden = rows.every((row) => row.scoreError === undefined);
+      const reference = currentReference(state);
+      const listed = reference ? differencesFrom(rows, reference, task) : rows;
+      const listedMetrics = reference ? metricsOf(listed, task) : metrics;
+      errorNote.textContent = reference
+        ? fill(strings.differenceNote, nameOf(reference, strings))
+        : strings.errorNote;
+      errorNote.hidden = listed.every((row) => row.scoreError === undefined);
+      showReferences(state, reference);
       tableHeading.textContent = strings.table;
       table.root.setAttribute('aria-label', strings.table);
       table.show(
-        columnsOf(metrics, strings),
-        sortRows(rows, state.sorting).map((row) => ({
+        columnsOf(listedMetrics, strings),
+        sortRows(listed, state.sorting).map((row) => ({
           key: rowKey(row),
           cells: [
             nameOf(row, strings),
             row.bits === 'fp' ? '–' : String(row.bits),
             formatBytes(row.bytes, view.locale),
-            ...metrics.map((m) => formatCell(row, m, task, view.locale)),
+            ...listedMetrics.map((m) =>
+              reference ? formatDifference(row, m, view.locale) : formatCell(row, m, task, view.locale),
+            ),
           ],
         })),
         state.sorting,
@@ -123,6 +141,28 @@ export function resultsView(actions: ResultsActions): Results {
       }
     },
   };
+
+  function showReferences({ view, strings }: State, chosen: Reference | undefined): void {
+    const references = referencesOf(shownRows(view));
+    referencePicker.hidden = references.length === 0;
+    const key = JSON.stringify([references, chosen?.key]);
+    if (key === referenceKey) return;
+    referenceKey = key;
+    referencePicker.replaceChildren(
+      dropdown({
+        label: strings.compareWith,
+        choices: [
+          { value: '', label: fill(strings.against, strings.fullPrecision) },
+          ...references.map((one) => ({
+            value: one.key,
+            label: fill(strings.against, nameOf(one, strings)),
+          })),
+        ],
+        value: chosen?.key ?? '',
+        onChange: (value) => actions.chooseReference(value === '' ? undefined : value),
+      }),
+    );
+  }
 }
 
 function summaryOf({ view, strings }: State): string {

@@ -1,5 +1,6 @@
 /** What the page knows, and how messages and the person change it. No DOM. */
 import type { Sorting } from '../common/controls.js';
+import { referencesOf, type Reference } from './differences.js';
 import { metricsOf, type Metric } from './metrics.js';
 import type { Choices, Progress, Row, SetChoice, Setup, Show, StringKey, Strings, View } from './protocol.js';
 import { rowKey } from './series.js';
@@ -13,6 +14,8 @@ export interface State {
   readonly sorting: Sorting;
   /** The person's choice; undefined while it is the task's main one. */
   readonly metric: Metric['key'] | undefined;
+  /** What the table's rows are held against, by its key; undefined for full precision. */
+  readonly reference: string | undefined;
 }
 
 export function receive(state: State | undefined, message: Show | Progress): State | undefined {
@@ -24,6 +27,7 @@ export function receive(state: State | undefined, message: Show | Progress): Sta
         form: message.view.setup,
         sorting: state?.sorting ?? INITIAL,
         metric: state?.metric,
+        reference: state?.reference,
       };
     case 'progress':
       return state && { ...state, view: { ...state.view, run: message.run } };
@@ -49,6 +53,10 @@ export function currentMetric({ view, metric }: State): Metric | undefined {
   const metrics = metricsOf(shownRows(view), view.result?.task ?? view.model.task);
   return metrics.find(({ key }) => key === metric) ?? metrics[0];
 }
+
+/** What the table's rows are held against; undefined for full precision. */
+export const currentReference = ({ view, reference }: State): Reference | undefined =>
+  referencesOf(shownRows(view)).find(({ key }) => key === reference);
 
 export const chosenSets = (form: Setup): SetChoice[] => form.sets.filter((set) => set.chosen && !set.problem);
 

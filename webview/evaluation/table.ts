@@ -31,7 +31,7 @@ function sortValue(row: Row, column: string): string | number | undefined {
 
 /** RFC 4180, with a header line; numbers are written in full, in the C locale. */
 export function toCsv(rows: readonly Row[], task: Result['task']): string {
-  const columns: (keyof Row)[] = [
+  const columns: Exclude<keyof Row, 'against'>[] = [
     'label',
     'kind',
     'bits',

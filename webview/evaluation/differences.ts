@@ -1,0 +1,63 @@
+/** Rows held against one of the others on the same samples, instead of against full precision. No DOM. */
+import { mainMetric, type Metric } from './metrics.js';
+import type { Difference, Row, Task } from './protocol.js';
+
+/** What others can be held against. */
+export interface Reference extends Pick<Row, 'label' | 'kind'> {
+  readonly key: string;
+}
+
+const keyOf = ({ kind, label }: Pick<Row, 'label' | 'kind'>): string => `${kind} ${label}`;
+
+/** What any row is held against, in the order they occur. */
+export function referencesOf(rows: readonly Row[]): Reference[] {
+  const found = rows.flatMap((row) => row.against ?? []);
+  return [...new Map(found.map(({ kind, label }) => [keyOf({ kind, label }), { kind, label }]))].map(
+    ([key, one]) => ({ key, ...one }),
+  );
+}
+
+/** A row whose scores are differences. */
+export interface DifferenceRow extends Row {
+  readonly klError?: number;
+}
+
+/** The rows that are held against the reference, each score replaced by how far it is from that one's. */
+export function differencesFrom(rows: readonly Row[], { key }: Reference, task: Task): DifferenceRow[] {
+  return rows.flatMap((row) => {
+    const found = row.against?.find((other) => keyOf(other) === key);
+    return found ? [differenceRow(row, found, task)] : [];
+  });
+}
+
+function differenceRow(
+  { label, kind, bits, bytes, samples }: Row,
+  { score, scoreError, kl, klError }: Difference,
+  task: Task,
+): DifferenceRow {
+  return {
+    ...{ label, kind, bits, bytes, samples },
+    ...(score !== undefined && { [mainMetric(task)]: score }),
+    ...(scoreError !== undefined && { scoreError }),
+    ...(kl !== undefined && { kl }),
+    ...(klError !== undefined && { klError }),
+  };
+}
+
+/** A difference and its error, both to the error's second digit; `*` behind what is more than two errors. */
+export function formatDifference(row: DifferenceRow, metric: Metric, locale: string): string {
+  const value = row[metric.key];
+  if (value === undefined) return '–';
+  const error = metric.key === 'kl' ? row.klError : row.scoreError;
+  const unit = metric.share ? 100 : 1;
+  const digits = error ? Math.min(9, Math.max(0, 1 - Math.floor(Math.log10(unit * error)))) : 2;
+  const style = {
+    ...(metric.share && { style: 'percent' as const }),
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  };
+  const signed = new Intl.NumberFormat(locale, { ...style, signDisplay: 'exceptZero' }).format(value);
+  if (error === undefined) return signed;
+  const written = `${signed} ±${new Intl.NumberFormat(locale, style).format(error)}`;
+  return Math.abs(value) > 2 * error ? `${written} *` : written;
+}
