@@ -1,6 +1,7 @@
 /**
- * The figures that the README promises, on the sample and with the defaults. Slow, several minutes on two cores, because
- * nothing smaller shows them: one whole calibration and its evaluation. `npm run test:unit` leaves it out.
+ * The figures that the README promises, on the samples and with the defaults. Slow, several minutes on two cores, because
+ * nothing smaller shows them: a whole calibration of pictures and a quarter of that of text, and their evaluations.
+ * `npm run test:unit` leaves it out.
  */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -9,29 +10,36 @@ import { runCli } from './cli-run.js';
 import { temporaryFolder } from './fixtures.js';
 
 const samples = join(import.meta.dirname, '../samples');
-const model = join(samples, 'vit-fashion');
-const pictures = (kind: string) => join(samples, `data/fashion-mnist/${kind}-images-idx3-ubyte.gz`);
 const MINUTES = 60_000;
 
+let folder: string;
 let cleanUp: () => Promise<void>;
 let rows: EvaluateResult['rows'];
 
-beforeAll(async () => {
-  const temporary = await temporaryFolder();
-  cleanUp = temporary.cleanUp;
-  const out = join(temporary.folder, 'elastic');
-  const calibrated = await runCli(['calibrate', model, '--data', pictures('calibration'), '--out', out, '--groups', '6,8/3,4/2', '--device', 'cpu']); // prettier-ignore
-  expect(calibrated.code, calibrated.stderr).toBe(0);
-  const evaluated = await runCli(['evaluate', model, '--data', pictures('evaluation'), '--limit', '2000', '--adapters', out, '--baseline', 'rtn', '--baseline-data', pictures('calibration'), '--device', 'cpu', '--json']); // prettier-ignore
-  expect(evaluated.code, evaluated.stderr).toBe(0);
-  ({ rows } = JSON.parse(evaluated.stdout) as EvaluateResult);
-}, 15 * MINUTES);
+beforeAll(async () => ({ folder, cleanUp } = await temporaryFolder()));
 afterAll(() => cleanUp());
 
-const row = (label: string, bits: number | 'fp') => rows.find((r) => r.label === label && r.bits === bits)!;
-const BITS = [8, 6, 4, 3, 2];
+async function run(...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await runCli([...args, '--device', 'cpu', '--json']);
+  expect(code, stderr).toBe(0);
+  return stdout;
+}
 
-describe('the sample, calibrated once with the defaults', () => {
+const evaluate = async (...args: string[]) =>
+  (JSON.parse(await run('evaluate', ...args)) as EvaluateResult).rows;
+const row = (label: string, bits: number | 'fp') => rows.find((r) => r.label === label && r.bits === bits)!;
+
+describe('pictures, calibrated once with the defaults', () => {
+  const model = join(samples, 'vit-fashion');
+  const pictures = (kind: string) => join(samples, `data/fashion-mnist/${kind}-images-idx3-ubyte.gz`);
+  const BITS = [8, 6, 4, 3, 2];
+
+  beforeAll(async () => {
+    const out = join(folder, 'pictures', 'elastic');
+    await run('calibrate', model, '--data', pictures('calibration'), '--out', out, '--groups', '6,8/3,4/2');
+    rows = await evaluate(model, '--data', pictures('evaluation'), '--limit', '2000', '--adapters', out, '--baseline', 'rtn', '--baseline-data', pictures('calibration')); // prettier-ignore
+  }, 15 * MINUTES);
+
   it('starts from the full-precision accuracy of its training', () => {
     expect(row('full', 'fp').top1).toBeCloseTo(0.889, 3);
   });
@@ -60,5 +68,60 @@ describe('the sample, calibrated once with the defaults', () => {
     expect(elastic.top1! - rounding.top1!).toBeGreaterThanOrEqual(-0.003);
     // A hundredth of rounding's own divergence is what two ways of adding in float32 already differ by.
     expect(elastic.kl! / rounding.kl!).toBeLessThanOrEqual(1.01);
+  });
+});
+
+describe('text, weights alone, calibrated once with the defaults', () => {
+  const model = join(samples, 'llama-speeches');
+  const text = (kind: string) => join(samples, `data/speeches/${kind}.txt`);
+  const BITS = [8, 7, 6, 5, 4, 3, 2];
+
+  beforeAll(async () => {
+    const out = join(folder, 'text', 'elastic');
+    await run(
+      'calibrate',
+      model,
+      '--data',
+      text('calibration'),
+      '--out',
+      out,
+      '--epochs',
+      '4',
+      '--batch',
+      '8',
+    );
+    const evaluated = [model, '--data', text('evaluation'), '--limit', '200', '--adapters', out];
+    rows = await evaluate(...evaluated, '--baseline', 'rtn');
+    const few = await evaluate(...evaluated, '--bits', '3,2', '--baseline', 'gptq', '--baseline-data', text('calibration')); // prettier-ignore
+    rows = [...rows, ...few.filter(({ kind }) => kind === 'gptq')];
+  }, 15 * MINUTES);
+
+  it('starts from the full-precision perplexity of its training', () => {
+    expect(row('full', 'fp').perplexity).toBeCloseTo(38.63, 2);
+  });
+
+  it.each([
+    [8, 0.003],
+    [4, 0.015],
+    [3, 0.07],
+  ])('is at %i bits within %d of full precision', (bits, most) => {
+    // prettier-ignore
+    expect(row('elastic', bits).perplexity! / row('full', 'fp').perplexity! - 1).toBeLessThanOrEqual(most);
+  });
+
+  it.each(BITS)(
+    'is closer to full precision than rounding is at %i bits, and never worse by perplexity',
+    (bits) => {
+      const { score, scoreError, kl, klError } = row('elastic', bits).against![0]!;
+      expect(kl! / klError!).toBeLessThan(-3);
+      expect(score! / scoreError!).toBeLessThan(3);
+      if (bits < 6) expect(score! / scoreError!).toBeLessThan(-3);
+    },
+  );
+
+  it.each([3, 2])('is better than GPTQ at %i bits', (bits) => {
+    const [elastic, gptq] = [row('elastic', bits), row('gptq', bits)];
+    expect(elastic.perplexity!).toBeLessThan(gptq.perplexity!);
+    expect(elastic.kl!).toBeLessThan(0.95 * gptq.kl!);
   });
 });
