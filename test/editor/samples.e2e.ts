@@ -135,6 +135,30 @@ describe('the evaluation', () => {
     expect(await page.locator('vscode-data-grid-cell:focus').innerText()).toMatch(/[kM]B/);
   });
 
+  it('holds the adapter set against rounding on the same pictures', async () => {
+    const page = await editor.webview('Evaluation: vit-fashion');
+    const picker = page.getByRole('combobox', { name: 'Compare with' });
+    await picker.focus();
+    await editor.page.keyboard.press('ArrowDown');
+    await page.getByText(/^Less Rounding, on the same samples/).waitFor();
+    const differences = await rowsOf(page);
+    expect(differences.map(([model, bits]) => `${model} ${bits}`).sort()).toEqual([
+      'first try 4',
+      'first try 8',
+    ]);
+    for (const scores of differences.map(([, , , ...rest]) => rest)) {
+      expect(scores).toHaveLength(2);
+      for (const score of scores) expect(score).toMatch(/^[+-]?[\d.]+%? ±[\d.]+%?( \*)?$/);
+    }
+    expect(await picker.evaluate((control) => (control as unknown as { value: string }).value)).toContain(
+      'rounding',
+    );
+    // The picker is the same one still, and has the focus.
+    await editor.page.keyboard.press('ArrowUp');
+    await page.getByText(/^±: standard error of the distance from full precision/).waitFor();
+    expect(await rowsOf(page)).toHaveLength(5);
+  });
+
   it('is exported', async () => {
     const page = await editor.webview('Evaluation: vit-fashion');
     const file = join(folder.path, 'scores.csv');

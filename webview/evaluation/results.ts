@@ -24,6 +24,8 @@ export interface Results {
 }
 
 const HELP = 'chart-help';
+/** No key of a reference, and not empty: an empty value is what the toolkit's dropdown takes for any option. */
+const FULL = 'full';
 
 export function resultsView(actions: ResultsActions): Results {
   const heading = element('h2', { id: 'results' });
@@ -82,8 +84,8 @@ export function resultsView(actions: ResultsActions): Results {
 
       heading.textContent = finished ? strings.results : strings.resultsSoFar;
       summary.textContent = finished ? summaryOf(state) : '';
-      // A control that is open or focused is left alone while rows come in.
-      const key = JSON.stringify([metrics.map((m) => m.key), metric.key]);
+      // A control that is open or focused is left alone: what is chosen in it only it changes.
+      const key = JSON.stringify(metrics.map((m) => m.key));
       if (key !== pickerKey) {
         metricPicker.replaceChildren(
           dropdown({
@@ -113,7 +115,7 @@ export function resultsView(actions: ResultsActions): Results {
       tableHeading.textContent = strings.table;
       table.root.setAttribute('aria-label', strings.table);
       table.show(
-        columnsOf(listedMetrics, strings),
+        columnsOf(listedMetrics, strings, reference && DIFFERENCE_WIDTH),
         sortRows(listed, state.sorting).map((row) => ({
           key: rowKey(row),
           cells: [
@@ -145,21 +147,21 @@ export function resultsView(actions: ResultsActions): Results {
   function showReferences({ view, strings }: State, chosen: Reference | undefined): void {
     const references = referencesOf(shownRows(view));
     referencePicker.hidden = references.length === 0;
-    const key = JSON.stringify([references, chosen?.key]);
+    const key = JSON.stringify(references);
     if (key === referenceKey) return;
     referenceKey = key;
     referencePicker.replaceChildren(
       dropdown({
         label: strings.compareWith,
         choices: [
-          { value: '', label: fill(strings.against, strings.fullPrecision) },
+          { value: FULL, label: fill(strings.against, strings.fullPrecision) },
           ...references.map((one) => ({
             value: one.key,
             label: fill(strings.against, nameOf(one, strings)),
           })),
         ],
-        value: chosen?.key ?? '',
-        onChange: (value) => actions.chooseReference(value === '' ? undefined : value),
+        value: chosen?.key ?? FULL,
+        onChange: (value) => actions.chooseReference(value === FULL ? undefined : value),
       }),
     );
   }
@@ -281,17 +283,19 @@ function chartContent(
   };
 }
 
-function columnsOf(metrics: readonly Metric[], strings: Strings): Column[] {
-  const numeric = (key: string, title: string): Column => ({
-    key,
-    title,
+/** A difference has more digits than a score. */
+const DIFFERENCE_WIDTH = 'minmax(190px, 1fr)';
+const SCORE_WIDTH = 'minmax(90px, 1fr)';
+
+function columnsOf(metrics: readonly Metric[], strings: Strings, scoreWidth = SCORE_WIDTH): Column[] {
+  const numeric = (key: string, title: string, width = SCORE_WIDTH): Column => ({
+    ...{ key, title, width },
     numeric: true,
-    width: 'minmax(90px, 1fr)',
   });
   return [
     { key: 'label', title: strings.columnModel, numeric: false, width: 'minmax(140px, 2fr)' },
     numeric('bits', strings.columnBits),
     numeric('bytes', strings.columnSize),
-    ...metrics.map((metric) => numeric(metric.key, strings[metric.name])),
+    ...metrics.map((metric) => numeric(metric.key, strings[metric.name], scoreWidth)),
   ];
 }
