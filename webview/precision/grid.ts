@@ -301,7 +301,7 @@ function layerRow(widths: readonly number[]): Row {
         const level = heat.level(costs?.[j]);
         const marks = [
           'bits',
-          level === undefined ? 'cold' : `heat-${level}`,
+          ...(level === undefined ? [] : [`heat-${level}`]),
           ...(width === bits ? ['on'] : []),
           ...(width === suggested ? ['suggested'] : []),
           ...(compared !== undefined && width === compared ? ['compared'] : []),
