@@ -1,6 +1,7 @@
 /** The precision editor's page on its own: what a person's keys and pointer make it post, and how fast it is. */
 import { join } from 'node:path';
-import type { Browser } from 'playwright-core';
+import type { Browser, Locator } from 'playwright-core';
+import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { digitsOf } from '../../engine/plans/totals.js';
 import type { Live, Strings } from '../../webview/precision/protocol.js';
@@ -241,7 +242,7 @@ const SCROLL = `(async () => {
 })()`;
 
 describe('every theme', () => {
-  it.each<Theme>(['dark', 'light', 'contrast'])('%s', async (theme) => {
+  it.each<Theme>(['dark', 'light', 'contrast', 'contrast-light'])('%s', async (theme) => {
     const opened = await open({ theme, width: 1320, height: 860 }, digitsOf(table.layers.map((_, i) => 2 + ((i * 5) % 6)))); // prettier-ignore
     const live: Live = {
       ...{ state: 'open', keep: true, data: 'evaluation-images', switched: { layers: 1, seconds: 0.0031 } },
@@ -276,3 +277,46 @@ describe('every theme', () => {
     await opened.page.close();
   });
 });
+
+describe('high contrast', () => {
+  it.each<[Theme, string]>([
+    ['contrast', '#ffd370'],
+    ['contrast-light', '#895503'],
+  ])('%s: the more bits cost, the more of their cell is marked, beside the digit', async (theme, hot) => {
+    const opened = await open({ theme });
+    const layer = row(opened, /^attention\.query, .*layer\.0/);
+    const marked = (bits: number) => pixelsOf(layer.locator(`[data-bits="${bits}"]`), hot);
+    const cells = [await marked(2), await marked(3), await marked(5), await marked(7)];
+    const counts = cells.map(({ count }) => count);
+    expect(new Set(counts).size).toBe(counts.length);
+    expect(counts).toEqual([...counts].sort((a, b) => b - a));
+    const digit = await opened.page.evaluate<number>(DIGIT_END);
+    for (const { left } of cells) expect(left).toBeGreaterThan(digit);
+    expect((await marked(4)).count).toBe(0);
+    await opened.page.close();
+  });
+});
+
+/** Where the digit of the first cell ends, from the cell's left edge. */
+const DIGIT_END = `(() => {
+  const cell = document.querySelector('.line.layer .bits');
+  const range = document.createRange();
+  range.selectNodeContents(cell);
+  return range.getBoundingClientRect().right - cell.getBoundingClientRect().left;
+})()`;
+
+/** How many pixels of a picture of `part` have the colour, and how far left they reach. */
+async function pixelsOf(
+  part: Locator,
+  colour: string,
+): Promise<{ readonly count: number; readonly left: number }> {
+  const { data, info } = await sharp(await part.screenshot()).removeAlpha().raw().toBuffer({ resolveWithObject: true }); // prettier-ignore
+  const wanted = Number.parseInt(colour.slice(1), 16);
+  let [count, left] = [0, Infinity];
+  for (let i = 0; i < info.width * info.height; i++) {
+    if (data.readUIntBE(3 * i, 3) !== wanted) continue;
+    count++;
+    left = Math.min(left, i % info.width);
+  }
+  return { count, left };
+}

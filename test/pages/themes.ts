@@ -1,5 +1,5 @@
 /** The colours of the editor's own themes that a page uses, so that it can be looked at without an editor. */
-export type Theme = 'dark' | 'light' | 'contrast';
+export type Theme = 'dark' | 'light' | 'contrast' | 'contrast-light';
 
 const css = (colours: Readonly<Record<string, string>>): string =>
   `:root { --vscode-font-family: sans-serif; --vscode-font-size: 13px; --vscode-font-weight: normal; ${Object.entries(
@@ -25,6 +25,7 @@ export const themes: Readonly<Record<Theme, { readonly className: string; readon
       ...{ 'button-secondaryBackground': '#313131', 'button-secondaryForeground': '#cccccc' },
       ...{ 'inputValidation-errorBackground': '#5a1d1d', 'inputValidation-errorBorder': '#be1100' },
       ...{ 'inputValidation-infoBackground': '#063b49', 'inputValidation-infoBorder': '#007acc' },
+      'editorWarning-foreground': '#cca700',
     }),
   },
   light: {
@@ -43,6 +44,7 @@ export const themes: Readonly<Record<Theme, { readonly className: string; readon
       ...{ 'button-secondaryBackground': '#e5e5e5', 'button-secondaryForeground': '#3b3b3b' },
       ...{ 'inputValidation-errorBackground': '#f2dede', 'inputValidation-errorBorder': '#be1100' },
       ...{ 'inputValidation-infoBackground': '#d6ecf2', 'inputValidation-infoBorder': '#007acc' },
+      'editorWarning-foreground': '#bf8803',
     }),
   },
   contrast: {
@@ -54,6 +56,21 @@ export const themes: Readonly<Record<Theme, { readonly className: string; readon
       ...{ 'charts-orange': '#ea5c00', 'charts-blue': '#3794ff', 'charts-green': '#89d185' },
       ...{ 'input-background': '#000000', 'input-foreground': '#ffffff', 'input-border': '#6fc3df' },
       ...{ 'widget-border': '#6fc3df', 'textLink-foreground': '#21a6ff' },
+      'editorWarning-foreground': '#ffd370',
+    }),
+  },
+  'contrast-light': {
+    className: 'vscode-high-contrast-light vscode-high-contrast',
+    css: css({
+      ...{ foreground: '#292929', 'editor-background': '#ffffff', 'editor-foreground': '#292929' },
+      ...{ descriptionForeground: '#292929b3', focusBorder: '#006bbd', contrastBorder: '#0f4a85' },
+      ...{ contrastActiveBorder: '#006bbd', 'editorWidget-background': '#ffffff' },
+      ...{ 'dropdown-background': '#ffffff', 'dropdown-foreground': '#292929', 'dropdown-border': '#0f4a85' },
+      ...{ 'charts-orange': '#b5200d', 'charts-blue': '#1a85ff', 'charts-green': '#374e06' },
+      ...{ 'list-hoverBackground': '#0f4a851a', 'list-activeSelectionBackground': '#0f4a851a' },
+      ...{ 'input-background': '#ffffff', 'input-foreground': '#292929', 'input-border': '#0f4a85' },
+      ...{ 'widget-border': '#0f4a85', 'textLink-foreground': '#0f4a85' },
+      'editorWarning-foreground': '#895503',
     }),
   },
 };
