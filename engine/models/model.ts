@@ -67,6 +67,7 @@ export interface Part {
   inputShape(batch: number): Shape;
   /** Default float32. */
   readonly inputType?: DType;
+  /** @param x as `inputShape` says; in a language model its samples may have another length, which is one for all of them */
   forward(builder: Builder, x: Value, batch: number): Value;
   /** Absent in families without RMSNorms. */
   readonly roles?: Roles;
@@ -93,9 +94,9 @@ export interface VisionModel extends ModelBase {
 }
 
 /**
- * A causal language model, built for samples of `tokens` tokens: int64 ids [batch, tokens] → stem → [batch·tokens, width]
- * → blocks → head → logits of the next token [batch·tokens, vocabulary]. The head's samples are single tokens, so that
- * those of a large vocabulary can be run a few at a time.
+ * A causal language model for samples of up to `tokens` tokens, and of so many where nobody says otherwise: int64 ids
+ * [batch, tokens] → stem → [batch·tokens, width] → blocks → head → logits of the next token [batch·tokens, vocabulary].
+ * The head's samples are single tokens, so that those of a large vocabulary can be run a few at a time.
  */
 export interface LanguageModel extends ModelBase {
   readonly task: 'text-generation';

@@ -3,6 +3,7 @@ import type { Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 import { attention, causalMask } from '../attention.js';
 import type { ModelConfig } from '../config.js';
+import { byLength } from '../constants.js';
 import type { Builder, LanguageModel, Part } from '../model.js';
 import type { BuildOptions, Family } from '../registry.js';
 import { readRope, rotation, type Rope } from '../rope.js';
@@ -94,7 +95,7 @@ const llamaStem = ({ vocabulary, width, tokens }: LlamaConfig): Part => ({
   inputShape: (batch) => [batch, tokens],
   inputType: 'int64',
   forward: (b, ids, batch) =>
-    b.embedding('model.embed_tokens', op.reshape(ids, [batch * tokens]), vocabulary, width),
+    b.embedding('model.embed_tokens', op.reshape(ids, [batch * ids.shape[1]!]), vocabulary, width),
   roles: { writers: ['model.embed_tokens'], norms: [] },
 });
 
@@ -102,16 +103,16 @@ const llamaStem = ({ vocabulary, width, tokens }: LlamaConfig): Part => ({
 function llamaBlocks(config: LlamaConfig): readonly Part[] {
   const { width, depth, heads, keyHeads, headSize, hidden, epsilon, tokens } = config;
   const { bias = {}, headNorms = false } = config;
-  const turn = rotation(config.rope, tokens);
-  const window = config.window !== undefined && config.window < tokens ? config.window : undefined;
-  const mask = causalMask(tokens, window);
+  const turns = byLength((length) => rotation(config.rope, length));
+  const masks = byLength((length) => causalMask(length, config.window));
 
   /** Queries or keys [batch·tokens, count·headSize] as they enter the product. */
   const positioned = (b: Builder, norm: string, x: Value, batch: number, count: number): Value => {
+    const length = x.shape[0]! / batch;
     const normal = headNorms
-      ? b.rmsNorm(norm, op.reshape(x, [batch * tokens * count, headSize]), epsilon)
+      ? b.rmsNorm(norm, op.reshape(x, [batch * length * count, headSize]), epsilon)
       : x;
-    const turned = turn(op.reshape(normal, [batch, tokens, count, headSize]));
+    const turned = turns(length)(op.reshape(normal, [batch, length, count, headSize]));
     return op.reshape(turned, x.shape);
   };
   const forward = (b: Builder, x: Value, batch: number): Value => {
@@ -127,7 +128,7 @@ function llamaBlocks(config: LlamaConfig): readonly Part[] {
       v,
       batch,
       heads,
-      { keyHeads, mask: mask(x.graph) },
+      { keyHeads, mask: masks(x.shape[0]! / batch)(x.graph) },
     );
     const attended = op.add(x, b.linear('self_attn.o_proj', mixed, width, { bias: bias.output ?? false }));
     const after = b.rmsNorm('post_attention_layernorm', attended, epsilon);
