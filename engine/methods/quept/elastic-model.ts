@@ -1,9 +1,10 @@
 /** A model opened once with adapter sets and run at any of their bit-widths. */
 import { UserError } from '../../errors.js';
 import { groupSizeOf, type AdapterSet, type AdapterSource } from '../../formats/adapter-set.js';
+import { sizeOf } from '../../graph/ir.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
 import type { PartListing } from '../../models/listing.js';
-import { headOf, partsOf, type Model, type Part } from '../../models/model.js';
+import { partsOf, type Model, type Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { Tensor } from '../../runtime/session.js';
 import { rotateCheckpoint } from '../rotation/checkpoint.js';
@@ -21,7 +22,10 @@ import { plainParts, type OpenPart } from './part-by-part.js';
 import { foldedParameters } from './reparameterise.js';
 import type { NamedTensors } from './state.js';
 
-/** Runs the whole model on a batch of inputs: logits [batch, classes], or [batch·tokens, vocabulary]. */
+/**
+ * Runs the whole model on a batch of inputs: logits [batch, classes], or [batch·tokens, vocabulary]. Texts may be shorter
+ * than the model's samples, all of a batch alike: runs cost what their length does, and share the weights.
+ */
 export interface RunnableModel {
   /** As it is run: rotated, where that is so. */
   readonly model: Model;
@@ -214,7 +218,8 @@ export async function tensorsOf(tensors: Adapters['tensors'], { prefix }: Part):
 }
 
 function chain(programs: Programs, model: Model, parts: readonly RunnablePart[]): RunnableModel {
-  const { rows } = headOf(model);
+  /** Elements of one of the head's samples. */
+  const size = sizeOf(model.head.inputShape(1));
   const shared = new Map(partsOf(model).map((part, i) => [part, { ...parts[i]!, dispose: () => undefined }]));
   /** What the head reads. */
   const hidden = async (inputs: Tensor, batch: number) => {
@@ -233,7 +238,7 @@ function chain(programs: Programs, model: Model, parts: readonly RunnablePart[])
   };
   const logits = async (inputs: Tensor, batch: number) => {
     const x = await hidden(inputs, batch);
-    const y = await parts.at(-1)!.run(x, batch * rows);
+    const y = await parts.at(-1)!.run(x, sizeOf(x.shape) / size);
     x.dispose();
     return y;
   };
@@ -243,7 +248,6 @@ function chain(programs: Programs, model: Model, parts: readonly RunnablePart[])
     logits,
     row: async (inputs, row) => {
       const x = await read(await hidden(inputs, 1));
-      const size = x.length / rows;
       const own = x.slice(row * size, (row + 1) * size);
       const y = await parts.at(-1)!.run(programs.runtime.tensor(own, model.head.inputShape(1)), 1);
       return read(y);

@@ -70,11 +70,13 @@ export interface QuantizedActivations {
 /**
  * A part whose weights come in quantized. Inputs: `x`, the parameters, for each quantizer `<name>.lower` and `<name>.upper`,
  * scalars, and for those with a grid `<name>.scale` [1, 1]. Output `y`.
+ * @param shape of `x`
  */
 export function quantizedGraph(
   part: Part,
   { inputs, grids, cache }: QuantizedActivations,
   batch: number,
+  shape = part.inputShape(batch),
 ): Graph {
   const graph = new Graph();
   const plain = fullPrecision(graph);
@@ -102,23 +104,23 @@ export function quantizedGraph(
     },
     operand: (name, x) => quantizeOperand(name, x, { grid, cache }),
   };
-  graph.output('y', part.forward(builder, graph.input('x', part.inputShape(batch), part.inputType), batch));
+  graph.output('y', part.forward(builder, graph.input('x', shape, part.inputType), batch));
   return graph;
 }
 
 /** A part in full precision: inputs `x` and the parameters, output `y`. */
-export function plainGraph(part: Part, batch: number): Graph {
+export function plainGraph(part: Part, batch: number, shape = part.inputShape(batch)): Graph {
   const graph = new Graph();
-  graph.output(
-    'y',
-    part.forward(fullPrecision(graph), graph.input('x', part.inputShape(batch), part.inputType), batch),
-  );
+  graph.output('y', part.forward(fullPrecision(graph), graph.input('x', shape, part.inputType), batch));
   return graph;
 }
 
 /** A part with its tensors on the device, ready to run. */
 export interface RunnablePart {
-  /** Input shaped as the part's for `batch` samples; the output stays on the device. */
+  /**
+   * `batch` samples, shaped as the part's input, those of a language model of any one length; the output stays on the device.
+   * A length of its own is a program of its own.
+   */
   run(x: Tensor, batch: number): Promise<Tensor>;
   dispose(): void;
 }
@@ -134,7 +136,8 @@ export async function openPlainPart(
     fixed[name] = await runtime.place(runtime.tensor(data, shape));
   return {
     run: async (x, batch) => {
-      const program = await programs.get(`plain ${part.kind} ×${batch}`, () => plainGraph(part, batch));
+      const name = `plain ${runOf(part, x, batch)}`;
+      const program = await programs.get(name, () => plainGraph(part, batch, x.shape));
       return (await program.run({ ...fixed, x })).y!;
     },
     dispose: () => disposeAll(fixed),
@@ -294,9 +297,8 @@ export async function openElasticPart(
     },
     run: async (x, batch) => {
       const now = activations;
-      const program = await programs.get(`quantized ${part.kind} ×${batch} [${activationKey(now)}]`, () =>
-        quantizedGraph(part, now, batch),
-      );
+      const name = `quantized ${runOf(part, x, batch)} [${activationKey(now)}]`;
+      const program = await programs.get(name, () => quantizedGraph(part, now, batch, x.shape));
       const feeds: Record<string, Tensor> = { ...fixed, ...limits, x };
       for (const { name } of linears)
         feeds[`${name}.weight`] = quantized.get(name)?.weight ?? weights.get(name)!;
@@ -313,6 +315,9 @@ export async function openElasticPart(
     },
   };
 }
+
+/** What a run's graph depends on, precision apart. */
+const runOf = ({ kind }: Part, x: Tensor, batch: number) => `${kind} ×${batch} on ${x.shape.join('×')}`;
 
 const weightKey = ({ weight, rank, gain = 1, groupSize = -1 }: LayerPrecision) =>
   [weight, rank, gain, groupSize].join();
