@@ -139,6 +139,8 @@ async function picturePredictor(
 }
 
 const DEFAULT_TOKENS = 16;
+/** The shortest texts run at this many tokens. */
+const SHORTEST = 32;
 
 async function textPredictor(
   { runtime }: Programs,
@@ -156,11 +158,12 @@ async function textPredictor(
     let first: ReturnType<typeof likeliest> | undefined;
     for (let added = 0; added < Math.max(1, input.tokens ?? DEFAULT_TOKENS); added++) {
       signal.throwIfAborted();
-      // What lies behind a token does not reach it: a shorter text is filled up.
       const seen = ids.slice(-length);
-      const window = new BigInt64Array(length);
+      // What lies behind a token does not reach it: texts are filled up to a few lengths, each of which is compiled once.
+      const filled = Math.min(length, Math.max(SHORTEST, 2 ** Math.ceil(Math.log2(seen.length))));
+      const window = new BigInt64Array(filled);
       window.set(seen.map(BigInt));
-      const logits = await model.row(runtime.tensor(window, [1, length]), seen.length - 1);
+      const logits = await model.row(runtime.tensor(window, [1, filled]), seen.length - 1);
       const found = likeliest(logits);
       first ??= found;
       if (input.tokens === 0 || found[0]!.index === tokenizer.eos) break;

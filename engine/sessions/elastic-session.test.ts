@@ -1,0 +1,180 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { temporaryFolder, TINY_LLAMA, writeRandomModel } from '../../test/fixtures.js';
+import { sentencePiece } from '../data/text/testing.js';
+import { openTokenizer } from '../data/text/tokenizer.js';
+import { readAdapterSet, writeAdapterSet, type AdapterSetConfig } from '../formats/adapter-set.js';
+import { adapterLayout } from '../methods/quept/adapters.js';
+import {
+  layerNames,
+  openElasticModel,
+  openPlainModel,
+  widthsOf,
+  type RunnableModel,
+} from '../methods/quept/elastic-model.js';
+import { bitGroups } from '../methods/quept/options.js';
+import type { NamedTensors } from '../methods/quept/state.js';
+import { randomAdapters, usePrograms } from '../methods/quept/testing.js';
+import { drawSigns, signsToText } from '../methods/rotation/signs.js';
+import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
+import type { Programs } from '../runtime/programs.js';
+import { openElasticSession } from './elastic-session.js';
+
+const CONTEXT = 80;
+const ADDED = 6;
+const groups = bitGroups([[8], [4], [2]], [2, 3, 4]);
+const programs = usePrograms();
+const { signal } = new AbortController();
+
+let folder: string;
+let cleanUp: () => Promise<void>;
+beforeAll(async () => ({ folder, cleanUp } = await temporaryFolder()));
+// Models here differ, and programs are named by kinds of parts, which are the same.
+afterEach(() => programs.release());
+afterAll(() => cleanUp());
+
+/** A random model with a tokenizer that makes a token of each letter, and a random adapter set. */
+async function writeSetting(
+  model: string,
+  adapters: string,
+  change: object,
+  set: Partial<AdapterSetConfig>,
+): Promise<void> {
+  const config = { ...TINY_LLAMA, max_position_embeddings: CONTEXT, vocab_size: 300, ...change };
+  await writeRandomModel(model, config);
+  await writeFile(join(model, 'tokenizer.json'), JSON.stringify(sentencePiece({ merges: [] })));
+  await writeFile(join(model, 'tokenizer_config.json'), JSON.stringify({ bos_token: '<s>' }));
+  const checkpoint = await openCheckpoint(model);
+  const tensors: NamedTensors = new Map();
+  const layers: Record<string, AdapterSetConfig['layers'][string]> = {};
+  for (const part of checkpoint.model.blocks) {
+    const listing = checkpoint.listing(part);
+    for (const [name, tensor] of randomAdapters(adapterLayout(listing, groups, false)))
+      tensors.set(part.prefix + name, tensor);
+    for (const { name, in: columns, out, input } of listing.linears)
+      layers[part.prefix + name] = { in: columns, out, group_size: -1, input: part.prefix + input };
+  }
+  const written: AdapterSetConfig = {
+    ...{ schema_version: 1, engine_version: '0', method: 'quept', mode: 'weight-only', seed: 0 },
+    ...{ bit_groups: groups, embedding_bits: 8, head_bits: 8, layers, products: [], norms: {} },
+    ...{ hyperparameters: {}, losses: [] },
+    model: { family: 'llama', fingerprint: await checkpoint.fingerprint(), name: 'model' },
+    calibration: { fingerprint: '0'.repeat(64), samples: 1, name: 'none' },
+    ...set,
+  };
+  await writeAdapterSet(adapters, written, tensors);
+  await checkpoint.close();
+}
+
+/** Programs that tell `seen` the length of every text that is run. */
+const watched = ({ runtime, ...others }: Programs, seen: (length: number) => void): Programs => ({
+  ...others,
+  runtime: {
+    ...runtime,
+    tensor: (data, shape) => {
+      if (data instanceof BigInt64Array) seen(shape[1]!);
+      return runtime.tensor(data, shape);
+    },
+  },
+});
+
+/** The text that a model adds greedily, and the probabilities [vocabulary] of its first token, all by full windows. */
+async function byFullWindows({ folder, model }: Checkpoint, runnable: RunnableModel, text: string) {
+  const tokenizer = await openTokenizer(folder);
+  const ids = tokenizer.encode(text);
+  const start = ids.length;
+  let first: Float32Array | undefined;
+  for (let added = 0; added < ADDED; added++) {
+    const window = new BigInt64Array(model.tokens);
+    const seen = ids.slice(-model.tokens);
+    window.set(seen.map(BigInt));
+    const logits = await runnable.row(programs.runtime.tensor(window, [1, model.tokens]), seen.length - 1);
+    first ??= logits.map(Math.exp);
+    ids.push(logits.indexOf(Math.max(...logits)));
+  }
+  const total = first!.reduce((a, b) => a + b);
+  const probabilities = [...first!].map((p) => p / total).sort((a, b) => b - a);
+  return { text: tokenizer.decode(ids.slice(start)), probabilities };
+}
+
+const letters = (count: number) =>
+  // The tokenizer puts a token before them.
+  Array.from({ length: count - 1 }, (_, i) => String.fromCharCode(97 + ((7 * i) % 26))).join('');
+
+const rotated = { rotation: { signs: signsToText(drawSigns(TINY_LLAMA.hidden_size, 1)) } };
+const settings: [string, object, Partial<AdapterSetConfig>][] = [
+  ['LLaMA', {}, {}],
+  ['LLaMA, rotated, with activations and cache', {}, { ...rotated, mode: 'weight-activation', kv_bits: 4 }],
+  [
+    'Mistral with a window',
+    { model_type: 'mistral', architectures: ['MistralForCausalLM'], sliding_window: 40 },
+    {},
+  ],
+  ['Qwen 3', { model_type: 'qwen3', architectures: ['Qwen3ForCausalLM'] }, {}],
+];
+
+describe('a prediction of text', () => {
+  it.each(settings)('at the length of the text is that of full windows: %s', async (name, change, set) => {
+    const [model, adapters] = [join(folder, name), join(folder, `${name} set`)];
+    await writeSetting(model, adapters, change, set);
+    const lengths = new Set<number>();
+    const session = await openElasticSession(
+      watched(programs, (length) => lengths.add(length)),
+      model,
+      adapters,
+    );
+    const checkpoint = await openCheckpoint(model);
+    const layers = layerNames(checkpoint);
+    const elastic = await openElasticModel(programs, checkpoint, await readAdapterSet(adapters));
+    const full = await openPlainModel(programs, checkpoint);
+    const texts: string[] = [];
+    for (const bits of ['8'.repeat(layers.length), `2${'4'.repeat(layers.length - 1)}`]) {
+      await session.use(bits);
+      await elastic.use(widthsOf(layers, [...bits].map(Number)));
+      for (const [tokens, expected] of [
+        [10, [32]],
+        [30, [32, 64]],
+        [62, [64, CONTEXT]],
+        [CONTEXT + 5, [CONTEXT]],
+      ] as const) {
+        lengths.clear();
+        const found = await session.predict({ text: letters(tokens), tokens: ADDED }, signal);
+        expect([...lengths]).toEqual(expected);
+        for (const [which, runnable] of [
+          ['plan', elastic],
+          ['full', full],
+        ] as const) {
+          const reference = await byFullWindows(checkpoint, runnable, letters(tokens));
+          const prediction = found[which] as Extract<typeof found.plan, { text: string }>;
+          expect(prediction.text).toBe(reference.text);
+          for (const [i, { probability }] of prediction.next.entries())
+            expect(probability).toBeCloseTo(reference.probabilities[i]!, 6);
+          if (which === 'plan') texts.push(prediction.text);
+        }
+      }
+    }
+    expect(new Set(texts).size).toBe(texts.length);
+    elastic.dispose();
+    full.dispose();
+    await checkpoint.close();
+    await session.close();
+  });
+
+  it('ends at the next token once it is cancelled', async () => {
+    const [model, adapters] = [join(folder, 'cancelled'), join(folder, 'cancelled set')];
+    await writeSetting(model, adapters, {}, {});
+    const stop = new AbortController();
+    let runs = 0;
+    const session = await openElasticSession(
+      watched(programs, () => {
+        if (++runs === 2) stop.abort();
+      }),
+      model,
+      adapters,
+    );
+    await expect(session.predict({ text: letters(10), tokens: ADDED }, stop.signal)).rejects.toThrow();
+    expect(runs).toBe(2);
+    await session.close();
+  });
+});
