@@ -278,6 +278,20 @@ describe('every theme', () => {
   });
 });
 
+describe('the heat of cells', () => {
+  it.each<Theme>(['dark', 'light'])('leaves their digits readable in the %s theme', async (theme) => {
+    const opened = await open({ theme });
+    const colours = await opened.page.evaluate<[string, string][]>(HEAT_COLOURS);
+    expect(new Set(colours.map(([, behind]) => behind)).size).toBe(10);
+    const brightness = colours.map(([, behind]) => luminance(behind));
+    expect(brightness).toEqual([...brightness].sort((a, b) => (theme === 'dark' ? a - b : b - a)));
+    // WCAG 2.2, 1.4.3
+    for (const [level, [text, behind]] of colours.entries())
+      expect(contrast(text, behind), `level ${level}`).toBeGreaterThanOrEqual(4.5);
+    await opened.page.close();
+  });
+});
+
 describe('high contrast', () => {
   it.each<[Theme, string]>([
     ['contrast', '#ffd370'],
@@ -296,6 +310,32 @@ describe('high contrast', () => {
     await opened.page.close();
   });
 });
+
+/** Text and background of a cell at each of the ten levels. */
+const HEAT_COLOURS = `(() => {
+  const cell = document.querySelector('.line.layer .bits:not(.on)');
+  return Array.from({ length: 10 }, (_, level) => {
+    cell.className = 'bits heat-' + level;
+    const { color, backgroundColor } = getComputedStyle(cell);
+    return [color, backgroundColor];
+  });
+})()`;
+
+/** Of a computed colour, `rgb(…)` or `color(srgb …)` (WCAG 2.2, relative luminance). */
+function luminance(colour: string): number {
+  const unit = colour.startsWith('rgb') ? 255 : 1;
+  const [r, g, b] = colour.match(/\d[\d.e-]*/g)!.map((channel) => {
+    const c = Number(channel) / unit;
+    return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * r! + 0.7152 * g! + 0.0722 * b!;
+}
+
+/** Of two colours, 1 to 21 (WCAG 2.2, contrast ratio). */
+function contrast(a: string, b: string): number {
+  const [dark, bright] = [luminance(a), luminance(b)].sort((x, y) => x - y);
+  return (bright! + 0.05) / (dark! + 0.05);
+}
 
 /** Where the digit of the first cell ends, from the cell's left edge. */
 const DIGIT_END = `(() => {
