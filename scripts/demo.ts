@@ -151,5 +151,5 @@ const columns = labels.flatMap((label) =>
   sample.scores.map(({ name }, i) => (i === 0 ? `${label} ${name}` : name)),
 );
 process.stdout.write(`${table(['bits', ...columns], lines)}\n${ERROR_NOTE}\n\n`);
-for (const differences of formatDifferences({ task, rows })) process.stdout.write(`${differences}\n\n`);
+process.stdout.write(`${formatDifferences({ task, rows })}\n\n`);
 note(`Done in ${duration((performance.now() - started) / 1000)}.`);

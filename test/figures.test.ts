@@ -78,18 +78,7 @@ describe('text, weights alone, calibrated once with the defaults', () => {
 
   beforeAll(async () => {
     const out = join(folder, 'text', 'elastic');
-    await run(
-      'calibrate',
-      model,
-      '--data',
-      text('calibration'),
-      '--out',
-      out,
-      '--epochs',
-      '4',
-      '--batch',
-      '8',
-    );
+    await run('calibrate', model, '--data', text('calibration'), '--out', out, '--epochs', '4', '--batch', '8'); // prettier-ignore
     const evaluated = [model, '--data', text('evaluation'), '--limit', '200', '--adapters', out];
     rows = await evaluate(...evaluated, '--baseline', 'rtn');
     const few = await evaluate(...evaluated, '--bits', '3,2', '--baseline', 'gptq', '--baseline-data', text('calibration')); // prettier-ignore
@@ -105,7 +94,6 @@ describe('text, weights alone, calibrated once with the defaults', () => {
     [4, 0.015],
     [3, 0.07],
   ])('is at %i bits within %d of full precision', (bits, most) => {
-    // prettier-ignore
     expect(row('elastic', bits).perplexity! / row('full', 'fp').perplexity! - 1).toBeLessThanOrEqual(most);
   });
 

@@ -179,7 +179,7 @@ describe('evaluation', () => {
         'model    bits     perplexity',
         '───────  ────  ─────────────',
         'elastic     8  -1.00 ±0.00 *',
-        '±: standard error of the difference; *: more than two of them, not chance.',
+        '±: standard error of the difference; *: more than two of them, hardly chance.',
       ),
     ]);
   });

@@ -110,25 +110,28 @@ const MEASURES: Readonly<Record<EvaluateResult['task'], Measure>> = {
 };
 
 export const ERROR_NOTE = '±: standard error of the distance from full precision.';
-const DIFFERENCE_NOTE = '±: standard error of the difference; *: more than two of them, not chance.';
+const DIFFERENCE_NOTE = '±: standard error of the difference; *: more than two of them, hardly chance.';
 
 export function formatEvaluation({ task, rows }: Pick<EvaluateResult, 'task' | 'rows'>): string {
   const { scores, samples, cells } = MEASURES[task];
   const full = rows.find((row) => row.kind === 'full');
   const lines = rows.map((row) => [
     row.label,
-    typeof row.bits === 'number' ? String(Number(row.bits.toFixed(3))) : row.bits,
+    bitsOf(row),
     bytes(row.bytes),
     ...cells(row, full),
     String(row.samples),
   ]);
   const printed = table(['model', 'bits', 'size', ...scores, samples], lines);
   const whole = rows.some((row) => row.scoreError !== undefined) ? `${printed}\n${ERROR_NOTE}` : printed;
-  return [whole, ...formatDifferences({ task, rows })].join('\n\n');
+  return [whole, formatDifferences({ task, rows })].filter(Boolean).join('\n\n');
 }
 
-/** A table for each row kind and label that others are held against, and what their signs mean; nothing without any. */
-export function formatDifferences({ task, rows }: Pick<EvaluateResult, 'task' | 'rows'>): string[] {
+const bitsOf = ({ bits }: EvaluationRow): string =>
+  typeof bits === 'number' ? String(Number(bits.toFixed(3))) : bits;
+
+/** A table for each row kind and label that others are held against, and what their signs mean; empty without any. */
+export function formatDifferences({ task, rows }: Pick<EvaluateResult, 'task' | 'rows'>): string {
   const { scores, samples, unit } = MEASURES[task];
   const found = rows.flatMap((row) => (row.against ?? []).map((other) => ({ row, other })));
   const others = new Map(found.map(({ other }) => [`${other.kind} ${other.label}`, other]));
@@ -137,14 +140,14 @@ export function formatDifferences({ task, rows }: Pick<EvaluateResult, 'task' | 
     const withKl = own.some(({ other }) => other.kl !== undefined);
     const lines = own.map(({ row, other }) => [
       row.label,
-      String(row.bits),
+      bitsOf(row),
       difference(other.score, other.scoreError, unit),
       ...(withKl ? [difference(other.kl, other.klError)] : []),
     ]);
     const header = ['model', 'bits', scores[0]!, ...(withKl ? ['KL (nats)'] : [])];
     return `Less ${one.label}, on the same ${samples}:\n${table(header, lines)}`;
   });
-  return tables.length > 0 ? [`${tables.join('\n\n')}\n${DIFFERENCE_NOTE}`] : [];
+  return tables.length > 0 ? `${tables.join('\n\n')}\n${DIFFERENCE_NOTE}` : '';
 }
 
 /** The loss of every bit group, such as `7/8 bits 0.213, 5/6 bits 0.618`; empty before the first epoch is done. */

@@ -7,7 +7,7 @@ import { rowOf, type EvaluationHooks, type EvaluationRow, type TextCandidate } f
 import { NOT_SCORED, tokenScores, type LossLimits, type Texts } from './token-losses.js';
 
 /** The shortest texts run at this many tokens. */
-const SHORTEST = 32;
+export const SHORTEST = 32;
 
 /** Lengths that texts are filled up to, ascending: doubling from the shortest, the last as long as the longest text. */
 export function lengthsFor(items: readonly EncodedItem[]): number[] {

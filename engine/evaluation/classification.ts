@@ -24,7 +24,7 @@ export interface Scorer {
 }
 
 export function classificationScorer(classes: number): Scorer {
-  let [samples, labelled, first, amongFive, compared, divergence] = [0, 0, 0, 0, 0, 0];
+  let [samples, first, amongFive, divergence] = [0, 0, 0, 0];
   const [found, divergences]: [number[], number[]] = [[], []];
   /** Labelled samples with a reference: all, those right here alone, and those right in the reference alone. */
   let [paired, gained, lost] = [0, 0, 0];
@@ -37,7 +37,6 @@ export function classificationScorer(classes: number): Scorer {
         const other = reference?.subarray(i * classes, (i + 1) * classes);
         if (label >= 0) {
           const rank = rankOf(row, label);
-          labelled++;
           found.push(Number(rank < 1));
           if (rank < 1) first++;
           if (rank < 5) amongFive++;
@@ -49,7 +48,6 @@ export function classificationScorer(classes: number): Scorer {
           }
         }
         if (other) {
-          compared++;
           const kl = klDivergence(other, row);
           divergence += kl;
           divergences.push(kl);
@@ -58,8 +56,8 @@ export function classificationScorer(classes: number): Scorer {
     },
     scores: () => ({
       samples,
-      ...(labelled > 0 && { top1: first / labelled, top5: amongFive / labelled }),
-      ...(compared > 0 && { kl: divergence / compared }),
+      ...(found.length > 0 && { top1: first / found.length, top5: amongFive / found.length }),
+      ...(divergences.length > 0 && { kl: divergence / divergences.length }),
       ...finite({ scoreError: errorOfSums(paired, gained - lost, gained + lost) }),
     }),
     samples: () => ({ score: found, kl: divergences }),

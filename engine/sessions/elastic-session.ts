@@ -9,6 +9,7 @@ import { openText } from '../data/text/source.js';
 import { openTokenizer, requireVocabulary } from '../data/text/tokenizer.js';
 import { evaluationWindows } from '../data/text/windows.js';
 import { UserError } from '../errors.js';
+import { SHORTEST } from '../evaluation/choices.js';
 import { evaluatePerplexity } from '../evaluation/perplexity.js';
 import { evaluateClassifier } from '../evaluation/pictures.js';
 import type { EvaluationHooks, EvaluationRow } from '../evaluation/rows.js';
@@ -139,8 +140,6 @@ async function picturePredictor(
 }
 
 const DEFAULT_TOKENS = 16;
-/** The shortest texts run at this many tokens. */
-const SHORTEST = 32;
 
 async function textPredictor(
   { runtime }: Programs,

@@ -65,7 +65,7 @@ export const pageStrings = (): Strings => ({
   table: l10n.t('All values'),
   errorNote: l10n.t('±: standard error of the distance from full precision.'),
   differenceNote: l10n.t(
-    'Less {0}, on the same samples. ±: standard error of the difference; *: more than two of them, not chance.',
+    'Less {0}, on the same samples. ±: standard error of the difference; *: more than two of them, hardly chance.',
   ),
   against: l10n.t('Against: {0}'),
   columnModel: l10n.t('Model'),

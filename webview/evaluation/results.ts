@@ -61,7 +61,7 @@ export function resultsView(actions: ResultsActions): Results {
       'div',
       { class: 'head' },
       tableHeading,
-      element('div', { class: 'exports' }, referencePicker, exports),
+      element('div', { class: 'tools' }, referencePicker, exports),
     ),
     element('div', { class: 'table' }, table.root),
     errorNote,
