@@ -261,16 +261,29 @@ describe('every theme', () => {
     await opened.post({ type: 'tried', result: { seconds: 0.1, plan: classes(0.61), full: classes(0.66) } });
     await opened.page.getByText('Same answer as full precision').waitFor();
     await row(opened, /^attention\.value, .*layer\.1/).click();
-    const shape = await opened.page.evaluate<{ wide: boolean; selected: string; plain: string }>(`(() => {
+    const shape = await opened.page.evaluate<{
+      wide: boolean;
+      selected: string;
+      plain: string;
+      apart: number[];
+    }>(`(() => {
+      const centers = (of) => [...document.querySelectorAll(of + ' .bits')].map((cell) => {
+        const { left, right } = cell.getBoundingClientRect();
+        return (left + right) / 2;
+      });
+      const below = centers('.line.layer');
       const cell = (name) => getComputedStyle(document.querySelector(name)).backgroundColor;
       return {
         wide: document.documentElement.scrollWidth > innerWidth,
         selected: cell('.line.layer .bits.on'),
         plain: cell('.line.layer .bits:not(.on)'),
+        apart: centers('.line.head').map((x, i) => x - below[i]),
       };
     })()`);
     expect(shape.wide).toBe(false);
     expect(shape.selected).not.toBe(shape.plain);
+    // A column's title stands above its cells.
+    expect(shape.apart).toEqual(table.bits.map(() => 0));
     expect(opened.errors).toEqual([]);
     const { PICTURES } = process.env;
     if (PICTURES) await opened.page.screenshot({ path: join(PICTURES, `precision-${theme}.png`) });

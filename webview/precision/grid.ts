@@ -146,6 +146,7 @@ export function layerGrid({ onMeaning, onSelect, onBits, onPin }: GridOptions): 
   scroller.addEventListener('scroll', () => render(false), { passive: true });
   new ResizeObserver(() => {
     height = scroller.clientHeight;
+    root.style.setProperty('--scrollbar', `${scroller.offsetWidth - scroller.clientWidth}px`);
     render(false);
   }).observe(scroller);
 
