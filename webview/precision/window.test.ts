@@ -22,4 +22,7 @@ describe('scrollTo', () => {
     ['the last in view', 14, undefined],
     ['below', 15, 110],
   ])('a line %s', (_, index, top) => expect(scrollTo(view, 10, index)).toBe(top));
+
+  it('nothing, where no line can be seen yet: the first picture is of the beginning', () =>
+    expect(scrollTo({ top: 0, height: 0 }, 10, 0)).toBeUndefined());
 });
