@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openImages } from './images.js';
-import type { ImageSource } from './images.js';
+import type { ImageSource } from './image-source.js';
 import { encoder, firstPixels, greyPng, idxFile, noise, plain, readAll, temporaryFolder } from './testing.js';
 
 async function flat(files: Record<string, Uint8Array>): Promise<ImageSource> {

@@ -1,6 +1,6 @@
 import { UserError } from '../errors.js';
 import { show } from '../formats/paths.js';
-import type { ImageSource } from './images.js';
+import type { ImageSource } from './image-source.js';
 
 /**
  * Maps the labels of `source` to the `numLabels` classes of a model. -1 stays -1.

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { alignLabels, selectFirst, selectRandom } from './images.js';
-import type { ImageSource } from './images.js';
+import type { ImageSource } from './image-source.js';
+import { alignLabels } from './labels.js';
+import { selectFirst, selectRandom } from './select.js';
 
 const source = (labels: number[], rest: Partial<ImageSource> = {}): ImageSource => ({
   name: 'set',

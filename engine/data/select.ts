@@ -1,4 +1,4 @@
-import type { ImageSource } from './images.js';
+import type { ImageSource } from './image-source.js';
 import { createRandom } from './random.js';
 
 /**

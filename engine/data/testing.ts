@@ -5,7 +5,7 @@ import { parquetWriteBuffer } from 'hyparquet-writer';
 import sharp from 'sharp';
 import type { Sharp } from 'sharp';
 import { onTestFinished } from 'vitest';
-import type { ImageBatch, ImageSource } from './images.js';
+import type { ImageBatch, ImageSource } from './image-source.js';
 import { parsePreprocessor } from './preprocessor.js';
 import type { Preprocessor } from './preprocessor.js';
 import type { RawImage } from './resize.js';

@@ -1,6 +1,7 @@
 /** Evaluation of an image classifier in full precision and at bit-widths, reading the pictures once. */
 import { CancelledError, UserError } from '../errors.js';
-import { alignLabels, type ImageBatch, type ImageSource } from '../data/images.js';
+import type { ImageBatch, ImageSource } from '../data/image-source.js';
+import { alignLabels } from '../data/labels.js';
 import type { Preprocessor } from '../data/preprocessor.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import { requireVision } from '../models/model.js';

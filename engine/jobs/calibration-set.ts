@@ -1,7 +1,8 @@
 /** A calibration set: from a path to samples as the model reads them. */
-import { openImages, selectRandom } from '../data/images.js';
+import { openImages } from '../data/images.js';
 import { readPreprocessor } from '../data/preprocessor.js';
 import { samplesIn, type SampleCache } from '../data/sample-store.js';
+import { selectRandom } from '../data/select.js';
 import { openText } from '../data/text/source.js';
 import { openTokenizer, requireVocabulary } from '../data/text/tokenizer.js';
 import { readWindows } from '../data/text/windows.js';

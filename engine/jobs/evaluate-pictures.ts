@@ -1,6 +1,8 @@
 /** Evaluation of an image classifier: from paths to rows. */
-import { openImages, selectFirst, type ImageSource } from '../data/images.js';
+import type { ImageSource } from '../data/image-source.js';
+import { openImages } from '../data/images.js';
 import { readPreprocessor, type Preprocessor } from '../data/preprocessor.js';
+import { selectFirst } from '../data/select.js';
 import { UserError } from '../errors.js';
 import { evaluateClassifier, type PictureCandidate } from '../evaluation/pictures.js';
 import { quantizedBytes } from '../evaluation/size.js';

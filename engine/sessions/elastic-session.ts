@@ -2,8 +2,9 @@
 import { Buffer } from 'node:buffer';
 import { defaultCacheMemory } from '../data/sample-store.js';
 import { decodeImage } from '../data/decode.js';
-import { openImages, selectFirst } from '../data/images.js';
+import { openImages } from '../data/images.js';
 import { readPreprocessor } from '../data/preprocessor.js';
+import { selectFirst } from '../data/select.js';
 import { holdsChoices } from '../data/text/choices.js';
 import { openText } from '../data/text/source.js';
 import { openTokenizer, requireVocabulary } from '../data/text/tokenizer.js';
