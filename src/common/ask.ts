@@ -11,6 +11,9 @@ export interface Place {
   readonly back: boolean;
 }
 
+/** The place of a question that is asked alone. */
+export const alone = (title: string): Place => ({ title, step: 1, totalSteps: 1, back: false });
+
 /** Asks one question: what it adds to the answers, the wish to go back, or undefined where the person leaves. */
 export type Step<A> = (answers: A, place: Place) => Promise<Partial<A> | typeof BACK | undefined>;
 

@@ -1,13 +1,12 @@
 import { dirname } from 'node:path';
 import { vscode } from '../common/vscode.js';
-import type { ReadableAdapterSet, SupportedModel } from '../../engine/protocol.js';
+import type { ReadableAdapterSet } from '../../engine/protocol.js';
 import { moveToTrash } from '../adapters/commands.js';
 import { isCurrent, type EvaluationNode, type SetNode } from '../adapters/nodes.js';
-import { BACK } from '../common/ask.js';
+import { alone, BACK } from '../common/ask.js';
 import { formatBits } from '../common/format.js';
 import { pickOne } from '../common/inputs.js';
 import type { Context } from '../context.js';
-import { chooseDataset } from '../data/choose.js';
 import { modelName } from '../models/names.js';
 
 /** A set that can be evaluated, and its model's folder. */
@@ -44,8 +43,7 @@ async function chooseTarget({ adapters }: Context): Promise<Target | undefined> 
     return undefined;
   }
   if (targets.length === 1) return targets[0]!.target;
-  const place = { title: vscode.l10n.t('Evaluate Adapter Set'), step: 1, totalSteps: 1, back: false };
-  const picked = await pickOne<Target>(place, {
+  const picked = await pickOne<Target>(alone(vscode.l10n.t('Evaluate Adapter Set')), {
     placeholder: vscode.l10n.t('Adapter set to evaluate; others can be added on the page'),
     items: targets.map(({ target, owner }) => ({
       value: target,
@@ -75,27 +73,4 @@ export async function remove({ adapters, trees }: Context, node?: EvaluationNode
     detail: vscode.l10n.t('The adapter set stays as it is.'),
   });
   adapters.refresh();
-}
-
-const RECENT = (task: SupportedModel['task']) => `evaluate.data.${task}`;
-const REMEMBERED_PATHS = 5;
-
-/** Lets the person choose an evaluation set for a model, and remembers it. */
-export async function chooseEvaluationData(
-  { workspaceState, extensionUri }: vscode.ExtensionContext,
-  model: SupportedModel,
-): Promise<string | undefined> {
-  const recent = workspaceState.get<string[]>(RECENT(model.task), []);
-  const place = { title: vscode.l10n.t('Evaluation Set'), step: 1, totalSteps: 1, back: false };
-  const path = await chooseDataset(place, {
-    task: model.task,
-    purpose: 'evaluation',
-    placeholder: vscode.l10n.t('Evaluation set: data that calibration has not seen'),
-    recent,
-    root: extensionUri.fsPath,
-  });
-  if (path === undefined || path === BACK) return undefined;
-  const others = recent.filter((other) => other !== path);
-  await workspaceState.update(RECENT(model.task), [path, ...others].slice(0, REMEMBERED_PATHS));
-  return path;
 }

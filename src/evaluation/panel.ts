@@ -12,13 +12,14 @@ import {
   type ExtensionContext,
   type WebviewPanel,
 } from 'vscode';
-import type { DeviceChoice, SupportedModel } from '../../engine/protocol.js';
+import type { DeviceChoice } from '../../engine/protocol.js';
 import type { FromPage, Results, ToPage, View } from '../../webview/evaluation/protocol.js';
 import type { AdapterList } from '../adapters/adapter-list.js';
 import type { Connection } from '../common/connection.js';
 import { messageOf } from '../common/errors.js';
 import { formatCount } from '../common/format.js';
 import { pageDocument, pageRoot, serve } from '../common/webview.js';
+import { chooseEvaluationData } from '../data/remembered.js';
 import type { ModelList } from '../models/model-list.js';
 import { createSession, type SavedSession, type Surroundings } from './session.js';
 import { pageStrings } from './strings.js';
@@ -35,8 +36,6 @@ export interface EvaluationOptions {
   readonly models: ModelList;
   readonly adapters: AdapterList;
   readonly placement: () => { readonly device: DeviceChoice; readonly threads: number };
-  /** Lets the person choose an evaluation set for a model; undefined when they do not. */
-  readonly chooseData: (model: SupportedModel) => Promise<string | undefined>;
 }
 
 export interface EvaluationPanels extends Disposable {
@@ -94,7 +93,7 @@ export function createEvaluationPanels(
         },
         chooseData: async () => {
           const model = (await options.models.all()).find(({ path }) => path === session.saved().model);
-          const path = model?.supported ? await options.chooseData(model) : undefined;
+          const path = model?.supported ? await chooseEvaluationData(context, model) : undefined;
           if (path === undefined) return undefined;
           session.setData(path);
           await remember();

@@ -4,12 +4,12 @@ import { vscode } from '../common/vscode.js';
 import { editPath } from '../../engine/plans/edit.js';
 import type { Budget, ReadableAdapterSet, SupportedModel } from '../../engine/protocol.js';
 import { isCurrent, type SetNode } from '../adapters/nodes.js';
-import { BACK } from '../common/ask.js';
+import { alone, BACK } from '../common/ask.js';
 import { formatBits, formatBytes } from '../common/format.js';
 import { pickOne } from '../common/inputs.js';
 import { readSettings } from '../configuration.js';
 import type { Context } from '../context.js';
-import { chooseDataset } from '../data/choose.js';
+import { chooseSensitivityData } from '../data/remembered.js';
 import { modelName } from '../models/names.js';
 import { budgetOfPoint, parseBudget, pointBudget } from './budget.js';
 import { editsOfDigits, newPlanText } from './document.js';
@@ -21,8 +21,6 @@ interface Target {
   readonly model: SupportedModel;
   readonly set: ReadableAdapterSet;
 }
-
-const placeOf = (title: string) => ({ title, step: 1, totalSteps: 1, back: false });
 
 /** Makes a plan for an adapter set, the one of the node or one chosen, and opens it. */
 export async function newPlan(context: Context, node?: SetNode): Promise<void> {
@@ -78,7 +76,7 @@ export async function comparePlans(context: Context, uri?: vscode.Uri): Promise<
     );
     return;
   }
-  const picked = await pickOne<vscode.Uri>(placeOf(vscode.l10n.t('Compare {0}', planName(plan))), {
+  const picked = await pickOne<vscode.Uri>(alone(vscode.l10n.t('Compare {0}', planName(plan))), {
     placeholder: vscode.l10n.t('The plan to compare with'),
     items: others.map((value) => ({
       ...{ value, label: planName(value), description: vscode.workspace.asRelativePath(value) },
@@ -104,7 +102,7 @@ export async function allocate(context: Context, uri?: vscode.Uri): Promise<void
     return;
   }
   const title = vscode.l10n.t('Allocate to Budget');
-  const kind = await pickOne<Budget>(placeOf(title), {
+  const kind = await pickOne<Budget>(alone(title), {
     placeholder: vscode.l10n.t('What the budget limits'),
     items: [
       { label: vscode.l10n.t('Average bits of the layers'), value: 'average-bits' },
@@ -149,15 +147,8 @@ export async function computeSensitivity(context: Context, from?: SetNode | vsco
   const target = await targetFor(context, from);
   if (!target) return;
   const { model, set } = target;
-  const state = context.extension.workspaceState;
-  const memory = `sensitivity.data.${model.task}`;
-  const recent = state.get<string[]>(memory, []);
-  const data = await chooseDataset(placeOf(vscode.l10n.t('Sensitivity of {0}', set.name)), {
-    ...{ task: model.task, purpose: 'calibration', recent, root: context.extension.extensionUri.fsPath },
-    placeholder: vscode.l10n.t('Data to measure on: the calibration set, or more of its kind'),
-  });
-  if (data === undefined || data === BACK) return;
-  await state.update(memory, [data, ...recent.filter((path) => path !== data)].slice(0, 5));
+  const data = await chooseSensitivityData(context.extension, model, set.name);
+  if (data === undefined) return;
   const { device, threads } = readSettings();
   const { job } = await context.engine.request('jobs/start', {
     kind: 'sensitivity',
@@ -173,7 +164,7 @@ export async function choosePlanModel(context: Context, uri?: vscode.Uri): Promi
   const plan = await planOf(uri);
   if (!plan) return;
   const models = (await context.models.all()).filter((model) => model.supported);
-  const picked = await pickOne<SupportedModel>(placeOf(vscode.l10n.t('Model of the Plan')), {
+  const picked = await pickOne<SupportedModel>(alone(vscode.l10n.t('Model of the Plan')), {
     placeholder: vscode.l10n.t('The model that the plan is for'),
     items: models.map((value) => ({ value, label: modelName(value), description: value.path })),
   });
@@ -244,7 +235,7 @@ async function chooseTarget(context: Context, title: string): Promise<Target | u
 }
 
 async function pickTarget(targets: readonly Target[], title: string): Promise<Target | undefined> {
-  const picked = await pickOne<Target>(placeOf(title), {
+  const picked = await pickOne<Target>(alone(title), {
     placeholder: vscode.l10n.t('Adapter set'),
     items: targets.map((value) => ({
       value,
@@ -276,7 +267,7 @@ async function planOf(uri: vscode.Uri | undefined): Promise<vscode.Uri | undefin
       await vscode.commands.executeCommand('elasticPrecision.newPlan');
     return undefined;
   }
-  const picked = await pickOne<vscode.Uri>(placeOf(vscode.l10n.t('Precision Plan')), {
+  const picked = await pickOne<vscode.Uri>(alone(vscode.l10n.t('Precision Plan')), {
     placeholder: vscode.l10n.t('Precision plan'),
     items: found.map((value) => ({ value, label: planName(value), description: vscode.workspace.asRelativePath(value) })), // prettier-ignore
   });

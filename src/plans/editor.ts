@@ -6,7 +6,9 @@ import type { FromPage, Lack, Results, ShowTable, ToPage } from '../../webview/p
 import { formatBits } from '../common/format.js';
 import { pageDocument, pageRoot, serve } from '../common/webview.js';
 import { readSettings } from '../configuration.js';
-import type { Context } from '../context.js';
+import type { Connection } from '../common/connection.js';
+import { chooseEvaluationData, lastEvaluationData } from '../data/remembered.js';
+import type { ModelList } from '../models/model-list.js';
 import { editsOfChanges, editsOfDigits, readDocument } from './document.js';
 import { createLive, type LiveModel } from './live.js';
 import { frontierPoints, pageTable } from './page.js';
@@ -32,12 +34,16 @@ interface Shared {
   editors: number;
 }
 
-export function createPlanEditors(
-  context: Pick<Context, 'extension' | 'engine' | 'models' | 'log'>,
-  plans: Plans,
-  chooseData: (model: SupportedModel) => Promise<string | undefined>,
-): PlanEditors {
-  const { extension, engine, models } = context;
+/** What editors draw on. */
+export interface PlanSurroundings {
+  readonly extension: vscode.ExtensionContext;
+  readonly engine: Connection;
+  readonly models: ModelList;
+  readonly plans: Plans;
+  readonly log: vscode.LogOutputChannel;
+}
+
+export function createPlanEditors({ extension, engine, models, plans, log }: PlanSurroundings): PlanEditors {
   const shared = new Map<string, Shared>();
   const compared = new vscode.EventEmitter<{
     readonly uri: string;
@@ -66,7 +72,7 @@ export function createPlanEditors(
 
   /** The evaluation set that was used last for such models. */
   function rememberedData(task: SupportedModel['task'], live: LiveModel): void {
-    const [path] = extension.workspaceState.get<string[]>(`evaluate.data.${task}`, []);
+    const path = lastEvaluationData(extension, task);
     if (path !== undefined) live.setData(path, basename(path));
   }
 
@@ -129,7 +135,7 @@ export function createPlanEditors(
     async function chooseLiveData(): Promise<boolean> {
       const model = plans.known(document)?.paths.model;
       const found = (await models.all()).find(({ path }) => path === model);
-      const path = found?.supported ? await chooseData(found) : undefined;
+      const path = found?.supported ? await chooseEvaluationData(extension, found) : undefined;
       if (path === undefined) return false;
       entry.live?.setData(path, basename(path));
       return true;
@@ -210,7 +216,7 @@ export function createPlanEditors(
           });
           return { points: frontierPoints(points, table) };
         },
-        act: ({ action }) => void act(action).catch((error: unknown) => context.log.error(String(error))),
+        act: ({ action }) => void act(action).catch((error: unknown) => log.error(String(error))),
         try: ({ input }) => entry.live?.attempt(input),
       }),
     ];

@@ -1,5 +1,5 @@
 import { vscode } from '../common/vscode.js';
-import { BACK } from '../common/ask.js';
+import { alone, BACK } from '../common/ask.js';
 import { readSettings, writeDevice } from '../configuration.js';
 import type { Context } from '../context.js';
 import { chooseDevice as askDevice, deviceName } from '../devices/choose.js';
@@ -23,9 +23,8 @@ export async function restartEngine(context: Context): Promise<void> {
 }
 
 export async function chooseDevice({ engine }: Context): Promise<void> {
-  const place = { title: vscode.l10n.t('Choose Device'), step: 1, totalSteps: 1, back: false };
   const reports = engine.request('devices/list', {}).then(({ devices }) => devices);
-  const device = await askDevice(place, readSettings().device, reports);
+  const device = await askDevice(alone(vscode.l10n.t('Choose Device')), readSettings().device, reports);
   if (device !== undefined && device !== BACK) await writeDevice(device);
 }
 
