@@ -9,12 +9,25 @@ const mayImport = {
   runtime: ['graph', 'formats'],
   models: ['graph', 'formats', 'data'],
   data: ['formats'],
-  methods: ['graph', 'runtime', 'models', 'formats', 'data', 'plans'],
-  evaluation: ['graph', 'runtime', 'models', 'formats', 'data', 'methods', 'plans'],
-  catalog: ['graph', 'models', 'formats', 'data', 'plans'],
-  jobs: ['graph', 'runtime', 'models', 'formats', 'data', 'methods', 'evaluation', 'catalog', 'plans'],
-  sessions: ['graph', 'runtime', 'models', 'formats', 'data', 'methods', 'evaluation', 'jobs'],
-  server: ['models', 'formats', 'catalog', 'jobs', 'plans', 'sessions'],
+  quantized: ['graph', 'models', 'formats', 'plans', 'execution', 'evaluation'],
+  execution: ['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'transforms', 'methods'],
+  transforms: ['graph', 'runtime', 'models', 'formats', 'data', 'execution'],
+  methods: ['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'execution', 'transforms', 'quantized'],
+  evaluation: [
+    ...['graph', 'runtime', 'models', 'formats', 'data', 'plans'],
+    ...['execution', 'transforms', 'quantized', 'methods', 'jobs'],
+  ],
+  catalog: ['graph', 'models', 'formats', 'data', 'plans', 'protocol'],
+  jobs: [
+    ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'catalog'],
+    ...['execution', 'transforms', 'quantized', 'methods', 'evaluation'],
+  ],
+  sessions: [
+    ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'jobs'],
+    ...['execution', 'transforms', 'quantized', 'methods', 'evaluation'],
+  ],
+  server: ['models', 'formats', 'catalog', 'jobs', 'plans', 'sessions', 'protocol'],
+  protocol: ['formats', 'models', 'plans', 'evaluation', 'jobs', 'runtime'],
 };
 const folders = Object.keys(mayImport);
 
@@ -77,8 +90,8 @@ export default ts.config(
         onnxruntimeBan,
         {
           // `src/engine` is the extension's own: the client.
-          regex: '/engine/(?!(protocol|client|locate|plans/\\w+)\\.js$)',
-          message: 'The extension speaks to the engine through protocol.ts, and shares plans with it.',
+          regex: '/engine/(?!(protocol/protocol|client|locate|plans/\\w+)\\.js$)',
+          message: 'The extension speaks to the engine through engine/protocol, and shares plans with it.',
         },
       ],
     ),

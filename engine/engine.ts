@@ -1,5 +1,5 @@
 /** The entry of the engine's process, as an editor starts it. With `--version` it only says what it is, as JSON. */
-import { PROTOCOL_VERSION } from './protocol.js';
+import { PROTOCOL_VERSION } from './protocol/protocol.js';
 import { serveStdio } from './server.js';
 import { version } from './version.js';
 

@@ -16,7 +16,7 @@ import {
   type InitializeParams,
   type ParamsOf,
   type RequestMethod,
-} from './protocol.js';
+} from './protocol/protocol.js';
 import { openSession, type Notify, type Session } from './server/handlers.js';
 import { paramReaders } from './server/params.js';
 

@@ -10,16 +10,13 @@ import { table } from '../engine/cli/format.js';
 import { createRandom } from '../engine/data/random.js';
 import { sizeOf, type Shape } from '../engine/graph/ir.js';
 import { withDevice } from '../engine/jobs/device.js';
-import { adapterLayout, scaleRows } from '../engine/methods/quept/adapters.js';
-import {
-  layerNames,
-  openElasticModel,
-  widthsOf,
-  type Adapters,
-} from '../engine/methods/quept/elastic-model.js';
-import { openElasticPart } from '../engine/methods/quept/execution.js';
+import { scaleRows } from '../engine/graph/quantizers.js';
+import { adapterLayout } from '../engine/methods/quept/adapters.js';
+import { layerNames } from '../engine/execution/model.js';
+import { openElasticModel, widthsOf, type Adapters } from '../engine/execution/quantized-model.js';
+import { openElasticPart } from '../engine/execution/quantized-part.js';
 import { bitGroups, groupSizesOf } from '../engine/methods/quept/options.js';
-import type { NamedTensors } from '../engine/methods/quept/state.js';
+import type { NamedTensors } from '../engine/execution/tensors.js';
 import { openCheckpoint, type Checkpoint } from '../engine/models/checkpoint.js';
 import { listPart, type PartListing } from '../engine/models/listing.js';
 import type { Part } from '../engine/models/model.js';

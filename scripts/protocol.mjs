@@ -1,9 +1,9 @@
-/** Writes docs/PROTOCOL.md from the types of engine/protocol.ts; with `--check` it only compares, and names what differs. */
+/** Writes docs/PROTOCOL.md from the types of engine/protocol/protocol.ts; with `--check` it only compares, and names what differs. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { format } from 'prettier';
 import ts from 'typescript';
 
-const SOURCE = new URL('../engine/protocol.ts', import.meta.url);
+const SOURCE = new URL('../engine/protocol/protocol.ts', import.meta.url);
 const DOCUMENT = new URL('../docs/PROTOCOL.md', import.meta.url);
 
 const text = await readFile(SOURCE, 'utf8');
@@ -59,7 +59,7 @@ message behind a \`Content-Length\` header. Standard output is the protocol's al
 \`engine/log\`. Paths are absolute, times milliseconds since 1970 (UTC), durations seconds, sizes bytes, shares 0 to 1. Optional
 keys are left out, never null. The engine ends when its input closes or the process named in \`initialize\` is gone.
 
-This page is written from \`engine/protocol.ts\` by \`npm run protocol\`; \`npm run check\` fails when the two differ.
+This page is written from \`engine/protocol/protocol.ts\` by \`npm run protocol\`; \`npm run check\` fails when the two differ.
 
 \`\`\`
 → {"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":${version},"storage":"/home/me/.storage","hostProcess":4711}}
@@ -106,7 +106,7 @@ if (process.argv.includes('--check')) {
     const [are, should] = [written.split('\n'), document.split('\n')];
     const line = should.findIndex((l, i) => l !== are[i]);
     process.stderr.write(
-      `docs/PROTOCOL.md does not say what engine/protocol.ts does, from line ${line + 1}: "${should[line]}". Run npm run protocol.\n`,
+      `docs/PROTOCOL.md does not say what engine/protocol/protocol.ts does, from line ${line + 1}: "${should[line]}". Run npm run protocol.\n`,
     );
     process.exitCode = 1;
   }

@@ -5,7 +5,7 @@ import { calibrate } from './calibrate/command.js';
 import { messageOf } from './common/errors.js';
 import type { Context } from './context.js';
 import { EngineError } from './engine/client.js';
-import { ErrorCode } from '../engine/protocol.js';
+import { ErrorCode } from '../engine/protocol/protocol.js';
 import * as evaluation from './evaluation/commands.js';
 import * as jobs from './jobs/commands.js';
 import * as models from './models/commands.js';

@@ -1,7 +1,7 @@
 /** The settings (`elasticPrecision.*`), read where they are needed, so that a change counts at once. */
 import { homedir } from 'node:os';
 import { vscode } from './common/vscode.js';
-import type { DeviceChoice } from '../engine/protocol.js';
+import type { DeviceChoice } from '../engine/protocol/protocol.js';
 import { existingFolders, foldersToSearch } from './models/folders.js';
 
 const SECTION = 'elasticPrecision';

@@ -1,7 +1,7 @@
 /** The trained models and data that come with the extension. */
 import { access, cp, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { SupportedModel } from '../engine/protocol.js';
+import type { SupportedModel } from '../engine/protocol/protocol.js';
 
 type Task = SupportedModel['task'];
 

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { JobRecord, StartJobParams } from '../engine/protocol.js';
+import type { JobRecord, StartJobParams } from '../engine/protocol/protocol.js';
 import { createEngineClient, type EngineClient, type StateChange } from '../src/engine/client.js';
 import { checkVersion, spawnEngine } from '../src/engine/process.js';
 import { childrenOf, enginePath, isRunning, until } from './engine-process.js';

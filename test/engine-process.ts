@@ -19,7 +19,7 @@ import {
   type ParamsOf,
   type RequestMethod,
   type ResultOf,
-} from '../engine/protocol.js';
+} from '../engine/protocol/protocol.js';
 
 export const enginePath = join(import.meta.dirname, '../dist/engine.js');
 

@@ -8,10 +8,11 @@ import {
   fakeQuantizeWeight,
 } from '../engine/graph/quantizers.js';
 import { adaptedWeight, adapterLayout } from '../engine/methods/quept/adapters.js';
-import { percentileStart } from '../engine/methods/quept/activation-start.js';
+import { percentileStart } from '../engine/execution/activation-ranges.js';
 import { mergeTokens, tokenSimilarity } from '../engine/methods/quept/merge.js';
-import { openElasticPart } from '../engine/methods/quept/execution.js';
-import { packState, unpackState, type NamedTensors } from '../engine/methods/quept/state.js';
+import { openElasticPart } from '../engine/execution/quantized-part.js';
+import { type NamedTensors } from '../engine/execution/tensors.js';
+import { packState, unpackState } from '../engine/methods/quept/state.js';
 import { drawnInputs, kindOf, stateShapes, stepGraph } from '../engine/methods/quept/step.js';
 import { attention } from '../engine/models/attention.js';
 import { listPart } from '../engine/models/listing.js';

@@ -6,7 +6,7 @@ import sharp from 'sharp';
 import type { ResponseError } from 'vscode-jsonrpc/node';
 import { CancellationTokenSource } from 'vscode-jsonrpc/node';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { ErrorCode, type PrecisionTable, type SensitivityRequest } from '../engine/protocol.js';
+import { ErrorCode, type PrecisionTable, type SensitivityRequest } from '../engine/protocol/protocol.js';
 import { runCli } from './cli-run.js';
 import { childrenOf, isRunning, startEngine, until, type Engine } from './engine-process.js';
 import { temporaryFolder, writeRandomModel, writeRandomPictures } from './fixtures.js';

@@ -7,7 +7,12 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { ResponseError } from 'vscode-jsonrpc/node';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { ErrorCode, PROTOCOL_VERSION, type CalibrateRequest, type ModelReport } from '../engine/protocol.js';
+import {
+  ErrorCode,
+  PROTOCOL_VERSION,
+  type CalibrateRequest,
+  type ModelReport,
+} from '../engine/protocol/protocol.js';
 import { paramReaders } from '../engine/server/params.js';
 import { version } from '../engine/version.js';
 import { runCli } from './cli-run.js';

@@ -3,15 +3,21 @@
  * the environment that a process starts with. Prints the results as JSON; ONNX Runtime prints its log to stderr.
  */
 import { createRandom } from '../engine/data/random.js';
-import { everySample, openSampleCache, samplesIn, type SampleStore } from '../engine/data/sample-store.js';
+import {
+  everySample,
+  openSampleCache,
+  samplesIn,
+  type SampleStore,
+} from '../engine/execution/sample-store.js';
 import { Graph, sizeOf } from '../engine/graph/ir.js';
 import * as op from '../engine/graph/ops.js';
 import { adapterLayout } from '../engine/methods/quept/adapters.js';
-import { openElasticPart, openPlainPart } from '../engine/methods/quept/execution.js';
+import { openPlainPart } from '../engine/execution/part.js';
+import { openElasticPart } from '../engine/execution/quantized-part.js';
 import { PAPER_VIT, type QueptOptions } from '../engine/methods/quept/options.js';
-import { runSamples } from '../engine/methods/quept/part-by-part.js';
+import { runSamples } from '../engine/execution/part-by-part.js';
 import { reconstruct } from '../engine/methods/quept/reconstruct.js';
-import type { NamedTensors } from '../engine/methods/quept/state.js';
+import type { NamedTensors } from '../engine/execution/tensors.js';
 import { advanceStreams } from '../engine/methods/quept/streams.js';
 import type { HostTensor } from '../engine/models/checkpoint.js';
 import { listPart } from '../engine/models/listing.js';

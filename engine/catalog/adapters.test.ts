@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { writeAdapterSet, type AdapterSetConfig } from '../formats/adapter-set.js';
 import { complaint, useTemporaryFolder } from '../formats/testing.js';
-import type { AdapterSetReport } from '../protocol.js';
+import type { AdapterSetReport } from '../protocol/protocol.js';
 import { listAdapters, renameAdapters } from './adapters.js';
 
 const at = useTemporaryFolder();

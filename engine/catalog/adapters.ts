@@ -5,7 +5,7 @@ import { basename, dirname, join, resolve, sep } from 'node:path';
 import { messageOf, UserError } from '../errors.js';
 import { bitsOf, groupSizeOf, readAdapterConfig, type AdapterSetConfig } from '../formats/adapter-set.js';
 import { checkName, fileError } from '../formats/paths.js';
-import type { AdapterSetReport, ReadableAdapterSet } from '../protocol.js';
+import type { AdapterSetReport, ReadableAdapterSet } from '../protocol/protocol.js';
 import type { FingerprintOf } from './fingerprints.js';
 import { walk } from './walk.js';
 

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder, TINY_VIT, writeRandomModel } from '../../test/fixtures.js';
 import { CancelledError, UserError } from '../errors.js';
 import { families } from '../models/registry.js';
-import type { SupportedModel, UnsupportedModel } from '../protocol.js';
+import type { SupportedModel, UnsupportedModel } from '../protocol/protocol.js';
 import { listModels } from './models.js';
 
 let root: string;

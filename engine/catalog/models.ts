@@ -11,7 +11,7 @@ import type {
   ModelReport,
   SupportedModel,
   UnsupportedModel,
-} from '../protocol.js';
+} from '../protocol/protocol.js';
 import { walk } from './walk.js';
 
 /** The checkpoints in folders and below, in the order of their paths; `found` hears of each at once. */

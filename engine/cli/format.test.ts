@@ -9,7 +9,7 @@ import {
   percentage,
   table,
 } from './format.js';
-import type { ModelReport } from '../protocol.js';
+import type { ModelReport } from '../protocol/protocol.js';
 
 const lines = (...text: string[]) => text.join('\n');
 

@@ -3,7 +3,7 @@ import { UserError } from '../errors.js';
 import type { EvaluationRow } from '../evaluation/rows.js';
 import type { CalibrationStatus } from '../methods/quept/calibrate.js';
 import type { EvaluateResult } from '../jobs/requests.js';
-import type { ModelReport } from '../protocol.js';
+import type { ModelReport } from '../protocol/protocol.js';
 import type { DeviceReport } from '../runtime/devices.js';
 
 /** Columns aligned under a header; the first is left-aligned, the others right-aligned. */

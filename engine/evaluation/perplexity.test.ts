@@ -2,14 +2,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder, TINY_LLAMA, writeRandomModel } from '../../test/fixtures.js';
 import { createRandom } from '../data/random.js';
-import {
-  elasticParts,
-  openElasticModel,
-  openPlainModel,
-  type RunnableModel,
-} from '../methods/quept/elastic-model.js';
-import { plainParts } from '../methods/quept/part-by-part.js';
-import { roundWeights } from '../methods/quept/rounding.js';
+import { openPlainModel, type RunnableModel } from '../execution/model.js';
+import { elasticParts, openElasticModel } from '../execution/quantized-model.js';
+import { plainParts } from '../execution/part-by-part.js';
+import { roundWeights } from '../methods/rounding/rounding.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { LanguageModel } from '../models/model.js';
 import { openPrograms, type Programs } from '../runtime/programs.js';

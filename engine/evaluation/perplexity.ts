@@ -1,5 +1,5 @@
 /** Perplexity and divergence of a language model over windows of tokens (docs/EVALUATION.md). */
-import { openSampleCache } from '../data/sample-store.js';
+import { openSampleCache } from '../execution/sample-store.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { Programs } from '../runtime/programs.js';
 import { withDistances, type Scored } from './paired-error.js';

@@ -5,12 +5,13 @@ import { alignLabels } from '../data/labels.js';
 import type { Preprocessor } from '../data/preprocessor.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import { requireVision } from '../models/model.js';
-import type { ElasticModel, RunnableModel, Widths } from '../methods/quept/elastic-model.js';
+import type { RunnableModel } from '../execution/model.js';
+import type { ElasticModel, Widths } from '../execution/quantized-model.js';
 import type { Runtime } from '../runtime/session.js';
 import { classificationScorer } from './classification.js';
 import { withDistances } from './paired-error.js';
 import { rowOf, type EvaluationHooks, type EvaluationRow, type RowHead } from './rows.js';
-import { fullHead } from './size.js';
+import { fullHead } from '../quantized/size.js';
 
 /** An image classifier at a bit-width. */
 export interface PictureCandidate extends RowHead {

@@ -1,5 +1,5 @@
 /** What an evaluation yields, whatever it measures: a row for full precision and one for each candidate. */
-import type { OpenPart } from '../methods/quept/part-by-part.js';
+import type { OpenPart } from '../execution/part-by-part.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { Model } from '../models/model.js';
 

@@ -1,5 +1,4 @@
-/** Shared by the tests of this folder. */
-import type { RunnableModel } from '../methods/quept/elastic-model.js';
+import type { RunnableModel } from '../execution/model.js';
 import type { Programs } from '../runtime/programs.js';
 
 /** log p of every token of a text but the first, given those before it, in float64 from the model's logits. */

@@ -2,13 +2,13 @@
  * −log p of the tokens of texts, and how far their logits are from full precision, with the weights of one part of the
  * model in memory at a time.
  */
-import { openSampleCache, samplesIn, type SampleStore } from '../data/sample-store.js';
+import { openSampleCache, samplesIn, type SampleStore } from '../execution/sample-store.js';
 import { CancelledError } from '../errors.js';
 import { Graph } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
-import { disposeAll, type RunnablePart } from '../methods/quept/execution.js';
-import { divergenceOf, logProbabilities, rowsAtOnce } from '../methods/quept/logit-divergence.js';
-import { passBlocks, type OpenPart, type PassHooks } from '../methods/quept/part-by-part.js';
+import { disposeAll, type RunnablePart } from '../execution/part.js';
+import { divergenceOf, logProbabilities, rowsAtOnce } from '../execution/logit-divergence.js';
+import { passBlocks, type OpenPart, type PassHooks } from '../execution/part-by-part.js';
 import { headOf, type Model } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 

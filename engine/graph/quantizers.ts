@@ -99,3 +99,10 @@ export function fakeQuantizeCache(x: Value, size: number, levels: Value): Value 
   const groups = op.reshape(x, [sizeOf(x.shape) / size, size]);
   return op.reshape(roundToRows(groups, share, share, levels), x.shape);
 }
+
+/** Rows of weight scales of a layer: out, or out · ⌈in / groupSize⌉. */
+export const scaleRows = (layer: { readonly in: number; readonly out: number }, groupSize: number): number =>
+  groupSize === -1 ? layer.out : layer.out * Math.ceil(layer.in / groupSize);
+
+/** σ(8) ≈ 0.9997: the whole range, yet with a gradient. */
+export const LARGEST_LOGIT = 8;

@@ -1,5 +1,5 @@
 /** Starts the process of a job and turns what it reports into changes of the job's record. */
-import type { JobRecord } from '../protocol.js';
+import type { JobRecord } from '../protocol/protocol.js';
 import { timeLeft } from '../time-left.js';
 import type { JobProcess, JobProcessHooks, StartJobProcess } from './process.js';
 import {

@@ -1,7 +1,7 @@
 /** A calibration set: from a path to samples as the model reads them. */
 import { openImages } from '../data/images.js';
 import { readPreprocessor } from '../data/preprocessor.js';
-import { samplesIn, type SampleCache } from '../data/sample-store.js';
+import { samplesIn, type SampleCache } from '../execution/sample-store.js';
 import { selectRandom } from '../data/select.js';
 import { openText } from '../data/text/source.js';
 import { openTokenizer, requireVocabulary } from '../data/text/tokenizer.js';

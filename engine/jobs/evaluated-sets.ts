@@ -2,7 +2,8 @@
 import { basename, resolve } from 'node:path';
 import { UserError } from '../errors.js';
 import { bitsOf, openAdapterSet, type AdapterSource } from '../formats/adapter-set.js';
-import { layerNames, requireMatch } from '../methods/quept/elastic-model.js';
+import { layerNames } from '../execution/model.js';
+import { requireMatch } from '../execution/quantized-model.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import { openPlan, type NamedPlan } from './plan-file.js';
 import type { EvaluateRequest } from './requests.js';

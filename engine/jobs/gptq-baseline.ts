@@ -1,11 +1,11 @@
 /** The baseline GPTQ of an evaluation. */
-import { openSampleCache, samplesIn, scratchFolder } from '../data/sample-store.js';
+import { openSampleCache, samplesIn, scratchFolder } from '../execution/sample-store.js';
 import { openText } from '../data/text/source.js';
 import type { TextTokenizer } from '../data/text/tokenizer.js';
 import { readWindows } from '../data/text/windows.js';
 import { UserError } from '../errors.js';
 import type { TextCandidate } from '../evaluation/rows.js';
-import { quantizedBytes } from '../evaluation/size.js';
+import { quantizedBytes } from '../quantized/size.js';
 import { layersOf } from '../methods/quept/calibrate.js';
 import { quantizeModel, type GptqHooks } from '../methods/gptq/model.js';
 import { openWeightFiles, type WeightFiles } from '../methods/gptq/weight-files.js';

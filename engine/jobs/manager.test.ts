@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { temporaryFolder } from '../../test/fixtures.js';
 import { writeSafetensors } from '../formats/safetensors.js';
-import type { JobRecord, StartJobParams } from '../protocol.js';
+import type { JobRecord, StartJobParams } from '../protocol/protocol.js';
 import { announce, type Presence } from './liveness.js';
 import { openJobManager, type JobManager } from './manager.js';
 import { openJobStore } from './store.js';

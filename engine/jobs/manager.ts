@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { resolve, sep } from 'node:path';
 import { messageOf, UserError } from '../errors.js';
-import type { JobLog, JobRecord, LogMessage, StartJobParams } from '../protocol.js';
+import type { JobLog, JobRecord, LogMessage, StartJobParams } from '../protocol/protocol.js';
 import { beginJob } from './begin.js';
 import { discard, madeBy, recordAfter, type Ending } from './outcome.js';
 import type { JobProcess, StartJobProcess } from './process.js';

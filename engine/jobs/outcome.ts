@@ -1,6 +1,6 @@
 /** What becomes of a job whose process has ended. */
 import { discardProgress, progressMade, type ProgressMade } from '../methods/quept/progress.js';
-import type { JobRecord } from '../protocol.js';
+import type { JobRecord } from '../protocol/protocol.js';
 import type { Outcome } from './process.js';
 import { discardMeasured, measuredLayers, sensitivityPath } from './sensitivity-file.js';
 import { crashed, resumed, stopped, type StoredJob } from './record.js';

@@ -14,7 +14,7 @@ import {
 } from '../formats/json-fields.js';
 import { checkName } from '../formats/paths.js';
 import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
-import type { EstimateRequest } from '../protocol.js';
+import type { EstimateRequest } from '../protocol/protocol.js';
 import {
   BASELINES,
   type CalibrateRequest,

@@ -4,7 +4,7 @@ import { basename } from 'node:path';
 import { UserError } from '../errors.js';
 import { decodeUtf8 } from '../formats/json.js';
 import { fileError, sizeOfFile } from '../formats/paths.js';
-import { widthsOf, type Widths } from '../methods/quept/elastic-model.js';
+import { widthsOf, type Widths } from '../execution/quantized-model.js';
 import { parsePlan, resolvePlan, type PrecisionPlan } from '../plans/plan.js';
 
 export interface NamedPlan {

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FingerprintOf } from '../catalog/fingerprints.js';
 import { UserError } from '../errors.js';
-import { checkpointBytes, quantizedBytes, weightBytes } from '../evaluation/size.js';
+import { checkpointBytes, quantizedBytes, weightBytes } from '../quantized/size.js';
 import {
   bitsOf,
   groupSizeOf,
@@ -24,7 +24,7 @@ import type {
   PrecisionParams,
   PrecisionTable,
   SensitivityTable,
-} from '../protocol.js';
+} from '../protocol/protocol.js';
 
 type Config = Pick<
   AdapterSetConfig,

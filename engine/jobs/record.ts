@@ -25,7 +25,7 @@ import type {
   LossPoint,
   SensitivityJob,
   StartJobParams,
-} from '../protocol.js';
+} from '../protocol/protocol.js';
 import { parseCalibrate, parseEvaluate, parseSensitivity } from './parse.js';
 import type { EvaluateStatus, SensitivityStatus } from './requests.js';
 import { calibrateResult, evaluateResult, evaluationRow, sensitivityResult } from './results.js';

@@ -3,7 +3,7 @@ import type { EvaluationRow } from '../evaluation/rows.js';
 import type { AdapterSetConfig } from '../formats/adapter-set.js';
 import type { MergeMode } from '../methods/quept/merge.js';
 import type { CalibrationStatus } from '../methods/quept/calibrate.js';
-import type { CalibrateEstimate, EstimateRequest, ModelReport } from '../protocol.js';
+import type { CalibrateEstimate, EstimateRequest, ModelReport } from '../protocol/protocol.js';
 import type { DeviceReport } from '../runtime/devices.js';
 import type { DeviceKind } from '../runtime/session.js';
 

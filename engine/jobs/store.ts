@@ -9,7 +9,7 @@ import { UserError } from '../errors.js';
 import { removeStaleTemporaries, writeFileAtomic } from '../formats/atomic.js';
 import { readJsonFile } from '../formats/json.js';
 import { fileError } from '../formats/paths.js';
-import type { JobLog } from '../protocol.js';
+import type { JobLog } from '../protocol/protocol.js';
 import { openOwnership, type Ownership } from './ownership.js';
 import { parseRecord, type StoredJob } from './record.js';
 

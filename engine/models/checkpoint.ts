@@ -9,7 +9,8 @@ import { sizeOf, type Shape } from '../graph/ir.js';
 import { ModelConfig } from './config.js';
 import { listPart, storedName, type PartListing } from './listing.js';
 import { partsOf, type Model, type Part } from './model.js';
-import { buildModel, type BuildOptions } from './registry.js';
+import { type BuildOptions } from './family.js';
+import { buildModel } from './registry.js';
 
 /** A tensor in memory, row-major. */
 export interface HostTensor {

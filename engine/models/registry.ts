@@ -8,19 +8,7 @@ import { qwen2 } from './qwen2/qwen2.js';
 import { qwen3 } from './qwen3/qwen3.js';
 import type { Model } from './model.js';
 import { vit } from './vit/vit.js';
-
-export interface BuildOptions {
-  /** Tokens of a sample, for language models: at most what the model knows positions for. Default that, up to 2048. */
-  readonly tokens?: number;
-}
-
-/** One architecture: how its `config.json` becomes a model. */
-export interface Family {
-  readonly modelType: string;
-  readonly architectures: readonly string[];
-  /** Throws UserError on a configuration that it does not support, saying why. */
-  build(config: ModelConfig, architecture: string, options: BuildOptions): Model;
-}
+import type { BuildOptions, Family } from './family.js';
 
 export const families: readonly Family[] = [vit, deit, llama, mistral, qwen2, qwen3];
 

@@ -24,8 +24,8 @@ import type {
   ParamsOf,
   RequestMethod,
   ResultOf,
-} from '../protocol.js';
-import { PROTOCOL_VERSION } from '../protocol.js';
+} from '../protocol/protocol.js';
+import { PROTOCOL_VERSION } from '../protocol/protocol.js';
 import { openSessions, type Sessions } from '../sessions/manager.js';
 import { startSessionProcess } from '../sessions/process.js';
 import { version } from '../version.js';

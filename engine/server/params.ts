@@ -34,7 +34,7 @@ import type {
   SessionEvaluateParams,
   StartJobParams,
   UseParams,
-} from '../protocol.js';
+} from '../protocol/protocol.js';
 
 const of =
   <T extends object>(fields: Fields<T>) =>

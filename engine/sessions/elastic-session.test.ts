@@ -6,17 +6,12 @@ import { sentencePiece } from '../data/text/testing.js';
 import { openTokenizer } from '../data/text/tokenizer.js';
 import { readAdapterSet, writeAdapterSet, type AdapterSetConfig } from '../formats/adapter-set.js';
 import { adapterLayout } from '../methods/quept/adapters.js';
-import {
-  layerNames,
-  openElasticModel,
-  openPlainModel,
-  widthsOf,
-  type RunnableModel,
-} from '../methods/quept/elastic-model.js';
+import { layerNames, openPlainModel, type RunnableModel } from '../execution/model.js';
+import { openElasticModel, widthsOf } from '../execution/quantized-model.js';
 import { bitGroups } from '../methods/quept/options.js';
-import type { NamedTensors } from '../methods/quept/state.js';
+import type { NamedTensors } from '../execution/tensors.js';
 import { randomAdapters, usePrograms } from '../methods/quept/testing.js';
-import { drawSigns, signsToText } from '../methods/rotation/signs.js';
+import { drawSigns, signsToText } from '../transforms/rotation/signs.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { Programs } from '../runtime/programs.js';
 import { openElasticSession } from './elastic-session.js';

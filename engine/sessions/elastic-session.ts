@@ -1,6 +1,6 @@
 /** A model open with its adapter set, beside itself in full precision: switched, asked and measured. */
 import { Buffer } from 'node:buffer';
-import { defaultCacheMemory } from '../data/sample-store.js';
+import { defaultCacheMemory } from '../execution/sample-store.js';
 import { decodeImage } from '../data/decode.js';
 import { openImages } from '../data/images.js';
 import { readPreprocessor } from '../data/preprocessor.js';
@@ -14,20 +14,13 @@ import { SHORTEST } from '../evaluation/choices.js';
 import { evaluatePerplexity } from '../evaluation/perplexity.js';
 import { evaluateClassifier } from '../evaluation/pictures.js';
 import type { EvaluationHooks, EvaluationRow } from '../evaluation/rows.js';
-import { fullHead, quantizedBytes } from '../evaluation/size.js';
+import { fullHead, quantizedBytes } from '../quantized/size.js';
 import { openAdapterSet } from '../formats/adapter-set.js';
-import {
-  layerNames,
-  openElasticModel,
-  openPlainModel,
-  requireMatch,
-  widthsOf,
-  type ElasticModel,
-  type RunnableModel,
-} from '../methods/quept/elastic-model.js';
+import { layerNames, openPlainModel, type RunnableModel } from '../execution/model.js';
+import { openElasticModel, requireMatch, widthsOf, type ElasticModel } from '../execution/quantized-model.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { LanguageModel, VisionModel } from '../models/model.js';
-import type { Prediction, PredictParams } from '../protocol.js';
+import type { Prediction, PredictParams } from '../protocol/protocol.js';
 import type { Programs } from '../runtime/programs.js';
 
 export interface ElasticSession {

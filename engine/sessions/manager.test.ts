@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { UserError } from '../errors.js';
-import type { SessionClosed } from '../protocol.js';
+import type { SessionClosed } from '../protocol/protocol.js';
 import { openSessions } from './manager.js';
 import { SessionEnded, type SessionProcess, type SessionWork } from './process.js';
 

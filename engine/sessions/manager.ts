@@ -10,7 +10,7 @@ import type {
   SessionClosed,
   SessionEvaluateResult,
   SessionProgress,
-} from '../protocol.js';
+} from '../protocol/protocol.js';
 import { SessionEnded, type SessionProcess, type SessionWork, type StartSessionProcess } from './process.js';
 
 export interface Sessions {

@@ -2,7 +2,7 @@
 import { forkEntry } from '../entry.js';
 import type { DeviceChoice } from '../jobs/requests.js';
 import { errorFrom, type FromWorker } from '../jobs/run.js';
-import type { PredictParams } from '../protocol.js';
+import type { PredictParams } from '../protocol/protocol.js';
 
 export type SessionWork =
   | {

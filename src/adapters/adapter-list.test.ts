@@ -4,7 +4,7 @@ import type {
   EvaluationReport,
   ReadableAdapterSet,
   SupportedModel,
-} from '../../engine/protocol.js';
+} from '../../engine/protocol/protocol.js';
 import { fakeConnection } from '../common/testing.js';
 import { createModelList } from '../models/model-list.js';
 import { createAdapterList, summarizeGroups } from './adapter-list.js';

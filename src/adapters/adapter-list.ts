@@ -6,7 +6,7 @@ import type {
   EvaluationReport,
   ModelReport,
   SupportedModel,
-} from '../../engine/protocol.js';
+} from '../../engine/protocol/protocol.js';
 import type { Connection } from '../common/connection.js';
 import { createEmitter, type Event } from '../common/event.js';
 import type { ModelList } from '../models/model-list.js';

@@ -5,7 +5,7 @@ import type {
   EvaluationReport,
   ReadableAdapterSet,
   SupportedModel,
-} from '../../engine/protocol.js';
+} from '../../engine/protocol/protocol.js';
 import { formatBits, formatBytes, formatLoss } from '../common/format.js';
 import type { Row } from '../common/tree.js';
 import { headline } from '../evaluation/score.js';

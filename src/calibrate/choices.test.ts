@@ -1,6 +1,6 @@
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { SupportedModel } from '../../engine/protocol.js';
+import type { SupportedModel } from '../../engine/protocol/protocol.js';
 import {
   adaptersFolder,
   nameProblem,

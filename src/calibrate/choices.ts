@@ -5,7 +5,7 @@ import type {
   DeviceChoice,
   EstimateRequest,
   SupportedModel,
-} from '../../engine/protocol.js';
+} from '../../engine/protocol/protocol.js';
 import { formatBits } from '../common/format.js';
 import { contains } from '../common/paths.js';
 import { modelName } from '../models/names.js';

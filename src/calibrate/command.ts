@@ -1,6 +1,6 @@
 import { vscode } from '../common/vscode.js';
 import type { OwnerNode } from '../adapters/nodes.js';
-import type { SupportedModel } from '../../engine/protocol.js';
+import type { SupportedModel } from '../../engine/protocol/protocol.js';
 import { ask } from '../common/ask.js';
 import { readSettings, workspaceFolders } from '../configuration.js';
 import type { Context } from '../context.js';

@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { vscode } from '../common/vscode.js';
-import type { CalibrateEstimate, DeviceReport, SupportedModel } from '../../engine/protocol.js';
+import type { CalibrateEstimate, DeviceReport, SupportedModel } from '../../engine/protocol/protocol.js';
 import { modeName } from '../adapters/nodes.js';
 import type { Connection } from '../common/connection.js';
 import { messageOf } from '../common/errors.js';

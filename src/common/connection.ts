@@ -5,7 +5,7 @@ import type {
   ParamsOf,
   RequestMethod,
   ResultOf,
-} from '../../engine/protocol.js';
+} from '../../engine/protocol/protocol.js';
 import type { Disposable } from './event.js';
 
 export interface Connection {

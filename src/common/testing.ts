@@ -5,7 +5,7 @@ import type {
   ParamsOf,
   RequestMethod,
   ResultOf,
-} from '../../engine/protocol.js';
+} from '../../engine/protocol/protocol.js';
 import type { Connection } from './connection.js';
 import { createEmitter } from './event.js';
 

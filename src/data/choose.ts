@@ -1,7 +1,7 @@
 /** Choosing a calibration or evaluation set: used before, bundled, or any file or folder. */
 import { basename, dirname } from 'node:path';
 import { vscode } from '../common/vscode.js';
-import type { SupportedModel } from '../../engine/protocol.js';
+import type { SupportedModel } from '../../engine/protocol/protocol.js';
 import { BACK, type Place } from '../common/ask.js';
 import { pickOne, type Choice } from '../common/inputs.js';
 import { exists, sampleData } from '../samples.js';

@@ -1,6 +1,6 @@
 /** Data sets that were chosen for models of a task, offered again the next time. */
 import { vscode } from '../common/vscode.js';
-import type { SupportedModel } from '../../engine/protocol.js';
+import type { SupportedModel } from '../../engine/protocol/protocol.js';
 import { alone, BACK } from '../common/ask.js';
 import { chooseDataset } from './choose.js';
 

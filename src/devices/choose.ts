@@ -1,6 +1,6 @@
 /** What can run here, as choices. */
 import { vscode } from '../common/vscode.js';
-import type { DeviceChoice, DeviceReport } from '../../engine/protocol.js';
+import type { DeviceChoice, DeviceReport } from '../../engine/protocol/protocol.js';
 import type { BACK, Place } from '../common/ask.js';
 import { pickOne, type Choice } from '../common/inputs.js';
 

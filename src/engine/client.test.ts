@@ -1,6 +1,6 @@
 import { ResponseError } from 'vscode-jsonrpc/node';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { ErrorCode, type JobRecord } from '../../engine/protocol.js';
+import { ErrorCode, type JobRecord } from '../../engine/protocol/protocol.js';
 import { createEngineClient, EngineError, type EngineOptions, type StateChange } from './client.js';
 import { fakeEngines } from './testing.js';
 

@@ -13,7 +13,7 @@ import {
   type ParamsOf,
   type RequestMethod,
   type ResultOf,
-} from '../../engine/protocol.js';
+} from '../../engine/protocol/protocol.js';
 import type { Connection } from '../common/connection.js';
 import { messageOf } from '../common/errors.js';
 import { createEmitter, type Event } from '../common/event.js';

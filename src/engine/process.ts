@@ -7,7 +7,7 @@ import {
   StreamMessageWriter,
   type MessageConnection,
 } from 'vscode-jsonrpc/node';
-import { PROTOCOL_VERSION } from '../../engine/protocol.js';
+import { PROTOCOL_VERSION } from '../../engine/protocol/protocol.js';
 
 export interface EngineProcess {
   /** Undefined where it could not be started. */

@@ -7,7 +7,7 @@ import {
   type CancellationToken,
   type MessageConnection,
 } from 'vscode-jsonrpc/node';
-import { PROTOCOL_VERSION } from '../../engine/protocol.js';
+import { PROTOCOL_VERSION } from '../../engine/protocol/protocol.js';
 import type { EngineProcess, SpawnEngine } from './process.js';
 
 type Answer = (params: unknown, token: CancellationToken) => unknown;

@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 import { vscode } from '../common/vscode.js';
-import type { ReadableAdapterSet } from '../../engine/protocol.js';
+import type { ReadableAdapterSet } from '../../engine/protocol/protocol.js';
 import { moveToTrash } from '../adapters/commands.js';
 import { isCurrent, type EvaluationNode, type SetNode } from '../adapters/nodes.js';
 import { alone, BACK } from '../common/ask.js';

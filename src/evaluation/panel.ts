@@ -12,7 +12,7 @@ import {
   type ExtensionContext,
   type WebviewPanel,
 } from 'vscode';
-import type { DeviceChoice } from '../../engine/protocol.js';
+import type { DeviceChoice } from '../../engine/protocol/protocol.js';
 import type { FromPage, Results, ToPage, View } from '../../webview/evaluation/protocol.js';
 import type { AdapterList } from '../adapters/adapter-list.js';
 import type { Connection } from '../common/connection.js';

@@ -1,6 +1,6 @@
 /** The scores of an evaluation in a few words. */
 import { vscode } from '../common/vscode.js';
-import type { Evaluation } from '../../engine/protocol.js';
+import type { Evaluation } from '../../engine/protocol/protocol.js';
 
 export type EvaluationRow = Evaluation['result']['rows'][number];
 

@@ -5,7 +5,7 @@ import type {
   EvaluationReport,
   JobState,
   SupportedModel,
-} from '../../engine/protocol.js';
+} from '../../engine/protocol/protocol.js';
 import type { Run } from '../../webview/evaluation/protocol.js';
 import { fakeConnection } from '../common/testing.js';
 import { createSession, fileName, type SavedSession } from './session.js';

@@ -7,7 +7,7 @@ import type {
   JobRecord,
   ReadableAdapterSet,
   SupportedModel,
-} from '../../engine/protocol.js';
+} from '../../engine/protocol/protocol.js';
 import type {
   Choices,
   Result,

@@ -1,5 +1,5 @@
 import { vscode } from '../common/vscode.js';
-import type { JobRecord } from '../../engine/protocol.js';
+import type { JobRecord } from '../../engine/protocol/protocol.js';
 import type { Context } from '../context.js';
 import { actionsOf } from './job-list.js';
 import type { JobNode } from './nodes.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { JobRecord, JobState, ResultOf } from '../../engine/protocol.js';
+import type { JobRecord, JobState, ResultOf } from '../../engine/protocol/protocol.js';
 import { fakeConnection } from '../common/testing.js';
 import {
   actionsOf,

@@ -1,5 +1,5 @@
 /** The jobs of the engine, kept up to date by its notifications. Knows no editor. */
-import type { JobRecord } from '../../engine/protocol.js';
+import type { JobRecord } from '../../engine/protocol/protocol.js';
 import type { Connection } from '../common/connection.js';
 import { createEmitter, type Disposable, type Event } from '../common/event.js';
 

@@ -1,7 +1,7 @@
 /** What a person is told of jobs outside their view: their end, and once that some were interrupted. */
 import { basename } from 'node:path';
 import { vscode } from '../common/vscode.js';
-import type { JobRecord } from '../../engine/protocol.js';
+import type { JobRecord } from '../../engine/protocol/protocol.js';
 import { messageOf } from '../common/errors.js';
 import type { Disposable } from '../common/event.js';
 import { formatDuration } from '../common/format.js';

@@ -6,7 +6,7 @@ import type {
   JobRecord,
   JobState,
   SensitivityJob,
-} from '../../engine/protocol.js';
+} from '../../engine/protocol/protocol.js';
 import { scoreOf } from '../evaluation/score.js';
 import { formatBits, formatDuration, formatLoss, percent } from '../common/format.js';
 import type { Row } from '../common/tree.js';

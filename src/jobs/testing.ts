@@ -1,5 +1,5 @@
 /** Job records for unit tests. */
-import type { CalibrateJob, EvaluateJob, JobState, SensitivityJob } from '../../engine/protocol.js';
+import type { CalibrateJob, EvaluateJob, JobState, SensitivityJob } from '../../engine/protocol/protocol.js';
 
 const base = (id: string, state: JobState) => ({
   ...{ id, title: `Job ${id}`, state, created: 0, progress: 0, resumable: false, elsewhere: false },

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { ModelReport } from '../../engine/protocol.js';
+import type { ModelReport } from '../../engine/protocol/protocol.js';
 import { fakeConnection } from '../common/testing.js';
 import { createModelList } from './model-list.js';
 

@@ -1,5 +1,5 @@
 /** The models that the engine found, and what each is made of. Knows no editor. */
-import type { ModelDescription, ModelReport, UnsupportedModel } from '../../engine/protocol.js';
+import type { ModelDescription, ModelReport, UnsupportedModel } from '../../engine/protocol/protocol.js';
 import type { Connection } from '../common/connection.js';
 import { createEmitter, type Disposable, type Event } from '../common/event.js';
 

@@ -1,6 +1,6 @@
 /** What to call a model, and its blocks and layers, in a list. */
 import { basename, dirname } from 'node:path';
-import type { ModelReport } from '../../engine/protocol.js';
+import type { ModelReport } from '../../engine/protocol/protocol.js';
 
 /** The folder's name; in the Hugging Face cache, where that is a revision, `organisation/model`. */
 export function modelName({ path, name }: Pick<ModelReport, 'path' | 'name'>): string {

@@ -6,7 +6,7 @@ import type {
   ModelReport,
   SupportedModel,
   UnsupportedModel,
-} from '../../engine/protocol.js';
+} from '../../engine/protocol/protocol.js';
 import { formatBytes, formatCount } from '../common/format.js';
 import type { Row } from '../common/tree.js';
 import { modelName, nameWithin } from './names.js';

@@ -1,6 +1,6 @@
 /** The Models view: checkpoints, their blocks, their layers. */
 import { basename, dirname } from 'node:path';
-import type { ModelReport } from '../../engine/protocol.js';
+import type { ModelReport } from '../../engine/protocol/protocol.js';
 import { createTree, rowItem, type Tree, type TreeSource } from '../common/tree.js';
 import type { ModelList } from './model-list.js';
 import { modelName } from './names.js';

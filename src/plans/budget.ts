@@ -1,5 +1,5 @@
 /** What a person writes as a budget, and what it means. Knows no editor. */
-import type { Budget, PrecisionTable } from '../../engine/protocol.js';
+import type { Budget, PrecisionTable } from '../../engine/protocol/protocol.js';
 
 const UNITS: Readonly<Record<string, number>> = { b: 1, kb: 1e3, mb: 1e6, gb: 1e9, tb: 1e12 };
 

@@ -2,7 +2,7 @@
 import { basename, dirname, join } from 'node:path';
 import { vscode } from '../common/vscode.js';
 import { editPath } from '../../engine/plans/edit.js';
-import type { Budget, ReadableAdapterSet, SupportedModel } from '../../engine/protocol.js';
+import type { Budget, ReadableAdapterSet, SupportedModel } from '../../engine/protocol/protocol.js';
 import { isCurrent, type SetNode } from '../adapters/nodes.js';
 import { alone, BACK } from '../common/ask.js';
 import { formatBits, formatBytes } from '../common/format.js';

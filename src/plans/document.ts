@@ -2,7 +2,7 @@
 import { editPlan, editWholePlan, type TextEdit } from '../../engine/plans/edit.js';
 import { parsePlan, resolvePlan, type PlanProblem, type PrecisionPlan } from '../../engine/plans/plan.js';
 import { bitsOfDigits, digitsOf, totalsOf, type Totals } from '../../engine/plans/totals.js';
-import type { PrecisionTable } from '../../engine/protocol.js';
+import type { PrecisionTable } from '../../engine/protocol/protocol.js';
 
 export interface PlanState {
   readonly text: string;

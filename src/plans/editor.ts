@@ -1,7 +1,7 @@
 /** The visual editor of precision plans. The text is the document; everything that the page changes is an edit of it. */
 import { basename } from 'node:path';
 import { vscode } from '../common/vscode.js';
-import type { SupportedModel } from '../../engine/protocol.js';
+import type { SupportedModel } from '../../engine/protocol/protocol.js';
 import type { FromPage, Lack, Results, ShowTable, ToPage } from '../../webview/precision/protocol.js';
 import { formatBits } from '../common/format.js';
 import { pageDocument, pageRoot, serve } from '../common/webview.js';

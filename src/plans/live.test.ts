@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { EvaluationRow } from '../../engine/protocol.js';
+import type { EvaluationRow } from '../../engine/protocol/protocol.js';
 import { fakeConnection } from '../common/testing.js';
 import { createLive } from './live.js';
 

@@ -2,7 +2,7 @@
  * A running model that follows a plan: opened at the first need, switched with each edit, measured and asked on the way.
  * Requests of one session go one after another; of several edits in the meantime the last one counts. Knows no editor.
  */
-import type { DeviceChoice, EvaluationRow } from '../../engine/protocol.js';
+import type { DeviceChoice, EvaluationRow } from '../../engine/protocol/protocol.js';
 import type { Live, Measurement, MetricKey, Tried, TryInput } from '../../webview/precision/protocol.js';
 import type { Connection } from '../common/connection.js';
 import { messageOf } from '../common/errors.js';

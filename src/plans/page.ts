@@ -1,6 +1,6 @@
 /** What a plan's page shows, from its model's table and what surrounds it. Knows no editor. */
 import { bitsOfDigits, totalsOf } from '../../engine/plans/totals.js';
-import type { AllocationPoint, PrecisionTable } from '../../engine/protocol.js';
+import type { AllocationPoint, PrecisionTable } from '../../engine/protocol/protocol.js';
 import type { FrontierPoint, Table } from '../../webview/precision/protocol.js';
 
 /** Without the paths, which the page does not see. */

@@ -3,7 +3,7 @@ import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { vscode } from '../common/vscode.js';
 import type { TextEdit } from '../../engine/plans/edit.js';
 import { parsePlan } from '../../engine/plans/plan.js';
-import type { PrecisionTable } from '../../engine/protocol.js';
+import type { PrecisionTable } from '../../engine/protocol/protocol.js';
 import { messageOf } from '../common/errors.js';
 import { readDocument, type PlanState } from './document.js';
 import type { Tables } from './tables.js';

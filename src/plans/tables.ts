@@ -1,5 +1,5 @@
 /** Tables of models, asked once of the engine and kept until something of theirs changes. Knows no editor. */
-import type { PrecisionTable } from '../../engine/protocol.js';
+import type { PrecisionTable } from '../../engine/protocol/protocol.js';
 import type { Connection } from '../common/connection.js';
 import { createEmitter, type Disposable, type Event } from '../common/event.js';
 

@@ -1,5 +1,5 @@
 /** A small model's table for tests. */
-import type { PrecisionTable } from '../../engine/protocol.js';
+import type { PrecisionTable } from '../../engine/protocol/protocol.js';
 
 export const table: PrecisionTable = {
   model: { name: 'vit', task: 'image-classification', family: 'vit' },

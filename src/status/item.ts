@@ -1,6 +1,6 @@
 /** The one status item: what the engine does, and a menu. */
 import { vscode } from '../common/vscode.js';
-import type { Health } from '../../engine/protocol.js';
+import type { Health } from '../../engine/protocol/protocol.js';
 import { formatDuration } from '../common/format.js';
 import type { EngineClient, StateChange } from '../engine/client.js';
 import { timeLeft } from '../jobs/nodes.js';

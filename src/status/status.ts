@@ -1,5 +1,5 @@
 /** What the status item says, from the engine's condition and its jobs. Knows no editor. */
-import type { Health, JobRecord } from '../../engine/protocol.js';
+import type { Health, JobRecord } from '../../engine/protocol/protocol.js';
 import { percent } from '../common/format.js';
 import type { EngineState } from '../engine/client.js';
 

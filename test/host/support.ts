@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as vscode from 'vscode';
-import type { JobRecord, JobState } from '../../engine/protocol.js';
+import type { JobRecord, JobState } from '../../engine/protocol/protocol.js';
 import type { Event } from '../../src/common/event.js';
 import type { Tree } from '../../src/common/tree.js';
 import type { Context } from '../../src/context.js';

@@ -1,5 +1,5 @@
 /** The Hessian of a layer's squared error: the sum of x xᵀ over its inputs x, up to a factor. */
-import { everySample, type SampleSource } from '../../data/sample-store.js';
+import { everySample, type SampleSource } from '../../execution/sample-store.js';
 import { CancelledError } from '../../errors.js';
 import { Graph } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';

@@ -4,16 +4,17 @@ import {
   type ModelInputs,
   type SampleCache,
   type SampleStore,
-} from '../../data/sample-store.js';
+} from '../../execution/sample-store.js';
 import type { Checkpoint, HostTensor } from '../../models/checkpoint.js';
 import type { LinearEntry, PartListing } from '../../models/listing.js';
 import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
-import { disposeAll, openPlainPart } from '../quept/execution.js';
-import { plainParts, runSamples, type OpenPart } from '../quept/part-by-part.js';
+import { disposeAll, openPlainPart } from '../../execution/part.js';
+import { plainParts, runSamples, type OpenPart } from '../../execution/part-by-part.js';
 import { factorHessian } from './factor.js';
 import { inputHessian } from './hessian.js';
-import { roundCorrecting, toFloats, type IntegerWeight } from './weight.js';
+import { toFloats, type IntegerWeight } from '../../quantized/weight.js';
+import { roundCorrecting } from './weight.js';
 import type { WeightFiles } from './weight-files.js';
 
 /** Tokens that run at once. */

@@ -4,7 +4,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openSafetensors, writeSafetensors } from '../../formats/safetensors.js';
 import type { Part } from '../../models/model.js';
-import type { IntegerWeight } from './weight.js';
+import type { IntegerWeight } from '../../quantized/weight.js';
 
 export interface WeightFiles {
   /** @param weights by the layer's local name */

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import type { HostTensor } from '../../models/checkpoint.js';
-import { weightGraph, NO_CLIP } from '../quept/execution.js';
+import { weightGraph, NO_CLIP } from '../../execution/quantized-part.js';
 import { normals, rowsOf, usePrograms } from '../quept/testing.js';
 import { factorHessian } from './factor.js';
 import { damped, randomHessian, surgery } from './testing.js';
-import { roundCorrecting, toFloats } from './weight.js';
+import { toFloats } from '../../quantized/weight.js';
+import { roundCorrecting } from './weight.js';
 
 const programs = usePrograms();
 const { signal } = new AbortController();

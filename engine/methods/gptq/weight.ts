@@ -4,22 +4,11 @@ import { Graph } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 import { MAX_SCALE, MIN_SCALE } from '../../graph/quantizers.js';
 import type { HostTensor } from '../../models/checkpoint.js';
+import type { IntegerWeight } from '../../quantized/weight.js';
 import type { Programs } from '../../runtime/programs.js';
 
 /** Columns between two products on the device, where a group of columns does not set it. */
 const BLOCK = 128;
-
-/** A weight [out, in] as integers on grids: Ŵ = scale · (integers − zero). */
-export interface IntegerWeight {
-  readonly shape: readonly [number, number];
-  /** [out, in] */
-  readonly integers: Uint8Array;
-  /** One a row, or one a group of `groupSize` columns: [out · ⌈in / groupSize⌉]. */
-  readonly scale: Float32Array;
-  readonly zero: Float32Array;
-  /** -1 for whole rows. */
-  readonly groupSize: number;
-}
 
 /**
  * Rounds a weight W [out, in] to `bits` so that Σ over rows of (w − ŵ) H (w − ŵ)ᵀ stays small.
@@ -124,19 +113,6 @@ function errorGraph(out: number, n: number, width: number): Graph {
   const errors = graph.input('errors', [out, n]);
   graph.output('before', op.gemm(errors, graph.input('rows', [width, n]), { transB: true }));
   return graph;
-}
-
-/** The weight in float32, [out, in]. */
-export function toFloats({ shape: [out, n], integers, scale, zero, groupSize }: IntegerWeight): Float32Array {
-  const width = groupSize === -1 ? n : groupSize;
-  const blocks = Math.ceil(n / width);
-  const floats = new Float32Array(out * n);
-  for (let row = 0; row < out; row++)
-    for (let column = 0; column < n; column++) {
-      const grid = row * blocks + Math.floor(column / width);
-      floats[row * n + column] = scale[grid]! * (integers[row * n + column]! - zero[grid]!);
-    }
-  return floats;
 }
 
 function rangeOf(values: Float32Array): readonly [number, number] {

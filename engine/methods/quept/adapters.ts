@@ -10,7 +10,8 @@ import type { BitGroup } from '../../formats/adapter-set.js';
 import type { PartListing } from '../../models/listing.js';
 import type { Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
-import type { Cache } from './activations.js';
+import type { Cache } from '../../execution/activations.js';
+import { scaleRows } from '../../graph/quantizers.js';
 
 export interface AdapterLayer {
   readonly name: string;
@@ -32,10 +33,6 @@ export interface AdapterLayout {
   readonly tokens?: boolean;
   readonly cache?: Cache | undefined;
 }
-
-/** Rows of weight scales of a layer: out, or out · ⌈in / groupSize⌉. */
-export const scaleRows = (layer: AdapterLayer, groupSize: number): number =>
-  groupSize === -1 ? layer.out : layer.out * Math.ceil(layer.in / groupSize);
 
 export function adapterLayout(
   listing: PartListing,

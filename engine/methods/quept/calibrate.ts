@@ -4,31 +4,34 @@ import {
   type ModelInputs,
   type SampleCache,
   type SampleStore,
-} from '../../data/sample-store.js';
+} from '../../execution/sample-store.js';
 import { UserError } from '../../errors.js';
 import { writeAdapterSet, type AdapterSetConfig, type WrittenTensor } from '../../formats/adapter-set.js';
 import type { Checkpoint, HostTensor } from '../../models/checkpoint.js';
 import type { PartListing } from '../../models/listing.js';
 import type { Model, Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
-import { rotateCheckpoint } from '../rotation/checkpoint.js';
-import { drawSigns, signsToText } from '../rotation/signs.js';
-import { cacheOf } from './activations.js';
+import { rotateCheckpoint } from '../../transforms/rotation/checkpoint.js';
+import { drawSigns, signsToText } from '../../transforms/rotation/signs.js';
+import { cacheOf } from '../../execution/activations.js';
 import { adapterLayout, type AdapterLayout } from './adapters.js';
-import { openElasticPart, openPlainPart, type RunnablePart } from './execution.js';
+import { openPlainPart, type RunnablePart } from '../../execution/part.js';
+import { openElasticPart } from '../../execution/quantized-part.js';
 import { GUARD_SAMPLES, keepBetter, keptTensors } from './guard.js';
 import { hasOwnStreams } from './merge.js';
 import { checkOptions, groupSizesOf, type QueptOptions } from './options.js';
 import { MAX_BITS } from '../../plans/bits.js';
-import { runSamples } from './part-by-part.js';
+import { runSamples } from '../../execution/part-by-part.js';
 import { openProgress, type FinishedBlock, type SavedProgress } from './progress.js';
 import { reconstruct } from './reconstruct.js';
-import { foldedParameters } from './reparameterise.js';
-import { momentWidth, secondMoments } from './moments.js';
-import { smooth } from './smooth.js';
-import { observe, startActivations, startWeights } from './start.js';
-import type { NamedTensors } from './state.js';
-import { advanceStreams, batchesOf } from './streams.js';
+import { foldedParameters } from '../../transforms/fold-norms.js';
+import { momentWidth, secondMoments } from '../../execution/moments.js';
+import { smooth } from '../../transforms/smooth.js';
+import { observe } from '../../execution/observe.js';
+import { startActivations, startWeights } from './start.js';
+import type { NamedTensors } from '../../execution/tensors.js';
+import { batchesOf } from '../../execution/batches.js';
+import { advanceStreams } from './streams.js';
 
 /** The calibration set, preprocessed. */
 export interface CalibrationSet {

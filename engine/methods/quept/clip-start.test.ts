@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { PAPER_LOGIT, searchClip } from './clip-start.js';
-import { NO_CLIP } from './execution.js';
-import type { Moments } from './moments.js';
+import { NO_CLIP } from '../../execution/quantized-part.js';
+import type { Moments } from '../../execution/moments.js';
 import { normals, quantizedRow, rowsOf, usePrograms } from './testing.js';
 
 const [ROWS, COLUMNS] = [16, 64];

@@ -4,19 +4,16 @@
  */
 import { Graph, type Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
-import { fakeQuantizeWeight } from '../../graph/quantizers.js';
+import { fakeQuantizeWeight, LARGEST_LOGIT, scaleRows } from '../../graph/quantizers.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { HostTensor } from '../../models/checkpoint.js';
-import { scaleRows } from './adapters.js';
-import { weightedError, type Moments } from './moments.js';
+import { weightedError, type Moments } from '../../execution/moments.js';
 
 /** The logit of the paper's start at every bit-width. */
 export const PAPER_LOGIT = 4;
 
 const CANDIDATES = 20;
 const SMALLEST_SHARE = 0.3;
-/** σ(8) ≈ 0.9997: the whole range, yet with a gradient. */
-export const LARGEST_LOGIT = 8;
 const SWEEPS = 2;
 
 /** Denser near the whole range, where high bit-widths end. */
@@ -40,7 +37,7 @@ export function sideGraph(
   side: 'upper' | 'lower',
 ): Graph {
   const graph = new Graph();
-  const rows = scaleRows({ name: '', in: columns, out }, groupSize);
+  const rows = scaleRows({ in: columns, out }, groupSize);
   const weight = graph.input('weight', [out, columns]);
   const moments = graph.input('moments', [Math.ceil(columns / width), width, width]);
   const levels = graph.input('levels', []);
@@ -78,7 +75,7 @@ export async function searchClip(
   const { runtime } = programs;
   const [out, columns] = shape as readonly [number, number];
   const { width } = moments;
-  const rows = scaleRows({ name: '', in: columns, out }, groupSize);
+  const rows = scaleRows({ in: columns, out }, groupSize);
   const fixed = {
     weight: await runtime.place(runtime.tensor(data, shape)),
     moments: await runtime.place(runtime.tensor(moments.data, [Math.ceil(columns / width), width, width])),

@@ -5,7 +5,7 @@ import { ModelConfig } from '../../models/config.js';
 import { listPart } from '../../models/listing.js';
 import { partsOf, type Part } from '../../models/model.js';
 import { buildModel } from '../../models/registry.js';
-import { rotateModel } from '../rotation/checkpoint.js';
+import { rotateModel } from '../../transforms/rotation/checkpoint.js';
 import { layoutOf } from './calibrate.js';
 import { calibrationCost } from './cost.js';
 import { DEFAULT_TEXT, DEFAULT_TEXT_ACTIVATIONS, DEFAULT_VIT, type QueptOptions } from './options.js';

@@ -11,12 +11,13 @@ import { type Part } from '../../models/model.js';
 import type { AdapterLayout } from './adapters.js';
 import { layoutOf } from './calibrate.js';
 import { SEARCH_RUNS, sideGraph } from './clip-start.js';
-import { momentsGraph, momentWidth } from './moments.js';
-import { plainGraph, quantizedGraph } from './execution.js';
+import { momentsGraph, momentWidth } from '../../execution/moments.js';
+import { plainGraph } from '../../execution/part.js';
+import { quantizedGraph } from '../../execution/quantized-part.js';
 import { GUARD_SAMPLES } from './guard.js';
 import { hasOwnStreams } from './merge.js';
 import { groupSizesOf, type QueptOptions } from './options.js';
-import { errorGraph, smoothingSites } from './smooth.js';
+import { errorGraph, smoothingSites } from '../../transforms/smooth.js';
 import { stateShapes, stepGraph } from './step.js';
 
 export interface CalibrationCost {
@@ -24,7 +25,7 @@ export interface CalibrationCost {
   readonly work: Work;
   /** Elements that loops on the host go over, counted once for every range and bit-width tried. */
   readonly looked: number;
-  /** Inputs and activations of the calibration set, which may lie in a file (`data/sample-store.ts`). */
+  /** Inputs and activations of the calibration set, which may lie in a file (`execution/sample-store.ts`). */
   readonly activations: number;
   /** The most that all other tensors take at once, on host and device together. */
   readonly tensors: number;

@@ -2,17 +2,16 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder, writeRandomModel } from '../../../test/fixtures.js';
 import { createRandom } from '../../data/random.js';
-import { openSampleCache, samplesIn } from '../../data/sample-store.js';
+import { openSampleCache, samplesIn } from '../../execution/sample-store.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
 import type { Part } from '../../models/model.js';
 import { openPrograms, type Programs } from '../../runtime/programs.js';
 import { openRuntime } from '../../runtime/session.js';
-import { tensorsOf } from './elastic-model.js';
+import { tensorsOf } from '../../execution/quantized-model.js';
 import { keepBetter, keptTensors } from './guard.js';
 import { bitGroups, PAPER_VIT, type QueptOptions } from './options.js';
-import { roundToNearest } from './rounding.js';
-import type { NamedTensors } from './state.js';
-
+import { roundToNearest } from '../rounding/rounding.js';
+import type { NamedTensors } from '../../execution/tensors.js';
 const SAMPLES = 40;
 const BITS = [8, 7, 6, 5];
 const options: QueptOptions = {

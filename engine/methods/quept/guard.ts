@@ -3,17 +3,17 @@
  * (searched clip, percentile scales, no adapter) are compared on the calibration set, and the better one is kept.
  * At high bit-widths rounding is close to exact, and what is learned for others can cost more than it gains.
  */
-import type { SampleStore } from '../../data/sample-store.js';
+import type { SampleStore } from '../../execution/sample-store.js';
 import type { AdapterSetConfig, BitGroup } from '../../formats/adapter-set.js';
 import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { CalibrationRequest } from './calibrate.js';
-import { elasticParts } from './elastic-model.js';
-import { meanDivergence } from './logit-divergence.js';
+import { elasticParts } from '../../execution/quantized-model.js';
+import { meanDivergence } from '../../execution/logit-divergence.js';
 import { MAX_BITS } from '../../plans/bits.js';
-import { passBlocks, plainParts, type OpenPart, type PassHooks } from './part-by-part.js';
+import { passBlocks, plainParts, type OpenPart, type PassHooks } from '../../execution/part-by-part.js';
 import type { FinishedBlock } from './progress.js';
-import type { NamedTensors } from './state.js';
+import type { NamedTensors } from '../../execution/tensors.js';
 
 export interface Guarded {
   /** The groups, those bit-widths that keep their start in groups of their own with gain 0. */

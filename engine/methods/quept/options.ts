@@ -2,7 +2,7 @@
 import { UserError } from '../../errors.js';
 import type { AdapterSetConfig, BitGroup } from '../../formats/adapter-set.js';
 import { MAX_BITS, MIN_BITS } from '../../plans/bits.js';
-import { PERCENTILES } from './activation-start.js';
+import { PERCENTILES } from '../../execution/activation-ranges.js';
 import { mergeWeights, type MergeMode } from './merge.js';
 import type { Apart, StateKind } from './step.js';
 

@@ -12,8 +12,7 @@ import { removeStaleTemporaries, writeFileAtomic } from '../../formats/atomic.js
 import { readJsonFile } from '../../formats/json.js';
 import { openSafetensors, writeSafetensors } from '../../formats/safetensors.js';
 import type { Snapshot } from './reconstruct.js';
-import type { NamedTensors } from './state.js';
-
+import type { NamedTensors } from '../../execution/tensors.js';
 const IDENTITY = 'identity.json';
 const EPOCH = 'epoch.safetensors';
 const blockName = (index: number) => `block-${index}.safetensors`;

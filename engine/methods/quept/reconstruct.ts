@@ -1,6 +1,6 @@
 /** Reconstruction of one block: the loop around the step graph (method, section 4). */
 import { createRandom } from '../../data/random.js';
-import { everySample, type SampleSource } from '../../data/sample-store.js';
+import { everySample, type SampleSource } from '../../execution/sample-store.js';
 import { CancelledError, UserError } from '../../errors.js';
 import { adamScalars } from '../../graph/optimizers.js';
 import type { HostTensor } from '../../models/checkpoint.js';
@@ -8,9 +8,10 @@ import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { Runtime, Tensor } from '../../runtime/session.js';
 import type { AdapterLayout } from './adapters.js';
-import { disposeAll } from './execution.js';
+import { disposeAll } from '../../execution/part.js';
 import type { QueptOptions } from './options.js';
-import { packState, unpackState, type FlatState, type NamedTensors } from './state.js';
+import { type NamedTensors } from '../../execution/tensors.js';
+import { packState, unpackState, type FlatState } from './state.js';
 import { drawnInputs, stateShapes, stepGraph } from './step.js';
 
 /** Everything the rest of a reconstruction depends on, after a whole number of epochs. */

@@ -1,79 +1,23 @@
 /** Where a block's calibration starts: activation ranges, folded norms, clip logits and adapters. */
 import { createRandom } from '../../data/random.js';
-import { Graph, type Value } from '../../graph/ir.js';
-import { fullPrecision } from '../../models/builders.js';
 import type { HostTensor } from '../../models/checkpoint.js';
 import type { PartListing } from '../../models/listing.js';
-import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
-import { percentileStart } from './activation-start.js';
-import { scaleRows, type AdapterLayout } from './adapters.js';
+import { percentileStart } from '../../execution/activation-ranges.js';
+import { scaleRows } from '../../graph/quantizers.js';
+import { type AdapterLayout } from './adapters.js';
 import { PAPER_LOGIT, searchClip } from './clip-start.js';
-import type { Moments } from './moments.js';
+import type { Moments } from '../../execution/moments.js';
 import type { QueptOptions } from './options.js';
-import { foldBias, foldedParameters, foldNorm, foldWeight, reparameterise } from './reparameterise.js';
-import type { NamedTensors } from './state.js';
-
-/** What every activation quantizer of a part sees, by the quantizer's name: elements row-major, [rows, width]. */
-export type Observed = Map<string, { readonly data: Float32Array; readonly width: number }>;
-
-/** Runs the part in full precision and collects the inputs of its quantizers. */
-export async function observe(
-  programs: Programs,
-  part: Part,
-  quantizers: readonly string[],
-  parameters: ReadonlyMap<string, HostTensor>,
-  batches: Iterable<Float32Array>,
-  batch: number,
-): Promise<Observed> {
-  if (quantizers.length === 0) return new Map();
-  const { runtime } = programs;
-  const program = await programs.get(
-    `observe ${part.kind} ×${batch}`,
-    () => observeGraph(part, quantizers, batch),
-    { keep: false },
-  );
-  const fixed = Object.fromEntries(
-    [...parameters].map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]),
-  );
-  const chunks = new Map<string, Float32Array[]>(quantizers.map((name) => [name, []]));
-  let widths = new Map<string, number>();
-  for (const data of batches) {
-    const outputs = await program.run({ ...fixed, x: runtime.tensor(data, part.inputShape(batch)) });
-    for (const name of quantizers) chunks.get(name)!.push(await runtime.read(outputs[name]!));
-    widths = new Map(quantizers.map((name) => [name, outputs[name]!.shape.at(-1)!]));
-  }
-  return new Map(
-    quantizers.map((name) => [name, { data: concatenate(chunks.get(name)!), width: widths.get(name)! }]),
-  );
-}
-
-function observeGraph(part: Part, quantizers: readonly string[], batch: number): Graph {
-  const graph = new Graph();
-  const plain = fullPrecision(graph);
-  const tap = (name: string, x: Value) => {
-    if (quantizers.includes(name)) graph.output(name, x);
-    return x;
-  };
-  const builder = {
-    ...plain,
-    linear: (...[name, x, out, options]: Parameters<typeof plain.linear>) =>
-      plain.linear(name, tap(name, x), out, options),
-    operand: tap,
-  };
-  part.forward(builder, graph.input('x', part.inputShape(batch), part.inputType), batch);
-  return graph;
-}
-
-function concatenate(chunks: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(chunks.reduce((n, chunk) => n + chunk.length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    all.set(chunk, at);
-    at += chunk.length;
-  }
-  return all;
-}
+import {
+  foldBias,
+  foldedParameters,
+  foldNorm,
+  foldWeight,
+  reparameterise,
+} from '../../transforms/fold-norms.js';
+import type { NamedTensors } from '../../execution/tensors.js';
+import type { Observed } from '../../execution/observe.js';
 
 /**
  * Static activation grids for every quantizer and bit-width, and the folding of norms at the lowest bit-width.
@@ -155,7 +99,7 @@ export async function startWeights(
     tensors.set(`${name}.lora_B`, { shape: [out, layout.rank], data: new Float32Array(out * layout.rank) });
     for (const [g, group] of layout.groups.entries()) {
       const groupSize = layout.groupSizes[g]!;
-      const rows = scaleRows({ name, in: columns, out }, groupSize);
+      const rows = scaleRows({ in: columns, out }, groupSize);
       const paper = () => new Float32Array(rows).fill(PAPER_LOGIT);
       for (const bits of group.bits) {
         const { upper, lower } =

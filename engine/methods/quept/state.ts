@@ -1,9 +1,7 @@
+import type { NamedTensors } from '../../execution/tensors.js';
+import { scaleRows } from '../../graph/quantizers.js';
 /** A block's learned state in host memory: named tensors in, the flat tensors of a step out, and back. */
-import { clipSize, loraSize, scaleRows, type AdapterLayout } from './adapters.js';
-
-/** The learned tensors of a block by the adapter set's names, local to the block. Shapes as in docs/FORMATS.md. */
-export type NamedTensors = Map<string, { readonly shape: readonly number[]; readonly data: Float32Array }>;
-
+import { clipSize, loraSize, type AdapterLayout } from './adapters.js';
 /** A step's state tensors (`lora`, `clip.g`, `scale.g`) without their moments. */
 export type FlatState = Map<string, Float32Array>;
 

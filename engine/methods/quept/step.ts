@@ -7,7 +7,7 @@ import { adam } from '../../graph/optimizers.js';
 import { fakeQuantizeWeight } from '../../graph/quantizers.js';
 import { fullPrecision, parameterInputs } from '../../models/builders.js';
 import type { Builder, Part } from '../../models/model.js';
-import { quantizeInput, quantizeOperand, type ActivationQuantizers } from './activations.js';
+import { quantizeInput, quantizeOperand, type ActivationQuantizers } from '../../execution/activations.js';
 import {
   adaptedWeight,
   clipSize,

@@ -1,11 +1,12 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { maxDifference } from '../../../test/support.js';
-import { everySample, openSampleCache, type SampleStore } from '../../data/sample-store.js';
+import { everySample, openSampleCache, type SampleStore } from '../../execution/sample-store.js';
 import { adapterLayout } from './adapters.js';
-import { openElasticPart, openPlainPart, type ElasticPart, type RunnablePart } from './execution.js';
+import { openPlainPart, type RunnablePart } from '../../execution/part.js';
+import { openElasticPart, type ElasticPart } from '../../execution/quantized-part.js';
 import { hasOwnStreams, type MergeMode } from './merge.js';
 import { bitGroups, PAPER_VIT, type QueptOptions } from './options.js';
-import { runSamples } from './part-by-part.js';
+import { runSamples } from '../../execution/part-by-part.js';
 import { advanceStreams } from './streams.js';
 import { contentsOf, normals, randomAdapters, rowsOf, storeOf, tinyBlock, usePrograms } from './testing.js';
 

@@ -1,32 +1,15 @@
 /** Activations of the calibration set between blocks, [tokens · width] a sample, one store a stream. */
-import {
-  everySample,
-  type SampleCache,
-  type SampleSource,
-  type SampleStore,
-} from '../../data/sample-store.js';
+import { everySample, type SampleCache, type SampleStore } from '../../execution/sample-store.js';
 import { createRandom, type Random } from '../../data/random.js';
 import { CancelledError } from '../../errors.js';
 import { Graph } from '../../graph/ir.js';
 import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { AdapterLayout } from './adapters.js';
-import type { ElasticPart } from './execution.js';
+import type { ElasticPart } from '../../execution/quantized-part.js';
 import { hasOwnStreams, mergeTokens, tokenSimilarity } from './merge.js';
 import type { QueptOptions } from './options.js';
-import { runSamples } from './part-by-part.js';
-
-/** The first `samples` samples in whole batches, at least one: each comes in the same array. */
-export function* batchesOf(source: SampleSource, samples: number, batch: number): Generator<Float32Array> {
-  const buffer = new Float32Array(batch * source.size);
-  for (let start = 0; start + batch <= Math.max(samples, batch); start += batch) {
-    source.read(
-      Array.from({ length: batch }, (_, i) => start + i),
-      buffer,
-    );
-    yield buffer;
-  }
-}
+import { runSamples } from '../../execution/part-by-part.js';
 
 /**
  * Takes the quantized streams through a calibrated block (method, section 5): every sample passes at one bit-width drawn

@@ -7,17 +7,19 @@ import {
   openSampleCache,
   type SampleSource,
   type SampleStore,
-} from '../../data/sample-store.js';
+} from '../../execution/sample-store.js';
 import { sizeOf } from '../../graph/ir.js';
 import type { HostTensor } from '../../models/checkpoint.js';
 import { ModelConfig } from '../../models/config.js';
 import { listPart, type PartListing } from '../../models/listing.js';
 import type { Part } from '../../models/model.js';
-import { buildModel, type BuildOptions } from '../../models/registry.js';
+import { type BuildOptions } from '../../models/family.js';
+import { buildModel } from '../../models/registry.js';
 import { openPrograms, type Programs } from '../../runtime/programs.js';
 import { openRuntime } from '../../runtime/session.js';
-import { scaleRows, type AdapterLayout } from './adapters.js';
-import type { NamedTensors } from './state.js';
+import { scaleRows } from '../../graph/quantizers.js';
+import { type AdapterLayout } from './adapters.js';
+import type { NamedTensors } from '../../execution/tensors.js';
 
 /** Standard normal numbers; the same path gives the same ones. */
 export function normals(shape: readonly number[], ...path: (number | string)[]): HostTensor {

@@ -1,6 +1,6 @@
 /** Data-efficient image Transformer (Touvron et al. 2021): a ViT with a distillation token, Hugging Face layout `deit`. */
 import * as op from '../../graph/ops.js';
-import type { Family } from '../registry.js';
+import type { Family } from '../family.js';
 import { finalTokens, readVitConfig, vitModel } from '../vit/vit.js';
 
 export const deit: Family = {

@@ -5,7 +5,7 @@ import { attention, causalMask } from '../attention.js';
 import type { ModelConfig } from '../config.js';
 import { byLength } from '../constants.js';
 import type { Builder, LanguageModel, Part } from '../model.js';
-import type { BuildOptions, Family } from '../registry.js';
+import type { BuildOptions, Family } from '../family.js';
 import { readRope, rotation, type Rope } from '../rope.js';
 
 /** What sets a family apart. */

@@ -3,7 +3,7 @@ import type { Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 import { attention } from '../attention.js';
 import type { ModelConfig } from '../config.js';
-import type { Family } from '../registry.js';
+import type { Family } from '../family.js';
 import type { Builder, Part, VisionModel } from '../model.js';
 
 export interface VitConfig {

@@ -1,0 +1,75 @@
+/** How far one run of a model is from another: mean KL of their logits, computed on the device in pieces. */
+import type { SampleStore } from './sample-store.js';
+import { CancelledError } from '../errors.js';
+import { Graph, type Value } from '../graph/ir.js';
+import * as op from '../graph/ops.js';
+import { headOf, type Model } from '../models/model.js';
+import type { Programs } from '../runtime/programs.js';
+import type { RunnablePart } from './part.js';
+
+/** A head, and for every sample what it reads: [tokens · width]. */
+export interface HeadInputs {
+  readonly head: RunnablePart;
+  readonly store: SampleStore;
+}
+
+/** Rows of logits computed at once: few enough to stay close to the caches, enough for a matrix product to be worth it. */
+export const rowsAtOnce = (classes: number): number => Math.max(128, Math.floor((1 << 20) / classes));
+
+/** log p of every class: logits [rows, classes] → [rows, classes]. */
+export function logProbabilities(logits: Value): Value {
+  const below = op.sub(logits, op.reduceMax(logits, [1]));
+  return op.sub(below, op.log(op.reduceSum(op.exp(below), [1])));
+}
+
+/** KL(p ‖ q) in nats of every row, from log p and log q [rows, classes] → [rows]. */
+export const divergenceOf = (p: Value, q: Value): Value =>
+  op.reduceSum(op.mul(op.exp(p), op.sub(p, q)), [1], false);
+
+/** KL(softmax p ‖ softmax q) of every row: `p` and `q` [rows, classes] → `kl` [rows]. */
+function divergenceGraph(rows: number, classes: number): Graph {
+  const graph = new Graph();
+  const of = (name: string) => logProbabilities(graph.input(name, [rows, classes]));
+  graph.output('kl', divergenceOf(of('p'), of('q')));
+  return graph;
+}
+
+/**
+ * The mean of KL(p ‖ q) over all rows of logits, nats: those of every picture, or of every token.
+ * @param most rows of logits of a run, which bound the memory it takes
+ */
+export async function meanDivergence(
+  programs: Programs,
+  model: Model,
+  p: HeadInputs,
+  q: HeadInputs,
+  signal: AbortSignal,
+  most?: number,
+): Promise<number> {
+  const { runtime } = programs;
+  const { rows: perSample, classes } = headOf(model);
+  const size = p.store.size / perSample;
+  const count = p.store.samples * perSample;
+  const rows = Math.min(count, most ?? rowsAtOnce(classes));
+  const program = await programs.get(`divergence ${rows}×${classes}`, () => divergenceGraph(rows, classes), {
+    keep: false,
+  });
+  const buffers = [new Float32Array(rows * size), new Float32Array(rows * size)] as const;
+  const shape = model.head.inputShape(rows);
+  let sum = 0;
+  for (let start = 0; start < count; start += rows) {
+    if (signal.aborted) throw new CancelledError();
+    // The last run goes back to be whole; what it computes again is left out of the sum.
+    const from = Math.min(start, count - rows);
+    const logits = async ({ head, store }: HeadInputs, buffer: Float32Array) => {
+      store.readSpan(from * size, buffer);
+      return head.run(runtime.tensor(buffer, shape), rows);
+    };
+    const feeds = { p: await logits(p, buffers[0]), q: await logits(q, buffers[1]) };
+    const { kl } = await program.run(feeds);
+    feeds.p.dispose();
+    feeds.q.dispose();
+    for (const x of (await runtime.read(kl!)).subarray(start - from)) sum += x;
+  }
+  return sum / count;
+}

@@ -1,0 +1,122 @@
+/** Second moments of layer inputs: how errors of a layer's weights add up in its output. */
+import { Graph, type Value } from '../graph/ir.js';
+import * as op from '../graph/ops.js';
+import { fullPrecision } from '../models/builders.js';
+import type { HostTensor } from '../models/checkpoint.js';
+import type { PartListing } from '../models/listing.js';
+import type { Part } from '../models/model.js';
+import type { Programs } from '../runtime/programs.js';
+import type { Tensor } from '../runtime/session.js';
+import { disposeAll } from './part.js';
+
+/**
+ * E[x xᵀ] of a layer's input in diagonal blocks of `width` columns, the last zero-padded: data [blocks, width, width].
+ * The mean squared error of a layer's output that a change Δ of its weights makes, as far as blocks do not correlate, is
+ * Σ Δ_b M_b Δ_bᵀ over blocks b and rows.
+ */
+export interface Moments {
+  readonly data: Float32Array;
+  readonly width: number;
+  readonly columns: number;
+}
+
+/** Columns of a block: those that share a scale at low bit-widths, or 128 where whole rows do. */
+export const momentWidth = ({ groupSize }: { readonly groupSize: number }): number =>
+  groupSize === -1 ? 128 : groupSize;
+
+/**
+ * Runs the part in full precision and collects the moments of every layer's input, by the layer's name.
+ * @param batches inputs of the part, each for `batch` samples
+ */
+export async function secondMoments(
+  programs: Programs,
+  part: Part,
+  listing: PartListing,
+  parameters: ReadonlyMap<string, HostTensor>,
+  batches: Iterable<Float32Array>,
+  batch: number,
+  width: number,
+): Promise<ReadonlyMap<string, Moments>> {
+  const { runtime } = programs;
+  const inputs = [...new Map(listing.linears.map((l) => [l.input, l.in]))];
+  const program = await programs.get(`moments ${part.kind} ×${batch} per ${width}`, () =>
+    momentsGraph(part, inputs, batch, width),
+  );
+  const fixed: Record<string, Tensor> = {};
+  let sums: Record<string, Tensor> = {};
+  let rows = 0;
+  try {
+    for (const [name, { data, shape }] of parameters)
+      fixed[name] = await runtime.place(runtime.tensor(data, shape));
+    for (const [name, columns] of inputs) {
+      const shape = [Math.ceil(columns / width), width, width] as const;
+      sums[name] = runtime.tensor(new Float32Array(shape[0] * width * width), shape);
+    }
+    const shape = part.inputShape(batch);
+    for (const data of batches) {
+      const feeds = Object.fromEntries(Object.entries(sums).map(([name, sum]) => [`sum.${name}`, sum]));
+      const outputs = await program.run({ ...fixed, ...feeds, x: runtime.tensor(data, shape) });
+      disposeAll(sums);
+      sums = outputs;
+      rows += shape[0]!;
+    }
+    const found = new Map<string, Moments>();
+    for (const [name, columns] of inputs) {
+      const data = (await runtime.read(sums[name]!)).map((sum) => sum / rows);
+      found.set(name, { data, width, columns });
+    }
+    return new Map(listing.linears.map((l) => [l.name, found.get(l.input)!]));
+  } finally {
+    disposeAll(fixed);
+    disposeAll(sums);
+  }
+}
+
+/** Inputs: `x`, the parameters and for every name of `inputs` `sum.<name>`; output `<name>`, to which this batch was added. */
+export function momentsGraph(
+  part: Part,
+  inputs: readonly (readonly [name: string, columns: number])[],
+  batch: number,
+  width: number,
+): Graph {
+  const graph = new Graph();
+  const plain = fullPrecision(graph);
+  const wanted = new Map(inputs);
+  const tap = (name: string, x: Value) => {
+    const columns = wanted.get(name);
+    if (columns === undefined) return;
+    const blocks = Math.ceil(columns / width);
+    const padded = op.reshape(op.pad(x, 1, 0, blocks * width - columns), [x.shape[0]!, blocks, width]);
+    const product = op.matMul(op.transpose(padded, [1, 2, 0]), op.transpose(padded, [1, 0, 2]));
+    graph.output(name, op.add(graph.input(`sum.${name}`, [blocks, width, width]), product));
+  };
+  const builder = {
+    ...plain,
+    linear: (...[name, x, out, options]: Parameters<typeof plain.linear>) => {
+      tap(name, x);
+      return plain.linear(name, x, out, options);
+    },
+  };
+  part.forward(builder, graph.input('x', part.inputShape(batch), part.inputType), batch);
+  return graph;
+}
+
+/** E[x²] of every input column, [in]. */
+export function meanSquares({ data, width, columns }: Moments): Float32Array {
+  return Float32Array.from(
+    { length: columns },
+    (_, c) => data[Math.floor(c / width) * width * width + (c % width) * (width + 1)]!,
+  );
+}
+
+/**
+ * Σ Δ M Δᵀ for every row and block of columns: `difference` [out, in], `moments` [blocks, width, width] → [out, blocks].
+ */
+export function weightedError(difference: Value, moments: Value): Value {
+  const [out, columns] = difference.shape as readonly [number, number];
+  const [blocks, width] = moments.shape as readonly [number, number, number];
+  const padded = op.pad(difference, 1, 0, blocks * width - columns);
+  const byBlock = op.transpose(op.reshape(padded, [out, blocks, width]), [1, 0, 2]);
+  const error = op.reduceSum(op.mul(op.matMul(byBlock, moments), byBlock), [2]);
+  return op.reshape(op.transpose(error, [1, 0, 2]), [out, blocks]);
+}

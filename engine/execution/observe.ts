@@ -1,0 +1,67 @@
+/** What the activation quantizers of a part see in full precision. */
+import { Graph, type Value } from '../graph/ir.js';
+import { fullPrecision } from '../models/builders.js';
+import type { HostTensor } from '../models/checkpoint.js';
+import type { Part } from '../models/model.js';
+import type { Programs } from '../runtime/programs.js';
+
+/** What every activation quantizer of a part sees, by the quantizer's name: elements row-major, [rows, width]. */
+export type Observed = Map<string, { readonly data: Float32Array; readonly width: number }>;
+
+/** Runs the part in full precision and collects the inputs of its quantizers. */
+export async function observe(
+  programs: Programs,
+  part: Part,
+  quantizers: readonly string[],
+  parameters: ReadonlyMap<string, HostTensor>,
+  batches: Iterable<Float32Array>,
+  batch: number,
+): Promise<Observed> {
+  if (quantizers.length === 0) return new Map();
+  const { runtime } = programs;
+  const program = await programs.get(
+    `observe ${part.kind} ×${batch}`,
+    () => observeGraph(part, quantizers, batch),
+    { keep: false },
+  );
+  const fixed = Object.fromEntries(
+    [...parameters].map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]),
+  );
+  const chunks = new Map<string, Float32Array[]>(quantizers.map((name) => [name, []]));
+  let widths = new Map<string, number>();
+  for (const data of batches) {
+    const outputs = await program.run({ ...fixed, x: runtime.tensor(data, part.inputShape(batch)) });
+    for (const name of quantizers) chunks.get(name)!.push(await runtime.read(outputs[name]!));
+    widths = new Map(quantizers.map((name) => [name, outputs[name]!.shape.at(-1)!]));
+  }
+  return new Map(
+    quantizers.map((name) => [name, { data: concatenate(chunks.get(name)!), width: widths.get(name)! }]),
+  );
+}
+
+export function observeGraph(part: Part, quantizers: readonly string[], batch: number): Graph {
+  const graph = new Graph();
+  const plain = fullPrecision(graph);
+  const tap = (name: string, x: Value) => {
+    if (quantizers.includes(name)) graph.output(name, x);
+    return x;
+  };
+  const builder = {
+    ...plain,
+    linear: (...[name, x, out, options]: Parameters<typeof plain.linear>) =>
+      plain.linear(name, tap(name, x), out, options),
+    operand: tap,
+  };
+  part.forward(builder, graph.input('x', part.inputShape(batch), part.inputType), batch);
+  return graph;
+}
+
+export function concatenate(chunks: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(chunks.reduce((n, chunk) => n + chunk.length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    all.set(chunk, at);
+    at += chunk.length;
+  }
+  return all;
+}

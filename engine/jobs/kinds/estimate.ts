@@ -1,0 +1,94 @@
+/** What a calibration will take, before it starts. */
+import { stat } from 'node:fs/promises';
+import { openImages } from '../../data/images.js';
+import { defaultCacheMemory } from '../../execution/sample-store.js';
+import { UserError } from '../../errors.js';
+import { calibrationCost } from '../../methods/quept/cost.js';
+import { checkOptions, type QueptOptions } from '../../methods/quept/options.js';
+import { MAX_BITS } from '../../plans/bits.js';
+import { rotateModel } from '../../transforms/rotation/checkpoint.js';
+import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
+import type { CalibrateEstimate, DeviceReport, EstimateRequest } from '../../protocol/protocol.js';
+import { resolveOptions } from './calibrate.js';
+import type { EstimateJobRequest } from '../requests.js';
+
+/**
+ * What the counted work does not say, as `npm run bench:estimate` found it on a CPU: a process with its compiled graphs, before
+ * it holds a tensor; its start; how much longer graphs take than their operators at the measured rates; and an element of
+ * a loop on the host.
+ */
+const PROCESS_BYTES = 300e6;
+const STARTUP_SECONDS = 3;
+const SLOWDOWN = 1.5;
+const HOST_SECONDS = 4e-9;
+
+/**
+ * Seconds: the calibration's matrix products over the device's measured rate of them, its other elements over the
+ * measured rate of additions, and the measured overhead of running an operator for each (`methods/quept/cost.ts`,
+ * `runtime/measure.ts`). Bytes: what the activations of the calibration set (as far as they stay in memory), the
+ * tensors of a step and the process itself hold at the peak. Throws UserError for a request that could not be calibrated.
+ */
+export async function runEstimate({ request, devices }: EstimateJobRequest): Promise<CalibrateEstimate> {
+  const device = deviceOf(request.device ?? 'auto', devices);
+  const checkpoint = await openCheckpoint(
+    request.model,
+    request.length === undefined ? {} : { tokens: request.length },
+  );
+  try {
+    const options = resolveOptions(request, checkpoint.model.task);
+    checkOptions(options);
+    const samples = await samplesOf(request, checkpoint, options);
+    const keys = options.kvBits <= MAX_BITS;
+    const calibrated = options.rotate ? rotateModel(checkpoint, { keys }) : checkpoint;
+    const { work, looked, activations, tensors } = calibrationCost(calibrated, options, samples);
+    const inMemory = Math.min(activations, request.cacheMemory ?? defaultCacheMemory());
+    const running =
+      work.flops / (device.gflops * 1e9) +
+      work.elements / (device.gelements * 1e9) +
+      work.operators * device.overhead;
+    const seconds = STARTUP_SECONDS + SLOWDOWN * running + HOST_SECONDS * looked;
+    const { mode, groups, epochs, batch, seed } = options;
+    return {
+      seconds,
+      bytes: PROCESS_BYTES + inMemory + tensors,
+      device: device.kind,
+      gflops: device.gflops,
+      gflop: work.flops / 1e9,
+      settings: {
+        mode,
+        groups: groups.map(({ bits, rank }) => ({ bits, rank })),
+        samples,
+        epochs,
+        batch: Math.min(batch, samples),
+        seed,
+      },
+    };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** The device a calibration would run on, with its rates. */
+function deviceOf(wanted: NonNullable<EstimateRequest['device']>, devices: readonly DeviceReport[]) {
+  const available = devices.filter((d) => d.available);
+  const [fastest] = [...available].sort((a, b) => b.gflops - a.gflops);
+  const found = wanted === 'auto' ? fastest : available.find(({ kind }) => kind === wanted);
+  if (found) return found;
+  const report = devices.find(({ kind }) => kind === wanted);
+  const reason = report && !report.available ? report.reason : 'it is not known here.';
+  throw new UserError(`The device "${wanted}" is not available: ${reason}`);
+}
+
+/** How many samples there will be: of pictures the data is asked, of text reading it would take as long as the encoding. */
+async function samplesOf(
+  { data }: EstimateRequest,
+  { model }: Checkpoint,
+  { samples }: QueptOptions,
+): Promise<number> {
+  if (data === undefined) return samples;
+  if (model.task === 'image-classification') return Math.min(samples, (await openImages(data)).length);
+  await stat(data).catch(() => {
+    throw new UserError(`${data} is not there.`);
+  });
+  return samples;
+}

@@ -1,0 +1,87 @@
+/** The baseline that only rounds: whole weight range per row, percentile start of activations, nothing learned. */
+import { everySample, openSampleCache, samplesIn, type SampleSource } from '../../execution/sample-store.js';
+import type { AdapterSetConfig } from '../../formats/adapter-set.js';
+import type { Checkpoint } from '../../models/checkpoint.js';
+import type { Part } from '../../models/model.js';
+import type { Programs } from '../../runtime/programs.js';
+import { adapterLayout } from '../quept/adapters.js';
+import type { Adapters } from '../../execution/quantized-model.js';
+import { openPlainPart } from '../../execution/part.js';
+import { PAPER_TEXT, PAPER_VIT } from '../quept/options.js';
+import { runSamples } from '../../execution/part-by-part.js';
+import { observe } from '../../execution/observe.js';
+import { startActivations } from '../quept/start.js';
+import type { NamedTensors } from '../../execution/tensors.js';
+import { batchesOf } from '../../execution/batches.js';
+
+/** @param inputs preprocessed samples whose activations give the ranges, [samples, …] */
+export async function roundToNearest(
+  programs: Programs,
+  checkpoint: Checkpoint,
+  inputs: Float32Array,
+  samples: number,
+  bits: readonly number[],
+): Promise<Adapters> {
+  const { model } = checkpoint;
+  const { embeddingBits, headBits, percentiles } = PAPER_VIT;
+  const batch = Math.min(PAPER_VIT.batch, samples);
+  const groups = [{ bits, rank: 0, gain: 1 }];
+  const { signal } = new AbortController();
+  const cache = await openSampleCache(Infinity);
+  const x = cache.store(samples, model.tokens * model.width);
+  const run = async (part: Part, source: SampleSource) => {
+    const plain = await openPlainPart(programs, part, await checkpoint.read(part));
+    await runSamples(programs, part, plain, source, x, everySample(x), batch, { signal });
+    plain.dispose();
+  };
+
+  const tensors: NamedTensors = new Map();
+  await run(model.stem, samplesIn(inputs, samples));
+  for (const part of model.blocks) {
+    const listing = checkpoint.listing(part);
+    const parameters = await checkpoint.read(part);
+    const layout = adapterLayout(listing, groups, true);
+    const batches = batchesOf(x, samples, batch);
+    const observed = await observe(programs, part, layout.quantizers, parameters, batches, batch);
+    const start = startActivations(listing, layout, parameters, observed, { percentiles }, false);
+    for (const [name, tensor] of start) tensors.set(part.prefix + name, tensor);
+    await run(part, x);
+  }
+  return {
+    config: {
+      mode: 'weight-activation',
+      layers: {},
+      bit_groups: groups,
+      embedding_bits: embeddingBits,
+      head_bits: headBits,
+    },
+    tensors,
+  };
+}
+
+/** The same with weights alone: nothing to observe. @param layers as in an adapter set; their group sizes are used */
+export const roundWeights = (bits: readonly number[], layers: AdapterSetConfig['layers']): Adapters => ({
+  config: {
+    mode: 'weight-only',
+    layers,
+    bit_groups: [{ bits, rank: 0, gain: 1 }],
+    embedding_bits: PAPER_TEXT.embeddingBits,
+    head_bits: PAPER_TEXT.headBits,
+  },
+  tensors: new Map(),
+});
+
+/** Weights and activations of a language model: activations per token, the whole range of everything. */
+export const roundTokens = (
+  bits: readonly number[],
+  layers: AdapterSetConfig['layers'],
+  { rotation, kv_bits }: Pick<AdapterSetConfig, 'rotation' | 'kv_bits'>,
+): Adapters => ({
+  config: {
+    ...roundWeights(bits, layers).config,
+    mode: 'weight-activation',
+    ...(rotation && { rotation }),
+    ...(kv_bits !== undefined && { kv_bits }),
+  },
+  tensors: new Map(),
+});

@@ -1,0 +1,101 @@
+/**
+ * Norm reparameterisation (RepQ-ViT, Li et al. 2023, section 3.2; method, section 3): a norm's output is first
+ * calibrated per channel at the lowest bit-width, then norm, weights and biases are changed so that one scale fits all
+ * channels while the function in floating point stays the same.
+ */
+import type { HostTensor } from '../models/checkpoint.js';
+import { percentileStart, roundHalfEven, type Grid } from '../execution/activation-ranges.js';
+import type { NamedTensors } from '../execution/tensors.js';
+
+export interface Reparameterisation {
+  /** r = s_c / s̃, per channel of the norm: norm weight ← weight / r, next weight ← weight · r per input column. */
+  readonly ratio: Float32Array;
+  /** d = m_c / r − m̃, per channel: norm bias ← bias / r − d, next bias ← bias + W_new · d. */
+  readonly shift: Float32Array;
+  /** The one grid of the changed output at the lowest bit-width. */
+  readonly grid: Grid;
+}
+
+/** A channel that hardly moves keeps a share of the common scale, or dividing by its own would lose its bias to rounding. */
+const MIN_RATIO = 0.01;
+
+/**
+ * @param output the norm's output, [rows, width] row-major
+ * @param bits the lowest bit-width
+ */
+export function reparameterise(
+  output: Float32Array,
+  width: number,
+  bits: number,
+  percentiles?: readonly number[],
+): Reparameterisation {
+  const rows = output.length / width;
+  const column = new Float32Array(rows);
+  const grids = Array.from({ length: width }, (_, c) => {
+    for (let r = 0; r < rows; r++) column[r] = output[r * width + c]!;
+    return percentileStart(column, [bits], percentiles)[0]!;
+  });
+  const mean = (list: readonly number[]) => list.reduce((a, b) => a + b, 0) / list.length;
+  const scale = Math.fround(mean(grids.map((g) => g.scale)));
+  // Of a channel that hardly moves the zero point is any distance away: it would take the others' along.
+  const moving = grids.filter((g) => g.scale >= MIN_RATIO * scale);
+  // An integer zero point: zero stays on the grid, and integer kernels can use it.
+  const grid = { scale, zero: roundHalfEven(mean(moving.map((g) => g.zero))) };
+  const ratio = Float32Array.from(grids, (g) => Math.max(g.scale / grid.scale, MIN_RATIO));
+  const shift = Float32Array.from(grids, (g, c) => (-g.zero * g.scale) / ratio[c]! + grid.zero * grid.scale);
+  return { ratio, shift, grid };
+}
+
+/** Norm weight and bias, both [width], after the change. */
+export function foldNorm(
+  weight: Float32Array,
+  bias: Float32Array,
+  { ratio, shift }: Reparameterisation,
+): { weight: Float32Array; bias: Float32Array } {
+  return { weight: weight.map((w, c) => w / ratio[c]!), bias: bias.map((b, c) => b / ratio[c]! - shift[c]!) };
+}
+
+/** W·diag(r) for W [out, in]. */
+export function foldWeight(weight: Float32Array, ratio: Float32Array): Float32Array {
+  return weight.map((w, i) => w * ratio[i % ratio.length]!);
+}
+
+/** bias + W_new·d, with W_new [out, in] from `foldWeight`; a layer without bias gets one. */
+export function foldBias(
+  bias: Float32Array | undefined,
+  foldedWeight: Float32Array,
+  shift: Float32Array,
+): Float32Array {
+  const width = shift.length;
+  return Float32Array.from({ length: foldedWeight.length / width }, (_, row) => {
+    let sum = bias?.[row] ?? 0;
+    for (let c = 0; c < width; c++) sum += foldedWeight[row * width + c]! * shift[c]!;
+    return sum;
+  });
+}
+
+/**
+ * The parameters of a part as an adapter set changes them: norms and biases replaced, weights multiplied by
+ * `<layer>.input_scale` per column, weights and biases by `<layer>.output_scale` per row.
+ */
+export function foldedParameters(
+  parameters: ReadonlyMap<string, HostTensor>,
+  adapters: NamedTensors,
+): Map<string, HostTensor> {
+  const folded = new Map(parameters);
+  for (const [name, tensor] of adapters)
+    if (name.endsWith('.weight') || name.endsWith('.bias')) folded.set(name, tensor);
+  const change = (name: string, by: (data: Float32Array) => Float32Array) => {
+    const tensor = folded.get(name);
+    if (tensor) folded.set(name, { data: by(tensor.data), shape: tensor.shape });
+  };
+  for (const [name, { data: scale }] of adapters) {
+    const layer = name.replace(/\.[^.]*$/, '');
+    if (name.endsWith('.input_scale')) change(`${layer}.weight`, (data) => foldWeight(data, scale));
+    if (!name.endsWith('.output_scale')) continue;
+    const columns = folded.get(`${layer}.weight`)!.shape[1]!;
+    change(`${layer}.weight`, (data) => data.map((w, i) => w * scale[Math.floor(i / columns)]!));
+    change(`${layer}.bias`, (data) => data.map((b, row) => b * scale[row]!));
+  }
+  return folded;
+}
