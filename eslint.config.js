@@ -90,7 +90,7 @@ export default ts.config(
         onnxruntimeBan,
         {
           // `src/engine` is the extension's own: the client.
-          regex: '/engine/(?!(protocol/protocol|client|locate|plans/\\w+)\\.js$)',
+          regex: '/engine/(?!(protocol/protocol|client|error|locate|plans/\\w+)\\.js$)',
           message: 'The extension speaks to the engine through engine/protocol, and shares plans with it.',
         },
       ],

@@ -4,7 +4,7 @@ import * as adapters from './adapters/commands.js';
 import { calibrate } from './calibrate/command.js';
 import { messageOf } from './common/errors.js';
 import type { Context } from './context.js';
-import { EngineError } from './engine/client.js';
+import { EngineError } from './engine/error.js';
 import { ErrorCode } from '../engine/protocol/protocol.js';
 import * as evaluation from './evaluation/commands.js';
 import * as jobs from './jobs/commands.js';

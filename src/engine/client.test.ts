@@ -1,7 +1,10 @@
 import { ResponseError } from 'vscode-jsonrpc/node';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ErrorCode, type JobRecord } from '../../engine/protocol/protocol.js';
-import { createEngineClient, EngineError, type EngineOptions, type StateChange } from './client.js';
+import { createEngineClient } from './client.js';
+import { EngineError } from './error.js';
+import type { EngineOptions } from './launch.js';
+import type { StateChange } from './lifecycle.js';
 import { fakeEngines } from './testing.js';
 
 beforeEach(() => {
@@ -325,5 +328,31 @@ describe('ending', () => {
     expect(engines).toHaveLength(2);
     expect(engines[0]!.asked).toContain('shutdown');
     expect(await jobsOf(client)).toEqual({ jobs: [] });
+  });
+
+  it('lets a request that comes during a restart wait for the next engine', async () => {
+    const { client, engines, states } = open({ shutdown: () => ({}) });
+    await jobsOf(client);
+    const restarted = client.restart();
+    const jobs = jobsOf(client);
+    await pass(1999);
+    expect(engines).toHaveLength(1);
+    await pass(1);
+    expect(await jobs).toEqual({ jobs: [] });
+    await restarted;
+    expect(engines).toHaveLength(2);
+    expect(engines[1]!.asked).toEqual(['initialize', 'jobs/list']);
+    await pass(60_000);
+    expect(states()).toEqual(['starting', 'running', 'starting', 'running']);
+    expect(client.state).toBe('running');
+  });
+
+  it('of an engine that is restarted twice is told of the last start alone', async () => {
+    const { client, engines, states } = open();
+    await jobsOf(client);
+    await Promise.all([client.restart(), client.restart()]);
+    await pass(60_000);
+    expect(engines).toHaveLength(2);
+    expect(states()).toEqual(['starting', 'running', 'starting', 'running']);
   });
 });

@@ -15,7 +15,7 @@ export interface EngineProcess {
   readonly connection: MessageConnection;
   /** How it ended, such as `SIGKILL` or `exit code 1`, once it has. */
   readonly exited: Promise<string>;
-  kill(): void;
+  readonly kill: () => void;
 }
 
 /** @param printed hears lines that the process wrote to stderr */

@@ -2,7 +2,7 @@
 import { vscode } from '../common/vscode.js';
 import type { Health } from '../../engine/protocol/protocol.js';
 import { formatDuration } from '../common/format.js';
-import type { EngineClient, StateChange } from '../engine/client.js';
+import type { EngineClient } from '../engine/client.js';
 import { timeLeft } from '../jobs/nodes.js';
 import type { JobList } from '../jobs/job-list.js';
 import { statusOf, type Status } from './status.js';
@@ -29,7 +29,7 @@ export function createStatusItem(engine: EngineClient, jobs: JobList): vscode.Di
       health = news;
       update();
     }),
-    engine.onDidChangeState(({ state, message }: StateChange) => {
+    engine.onDidChangeState(({ state, message }) => {
       failure = state === 'failed' ? message : undefined;
       if (state !== 'running') health = undefined;
       update();

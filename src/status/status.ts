@@ -1,7 +1,7 @@
 /** What the status item says, from the engine's condition and its jobs. Knows no editor. */
 import type { Health, JobRecord } from '../../engine/protocol/protocol.js';
 import { percent } from '../common/format.js';
-import type { EngineState } from '../engine/client.js';
+import type { EngineClient } from '../engine/client.js';
 
 export type Status =
   | { readonly kind: 'idle' }
@@ -18,7 +18,7 @@ export type Status =
 
 /** A running job says more than a warning, an error more than a running job. Jobs of other windows do not count. */
 export function statusOf(
-  engine: EngineState,
+  engine: EngineClient['state'],
   health: Health | undefined,
   jobs: readonly JobRecord[],
 ): Status {
