@@ -84,7 +84,7 @@ export async function comparePlans(context: Context, uri?: vscode.Uri): Promise<
   });
   if (picked === undefined || picked === BACK) return;
   await openPlan(context, plan);
-  await context.planEditors.compare(plan, picked);
+  context.planEditors.compare(plan, picked);
 }
 
 /** Asks for a budget and gives the plan the best bits within it. */

@@ -1,0 +1,67 @@
+/** The message that shows a plan's table on its page, or says what it lacks. */
+import { basename } from 'node:path';
+import { vscode } from '../common/vscode.js';
+import type { ShowTable } from '../../webview/precision/protocol.js';
+import { formatBits } from '../common/format.js';
+import { pageTable } from './page.js';
+import type { OpenPlan } from './plans.js';
+import { pageStrings } from './strings.js';
+
+/** @param live whether the plan's model can run */
+export function tableMessage(plan: OpenPlan, live: boolean): ShowTable {
+  const { paths, table } = plan;
+  return {
+    type: 'table',
+    locale: vscode.env.language,
+    strings: pageStrings(),
+    live,
+    title: table?.model.name ?? basename(paths.model ?? ''),
+    subtitle: table ? subtitleOf(paths, table) : '',
+    lacks: lacksOf(plan),
+    ...(table && { table: pageTable(table) }),
+  };
+}
+
+function subtitleOf(
+  { adapters }: OpenPlan['paths'],
+  { bits, sensitivity }: NonNullable<OpenPlan['table']>,
+): string {
+  const set = adapters === undefined ? vscode.l10n.t('no adapter set') : basename(adapters);
+  const widths = vscode.l10n.t('{0} bits', formatBits(bits));
+  if (!sensitivity) return `${set} · ${widths}`;
+  const { samples, data } = sensitivity;
+  return `${set} · ${widths} · ${vscode.l10n.t('sensitivity on {0} samples of {1}', samples, data)}`;
+}
+
+function lacksOf({ paths: { model, adapters }, table, failure, state }: OpenPlan): ShowTable['lacks'] {
+  if (failure !== undefined) return [{ lack: 'engine', text: failure, action: vscode.l10n.t('Try Again') }];
+  if (model === undefined)
+    return state.plan === undefined
+      ? []
+      : [
+          {
+            lack: 'model',
+            text: vscode.l10n.t('The plan names no model yet.'),
+            action: vscode.l10n.t('Choose Model…'),
+          },
+        ];
+  if (adapters === undefined)
+    return [
+      {
+        lack: 'adapters',
+        text: vscode.l10n.t('Without an adapter set only sizes are known.'),
+        action: vscode.l10n.t('Choose Adapter Set…'),
+      },
+    ];
+  const action = vscode.l10n.t('Compute Sensitivity…');
+  if (table && !table.sensitivity)
+    return [
+      {
+        lack: 'sensitivity',
+        text: vscode.l10n.t('What each bit-width costs each layer has not been measured yet.'),
+        action,
+      },
+    ];
+  if (table?.sensitivity?.stale) return [{ lack: 'stale', text: table.sensitivity.stale, action }];
+  return [];
+}
