@@ -7,7 +7,8 @@ import { writeFileAtomic } from '../formats/atomic.js';
 import { SENSITIVITY_FILE } from '../formats/sensitivity.js';
 import { statPath } from '../formats/paths.js';
 import { constrained, describePrecision, readMeasured } from '../jobs/precision.js';
-import { best, shownSize, sizeWithin, solve, type Budget } from '../plans/allocate.js';
+import { best, solve, type Budget } from '../plans/allocate.js';
+import { budgetOfSize, sizeWithin } from '../plans/budget.js';
 import { compileGlob } from '../plans/globs.js';
 import { bytes } from './format.js';
 
@@ -49,10 +50,10 @@ export async function allocate(file: string, options: AllocateOptions): Promise<
   }
   const limits = [...fixed].map(([layer, width]) => ({ layer, fixed: width }));
   const allocation = constrained(layers, costs, limits);
-  const others = kind === 'bytes' ? await otherBytes(options.model, folder) : 0;
+  const whole = { layers, otherBytes: kind === 'bytes' ? await otherBytes(options.model, folder) : 0 };
   const frontier = solve(bits, allocation, kind);
-  const found = best(frontier, sizeWithin(kind, allocation, budget - others));
-  const shown = (size: number) => showSize(kind, shownSize(kind, allocation, size) + others);
+  const found = best(frontier, sizeWithin(kind, whole, budget));
+  const shown = (size: number) => showSize(kind, budgetOfSize(kind, whole, size));
   if (!found)
     throw new UserError(
       `No plan is within ${showSize(kind, budget)}; the smallest possible has ${shown(frontier.points[0]!.size)}.`,

@@ -4,6 +4,7 @@ import type { EvaluationRow } from '../evaluation/rows.js';
 import type { CalibrationStatus } from '../methods/quept/calibrate.js';
 import type { EvaluateResult } from '../jobs/requests.js';
 import type { ModelReport } from '../protocol/protocol.js';
+import { inByteUnit, type ByteUnit } from '../plans/numbers.js';
 import type { DeviceReport } from '../runtime/devices.js';
 
 /** Columns aligned under a header; the first is left-aligned, the others right-aligned. */
@@ -15,11 +16,11 @@ export function table(header: readonly string[], rows: readonly (readonly string
   return [line(header), widths.map((w) => '─'.repeat(w)).join('  '), ...rows.map(line)].join('\n');
 }
 
+/** Such as `4.8 MB`: one decimal, none of whole bytes. */
 export function bytes(count: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
-  const inUnits = (power: number) => (count / 1000 ** power).toFixed(power === 0 ? 0 : 1);
-  const power = units.findIndex((_, p) => Number(inUnits(p)) < 1000 || p === units.length - 1);
-  return `${inUnits(power)} ${units[power]!}`;
+  const write = (value: number, unit: ByteUnit) => value.toFixed(unit === 'B' ? 0 : 1);
+  const { value, unit } = inByteUnit(count, (...found) => Number(write(...found)));
+  return `${write(value, unit)} ${unit}`;
 }
 
 /** Bytes from text such as `4GB`, `512 MB` or `0`: powers of 1000, or of 1024 as in `4GiB`. */

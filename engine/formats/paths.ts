@@ -2,6 +2,7 @@ import type { Stats } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { UserError } from '../errors.js';
+import { nameProblem, type NameProblem } from '../plans/names.js';
 
 const REASONS = new Map([
   ['ENOENT', 'no such file or folder'],
@@ -77,28 +78,20 @@ function isWithin(folder: string, path: string): boolean {
   return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 }
 
-const RESERVED = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
+const NAME_PROBLEMS: Readonly<Record<NameProblem, string>> = {
+  empty: 'is empty or begins or ends with a space',
+  spaces: 'is empty or begins or ends with a space',
+  long: 'is too long',
+  characters: 'holds a character that file names cannot have',
+  dots: 'begins or ends with a dot',
+  reserved: 'is reserved by Windows',
+  partial: 'ends in .partial, which marks unfinished work',
+};
 
-/**
- * `name` as the name of a file or folder that every system takes, and that no tool of this program overlooks: no
- * separators, no leading dot, no `.partial`. Throws `UserError` otherwise.
- */
+/** `name`, if it can be that of a file or folder. Throws `UserError` otherwise. */
 export function checkName(name: string): string {
-  const problem =
-    name === '' || name !== name.trim()
-      ? 'is empty or begins or ends with a space'
-      : Buffer.byteLength(name) > 200
-        ? 'is too long'
-        : // eslint-disable-next-line no-control-regex -- control characters are what is looked for
-          /[\\/:*?"<>|\u0000-\u001f\u007f]/.test(name)
-          ? 'holds a character that file names cannot have'
-          : name.startsWith('.') || name.endsWith('.')
-            ? 'begins or ends with a dot'
-            : RESERVED.test(name)
-              ? 'is reserved by Windows'
-              : /\.partial$/i.test(name)
-                ? 'ends in .partial, which marks unfinished work'
-                : undefined;
-  if (problem !== undefined) throw new UserError(`The name ${show(name)} ${problem}; choose another.`);
+  const problem = nameProblem(name);
+  if (problem !== undefined)
+    throw new UserError(`The name ${show(name)} ${NAME_PROBLEMS[problem]}; choose another.`);
   return name;
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { createRandom } from '../data/random.js';
-import { best, shownSize, sizeWithin, solve, type AllocationLayer, type Budget } from './allocate.js';
+import { best, solve, type AllocationLayer, type Budget } from './allocate.js';
 
 const KINDS: readonly Budget[] = ['average-bits', 'average-bits-per-weight', 'bytes'];
 const BITS = [2, 3, 4, 5, 6, 7, 8];
@@ -172,20 +172,6 @@ describe('solve', () => {
 
 describe('budgets', () => {
   const layers = [3, 5].map((weights) => ({ cost: [1, 0], size: [weights, 2 * weights], weights }));
-
-  it.each([
-    ['average-bits', 6, 3],
-    ['average-bits-per-weight', 26, 3.25],
-    ['bytes', 11, 11],
-  ] as const)('say sizes as people do: %s', (kind, size, shown) => {
-    expect(shownSize(kind, layers, size)).toBe(shown);
-    expect(sizeWithin(kind, layers, shown)).toBe(size);
-  });
-
-  it('include a mean that is no exact binary fraction', () => {
-    const ten = Array.from({ length: 10 }, () => layers[0]!);
-    expect(sizeWithin('average-bits', ten, 2.3)).toBe(23);
-  });
 
   it('below the smallest have no plan', () => {
     const frontier = solve([2, 4], layers, 'average-bits');

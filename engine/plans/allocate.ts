@@ -97,20 +97,6 @@ export function best({ points }: Frontier, size: number): FrontierPoint | undefi
   return points[low - 1];
 }
 
-/** A point's size as people say it: bits a layer, bits a weight, or bytes. */
-export const shownSize = (kind: Budget, layers: readonly AllocationLayer[], size: number): number =>
-  size / wholeOf(kind, layers);
-
-/** The largest size that a budget, in the terms of `shownSize`, allows. */
-export const sizeWithin = (kind: Budget, layers: readonly AllocationLayer[], budget: number): number =>
-  // Two decimals times a thousand layers are a whole number but for rounding.
-  Math.floor(budget * wholeOf(kind, layers) * (1 + 1e-12));
-
-function wholeOf(kind: Budget, layers: readonly AllocationLayer[]): number {
-  if (kind === 'bytes') return 1;
-  return kind === 'average-bits' ? layers.length : layers.reduce((sum, { weights }) => sum + weights, 0);
-}
-
 function groupsOf(bits: readonly number[], layers: readonly AllocationLayer[], kind: Budget): Group[] {
   const members = new Map<string, number[]>();
   for (const [i, { tied }] of layers.entries()) {

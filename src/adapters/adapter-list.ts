@@ -5,6 +5,7 @@ import type {
   BlockLosses,
   EvaluationReport,
   ModelReport,
+  ReadableAdapterSet,
   SupportedModel,
 } from '../../engine/protocol/protocol.js';
 import type { Connection } from '../common/connection.js';
@@ -34,6 +35,10 @@ export interface AdapterList {
   all(): Promise<readonly ModelAdapters[]>;
   refresh(): void;
 }
+
+/** The bit-widths that a set holds, high to low. */
+export const offeredBits = ({ config }: ReadableAdapterSet): number[] =>
+  config.bit_groups.flatMap(({ bits }) => bits).sort((a, b) => b - a);
 
 /** @param folders absolute; searched for adapter sets with everything below */
 export function createAdapterList(

@@ -1,8 +1,7 @@
 import { basename, dirname, join } from 'node:path';
 import { readdir } from 'node:fs/promises';
 import { vscode } from '../common/vscode.js';
-import { nameProblem } from '../calibrate/choices.js';
-import { nameProblemText } from '../calibrate/texts.js';
+import { nameProblemText } from '../calibrate/name-text.js';
 import { isActive, worksWith } from '../jobs/job-list.js';
 import type { Context } from '../context.js';
 import { revealFolder } from '../models/commands.js';
@@ -37,10 +36,7 @@ export async function rename(context: Context, node?: SetNode): Promise<void> {
     title: vscode.l10n.t('Rename {0}', set.name),
     value: set.name,
     prompt: vscode.l10n.t('New name of the adapter set'),
-    validateInput: (text) => {
-      const problem = nameProblem(text, taken);
-      return problem && nameProblemText(problem);
-    },
+    validateInput: (text) => nameProblemText(text, taken),
   });
   if (name === undefined || name === set.name) return;
   await context.engine.request('adapters/rename', { path: set.path, name });

@@ -10,7 +10,7 @@ import { formatBits, formatBytes, formatLoss } from '../common/format.js';
 import type { Row } from '../common/tree.js';
 import { headline } from '../evaluation/score.js';
 import { modelName } from '../models/names.js';
-import type { AdapterSetEntry, GroupSummary, ModelAdapters } from './adapter-list.js';
+import { offeredBits, type AdapterSetEntry, type GroupSummary, type ModelAdapters } from './adapter-list.js';
 
 export interface OwnerNode {
   readonly kind: 'owner';
@@ -76,9 +76,8 @@ export const setRow = ({ owner, entry: { set } }: SetNode): Row =>
 
 function readableRow(set: ReadableAdapterSet, model: SupportedModel | undefined): Row {
   const { config, path, name, modified, matches } = set;
-  const bits = config.bit_groups.flatMap((group) => group.bits);
   const changed = model !== undefined && !matches ? vscode.l10n.t('model has changed') : '';
-  const widths = vscode.l10n.t('{0} bits', formatBits(bits));
+  const widths = vscode.l10n.t('{0} bits', formatBits(offeredBits(set)));
   return {
     id: path,
     label: name,

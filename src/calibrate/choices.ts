@@ -6,6 +6,7 @@ import type {
   EstimateRequest,
   SupportedModel,
 } from '../../engine/protocol/protocol.js';
+import { nameProblem, type NameProblem } from '../../engine/plans/names.js';
 import { formatBits } from '../common/format.js';
 import { contains } from '../common/paths.js';
 import { modelName } from '../models/names.js';
@@ -117,18 +118,9 @@ export function suggestName(bits: readonly number[], taken: readonly string[]): 
   for (let number = 2; ; number++) if (!used.has(fold(`${name}-${number}`))) return `${name}-${number}`;
 }
 
-export type NameProblem = 'empty' | 'characters' | 'reserved' | 'long' | 'taken';
-
-/** What is wrong with the name of a folder on any of the systems that it may be copied to; undefined where nothing is. */
-export function nameProblem(name: string, taken: readonly string[]): NameProblem | undefined {
-  if (name.trim() === '') return 'empty';
-  // eslint-disable-next-line no-control-regex -- control characters are what is looked for
-  if (/[/\\:*?"<>|\u0000-\u001f]/.test(name) || name !== name.trim()) return 'characters';
-  if (/^\.|\.$|\.partial$/i.test(name) || /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i.test(name))
-    return 'reserved';
-  if (new TextEncoder().encode(name).length > 120) return 'long';
-  if (taken.some((other) => fold(other) === fold(name))) return 'taken';
-  return undefined;
+/** What keeps `name` from being that of a new adapter set; undefined where nothing does. */
+export function setNameProblem(name: string, taken: readonly string[]): NameProblem | 'taken' | undefined {
+  return nameProblem(name) ?? (taken.some((other) => fold(other) === fold(name)) ? 'taken' : undefined);
 }
 
 const fold = (name: string) => name.normalize('NFC').toLowerCase();

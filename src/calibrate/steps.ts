@@ -18,7 +18,6 @@ import {
   BIT_WIDTHS,
   estimateRequestOf,
   MODES,
-  nameProblem,
   standardBits,
   suggestName,
   type Choices,
@@ -28,7 +27,7 @@ import {
   type Remembered,
   type RunChoices,
 } from './choices.js';
-import { nameProblemText } from './texts.js';
+import { nameProblemText } from './name-text.js';
 
 export type Answers = Partial<Choices>;
 
@@ -215,10 +214,7 @@ const nameStep =
     const name = await askText(place, {
       prompt: vscode.l10n.t('Name of the adapter set, which goes to {0}', folder),
       value,
-      problem: (text) => {
-        const found = nameProblem(text, taken);
-        return found && nameProblemText(found);
-      },
+      problem: (text) => nameProblemText(text, taken),
     });
     return answer(name, (text) => ({ out: join(folder, text) }));
   };

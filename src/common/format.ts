@@ -1,13 +1,24 @@
 /** Numbers for people: sizes, counts, durations and bit-widths. Units are SI; digits follow `locale`. */
 
-const BYTE_UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
+import * as numbers from '../../engine/plans/numbers.js';
+
 const COUNT_UNITS = ['', ' K', ' M', ' B', ' T'];
 
 /** Such as `4.8 MB`. */
-export const formatBytes = (bytes: number, locale?: string): string => scaled(bytes, BYTE_UNITS, ' ', locale);
+export const formatBytes = (bytes: number, locale?: string): string => numbers.formatBytes(bytes, 2, locale);
 
 /** Such as `1.2 M`. */
-export const formatCount = (count: number, locale?: string): string => scaled(count, COUNT_UNITS, '', locale);
+export function formatCount(count: number, locale?: string): string {
+  let unit = 0;
+  let rest = count;
+  // 999.5 would be shown as 1,000 of the smaller unit.
+  while (rest >= 999.5 && unit < COUNT_UNITS.length - 1) {
+    rest /= 1000;
+    unit += 1;
+  }
+  const maximumFractionDigits = unit > 0 && rest < 9.95 ? 1 : 0;
+  return `${new Intl.NumberFormat(locale, { maximumFractionDigits }).format(rest)}${COUNT_UNITS[unit]!}`;
+}
 
 /** Such as `40 s`, `3 min` or `1 h 20 min`: as exact as an estimate deserves. */
 export function formatDuration(seconds: number): string {
@@ -41,15 +52,3 @@ export const formatLoss = (loss: number, locale?: string): string =>
   loss !== 0 && Math.abs(loss) < 1e-4
     ? loss.toExponential(2)
     : new Intl.NumberFormat(locale, { maximumSignificantDigits: 3 }).format(loss);
-
-function scaled(value: number, units: readonly string[], gap: string, locale?: string): string {
-  let unit = 0;
-  let rest = value;
-  // 999.5 would be shown as 1,000 of the smaller unit.
-  while (rest >= 999.5 && unit < units.length - 1) {
-    rest /= 1000;
-    unit += 1;
-  }
-  const digits = unit > 0 && rest < 9.95 ? 1 : 0;
-  return `${new Intl.NumberFormat(locale, { maximumFractionDigits: digits }).format(rest)}${gap}${units[unit]!}`;
-}

@@ -5,7 +5,6 @@ import type {
   EvaluateJob,
   EvaluationReport,
   JobRecord,
-  ReadableAdapterSet,
   SupportedModel,
 } from '../../engine/protocol/protocol.js';
 import type {
@@ -17,7 +16,7 @@ import type {
   Task,
   View,
 } from '../../webview/evaluation/protocol.js';
-import type { AdapterList, AdapterSetEntry } from '../adapters/adapter-list.js';
+import { offeredBits, type AdapterList, type AdapterSetEntry } from '../adapters/adapter-list.js';
 import type { Connection } from '../common/connection.js';
 import { createEmitter, type Disposable, type Event } from '../common/event.js';
 import type { ModelList } from '../models/model-list.js';
@@ -240,11 +239,8 @@ const setsOf = (groups: Awaited<ReturnType<AdapterList['all']>>, model: string):
 
 function availabilityOf(set: AdapterSetEntry['set'], changed: string): Pick<SetChoice, 'bits' | 'problem'> {
   if (!set.readable) return { bits: [], problem: set.reason };
-  return { bits: bitsOf(set), ...(!set.matches && { problem: changed }) };
+  return { bits: offeredBits(set), ...(!set.matches && { problem: changed }) };
 }
-
-const bitsOf = (set: ReadableAdapterSet): number[] =>
-  set.config.bit_groups.flatMap(({ bits }) => bits).sort((a, b) => b - a);
 
 const taskOf = (model: SupportedModel): Task =>
   model.task === 'image-classification' ? 'image-classification' : 'perplexity';

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { budgetOfPoint, parseBudget, pointBudget } from './budget.js';
-import { table } from './testing.js';
+import { parseBudget } from './budget.js';
 
 describe('parseBudget', () => {
   it.each([
@@ -14,13 +13,4 @@ describe('parseBudget', () => {
     ['bytes', '1.2.3 GB', undefined],
     ['bytes', '', undefined],
   ] as const)('%s of %s is %s', (kind, text, value) => expect(parseBudget(kind, text)).toBe(value));
-});
-
-it.each([
-  ['average-bits', 3, 12],
-  ['average-bits-per-weight', 3, 1200],
-  ['bytes', 1200, 200],
-] as const)('%s: %s for the model is %s for the layers, and back', (kind, value, size) => {
-  expect(pointBudget(kind, value, table)).toBe(size);
-  expect(budgetOfPoint(kind, size, table)).toBe(value);
 });

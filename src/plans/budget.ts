@@ -1,5 +1,5 @@
-/** What a person writes as a budget, and what it means. Knows no editor. */
-import type { Budget, PrecisionTable } from '../../engine/protocol/protocol.js';
+/** What a person writes as a budget. Knows no editor. */
+import type { Budget } from '../../engine/protocol/protocol.js';
 
 const UNITS: Readonly<Record<string, number>> = { b: 1, kb: 1e3, mb: 1e6, gb: 1e9, tb: 1e12 };
 
@@ -11,17 +11,4 @@ export function parseBudget(kind: Budget, text: string): number | undefined {
   if (kind !== 'bytes') return /^(bits?)?$/i.test(unit) && value > 0 ? value : undefined;
   const factor = UNITS[unit.toLowerCase()];
   return factor === undefined || !(value > 0) ? undefined : value * factor;
-}
-
-/** A budget for the whole model in the unit of the allocator's points, which count the layers alone. */
-export function pointBudget(kind: Budget, value: number, { layers, otherBytes }: PrecisionTable): number {
-  if (kind === 'bytes') return value - otherBytes;
-  if (kind === 'average-bits') return value * layers.length;
-  return value * layers.reduce((sum, { weights }) => sum + weights, 0);
-}
-
-/** The way back, for the smallest that is possible. */
-export function budgetOfPoint(kind: Budget, size: number, table: PrecisionTable): number {
-  if (kind === 'bytes') return size + table.otherBytes;
-  return size / pointBudget(kind, 1, table);
 }

@@ -1,30 +1,37 @@
 /** Commands of precision plans. */
 import { basename, dirname, join } from 'node:path';
 import { vscode } from '../common/vscode.js';
+import { budgetOfSize, sizeWithin } from '../../engine/plans/budget.js';
 import { editPath } from '../../engine/plans/edit.js';
-import type { Budget, ReadableAdapterSet, SupportedModel } from '../../engine/protocol/protocol.js';
-import { isCurrent, type SetNode } from '../adapters/nodes.js';
+import type { Budget, SupportedModel } from '../../engine/protocol/protocol.js';
+import { offeredBits } from '../adapters/adapter-list.js';
+import type { SetNode } from '../adapters/nodes.js';
+import {
+  chooseTarget,
+  offerCalibration,
+  pickTarget,
+  targetOf,
+  targetsOf,
+  type Target,
+  type TargetQuestion,
+} from '../adapters/targets.js';
 import { alone, BACK } from '../common/ask.js';
-import { formatBits, formatBytes } from '../common/format.js';
+import { formatBytes } from '../common/format.js';
 import { pickOne } from '../common/inputs.js';
 import { readSettings } from '../configuration.js';
 import type { Context } from '../context.js';
 import { chooseSensitivityData } from '../data/remembered.js';
 import { modelName } from '../models/names.js';
-import { budgetOfPoint, parseBudget, pointBudget } from './budget.js';
+import { parseBudget } from './budget.js';
 import { editsOfDigits, newPlanText } from './document.js';
 import { PLAN_EDITOR } from './editor.js';
 import { isPlan, planName, relativePath } from './plans.js';
 
-/** A set that can be used, and its model. */
-interface Target {
-  readonly model: SupportedModel;
-  readonly set: ReadableAdapterSet;
-}
-
 /** Makes a plan for an adapter set, the one of the node or one chosen, and opens it. */
 export async function newPlan(context: Context, node?: SetNode): Promise<void> {
-  const target = (node?.kind === 'set' && targetOf(node)) || (await chooseTarget(context, vscode.l10n.t('New Precision Plan'))); // prettier-ignore
+  const own = node?.kind === 'set' ? targetOf(node) : undefined;
+  const target =
+    own ?? (await chooseTarget(context.adapters, questionOf(vscode.l10n.t('New Precision Plan'))));
   if (!target) return;
   const { model, set } = target;
   const folder = vscode.workspace.workspaceFolders?.[0]?.uri.fsPath ?? dirname(model.path);
@@ -40,8 +47,8 @@ export async function newPlan(context: Context, node?: SetNode): Promise<void> {
   const [way, adapters] = [relativePath(named, model.path), relativePath(named, set.path)];
   if (way === undefined || adapters === undefined)
     throw new Error(vscode.l10n.t('A plan must lie on the same drive as its model.'));
-  const widths = bitsOf(set);
-  const bits = widths.includes(4) ? 4 : Math.max(...widths);
+  const widths = offeredBits(set);
+  const bits = widths.includes(4) ? 4 : widths[0]!;
   await vscode.workspace.fs.writeFile(
     named,
     new TextEncoder().encode(newPlanText({ model: way, adapters }, bits)),
@@ -113,7 +120,7 @@ export async function allocate(context: Context, uri?: vscode.Uri): Promise<void
   if (kind === undefined || kind === BACK) return;
   const params = { model: paths.model, ...(paths.adapters !== undefined && { adapters: paths.adapters }) };
   const { points } = await context.engine.request('precision/allocate', { ...params, budget: kind });
-  const least = budgetOfPoint(kind, points[0]?.size ?? 0, table);
+  const least = budgetOfSize(kind, table, points[0]?.size ?? 0);
   const problem = (text: string): string | undefined => {
     const value = parseBudget(kind, text);
     if (value === undefined)
@@ -133,7 +140,7 @@ export async function allocate(context: Context, uri?: vscode.Uri): Promise<void
   });
   const value = text === undefined ? undefined : parseBudget(kind, text);
   if (value === undefined) return;
-  const within = pointBudget(kind, value, table) + 1e-6;
+  const within = sizeWithin(kind, table, value);
   // Of a large model the first answer holds but some of the plans.
   const answer = await context.engine.request('precision/allocate', { ...params, budget: kind, within });
   const best = answer.points.filter(({ size }) => size <= within).at(-1);
@@ -176,15 +183,10 @@ export async function choosePlanAdapters(context: Context, uri?: vscode.Uri): Pr
   const plan = await planOf(uri);
   if (!plan) return;
   const { paths } = await context.plans.read(await vscode.workspace.openTextDocument(plan));
-  const targets = (await targetsOf(context)).filter(({ model }) => model.path === paths.model);
-  if (targets.length === 0) {
-    const calibrate = vscode.l10n.t('Calibrate Model');
-    const message = vscode.l10n.t('This model has no adapter set yet. Calibrate it first.');
-    if (await vscode.window.showInformationMessage(message, calibrate))
-      await vscode.commands.executeCommand('elasticPrecision.calibrate');
-    return;
-  }
-  const target = await pickTarget(targets, vscode.l10n.t('Adapter Set of the Plan'));
+  const targets = (await targetsOf(context.adapters)).filter(({ model }) => model.path === paths.model);
+  if (targets.length === 0)
+    return offerCalibration(vscode.l10n.t('This model has no adapter set yet. Calibrate it first.'));
+  const target = await pickTarget(targets, questionOf(vscode.l10n.t('Adapter Set of the Plan')));
   if (target) await namePath(context, plan, 'adapters', target.set.path);
 }
 
@@ -200,17 +202,6 @@ async function namePath(
   await context.plans.edit(document, (text) => editPath(text, key, way));
 }
 
-const bitsOf = ({ config }: ReadableAdapterSet): number[] => config.bit_groups.flatMap(({ bits }) => bits);
-
-function targetOf({ entry: { set }, owner: { model } }: SetNode): Target | undefined {
-  return set.readable && isCurrent(set) && model ? { set, model } : undefined;
-}
-
-async function targetsOf({ adapters }: Context): Promise<Target[]> {
-  const all = await adapters.all();
-  return all.flatMap((owner) => owner.sets.flatMap((entry) => targetOf({ kind: 'set', owner, entry }) ?? []));
-}
-
 async function targetFor(
   context: Context,
   from: SetNode | vscode.Uri | undefined,
@@ -218,34 +209,16 @@ async function targetFor(
   if (from instanceof vscode.Uri || from === undefined) {
     const plan = from ?? activePlan();
     const open = plan && (await context.plans.read(await vscode.workspace.openTextDocument(plan)));
-    const own = (await targetsOf(context)).find(({ set }) => set.path === open?.paths.adapters);
-    return own ?? chooseTarget(context, vscode.l10n.t('Compute Sensitivity'));
+    const own = (await targetsOf(context.adapters)).find(({ set }) => set.path === open?.paths.adapters);
+    return own ?? chooseTarget(context.adapters, questionOf(vscode.l10n.t('Compute Sensitivity')));
   }
   return from.kind === 'set' ? targetOf(from) : undefined;
 }
 
-async function chooseTarget(context: Context, title: string): Promise<Target | undefined> {
-  const targets = await targetsOf(context);
-  if (targets.length > 0) return targets.length === 1 ? targets[0] : pickTarget(targets, title);
-  const calibrate = vscode.l10n.t('Calibrate Model');
-  const message = vscode.l10n.t('There is no adapter set yet. Calibrate a model first.');
-  if (await vscode.window.showInformationMessage(message, calibrate))
-    await vscode.commands.executeCommand('elasticPrecision.calibrate');
-  return undefined;
-}
-
-async function pickTarget(targets: readonly Target[], title: string): Promise<Target | undefined> {
-  const picked = await pickOne<Target>(alone(title), {
-    placeholder: vscode.l10n.t('Adapter set'),
-    items: targets.map((value) => ({
-      value,
-      label: value.set.name,
-      description: `${modelName(value.model)} · ${vscode.l10n.t('{0} bits', formatBits(bitsOf(value.set)))}`,
-      detail: value.set.path,
-    })),
-  });
-  return picked === BACK ? undefined : picked;
-}
+const questionOf = (title: string): TargetQuestion => ({
+  title,
+  placeholder: vscode.l10n.t('Adapter set'),
+});
 
 /** The plan in the active editor, visual or text. */
 export function activePlan(): vscode.Uri | undefined {

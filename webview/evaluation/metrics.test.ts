@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { fill, formatBytes } from '../common/text.js';
+import { fill } from '../common/text.js';
 import { formatCell, formatMetric, metricsOf } from './metrics.js';
 import { full, row } from './testing.js';
 
@@ -40,15 +40,6 @@ describe('formatMetric', () => {
       '–',
     ]);
   });
-});
-
-it('writes sizes', () => {
-  expect([0, 999, 4_812_345, 7e9].map((n) => formatBytes(n, 'en'))).toEqual([
-    '0 byte',
-    '999 byte',
-    '4.81 MB',
-    '7 GB',
-  ]);
 });
 
 it('fills texts', () => {

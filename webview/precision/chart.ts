@@ -1,6 +1,7 @@
 /** Size against predicted cost: the frontier, uniform plans, the plan itself; a slider moves along it. */
 import { element, followWidth, setAttributes, svg } from '../common/dom.js';
-import { fill, formatBytes, numberFormat } from '../common/text.js';
+import { numberFormat } from '../../engine/plans/numbers.js';
+import { fill, formatBytes } from '../common/text.js';
 import { bestWithin, chartLayout, indexOf, nearestAlong, someOf } from './frontier.js';
 import { decimals, formatCost } from './grid.js';
 import type { FrontierPoint, Strings } from './protocol.js';

@@ -1,6 +1,7 @@
 /** The layers as a grid of a line each: only those in view are in the page. One tab stop; keys are `selection.ts`'s. */
 import { element, setAttributes } from '../common/dom.js';
-import { fill, formatBytes, numberFormat } from '../common/text.js';
+import { numberFormat } from '../../engine/plans/numbers.js';
+import { fill, formatBytes } from '../common/text.js';
 import { priceIndex, totalsOf } from '../../engine/plans/totals.js';
 import type { Heat } from './heat.js';
 import type { Strings, Table } from './protocol.js';

@@ -1,7 +1,8 @@
 /** The running model: its state, the latest switch, what was measured, and what it answers. */
 import { button, checkbox, progressBar } from '../common/controls.js';
 import { element } from '../common/dom.js';
-import { fill, numberFormat } from '../common/text.js';
+import { numberFormat } from '../../engine/plans/numbers.js';
+import { fill } from '../common/text.js';
 import { bitsOfDigits } from '../../engine/plans/totals.js';
 import { decimals } from './grid.js';
 import type { Act, Live, Measurement, Prediction, Strings, Tried, TryInput } from './protocol.js';

@@ -1,0 +1,25 @@
+import { describe, expect, it } from 'vitest';
+import { budgetOfSize, sizeWithin } from './budget.js';
+
+const layers = [{ weights: 3 }, { weights: 5 }];
+
+describe('budgets', () => {
+  it.each([
+    ['average-bits', 6, 3],
+    ['average-bits-per-weight', 26, 3.25],
+    ['bytes', 11, 1011],
+  ] as const)('are what people name: %s', (kind, size, budget) => {
+    const model = { layers, otherBytes: 1000 };
+    expect(budgetOfSize(kind, model, size)).toBe(budget);
+    expect(sizeWithin(kind, model, budget)).toBe(size);
+  });
+
+  it('include a mean that is no exact binary fraction', () => {
+    const ten = Array.from({ length: 10 }, () => layers[0]!);
+    expect(sizeWithin('average-bits', { layers: ten, otherBytes: 0 }, 2.3)).toBe(23);
+  });
+
+  it('smaller than what is in no layer leave nothing', () => {
+    expect(sizeWithin('bytes', { layers, otherBytes: 1000 }, 900)).toBeLessThan(0);
+  });
+});

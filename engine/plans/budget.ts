@@ -1,0 +1,24 @@
+/** Budgets as people name them, and the sizes that plans are allocated by. */
+import type { Budget } from './allocate.js';
+
+/** What a budget is for. */
+interface Budgeted {
+  readonly layers: readonly { readonly weights: number }[];
+  /** Of what is in no layer, which counts in the size of a model. */
+  readonly otherBytes: number;
+}
+
+/** What the plan of a frontier's point comes to: mean bits, or bytes of the whole model. */
+export function budgetOfSize(kind: Budget, { layers, otherBytes }: Budgeted, size: number): number {
+  return kind === 'bytes' ? size + otherBytes : size / countOf(kind, layers);
+}
+
+/** The largest size of a point that a budget, in the terms of `budgetOfSize`, allows. */
+export function sizeWithin(kind: Budget, { layers, otherBytes }: Budgeted, budget: number): number {
+  const size = kind === 'bytes' ? budget - otherBytes : budget * countOf(kind, layers);
+  // Two decimals times a thousand layers are a whole number but for rounding.
+  return Math.floor(size * (1 + 1e-12));
+}
+
+const countOf = (kind: Exclude<Budget, 'bytes'>, layers: Budgeted['layers']): number =>
+  kind === 'average-bits' ? layers.length : layers.reduce((sum, { weights }) => sum + weights, 0);
