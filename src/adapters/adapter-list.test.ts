@@ -10,32 +10,35 @@ import { createModelList } from '../models/model-list.js';
 import { createAdapterList, summarizeGroups } from './adapter-list.js';
 
 const model = (path: string): SupportedModel => ({
-  ...{ path, name: path.slice(1), supported: true, family: 'vit', task: 'image-classification' },
-  ...{ blocks: 6, layers: 36, parameters: 1e6, bytes: 4e6 },
+  path,
+  name: path.slice(1),
+  supported: true,
+  family: 'vit',
+  task: 'image-classification',
+  blocks: 6,
+  layers: 36,
+  parameters: 1e6,
+  bytes: 4e6,
 });
 const config = {} as ReadableAdapterSet['config'];
 const set = (path: string, of?: string): AdapterSetReport => ({
-  ...{
-    path,
-    name: path.slice(1),
-    modified: 0,
-    readable: true,
-    bytes: 1,
-    matches: true,
-    config,
-    groupSizes: {},
-  },
+  path,
+  name: path.slice(1),
+  modified: 0,
+  readable: true,
+  bytes: 1,
+  matches: true,
+  config,
+  groupSizes: {},
   ...(of !== undefined && { model: of }),
 });
 const evaluation = (folder: string, name: string): EvaluationReport => ({
-  ...{
-    path: `${folder}/evaluations/${name}.json`,
-    name,
-    folder,
-    modified: 0,
-    readable: false,
-    reason: 'No.',
-  },
+  path: `${folder}/evaluations/${name}.json`,
+  name,
+  folder,
+  modified: 0,
+  readable: false,
+  reason: 'No.',
 });
 
 function listOf(sets: AdapterSetReport[], evaluations: EvaluationReport[] = []) {

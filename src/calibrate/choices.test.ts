@@ -12,18 +12,24 @@ import {
 } from './choices.js';
 
 const model: SupportedModel = {
-  ...{
-    path: resolve('/models/vit'),
-    name: 'vit',
-    supported: true,
-    family: 'vit',
-    task: 'image-classification',
-  },
-  ...{ blocks: 6, layers: 36, parameters: 1e6, bytes: 4e6 },
+  path: resolve('/models/vit'),
+  name: 'vit',
+  supported: true,
+  family: 'vit',
+  task: 'image-classification',
+  blocks: 6,
+  layers: 36,
+  parameters: 1e6,
+  bytes: 4e6,
 };
 const choices: Choices = {
-  ...{ model, mode: 'weight-activation', bits: [8, 4], data: '/data', device: 'auto' },
-  ...{ length: { kind: 'standard' }, out: '/out' },
+  model,
+  mode: 'weight-activation',
+  bits: [8, 4],
+  data: '/data',
+  device: 'auto',
+  length: { kind: 'standard' },
+  out: '/out',
 };
 
 describe('requestOf', () => {
@@ -34,7 +40,9 @@ describe('requestOf', () => {
     expect(requestOf(choices, none)).toEqual({ ...common, model: model.path });
     expect(requestOf(choices, { threads: 3, cacheMemory: 1.5 })).toEqual({
       ...common,
-      ...{ model: model.path, threads: 3, cacheMemory: 1_500_000_000 },
+      model: model.path,
+      threads: 3,
+      cacheMemory: 1_500_000_000,
     });
   });
 
@@ -56,7 +64,9 @@ describe('remember', () => {
   it('keeps the latest calibration sets, each once', () => {
     const before = { data: ['/1', '/data', '/2', '/3', '/4'] };
     expect(remember(before, choices)).toEqual({
-      ...{ mode: 'weight-activation', bits: [8, 4], length: { kind: 'standard' } },
+      mode: 'weight-activation',
+      bits: [8, 4],
+      length: { kind: 'standard' },
       data: ['/data', '/1', '/2', '/3', '/4'],
     });
     expect(remember(before, { ...choices, data: '/5' }).data).toEqual(['/5', '/1', '/data', '/2', '/3']);

@@ -70,7 +70,11 @@ export function estimateRequestOf(
   { threads, cacheMemory }: Limits,
 ): EstimateRequest {
   return {
-    ...{ model: model.path, data, mode, bits, device },
+    model: model.path,
+    data,
+    mode,
+    bits,
+    device,
     ...lengthOf(length, model.task),
     ...(threads > 0 && { threads }),
     ...(cacheMemory > 0 && { cacheMemory: Math.round(cacheMemory * 1e9) }),

@@ -21,7 +21,10 @@ export async function calibrate(context: Context, node?: ModelNode | OwnerNode):
   const { device, threads, cacheMemory } = readSettings();
   const limits = { threads, cacheMemory };
   const sources: Sources = {
-    ...{ connection: context.engine, remembered, device, limits },
+    connection: context.engine,
+    remembered,
+    device,
+    limits,
     models: () => supportedModels(context),
     devices: async () => (await context.engine.request('devices/list', {})).devices,
     root: context.extension.extensionUri.fsPath,

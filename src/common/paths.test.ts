@@ -6,7 +6,12 @@ describe('contains', () => {
   it('goes by whole names', () => {
     const within = (path: string) => contains(resolve('/a/b'), resolve(path));
     expect(['/a/b', '/a/b/c', '/a/b/..c', '/a/bc', '/a', '/a/c'].map(within)).toEqual([
-      ...[true, true, true, false, false, false],
+      true,
+      true,
+      true,
+      false,
+      false,
+      false,
     ]);
   });
 });

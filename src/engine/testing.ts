@@ -51,7 +51,10 @@ export function fakeEngines(answers: Readonly<Record<string, Answer>> = {}): {
     });
     connection.listen();
     engines.push({
-      ...{ path, connection, asked, exit },
+      path,
+      connection,
+      asked,
+      exit,
       get killed() {
         return killed;
       },

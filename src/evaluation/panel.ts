@@ -154,7 +154,10 @@ const sameSets = (a: readonly string[], b: readonly string[]): boolean =>
 
 function surroundings({ connection, models, adapters, placement }: EvaluationOptions): Surroundings {
   return {
-    ...{ connection, models, adapters, placement },
+    connection,
+    models,
+    adapters,
+    placement,
     locale: env.language,
     trusted: () => workspace.isTrusted,
     now: () => new Date(),

@@ -11,33 +11,69 @@ import { fakeConnection } from '../common/testing.js';
 import { createSession, fileName, type SavedSession } from './session.js';
 
 const model: SupportedModel = {
-  ...{ path: '/m/vit', name: 'vit', supported: true, family: 'vit', task: 'image-classification' },
-  ...{ blocks: 6, layers: 38, parameters: 1_200_000, bytes: 4_800_000 },
+  path: '/m/vit',
+  name: 'vit',
+  supported: true,
+  family: 'vit',
+  task: 'image-classification',
+  blocks: 6,
+  layers: 38,
+  parameters: 1_200_000,
+  bytes: 4_800_000,
 };
 const set = (name: string, bits: number[], matches = true) =>
   ({
-    ...{ path: `/m/vit/adapters/${name}`, name, modified: 0, readable: true, bytes: 1, matches },
+    path: `/m/vit/adapters/${name}`,
+    name,
+    modified: 0,
+    readable: true,
+    bytes: 1,
+    matches,
     config: { bit_groups: [{ bits }] },
   }) as unknown as AdapterSetReport;
 const broken: AdapterSetReport = {
-  ...{ path: '/m/vit/adapters/broken', name: 'broken', modified: 0, readable: false, reason: 'Cut off.' },
+  path: '/m/vit/adapters/broken',
+  name: 'broken',
+  modified: 0,
+  readable: false,
+  reason: 'Cut off.',
 };
 const rows = [{ label: 'full', kind: 'full', bits: 'fp', bytes: 1, samples: 9, top1: 0.9 }] as const;
 const RESULT = '/m/vit/adapters/a/evaluations/2025-01-02 03-04-05.json';
 const report: EvaluationReport = {
-  ...{ path: RESULT, name: '2025-01-02 03-04-05', folder: '/m/vit/adapters/a', modified: 7, readable: true },
+  path: RESULT,
+  name: '2025-01-02 03-04-05',
+  folder: '/m/vit/adapters/a',
+  modified: 7,
+  readable: true,
   evaluation: {
-    ...{ schemaVersion: 1, engineVersion: '0', model: { family: 'vit', name: 'vit', fingerprint: '' } },
-    ...{ adapters: [] },
+    schemaVersion: 1,
+    engineVersion: '0',
+    model: { family: 'vit', name: 'vit', fingerprint: '' },
+    adapters: [],
     result: {
-      ...{ device: 'cpu', task: 'image-classification', data: 'images', rows, seconds: 2, peakMemory: 1 },
+      device: 'cpu',
+      task: 'image-classification',
+      data: 'images',
+      rows,
+      seconds: 2,
+      peakMemory: 1,
       skipped: [{ name: 'x', reason: 'y' }],
     },
   },
 };
 const job = (state: JobState, more: Partial<EvaluateJob> = {}): EvaluateJob => ({
-  ...{ id: 'j', kind: 'evaluate', title: '', state, created: 0, progress: 0.5, resumable: false, rows },
-  ...{ crashes: { total: 0, block: 0, atBlock: 0 }, elsewhere: false, request: { model: '', data: '' } },
+  id: 'j',
+  kind: 'evaluate',
+  title: '',
+  state,
+  created: 0,
+  progress: 0.5,
+  resumable: false,
+  rows,
+  crashes: { total: 0, block: 0, atBlock: 0 },
+  elsewhere: false,
+  request: { model: '', data: '' },
   ...more,
 });
 
@@ -117,8 +153,14 @@ describe('a run', () => {
     expect(connection.requests.find(({ method }) => method === 'jobs/start')?.params).toEqual({
       kind: 'evaluate',
       request: {
-        ...{ model: '/m/vit', data: '/d/images', adapters: ['/m/vit/adapters/a', '/m/vit/adapters/b'] },
-        ...{ bits: [8], limit: 100, baseline: ['rtn'], device: 'cpu', threads: 2 },
+        model: '/m/vit',
+        data: '/d/images',
+        adapters: ['/m/vit/adapters/a', '/m/vit/adapters/b'],
+        bits: [8],
+        limit: 100,
+        baseline: ['rtn'],
+        device: 'cpu',
+        threads: 2,
         save: '2025-01-02 03-04-05',
       },
     });
@@ -153,8 +195,14 @@ describe('a run', () => {
     const view = await session.view();
     expect(view.run).toBeUndefined();
     expect(view.result).toEqual({
-      ...{ name: '2025-01-02 03-04-05', task: 'image-classification', data: 'images', device: 'cpu' },
-      ...{ seconds: 2, skipped: 1, date: 7, rows },
+      name: '2025-01-02 03-04-05',
+      task: 'image-classification',
+      data: 'images',
+      device: 'cpu',
+      seconds: 2,
+      skipped: 1,
+      date: 7,
+      rows,
     });
     expect(refreshed()).toBe(1);
     expect(session.saved()).toMatchObject({ result: RESULT });
@@ -165,7 +213,10 @@ describe('a run', () => {
     expect(
       (await open(saved, { jobs: [job('interrupted', { error: 'Ended.' })] }).session.view()).run,
     ).toEqual({
-      ...{ state: 'interrupted', progress: 0.5, error: 'Ended.', rows },
+      state: 'interrupted',
+      progress: 0.5,
+      error: 'Ended.',
+      rows,
     });
     expect((await open(saved, { jobs: [job('finished')] }).session.view()).result?.rows).toEqual(rows);
     expect((await open(saved).session.view()).run).toBeUndefined();

@@ -148,7 +148,9 @@ export function createSession(initial: SavedSession, around: Surroundings): Eval
 
   async function setup(): Promise<Setup> {
     const sets = setsOf(await adapters.all(), saved.model).map(({ set }) => ({
-      ...{ id: idOf(set.path), name: set.name, chosen: saved.sets.includes(set.path) },
+      id: idOf(set.path),
+      name: set.name,
+      chosen: saved.sets.includes(set.path),
       ...availabilityOf(set, around.words.changed),
     }));
     const chosen = sets.filter((set) => set.chosen && !set.problem);
@@ -165,7 +167,9 @@ export function createSession(initial: SavedSession, around: Surroundings): Eval
     const chosen = sets.flatMap((id) => paths.get(id) ?? []);
     saved = {
       ...without(saved, 'limit'),
-      ...{ sets: chosen, bits, baseline },
+      sets: chosen,
+      bits,
+      baseline,
       ...(limit !== undefined && { limit }),
     };
   }
@@ -181,7 +185,12 @@ export function createSession(initial: SavedSession, around: Surroundings): Eval
     const { job: record } = await connection.request('jobs/start', {
       kind: 'evaluate',
       request: {
-        ...{ model, data, adapters: sets, bits, device, save: name },
+        model,
+        data,
+        adapters: sets,
+        bits,
+        device,
+        save: name,
         ...(threads > 0 && { threads }),
         ...(limit !== undefined && { limit }),
         ...(baseline && { baseline: ['rtn'] }),

@@ -100,9 +100,17 @@ describe('worksWith', () => {
   const request = { model: '/models/vit', data: '/data' };
   it.each([
     ['a calibration that makes it', calibration('1', 'running'), true],
-    ['an evaluation of it', evaluation('1', 'running', { request: { ...request, adapters: ['/other', set] } }), true], // prettier-ignore
+    [
+      'an evaluation of it',
+      evaluation('1', 'running', { request: { ...request, adapters: ['/other', set] } }),
+      true,
+    ],
     ['an evaluation of none', evaluation('1', 'running'), false],
-    ['a measurement of its layers', sensitivity('1', 'running', { request: { ...request, adapters: set } }), true], // prettier-ignore
+    [
+      'a measurement of its layers',
+      sensitivity('1', 'running', { request: { ...request, adapters: set } }),
+      true,
+    ],
     ['a measurement of another', sensitivity('1', 'running'), false],
   ])('%s', (_, job, expected) => expect(worksWith(job, set)).toBe(expected));
 });

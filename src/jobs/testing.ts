@@ -2,7 +2,13 @@
 import type { CalibrateJob, EvaluateJob, JobState, SensitivityJob } from '../../engine/protocol/protocol.js';
 
 const base = (id: string, state: JobState) => ({
-  ...{ id, title: `Job ${id}`, state, created: 0, progress: 0, resumable: false, elsewhere: false },
+  id,
+  title: `Job ${id}`,
+  state,
+  created: 0,
+  progress: 0,
+  resumable: false,
+  elsewhere: false,
   crashes: { total: 0, block: 0, atBlock: 0 },
 });
 

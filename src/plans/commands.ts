@@ -86,7 +86,9 @@ export async function comparePlans(context: Context, uri?: vscode.Uri): Promise<
   const picked = await pickOne<vscode.Uri>(alone(vscode.l10n.t('Compare {0}', planName(plan))), {
     placeholder: vscode.l10n.t('The plan to compare with'),
     items: others.map((value) => ({
-      ...{ value, label: planName(value), description: vscode.workspace.asRelativePath(value) },
+      value,
+      label: planName(value),
+      description: vscode.workspace.asRelativePath(value),
     })),
   });
   if (picked === undefined || picked === BACK) return;
@@ -242,7 +244,11 @@ async function planOf(uri: vscode.Uri | undefined): Promise<vscode.Uri | undefin
   }
   const picked = await pickOne<vscode.Uri>(alone(vscode.l10n.t('Precision Plan')), {
     placeholder: vscode.l10n.t('Precision plan'),
-    items: found.map((value) => ({ value, label: planName(value), description: vscode.workspace.asRelativePath(value) })), // prettier-ignore
+    items: found.map((value) => ({
+      value,
+      label: planName(value),
+      description: vscode.workspace.asRelativePath(value),
+    })),
   });
   return picked === BACK ? undefined : picked;
 }

@@ -31,7 +31,10 @@ describe('readDocument', () => {
 
   it('comes to totals', () => {
     expect(totalsOfPlan(readDocument(plan({ 'b.0.q': 8 }), table), table)).toEqual({
-      ...{ averageBits: 5, bitsPerWeight: 5, bytes: 1000 + 105 + 3 * 55, cost: 0.01 + 0.2 + 0.3 + 0.4 },
+      averageBits: 5,
+      bitsPerWeight: 5,
+      bytes: 1000 + 105 + 3 * 55,
+      cost: 0.01 + 0.2 + 0.3 + 0.4,
     });
   });
 });
@@ -42,7 +45,17 @@ describe('edits', () => {
 
   it('change the layers that they name, where the bits are offered', () => {
     const text = plan({ 'b.*.q': 2 });
-    expect(digitsAfter(text, editsOfChanges(text, table, [[0, 8], [3, 2], [9, 2], [1, 5]]))).toBe('8422'); // prettier-ignore
+    expect(
+      digitsAfter(
+        text,
+        editsOfChanges(text, table, [
+          [0, 8],
+          [3, 2],
+          [9, 2],
+          [1, 5],
+        ]),
+      ),
+    ).toBe('8422');
   });
 
   it('set all layers, and nothing where digits are missing or not offered', () => {

@@ -26,7 +26,9 @@ export function readDocument(text: string, table: PrecisionTable | undefined, be
   const resolved = table && plan && resolvePlan(plan, names, table.bits, reading.plan && reading.places);
   const digits = resolved ? digitsOf(resolved.bits) : String(UNKNOWN_BITS).repeat(names.length);
   return {
-    ...{ text, plan, digits },
+    text,
+    plan,
+    digits,
     broken: reading.plan ? undefined : (reading.problems[0]?.message ?? ''),
     problems: reading.plan ? (resolved?.problems ?? []) : reading.problems,
   };

@@ -4,7 +4,12 @@ import { fakeConnection } from '../common/testing.js';
 import { createLive } from './live.js';
 
 const row: EvaluationRow = {
-  ...{ label: 'plan', kind: 'adapters', bits: 4, bytes: 1, samples: 8, top1: 0.875 },
+  label: 'plan',
+  kind: 'adapters',
+  bits: 4,
+  bytes: 1,
+  samples: 8,
+  top1: 0.875,
 };
 
 /** A model whose evaluations end when the test says so. */

@@ -8,7 +8,11 @@ export function pageTable({ model, sensitivity, ...table }: PrecisionTable): Tab
   const { bits, layers, otherBytes, fullBytes } = table;
   const { costs, samples, data, stale } = sensitivity ?? {};
   return {
-    ...{ task: model.task, bits, layers, otherBytes, fullBytes },
+    task: model.task,
+    bits,
+    layers,
+    otherBytes,
+    fullBytes,
     ...(costs && { sensitivity: { costs, samples: samples!, data: data!, ...(stale && { stale }) } }),
   };
 }

@@ -15,7 +15,11 @@ describe('statusOf', () => {
   it('shows the running job and how many wait', () => {
     const jobs = [running, calibration('b', 'queued'), calibration('c', 'queued', { elsewhere: true })];
     expect(statusOf('running', ok, jobs)).toEqual({
-      ...{ kind: 'busy', job: running, percent: 42, secondsLeft: 90, queued: 1 },
+      kind: 'busy',
+      job: running,
+      percent: 42,
+      secondsLeft: 90,
+      queued: 1,
     });
   });
 

@@ -198,7 +198,9 @@ export function grid({ label, onSort, onVisit }: GridOptions): Grid {
   const lineOf = (columns: readonly Column[], key: string) => {
     const cells = columns.map(({ numeric }, i) =>
       element('vscode-data-grid-cell', {
-        ...{ 'grid-column': i + 1, 'cell-type': i === 0 && 'rowheader', class: numeric && 'numeric' },
+        'grid-column': i + 1,
+        'cell-type': i === 0 && 'rowheader',
+        class: numeric && 'numeric',
       }),
     );
     const line = element('vscode-data-grid-row', { 'data-key': key }, ...cells);

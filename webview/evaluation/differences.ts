@@ -36,7 +36,11 @@ function differenceRow(
   task: Task,
 ): DifferenceRow {
   return {
-    ...{ label, kind, bits, bytes, samples },
+    label,
+    kind,
+    bits,
+    bytes,
+    samples,
     ...(score !== undefined && { [mainMetric(task)]: score }),
     ...(scoreError !== undefined && { scoreError }),
     ...(kl !== undefined && { kl }),

@@ -289,7 +289,9 @@ const SCORE_WIDTH = 'minmax(90px, 1fr)';
 
 function columnsOf(metrics: readonly Metric[], strings: Strings, scoreWidth = SCORE_WIDTH): Column[] {
   const numeric = (key: string, title: string, width = SCORE_WIDTH): Column => ({
-    ...{ key, title, width },
+    key,
+    title,
+    width,
     numeric: true,
   });
   return [

@@ -57,8 +57,14 @@ describe('exports', () => {
 
   it('writes JSON that says what was measured on what', () => {
     expect(JSON.parse(toJson(resultOf(rows), 'vit'))).toEqual({
-      ...{ model: 'vit', task: 'image-classification', evaluationSet: 'pictures' },
-      ...{ date: '1970-01-01T00:00:00.000Z', device: 'cpu', seconds: 2, skipped: 1, rows },
+      model: 'vit',
+      task: 'image-classification',
+      evaluationSet: 'pictures',
+      date: '1970-01-01T00:00:00.000Z',
+      device: 'cpu',
+      seconds: 2,
+      skipped: 1,
+      rows,
     });
   });
 });

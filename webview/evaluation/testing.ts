@@ -13,7 +13,12 @@ export const full: Row = {
 
 /** A picture classifier's row. */
 export const row = (label: string, bits: number, top1: number, more: Partial<Row> = {}): Row => ({
-  ...{ label, kind: 'adapters', bits, bytes: bits * 150_000, samples: 1000, top1 },
+  label,
+  kind: 'adapters',
+  bits,
+  bytes: bits * 150_000,
+  samples: 1000,
+  top1,
   ...more,
 });
 
@@ -41,6 +46,12 @@ export const view: View = {
 };
 
 export const resultOf = (rows: readonly Row[]): Result => ({
-  ...{ name: 'today', task: 'image-classification', data: 'pictures', date: 0, device: 'cpu' },
-  ...{ seconds: 2, skipped: 1, rows },
+  name: 'today',
+  task: 'image-classification',
+  data: 'pictures',
+  date: 0,
+  device: 'cpu',
+  seconds: 2,
+  skipped: 1,
+  rows,
 });

@@ -94,7 +94,11 @@ export function frontierChart(options: {
       label.textContent = strings.budget;
       setAttributes(slider, { max: points.length - 1, disabled: next.readOnly });
       if (document.activeElement !== slider || exact >= 0) slider.value = String(at);
-      const text = fill(strings.budgetValue, decimals(current.averageBits, 2, locale), formatBytes(current.bytes, locale)); // prettier-ignore
+      const text = fill(
+        strings.budgetValue,
+        decimals(current.averageBits, 2, locale),
+        formatBytes(current.bytes, locale),
+      );
       value.textContent = text;
       setAttributes(slider, {
         'aria-valuetext': `${text}, ${fill(strings.rowCost, formatCost(current.cost, locale))}`,
@@ -136,7 +140,10 @@ function picture(content: ChartContent, width: number): SVGSVGElement {
   return svg(
     'svg',
     {
-      ...{ width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: 'img' },
+      width,
+      height: HEIGHT,
+      viewBox: `0 0 ${width} ${HEIGHT}`,
+      role: 'img',
       'aria-label': fill(
         strings.frontier,
         decimals(current.averageBits, 2, locale),

@@ -45,8 +45,10 @@ export function chartLayout(
 ): ChartLayout {
   const all = [...points, ...others];
   const plot = {
-    ...{ left: MARGIN.left, top: MARGIN.top },
-    ...{ right: size.width - MARGIN.right, bottom: size.height - MARGIN.bottom },
+    left: MARGIN.left,
+    top: MARGIN.top,
+    right: size.width - MARGIN.right,
+    bottom: size.height - MARGIN.bottom,
   };
   const count = Math.max(2, Math.floor((plot.right - plot.left) / 76));
   const x = linearScale(

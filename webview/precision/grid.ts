@@ -54,7 +54,13 @@ export function layerGrid({ onMeaning, onSelect, onBits, onPin }: GridOptions): 
   const canvas = element('div', { class: 'canvas', role: 'rowgroup' });
   const scroller = element('div', { class: 'scroller', role: 'presentation', tabindex: -1 }, canvas);
   const nothing = element('p', { class: 'nothing muted', hidden: true });
-  const root = element('div', { class: 'grid', role: 'grid', 'aria-multiselectable': 'true' }, head, scroller, nothing); // prettier-ignore
+  const root = element(
+    'div',
+    { class: 'grid', role: 'grid', 'aria-multiselectable': 'true' },
+    head,
+    scroller,
+    nothing,
+  );
   const drawn = new Map<number, Row>();
   const free: Row[] = [];
   let content: GridContent | undefined;
@@ -228,7 +234,10 @@ function blockRow(widths: number): Row {
       const line = content.lines[index]!;
       if (line.kind !== 'block') return;
       const { table, strings, locale } = content;
-      const totals = totalsOf(partOf(table, line.layers), line.layers.map((i) => content.bits[i]!)); // prettier-ignore
+      const totals = totalsOf(
+        partOf(table, line.layers),
+        line.layers.map((i) => content.bits[i]!),
+      );
       const mean = decimals(totals.averageBits, 2, locale);
       place(root, index, content);
       name.textContent = line.block;
@@ -283,7 +292,10 @@ function layerRow(widths: readonly number[]): Row {
       const costs = table.sensitivity?.costs[i];
       const weights = weightsOf(table);
       const part = weights > 0 ? layer.weights / weights : 0;
-      const shared = numberFormat(locale, { style: 'percent', maximumFractionDigits: part < 0.1 ? 1 : 0 }).format(part); // prettier-ignore
+      const shared = numberFormat(locale, {
+        style: 'percent',
+        maximumFractionDigits: part < 0.1 ? 1 : 0,
+      }).format(part);
       const pinned = content.pinned.has(i);
       const [suggested, compared] = [content.suggested?.[i], content.compared?.[i]];
       place(root, index, content);

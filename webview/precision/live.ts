@@ -241,8 +241,18 @@ function lines(prediction: Prediction, strings: Strings, locale: string): HTMLEl
     ...likely.slice(0, 5).map(({ label, probability }) => {
       const bar = element('span', { class: 'bar' });
       bar.style.width = `${100 * probability}%`;
-      const share = numberFormat(locale, { style: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1 }); // prettier-ignore
-      return element('li', {}, bar, element('span', { class: 'label' }, label), element('span', { class: 'number' }, share.format(probability))); // prettier-ignore
+      const share = numberFormat(locale, {
+        style: 'percent',
+        minimumFractionDigits: 1,
+        maximumFractionDigits: 1,
+      });
+      return element(
+        'li',
+        {},
+        bar,
+        element('span', { class: 'label' }, label),
+        element('span', { class: 'number' }, share.format(probability)),
+      );
     }),
   );
   if ('classes' in prediction) return [list];

@@ -97,7 +97,12 @@ const channel = openChannel<Shown, FromPage, Results>((message) => {
     showFixed(state);
   }
   render(before);
-  if (message.type === 'table' || (message.type === 'plan' && !before?.bits.length) || pinnedBitsChanged(before, state)) askFrontier(); // prettier-ignore
+  if (
+    message.type === 'table' ||
+    (message.type === 'plan' && !before?.bits.length) ||
+    pinnedBitsChanged(before, state)
+  )
+    askFrontier();
   announce(before, state);
 });
 
@@ -128,7 +133,8 @@ function apply(meaning: Meaning): void {
 }
 
 function setAll(bits: string): void {
-  if (!state || state.broken !== undefined || bits === digitsOf(state.bits)) return update((now) => ({ ...now, preview: undefined })); // prettier-ignore
+  if (!state || state.broken !== undefined || bits === digitsOf(state.bits))
+    return update((now) => ({ ...now, preview: undefined }));
   channel.tell({ type: 'setAll', bits });
   update((now) => withLines({ ...now, bits: Array.from(bits, Number), preview: undefined, pending: true }));
 }
@@ -226,12 +232,25 @@ function render(before: State | undefined): void {
   document.body.classList.toggle('empty', !ready);
   showNotices(state);
   live.show({ strings, locale, live: state.live, possible: shown.live });
-  trial.show({ strings, locale, task: table?.task ?? 'image-classification', tried: state.tried, possible: shown.live }); // prettier-ignore
+  trial.show({
+    strings,
+    locale,
+    task: table?.task ?? 'image-classification',
+    tried: state.tried,
+    possible: shown.live,
+  });
   if (!ready) return;
   const totals = totalsOf(table, bits);
   const suggested = suggestionAt(state, totals.bytes);
   const content: GridContent = {
-    ...{ table, strings, locale, heat, bits, lines, selection, pinned },
+    table,
+    strings,
+    locale,
+    heat,
+    bits,
+    lines,
+    selection,
+    pinned,
     suggested: suggested && suggestionBits(suggested),
     compared: compared?.bits.length === bits.length ? compared.bits : undefined,
     readOnly: state.broken !== undefined,
@@ -248,14 +267,22 @@ function render(before: State | undefined): void {
     cost: value.cost ?? 0,
   });
   chart.show({
-    ...{ strings, locale, points: state.frontier, readOnly: content.readOnly },
+    strings,
+    locale,
+    points: state.frontier,
+    readOnly: content.readOnly,
     current: { ...spot(totals), bits: digits },
     uniform: uniform.map(spot),
     compared: other && { ...spot(other), name: compared!.name },
   });
   plans.show({
-    ...{ strings, locale, table, bits, frontier: state.frontier, readOnly: content.readOnly },
-    ...{ compared: compared && { name: compared.name, bits: compared.bits } },
+    strings,
+    locale,
+    table,
+    bits,
+    frontier: state.frontier,
+    readOnly: content.readOnly,
+    compared: compared && { name: compared.name, bits: compared.bits },
   });
   if (before?.lines !== lines) spoken.root.dataset.lines = String(lines.length);
 }
@@ -266,7 +293,13 @@ const uniforms = new WeakMap<Table, readonly (Totals & { readonly bits: number }
 function uniformOf(table: Table): readonly (Totals & { readonly bits: number })[] {
   const known = uniforms.get(table);
   if (known) return known;
-  const priced = table.bits.map((bits) => ({ bits, ...totalsOf(table, table.layers.map(() => bits)) })); // prettier-ignore
+  const priced = table.bits.map((bits) => ({
+    bits,
+    ...totalsOf(
+      table,
+      table.layers.map(() => bits),
+    ),
+  }));
   uniforms.set(table, priced);
   return priced;
 }
@@ -301,7 +334,11 @@ function showNotices({ shown, broken, problems }: State): void {
     ),
   ];
   // The same notices stay the elements they are, so that a screen reader reads them once.
-  if (wanted.map((line) => line.textContent).join('\n') === [...notices.children].map((line) => line.textContent).join('\n')) return; // prettier-ignore
+  if (
+    wanted.map((line) => line.textContent).join('\n') ===
+    [...notices.children].map((line) => line.textContent).join('\n')
+  )
+    return;
   notices.replaceChildren(...wanted);
 }
 
@@ -335,7 +372,12 @@ function showTiles({ shown, live: { measured }, bits }: State, totals: ReturnTyp
       strings.costHint,
     ),
     latest
-      ? tile(strings[latest.metric], formatMeasured(latest, locale), fill(fresh ? strings.measuredDetail : strings.measuredBefore, latest.samples), fresh ? '' : 'old') // prettier-ignore
+      ? tile(
+          strings[latest.metric],
+          formatMeasured(latest, locale),
+          fill(fresh ? strings.measuredDetail : strings.measuredBefore, latest.samples),
+          fresh ? '' : 'old',
+        )
       : tile(strings.measured, '–', strings.notMeasured),
   );
 }

@@ -11,7 +11,9 @@ import {
 } from './selection.js';
 
 const key = (name: string, more: { shift?: boolean; ctrl?: boolean } = {}) => ({
-  ...{ key: name, shift: false, ctrl: false },
+  key: name,
+  shift: false,
+  ctrl: false,
   ...more,
 });
 const after = (selection: Selection, ...keys: ReturnType<typeof key>[]) =>
@@ -51,7 +53,10 @@ describe('meaningOf', () => {
     expect([meaning('1'), meaning('9'), meaning('x'), meaning('s', { ctrl: true })]).toEqual(
       Array(4).fill(undefined),
     );
-    expect([meaning('ArrowRight'), meaning('ArrowLeft')]).toEqual([{ kind: 'step', by: 1 }, { kind: 'step', by: -1 }]); // prettier-ignore
+    expect([meaning('ArrowRight'), meaning('ArrowLeft')]).toEqual([
+      { kind: 'step', by: 1 },
+      { kind: 'step', by: -1 },
+    ]);
     expect([meaning('Enter'), meaning('d', { ctrl: true })]).toEqual([{ kind: 'fill' }, { kind: 'fill' }]);
     expect(meaning('p')).toEqual({ kind: 'pin' });
   });

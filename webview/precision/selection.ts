@@ -29,7 +29,8 @@ export function toggle({ lines }: Selection, line: number): Selection {
 }
 
 export const selectAll = ({ active }: Selection, count: number): Selection => ({
-  ...{ active, anchor: 0 },
+  active,
+  anchor: 0,
   lines: new Set(Array.from({ length: count }, (_, i) => i)),
 });
 

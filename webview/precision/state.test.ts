@@ -9,7 +9,13 @@ import { changesOf, pressed, receive, togglePins, type State } from './state.js'
 
 const table = tableOf(12);
 const show = (own: Table = table): ShowTable => ({
-  ...{ type: 'table', locale: 'en', strings: {} as Strings, title: '', subtitle: '', lacks: [], live: true },
+  type: 'table',
+  locale: 'en',
+  strings: {} as Strings,
+  title: '',
+  subtitle: '',
+  lacks: [],
+  live: true,
   table: own,
 });
 const open = (bits = '4'.repeat(12), own = table): State =>
@@ -46,11 +52,23 @@ describe('changesOf', () => {
   });
 
   it('steps each from where it is, within what is offered', () => {
-    expect(changesOf(at(0, '284444444444'), { kind: 'step', by: 1 })).toEqual([[0, 3], [2, 5], [3, 5], [4, 5], [5, 5]]); // prettier-ignore
+    expect(changesOf(at(0, '284444444444'), { kind: 'step', by: 1 })).toEqual([
+      [0, 3],
+      [2, 5],
+      [3, 5],
+      [4, 5],
+      [5, 5],
+    ]);
   });
 
   it('fills down from the first', () => {
-    expect(changesOf(at(0, '244443444444'), { kind: 'fill' })).toEqual([[1, 2], [2, 2], [3, 2], [4, 2], [5, 2]]); // prettier-ignore
+    expect(changesOf(at(0, '244443444444'), { kind: 'fill' })).toEqual([
+      [1, 2],
+      [2, 2],
+      [3, 2],
+      [4, 2],
+      [5, 2],
+    ]);
   });
 
   it('takes layers along that share their bits', () => {
@@ -59,7 +77,11 @@ describe('changesOf', () => {
       layers: table.layers.map((layer, i) => (i < 3 ? { ...layer, tied: 0 } : layer)),
     };
     const state = { ...open('4'.repeat(12), tied), selection: selectOne(2) };
-    expect(changesOf(state, { kind: 'bits', bits: 8 })).toEqual([[0, 8], [1, 8], [2, 8]]); // prettier-ignore
+    expect(changesOf(state, { kind: 'bits', bits: 8 })).toEqual([
+      [0, 8],
+      [1, 8],
+      [2, 8],
+    ]);
   });
 
   it('changes nothing while the text is broken', () => {
@@ -114,7 +136,10 @@ describe('the frontier', () => {
 
 describe('heatOf', () => {
   it('is logarithmic, from the least to the most', () => {
-    const { level, ends } = heatOf([[1, 0.1], [0.01, 0.001]]); // prettier-ignore
+    const { level, ends } = heatOf([
+      [1, 0.1],
+      [0.01, 0.001],
+    ]);
     expect(ends).toEqual([0.001, 1]);
     expect([1, 0.1, 0.01, 0.001, 0, undefined].map(level)).toEqual([9, 6, 3, 0, 0, undefined]);
   });

@@ -66,24 +66,20 @@ export function receive(state: State | undefined, message: Shown): State | undef
 }
 
 const EMPTY: Omit<State, 'shown' | 'heat'> = {
-  ...{
-    bits: [],
-    preview: undefined,
-    pending: false,
-    broken: undefined,
-    problems: [],
-    compared: undefined,
-    live: CLOSED,
-  },
-  ...{
-    tried: undefined,
-    filter: '',
-    order: 'model',
-    pinned: new Set(),
-    selection: NOTHING,
-    lines: [],
-    frontier: [],
-  },
+  bits: [],
+  preview: undefined,
+  pending: false,
+  broken: undefined,
+  problems: [],
+  compared: undefined,
+  live: CLOSED,
+  tried: undefined,
+  filter: '',
+  order: 'model',
+  pinned: new Set(),
+  selection: NOTHING,
+  lines: [],
+  frontier: [],
 };
 
 const sameLayers = (a: Table | undefined, b: Table | undefined): boolean =>
@@ -164,8 +160,9 @@ export const pressed = (state: State, line: number): State =>
 export function togglePins(state: State, layers: readonly number[]): State {
   const pinned = new Set(state.pinned);
   const on = layers.some((i) => !pinned.has(i));
-  for (const i of layers) if (on) pinned.add(i);
-  else pinned.delete(i); // prettier-ignore
+  for (const i of layers)
+    if (on) pinned.add(i);
+    else pinned.delete(i);
   return withLines({ ...state, pinned });
 }
 
