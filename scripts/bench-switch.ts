@@ -103,7 +103,10 @@ async function timed(switchTo: (bits: number) => Promise<unknown>): Promise<numb
 /** One layer of a model of width 2048, out of 2048 inputs. */
 async function largeLayer() {
   const part: Part = {
-    ...{ prefix: '', kind: 'large', inputShape: (n: number) => [n, 2048] },
+    prefix: '',
+    kind: 'large',
+    inputShape: (n) => [n, 2048],
+    outputShape: (n) => [n, 2048],
     forward: (b, x) => b.linear('layer', x, 2048, { bias: false }),
   };
   const listing = listPart(part);

@@ -119,6 +119,7 @@ describe('block calibration', () => {
       prefix: '',
       kind: 'block',
       inputShape: (n) => [n * tokens, dim],
+      outputShape: (n) => [n * tokens, dim],
       forward: (b, x, n) => {
         const [q, k, v] = op.split(
           b.linear('qkv', b.layerNorm('norm1', x, 1e-6), 3 * dim),

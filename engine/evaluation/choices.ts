@@ -1,6 +1,7 @@
 /** Multiple choice by log-likelihood (docs/EVALUATION.md). */
 import type { EncodedItem, ScoredText } from '../data/text/choice-tokens.js';
 import type { Checkpoint } from '../models/checkpoint.js';
+import { inputSize } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { withDistances, type Scored } from './paired-error.js';
 import { rowOf, type EvaluationHooks, type EvaluationRow, type TextCandidate } from './rows.js';
@@ -36,10 +37,12 @@ export async function evaluateChoices(
   { signal, status }: EvaluationHooks,
 ): Promise<EvaluationRow[]> {
   const texts = items.flatMap((item) => item.texts);
-  const classOf = texts.map((text) => checkpoints.findIndex(({ model }) => tokensRead(text) <= model.tokens));
+  const classOf = texts.map((text) =>
+    checkpoints.findIndex(({ model }) => tokensRead(text) <= inputSize(model.stem)),
+  );
   const classes = checkpoints.map((checkpoint, c) => ({
     checkpoint,
-    tokens: checkpoint.model.tokens,
+    tokens: inputSize(checkpoint.model.stem),
     indices: [...texts.keys()].filter((t) => classOf[t] === c),
   }));
   const total = classes.reduce((sum, { indices, tokens }) => sum + indices.length * tokens, 0);

@@ -7,7 +7,7 @@ import { elasticParts, openElasticModel } from '../execution/quantized-model.js'
 import { plainParts } from '../execution/part-by-part.js';
 import { roundWeights } from '../methods/rounding/rounding.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
-import type { LanguageModel } from '../models/model.js';
+import { headOf, type LanguageModel } from '../models/model.js';
 import { openPrograms, type Programs } from '../runtime/programs.js';
 import { openRuntime } from '../runtime/session.js';
 import { evaluatePerplexity, type Windows } from './perplexity.js';
@@ -102,7 +102,7 @@ describe('evaluatePerplexity', () => {
       [7, 30],
       [9, 100],
     ] as const) {
-      const some = { memory: each * LENGTH * model.width * 4, rows };
+      const some = { memory: each * headOf(model).size * 4, rows };
       const [row] = await evaluatePerplexity(programs, checkpoint, [full], windows, some, hooks);
       expect(row!.perplexity! / expected, `${each} windows, ${rows} rows`).toBeCloseTo(1, 5);
     }
@@ -141,7 +141,7 @@ describe('evaluatePerplexity', () => {
     expect(rows[0]).not.toHaveProperty('scoreError');
     elastic.dispose();
     // However few windows are in memory at once.
-    const few = { memory: LENGTH * model.width * 4 };
+    const few = { memory: headOf(model).size * 4 };
     const again = await evaluatePerplexity(programs, checkpoint, [full, ...candidates], windows, few, hooks);
     expect(again[2]!.kl! / rows[2]!.kl!).toBeCloseTo(1, 5);
     expect(rows[0]).toMatchObject({ kl: 0 });

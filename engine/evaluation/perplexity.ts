@@ -1,6 +1,7 @@
 /** Perplexity and divergence of a language model over windows of tokens (docs/EVALUATION.md). */
 import { openSampleCache } from '../execution/sample-store.js';
 import type { Checkpoint } from '../models/checkpoint.js';
+import { headOf } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { withDistances, type Scored } from './paired-error.js';
 import { rowOf, type EvaluationHooks, type EvaluationRow, type TextCandidate } from './rows.js';
@@ -40,7 +41,7 @@ export async function evaluatePerplexity(
   try {
     for (const [i, candidate] of candidates.entries()) {
       const { model, open } = candidate.build(checkpoint);
-      const keep = i === 0 && candidates.length > 1 ? cache.store(count, length * model.width) : undefined;
+      const keep = i === 0 && candidates.length > 1 ? cache.store(count, headOf(model).size) : undefined;
       const texts = { ...windows, next };
       const left = { ...limits, memory: limits.memory - cache.held.memory };
       const hooks = {

@@ -8,8 +8,8 @@ import { Graph } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
 import { disposeAll, type RunnablePart } from '../execution/part.js';
 import { divergenceOf, logProbabilities, rowsAtOnce } from '../execution/logit-divergence.js';
-import { passBlocks, type OpenPart, type PassHooks } from '../execution/part-by-part.js';
-import { headOf, type Model } from '../models/model.js';
+import { passBlocks, passingSize, type OpenPart, type PassHooks } from '../execution/part-by-part.js';
+import { inputSize, outputSize, type Model } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 
 /** Texts of one length, side by side. */
@@ -31,7 +31,7 @@ export interface LossLimits {
   readonly rows?: number;
 }
 
-/** A run of the same texts that others are held against: what its head reads, [length · width] a text. */
+/** A run of the same texts that others are held against: what its head reads of each. */
 export interface Reference {
   readonly store: SampleStore;
   readonly head: RunnablePart;
@@ -62,19 +62,17 @@ export async function tokenScores(
   { reference, keep }: { readonly reference?: Reference; readonly keep?: SampleStore } = {},
 ): Promise<TokenScores> {
   const { count, length } = texts;
-  const size = length * model.width;
   const losses = new Float32Array(count * length);
   const divergences = new Float32Array(count * length);
-  const most = Math.max(1, Math.floor(memory / (size * Float32Array.BYTES_PER_ELEMENT)));
+  const most = Math.max(1, Math.floor(memory / (passingSize(model) * Float32Array.BYTES_PER_ELEMENT)));
   const cache = await openSampleCache(Infinity);
   try {
     for (let first = 0; first < count; first += most) {
       const samples = Math.min(most, count - first);
       const ids = BigInt64Array.from(texts.ids.subarray(first * length, (first + samples) * length), BigInt);
-      const store = cache.store(samples, size);
       const share = (done: number) => status((first + done * samples) / count);
       const batch = Math.max(1, Math.min(samples, Math.floor(BATCH_TOKENS / length)));
-      await passBlocks(programs, model, open, samplesIn(ids, samples), store, batch, {
+      const store = await passBlocks(programs, model, open, samplesIn(ids, samples), cache, batch, {
         signal,
         status: (done) => share(0.9 * done),
       });
@@ -90,8 +88,8 @@ export async function tokenScores(
   /** Scores the tokens of the texts in `store`, the first at position `from`. */
   async function score(from: number, store: SampleStore, done: (share: number) => void): Promise<void> {
     const { runtime } = programs;
-    const { width } = model;
-    const vocabulary = headOf(model).classes;
+    const width = inputSize(model.head);
+    const vocabulary = outputSize(model.head);
     const scored: number[] = [];
     for (let at = 0; at < store.samples * length; at++)
       if (texts.next[from + at] !== NOT_SCORED) scored.push(at);

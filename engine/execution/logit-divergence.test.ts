@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { klDivergence } from '../divergence.js';
 import * as op from '../graph/ops.js';
-import type { LanguageModel, Part } from '../models/model.js';
+import type { Part } from '../models/model.js';
 import { openPlainPart } from './part.js';
 import { meanDivergence } from './logit-divergence.js';
 import { normals, storeOf, usePrograms } from '../methods/quept/testing.js';
@@ -15,9 +15,9 @@ const head: Part = {
   prefix: '',
   kind: 'head',
   inputShape: (batch) => [batch, WIDTH],
+  outputShape: (batch) => [batch, CLASSES],
   forward: (b, x) => op.mul(b.linear('layer', x, CLASSES, { bias: false }), x.graph.scalar(3)),
 };
-const model = { task: 'text-generation', tokens: TOKENS, vocabulary: CLASSES, head } as LanguageModel;
 const weights = [0, 1].map((i) => normals([CLASSES, WIDTH], 'weight', i));
 const hidden = [0, 1].map((i) => normals([ROWS, WIDTH], 'hidden', i).data);
 const { signal } = new AbortController();
@@ -29,7 +29,7 @@ const divergence = async (most?: number) => {
       store: await storeOf(hidden[i]!, SAMPLES),
     })),
   );
-  return meanDivergence(programs, model, p!, q!, signal, most);
+  return meanDivergence(programs, { head }, p!, q!, signal, most);
 };
 
 /** Rows of logits in float64. */

@@ -3,11 +3,11 @@ import type { SampleStore } from './sample-store.js';
 import { CancelledError } from '../errors.js';
 import { Graph, type Value } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
-import { headOf, type Model } from '../models/model.js';
+import { inputSize, outputSize, type Model } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import type { RunnablePart } from './part.js';
 
-/** A head, and for every sample what it reads: [tokens · width]. */
+/** A head, and what it reads of every sample. */
 export interface HeadInputs {
   readonly head: RunnablePart;
   readonly store: SampleStore;
@@ -40,22 +40,22 @@ function divergenceGraph(rows: number, classes: number): Graph {
  */
 export async function meanDivergence(
   programs: Programs,
-  model: Model,
+  { head: part }: Pick<Model, 'head'>,
   p: HeadInputs,
   q: HeadInputs,
   signal: AbortSignal,
   most?: number,
 ): Promise<number> {
   const { runtime } = programs;
-  const { rows: perSample, classes } = headOf(model);
-  const size = p.store.size / perSample;
-  const count = p.store.samples * perSample;
+  const size = inputSize(part);
+  const classes = outputSize(part);
+  const count = (p.store.samples * p.store.size) / size;
   const rows = Math.min(count, most ?? rowsAtOnce(classes));
   const program = await programs.get(`divergence ${rows}×${classes}`, () => divergenceGraph(rows, classes), {
     keep: false,
   });
   const buffers = [new Float32Array(rows * size), new Float32Array(rows * size)] as const;
-  const shape = model.head.inputShape(rows);
+  const shape = part.inputShape(rows);
   let sum = 0;
   for (let start = 0; start < count; start += rows) {
     if (signal.aborted) throw new CancelledError();

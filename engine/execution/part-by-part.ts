@@ -1,10 +1,11 @@
 /** A model over many samples with the weights of one part in memory at a time, activations lying in a store between parts. */
-import { everySample, type ModelInputs, type SampleStore } from './sample-store.js';
+import { everySample, type ModelInputs, type SampleCache, type SampleStore } from './sample-store.js';
 import { CancelledError } from '../errors.js';
 import type { Checkpoint } from '../models/checkpoint.js';
-import type { Model, Part } from '../models/model.js';
+import { outputSize, type Model, type Part } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { openPlainPart, type RunnablePart } from './part.js';
+
 /** Opens a part of a model at some precision, ready to run; whoever asks for it disposes of it. */
 export type OpenPart = (part: Part) => Promise<RunnablePart>;
 
@@ -50,24 +51,65 @@ export async function runSamples(
 }
 
 /**
- * Stem and blocks, one after another, on as many of the inputs as `into` has samples; it ends up with what the head reads,
- * [tokens · width] a sample.
+ * Runs a part on all samples of `source`. Its outputs take the place of what is in `into`, which may be the source: in the
+ * same store where they have its size, else in a new one, and the old one is released.
+ */
+export async function passPart(
+  programs: Programs,
+  part: Part,
+  runnable: RunnablePart,
+  source: ModelInputs,
+  into: SampleStore | undefined,
+  cache: SampleCache,
+  batch: number,
+  hooks: PassHooks,
+): Promise<SampleStore> {
+  const size = outputSize(part);
+  const isReplaced = into?.size !== size;
+  if (isReplaced && into !== source) into?.release();
+  const target = isReplaced ? cache.store(source.samples, size) : into;
+  try {
+    await runSamples(programs, part, runnable, source, target, everySample(target), batch, hooks);
+  } catch (error) {
+    if (isReplaced) target.release();
+    throw error;
+  }
+  if (isReplaced) into?.release();
+  return target;
+}
+
+/**
+ * Stem and blocks, one after another, on all of the inputs.
+ * @returns what the head reads of every sample; whoever asks for it releases it
  */
 export async function passBlocks(
   programs: Programs,
   model: Model,
   open: OpenPart,
   inputs: ModelInputs,
-  into: SampleStore,
+  cache: SampleCache,
   batch: number,
   { signal, status }: PassHooks,
-): Promise<void> {
+): Promise<SampleStore> {
   const parts = [model.stem, ...model.blocks];
-  for (const [i, part] of parts.entries()) {
-    const runnable = await open(part);
-    await runSamples(programs, part, runnable, i === 0 ? inputs : into, into, everySample(into), batch, {
-      signal,
-      status: (done) => status?.((i + done) / parts.length),
-    }).finally(() => runnable.dispose());
+  let store: SampleStore | undefined;
+  try {
+    for (const [i, part] of parts.entries()) {
+      const runnable = await open(part);
+      store = await passPart(programs, part, runnable, store ?? inputs, store, cache, batch, {
+        signal,
+        status: (done) => status?.((i + done) / parts.length),
+      }).finally(() => runnable.dispose());
+    }
+    return store!;
+  } catch (error) {
+    store?.release();
+    throw error;
   }
+}
+
+/** The most elements of a sample that lie in stores at once while it passes stem and blocks. */
+export function passingSize({ stem, blocks }: Model): number {
+  const sizes = [stem, ...blocks].map(outputSize);
+  return Math.max(...sizes.map((size, i) => (i > 0 && sizes[i - 1] !== size ? sizes[i - 1]! + size : size)));
 }

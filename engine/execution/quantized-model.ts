@@ -3,7 +3,7 @@ import { UserError } from '../errors.js';
 import { groupSizeOf, type AdapterSet, type AdapterSource } from '../formats/adapter-set.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { PartListing } from '../models/listing.js';
-import type { Part } from '../models/model.js';
+import { streamWidth, type Part } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { rotateCheckpoint } from '../transforms/rotation/checkpoint.js';
 import { signsFromText } from '../transforms/rotation/signs.js';
@@ -87,7 +87,7 @@ export const rotatedFor = (
 ): Checkpoint =>
   rotation
     ? rotateCheckpoint(programs, checkpoint, {
-        signs: signsFromText(rotation.signs, checkpoint.model.width),
+        signs: signsFromText(rotation.signs, streamWidth(checkpoint.model)),
         keys: kv_bits !== undefined,
       })
     : checkpoint;

@@ -30,6 +30,7 @@ const single: Part = {
   prefix: '',
   kind: 'single',
   inputShape: (n) => [3 * n, 6],
+  outputShape: (n) => [3 * n, 4],
   forward: (b, x) => op.neg(b.linear('layer', x, 4)),
 };
 const weight = normals([4, 6], 'weight');

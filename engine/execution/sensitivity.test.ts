@@ -83,7 +83,7 @@ async function plainly({ checkpoint, adapters, data }: Awaited<ReturnType<typeof
     return (await model.run(inputs, SAMPLES)).slice();
   };
   const full = await logits(() => undefined);
-  const { rows, classes } = headOf(checkpoint.model);
+  const { rows, outputs: classes } = headOf(checkpoint.model);
   const costs: number[][] = [];
   for (const layer of layerNames(checkpoint)) {
     costs.push([]);
@@ -141,13 +141,13 @@ it('saves the more the more blocks lie before', () => {
       kind: 'block',
       prefix: '',
       inputShape: () => [4, 8],
+      outputShape: () => [4, 8],
       forward: (b: never, x: never) => forward(b, x, 8),
     };
     const one = { ...part, kind: 'stem' };
     const head = { ...part, kind: 'head', forward: (b: never, x: never) => forward(b, x, 2) };
     const model = {
       task: 'image-classification',
-      classes: 2,
       stem: one,
       blocks: Array<unknown>(blocks).fill(part),
       head,

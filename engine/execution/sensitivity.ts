@@ -5,7 +5,7 @@
  *
  * Nothing before the changed layer's block is run again: its input is computed once for all layers and bit-widths.
  */
-import { everySample, type ModelInputs, type SampleCache, type SampleStore } from './sample-store.js';
+import type { ModelInputs, SampleCache, SampleStore } from './sample-store.js';
 import { matrixFlops } from '../graph/work.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import { headOf, partsOf, type Model, type Part } from '../models/model.js';
@@ -14,7 +14,7 @@ import { elasticOpener, precisionOf, type Adapters } from './quantized-model.js'
 import { plainGraph, type RunnablePart } from './part.js';
 import { type ElasticPart } from './quantized-part.js';
 import { meanDivergence } from './logit-divergence.js';
-import { plainParts, runSamples } from './part-by-part.js';
+import { passPart, plainParts } from './part-by-part.js';
 import type { NamedTensors } from './tensors.js';
 
 export interface SensitivityTask {
@@ -52,8 +52,10 @@ export async function measureSensitivity(
   const batch = Math.min(task.batch, samples);
   const plain = plainParts(programs, checkpoint);
   const opener = elasticOpener(programs, checkpoint, config, adaptersOf);
-  const stores = [0, 1, 2].map(() => cache.store(samples, model.tokens * model.width));
-  const [entering, reference, changed] = stores as [SampleStore, SampleStore, SampleStore];
+  /** What enters the changed block; what the head reads in full precision; what it reads where one layer is quantized. */
+  let entering: SampleStore | undefined;
+  let reference: SampleStore | undefined;
+  let changed: SampleStore | undefined;
   const kept = new Map<Part, ElasticPart>();
 
   const withBlock = async (part: Part, use: (block: ElasticPart) => Promise<void>) => {
@@ -61,8 +63,8 @@ export async function measureSensitivity(
     if (task.keepBlocks) kept.set(part, block);
     await use(block).finally(() => task.keepBlocks || block.dispose());
   };
-  const run = (part: Part, runnable: RunnablePart, from: ModelInputs, into: SampleStore) =>
-    runSamples(programs, part, runnable, from, into, everySample(into), batch, { signal });
+  const run = (part: Part, runnable: RunnablePart, from: ModelInputs, into: SampleStore | undefined) =>
+    passPart(programs, part, runnable, from, into, cache, batch, { signal });
 
   const work = workOf(model, (part) => checkpoint.listing(part).linears.length * bits.length);
   let done = 0;
@@ -70,9 +72,11 @@ export async function measureSensitivity(
   const head = await plain(model.head);
   try {
     const stem = await plain(model.stem);
-    await run(model.stem, stem, inputs, entering).finally(() => stem.dispose());
-    for (const [k, part] of blocks.entries())
-      await withBlock(part, (block) => run(part, block, k === 0 ? entering : reference, reference));
+    entering = await run(model.stem, stem, inputs, undefined).finally(() => stem.dispose());
+    for (const part of blocks)
+      await withBlock(part, async (block) => {
+        reference = await run(part, block, reference ?? entering!, reference);
+      });
     advance(work.pass);
 
     let layer = 0;
@@ -90,10 +94,12 @@ export async function measureSensitivity(
             const precision = precisionOf(config, part, listing, only);
             // Keys and values in the cache are no part of the layer.
             await block.use({ layers: precision.layers });
-            await run(part, block, entering, changed);
+            changed = await run(part, block, entering!, changed);
             for (const next of blocks.slice(k + 1))
-              await withBlock(next, (following) => run(next, following, changed, changed));
-            const pair = [reference, changed].map((store) => ({ head, store }));
+              await withBlock(next, async (following) => {
+                changed = await run(next, following, changed!, changed);
+              });
+            const pair = [reference!, changed].map((store) => ({ head, store }));
             const cost = await meanDivergence(programs, model, pair[0]!, pair[1]!, signal);
             // Rounding can bring the mean of next to nothing below zero.
             costs.push(Math.max(0, cost));
@@ -102,13 +108,13 @@ export async function measureSensitivity(
           await measured(costs);
         }
         await block.use({ layers: new Map() });
-        if (k + 1 < blocks.length) await run(part, block, entering, entering);
-        advance(work.block);
+        if (k + 1 < blocks.length) entering = await run(part, block, entering!, entering);
+        advance(work.block(k));
       });
   } finally {
     head.dispose();
     for (const block of kept.values()) block.dispose();
-    for (const store of stores) store.release();
+    for (const store of [entering, reference, changed]) store?.release();
   }
 }
 
@@ -134,10 +140,12 @@ function workOf(model: Model, runs: (part: Part) => number) {
     return flops.get(part.kind)!;
   };
   const all = partsOf(model).reduce((sum, part) => sum + of(part), 0);
-  const block = of(model.blocks[0]!);
-  const pass = all - of(model.head);
+  const blocks = model.blocks.map(of);
+  const head = of(model.head);
+  const block = (k: number) => blocks[k]!;
+  const pass = all - head;
   /** From block k on, and the head twice. */
-  const behind = (k: number) => (model.blocks.length - k) * block + 2 * of(model.head);
-  const whole = model.blocks.reduce((sum, part, k) => sum + runs(part) * behind(k) + block, pass);
+  const behind = (k: number) => blocks.slice(k).reduce((sum, flops) => sum + flops, 0) + 2 * head;
+  const whole = model.blocks.reduce((sum, part, k) => sum + runs(part) * behind(k) + block(k), pass);
   return { all, block, pass, behind, whole };
 }

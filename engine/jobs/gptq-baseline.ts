@@ -11,6 +11,7 @@ import { quantizeModel, type GptqHooks } from '../methods/gptq/model.js';
 import { openWeightFiles, type WeightFiles } from '../methods/gptq/weight-files.js';
 import { bitGroups, groupSizesOf, PAPER_TEXT } from '../methods/quept/options.js';
 import type { Checkpoint } from '../models/checkpoint.js';
+import { inputSize } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import type { NamedSet } from './evaluated-sets.js';
 import type { EvaluateRequest } from './requests.js';
@@ -35,7 +36,8 @@ export async function readCalibration(
   if (baselineData === undefined)
     throw new UserError('The baseline "gptq" needs text to calibrate on; name it with --baseline-data.');
   const count = baselineSamples ?? sets[0]?.set.config.calibration.samples ?? PAPER_TEXT.samples;
-  const { ids } = await readWindows(await openText(baselineData), tokenizer, { count, length: model.tokens });
+  const length = inputSize(model.stem);
+  const { ids } = await readWindows(await openText(baselineData), tokenizer, { count, length });
   return { ids: BigInt64Array.from(ids, BigInt), samples: count, tokens: ids.length };
 }
 

@@ -103,6 +103,7 @@ it('takes a layer behind anything but a norm for one without norm, and layers ap
     prefix: '',
     kind: 'block',
     inputShape: (batch) => [batch, 4],
+    outputShape: (batch) => [batch, 4],
     forward: (b, x, _batch) => {
       const normal = b.layerNorm('norm', x, 1e-6);
       const [first, second] = [b.linear('first', normal, 4), b.linear('second', op.neg(normal), 4)];

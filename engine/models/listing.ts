@@ -95,8 +95,18 @@ export function listPart(part: Part): PartListing {
     },
     parameter: (name, shape) => declare(name, shape),
   };
-  part.forward(builder, graph.input('x', part.inputShape(1), part.inputType), 1);
+  const y = part.forward(builder, graph.input('x', part.inputShape(1), part.inputType), 1);
+  requireShape(part, y);
   return { linears, norms, operands, producers, parameters };
+}
+
+/** Stores are sized by what a part says of its output. */
+function requireShape(part: Part, { shape }: Value): void {
+  const said = part.outputShape(1);
+  if (said.join() !== shape.join())
+    throw new Error(
+      `${part.prefix} (${part.kind}) says its output is [${said.join()}]; its graph yields [${shape.join()}].`,
+    );
 }
 
 /** The one layer that a value comes from, where it is one: constants and parameters count for nothing, the part's input for another. */

@@ -1,6 +1,6 @@
 /** What every architecture is reduced to: parts (stem, blocks, head) written as functions from a builder to a graph. */
 import { UserError } from '../errors.js';
-import type { DType, Shape, Value } from '../graph/ir.js';
+import { sizeOf, type DType, type Shape, type Value } from '../graph/ir.js';
 
 /**
  * What a part's graph is built from. The part says which linear layers, norms and products it has; the builder decides
@@ -63,8 +63,10 @@ export interface Part {
   readonly prefix: string;
   /** Parts of the same kind build the same graph and differ in weights alone. */
   readonly kind: string;
-  /** The shape of the input for a batch of this many samples. */
+  /** The shape of the input for a batch of this many samples, one after another. */
   inputShape(batch: number): Shape;
+  /** The shape of what `forward` makes of it, samples one after another too. */
+  outputShape(batch: number): Shape;
   /** Default float32. */
   readonly inputType?: DType;
   /** @param x as `inputShape` says; in a language model its samples may have another length, which is one for all of them */
@@ -79,12 +81,9 @@ interface ModelBase {
   readonly stem: Part;
   readonly blocks: readonly Part[];
   readonly head: Part;
-  /** Tokens of a sample and their width inside the blocks. */
-  readonly tokens: number;
-  readonly width: number;
 }
 
-/** A vision model: pixels [batch, channels, height, width] → stem → tokens [batch·tokens, width] → blocks → head → logits [batch, classes]. */
+/** A vision model: pixels [batch, channels, height, width] → stem → blocks → head → logits [batch, classes]. */
 export interface VisionModel extends ModelBase {
   readonly task: 'image-classification';
   readonly image: { readonly channels: number; readonly height: number; readonly width: number };
@@ -100,6 +99,7 @@ export interface VisionModel extends ModelBase {
  */
 export interface LanguageModel extends ModelBase {
   readonly task: 'text-generation';
+  readonly tokens: number;
   readonly vocabulary: number;
   /** The longest sequence that the model knows positions for. */
   readonly context: number;
@@ -107,11 +107,29 @@ export interface LanguageModel extends ModelBase {
 
 export type Model = VisionModel | LanguageModel;
 
-/** What a sample is to the head: how many of the head's samples it holds, and the logits of each. */
-export const headOf = (model: Model): { readonly rows: number; readonly classes: number } =>
-  model.task === 'text-generation'
-    ? { rows: model.tokens, classes: model.vocabulary }
-    : { rows: 1, classes: model.classes };
+/** Elements of one sample of what a part reads. */
+export const inputSize = (part: Part): number => sizeOf(part.inputShape(1));
+
+/** Elements of one sample of what a part yields. */
+export const outputSize = (part: Part): number => sizeOf(part.outputShape(1));
+
+/** Channels of the stream that runs from the stem on, which blocks of a family with `roles` read and write. */
+export const streamWidth = ({ stem }: Model): number => stem.outputShape(1).at(-1)!;
+
+/** What a sample of the model is to its head. */
+export interface HeadPort {
+  /** Elements that it reads of a sample. */
+  readonly size: number;
+  /** How many of the head's own samples they are. */
+  readonly rows: number;
+  /** Elements of what it yields for each of those. */
+  readonly outputs: number;
+}
+
+export function headOf({ stem, blocks, head }: Model): HeadPort {
+  const size = outputSize(blocks.at(-1) ?? stem);
+  return { size, rows: size / inputSize(head), outputs: outputSize(head) };
+}
 
 /** All parts in the order they run. */
 export const partsOf = (model: Model): readonly Part[] => [model.stem, ...model.blocks, model.head];

@@ -13,6 +13,7 @@ import type { NamedTensors } from '../execution/tensors.js';
 import { randomAdapters, usePrograms } from '../methods/quept/testing.js';
 import { drawSigns, signsToText } from '../transforms/rotation/signs.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
+import { inputSize } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { openElasticSession } from './elastic-session.js';
 
@@ -77,14 +78,15 @@ const watched = ({ runtime, ...others }: Programs, seen: (length: number) => voi
 /** The text that a model adds greedily, and the probabilities [vocabulary] of its first token, all by full windows. */
 async function byFullWindows({ folder, model }: Checkpoint, runnable: RunnableModel, text: string) {
   const tokenizer = await openTokenizer(folder);
+  const tokens = inputSize(model.stem);
   const ids = tokenizer.encode(text);
   const start = ids.length;
   let first: Float32Array | undefined;
   for (let added = 0; added < ADDED; added++) {
-    const window = new BigInt64Array(model.tokens);
-    const seen = ids.slice(-model.tokens);
+    const window = new BigInt64Array(tokens);
+    const seen = ids.slice(-tokens);
     window.set(seen.map(BigInt));
-    const logits = await runnable.row(programs.runtime.tensor(window, [1, model.tokens]), seen.length - 1);
+    const logits = await runnable.row(programs.runtime.tensor(window, [1, tokens]), seen.length - 1);
     first ??= logits.map(Math.exp);
     ids.push(logits.indexOf(Math.max(...logits)));
   }

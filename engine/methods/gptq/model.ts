@@ -1,16 +1,11 @@
 /** GPTQ of a whole model (Frantar et al. 2023), block by block: the baseline that corrects its rounding errors. */
-import {
-  everySample,
-  type ModelInputs,
-  type SampleCache,
-  type SampleStore,
-} from '../../execution/sample-store.js';
+import type { ModelInputs, SampleCache, SampleStore } from '../../execution/sample-store.js';
 import type { Checkpoint, HostTensor } from '../../models/checkpoint.js';
 import type { LinearEntry, PartListing } from '../../models/listing.js';
 import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import { disposeAll, openPlainPart } from '../../execution/part.js';
-import { plainParts, runSamples, type OpenPart } from '../../execution/part-by-part.js';
+import { passPart, plainParts, type OpenPart } from '../../execution/part-by-part.js';
 import { factorHessian } from './factor.js';
 import { inputHessian } from './hessian.js';
 import { toFloats, type IntegerWeight } from '../../quantized/weight.js';
@@ -51,16 +46,17 @@ export async function quantizeModel(
 ): Promise<(built: Checkpoint) => OpenPart> {
   const { model } = checkpoint;
   const open = plainParts(programs, checkpoint);
-  const batch = Math.max(1, Math.min(inputs.samples, Math.floor(BATCH_TOKENS / model.tokens)));
-  const store = cache.store(inputs.samples, model.tokens * model.width);
-  const advance = async (part: Part, source: ModelInputs, opened: ReturnType<OpenPart>) => {
+  const tokens = Math.max(...model.blocks.map((part) => part.inputShape(1)[0]!));
+  const batch = Math.max(1, Math.min(inputs.samples, Math.floor(BATCH_TOKENS / tokens)));
+  let store: SampleStore | undefined;
+  const advance = async (part: Part, opened: ReturnType<OpenPart>) => {
     const runnable = await opened;
-    await runSamples(programs, part, runnable, source, store, everySample(store), batch, { signal }).finally(
-      () => runnable.dispose(),
-    );
+    store = await passPart(programs, part, runnable, store ?? inputs, store, cache, batch, {
+      signal,
+    }).finally(() => runnable.dispose());
   };
   try {
-    await advance(model.stem, inputs, open(model.stem));
+    await advance(model.stem, open(model.stem));
     for (const [index, part] of model.blocks.entries()) {
       const parameters = await checkpoint.read(part);
       const quantized = await quantizeBlock(
@@ -68,7 +64,7 @@ export async function quantizeModel(
         part,
         checkpoint.listing(part),
         parameters,
-        store,
+        store!,
         batch,
         grid,
         {
@@ -79,10 +75,10 @@ export async function quantizeModel(
       );
       await files.write(part, quantized);
       if (index + 1 < model.blocks.length)
-        await advance(part, store, openPlainPart(programs, part, withWeights(parameters, quantized)));
+        await advance(part, openPlainPart(programs, part, withWeights(parameters, quantized)));
     }
   } finally {
-    store.release();
+    store?.release();
   }
   return (built) => async (part) => {
     const parameters = await built.read(part);

@@ -1,15 +1,10 @@
 /** A whole calibration: block after block, resumable at every epoch, ending in an adapter set. */
-import {
-  everySample,
-  type ModelInputs,
-  type SampleCache,
-  type SampleStore,
-} from '../../execution/sample-store.js';
+import type { ModelInputs, SampleCache, SampleStore } from '../../execution/sample-store.js';
 import { UserError } from '../../errors.js';
 import { writeAdapterSet, type AdapterSetConfig, type WrittenTensor } from '../../formats/adapter-set.js';
 import type { Checkpoint, HostTensor } from '../../models/checkpoint.js';
 import type { PartListing } from '../../models/listing.js';
-import type { Model, Part } from '../../models/model.js';
+import { streamWidth, type Model, type Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import { rotateCheckpoint } from '../../transforms/rotation/checkpoint.js';
 import { drawSigns, signsToText } from '../../transforms/rotation/signs.js';
@@ -21,7 +16,7 @@ import { GUARD_SAMPLES, keepBetter, keptTensors } from './guard.js';
 import { hasOwnStreams } from './merge.js';
 import { checkOptions, groupSizesOf, type QueptOptions } from './options.js';
 import { MAX_BITS } from '../../plans/bits.js';
-import { runSamples } from '../../execution/part-by-part.js';
+import { passPart } from '../../execution/part-by-part.js';
 import { openProgress, type FinishedBlock, type SavedProgress } from './progress.js';
 import { reconstruct } from './reconstruct.js';
 import { foldedParameters } from '../../transforms/fold-norms.js';
@@ -119,7 +114,7 @@ export async function calibrate(
 /** The checkpoint that is calibrated: as it is, or rotated. */
 function rotated(programs: Programs, { checkpoint, options }: CalibrationRequest): Checkpoint {
   if (!options.rotate) return checkpoint;
-  const signs = drawSigns(checkpoint.model.width, options.seed);
+  const signs = drawSigns(streamWidth(checkpoint.model), options.seed);
   return rotateCheckpoint(programs, checkpoint, { signs, keys: options.kvBits <= MAX_BITS });
 }
 
@@ -179,7 +174,7 @@ async function reconstructBlocks(
   const { signal } = hooks;
   const { model } = checkpoint;
   /** Full-precision activations, in front of a block until its start is found, then behind it. */
-  const { plain, streams } = await embed(programs, request, signal);
+  let { plain, streams } = await embed(programs, request, signal);
   const batch = Math.min(options.batch, plain.samples);
 
   const finished: BlockSummary[] = [];
@@ -194,9 +189,9 @@ async function reconstructBlocks(
 
     if (!saved || !isLast) {
       const original = await openPlainPart(programs, part, parameters);
-      await runSamples(programs, part, original, plain, plain, everySample(plain), batch, {
-        signal,
-      }).finally(() => original.dispose());
+      plain = await passPart(programs, part, original, plain, plain, cache, batch, { signal }).finally(() =>
+        original.dispose(),
+      );
     }
     const block = saved ?? (await learnBlock());
     if (!saved) await progress.finishBlock(index, block);
@@ -205,9 +200,16 @@ async function reconstructBlocks(
     if (!isLast) {
       const folded = foldedParameters(parameters, block.tensors);
       const elastic = await openElasticPart(programs, part, listing, folded, block.tensors);
-      await advanceStreams(programs, part, elastic, layout, streams, cache, options, signal).finally(() =>
-        elastic.dispose(),
-      );
+      streams = await advanceStreams(
+        programs,
+        part,
+        elastic,
+        layout,
+        streams,
+        cache,
+        options,
+        signal,
+      ).finally(() => elastic.dispose());
     }
 
     async function learnBlock(): Promise<FinishedBlock> {
@@ -250,15 +252,12 @@ async function embed(
   { checkpoint, set, options, cache }: CalibrationRequest,
   signal: AbortSignal,
 ) {
-  const { stem, tokens, width } = checkpoint.model;
+  const { stem } = checkpoint.model;
   const { samples } = set.inputs;
   const batch = Math.min(options.batch, samples);
   const parameters = await checkpoint.read(stem);
-  const embedded = async (runnable: RunnablePart) => {
-    const into = cache.store(samples, tokens * width);
-    await runSamples(programs, stem, runnable, set.inputs, into, everySample(into), batch, { signal });
-    return into;
-  };
+  const embedded = (runnable: RunnablePart) =>
+    passPart(programs, stem, runnable, set.inputs, undefined, cache, batch, { signal });
 
   const original = await openPlainPart(programs, stem, parameters);
   const plain = await embedded(original);
@@ -392,7 +391,7 @@ function describe(
     embedding_bits: embeddingBits,
     head_bits: headBits,
     seed,
-    ...(rotate && { rotation: { signs: signsToText(drawSigns(model.width, seed)) } }),
+    ...(rotate && { rotation: { signs: signsToText(drawSigns(streamWidth(model), seed)) } }),
     ...(kvBits <= MAX_BITS && { kv_bits: kvBits }),
     hyperparameters: { ...rest, rate_lora: rates.lora, rate_clip: rates.clip, rate_scale: rates.scale },
     layers: layersOf(checkpoint, options),

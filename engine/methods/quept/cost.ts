@@ -7,11 +7,12 @@ import { peakBytes, workOf, type Work } from '../../graph/work.js';
 import { sizeOf, type Graph } from '../../graph/ir.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
 import type { PartListing } from '../../models/listing.js';
-import { type Part } from '../../models/model.js';
+import { inputSize, outputSize, type Part } from '../../models/model.js';
 import type { AdapterLayout } from './adapters.js';
 import { layoutOf } from './calibrate.js';
 import { SEARCH_RUNS, sideGraph } from './clip-start.js';
 import { momentsGraph, momentWidth } from '../../execution/moments.js';
+import { observeGraph } from '../../execution/observe.js';
 import { plainGraph } from '../../execution/part.js';
 import { quantizedGraph } from '../../execution/quantized-part.js';
 import { GUARD_SAMPLES } from './guard.js';
@@ -58,15 +59,20 @@ export function calibrationCost(
     ...forward.map((one) => times(one, guarded / batch)),
   ]);
 
-  // In full precision, and the quantized streams, which pass in place or merge into one.
+  // In full precision, and the quantized streams, which pass in place or merge into one; where the size of samples changes,
+  // one is replaced after another.
   const groups = options.groups.length;
   const stores = 1 + (hasOwnStreams(options.merge) ? groups : 1 + groups);
   const isText = model.stem.inputType === 'int64';
-  const inputs = sizeOf(model.stem.inputShape(1)) * (isText ? 8 : FLOAT);
+  const inputs = inputSize(model.stem) * (isText ? 8 : FLOAT);
+  const held = model.blocks.map((part) => {
+    const [before, after] = [inputSize(part), outputSize(part)];
+    return stores * Math.max(before, after) + (before === after ? 0 : Math.min(before, after));
+  });
   return {
     work,
     looked: total(blocks.map(({ looked }) => looked)),
-    activations: samples * (inputs + stores * model.tokens * model.width * FLOAT),
+    activations: samples * (inputs + Math.max(...held) * FLOAT),
     tensors: Math.max(...blocks.map(({ bytes }) => bytes)),
   };
 }
@@ -116,8 +122,8 @@ function blockCost(part: Part, listing: PartListing, options: QueptOptions, samp
   ]);
   const parameters = listing.parameters.reduce((n, { shape }) => n + sizeOf(shape), 0) * FLOAT;
   const state = [...stateShapes(layout).values()].reduce((n, shape) => n + 3 * sizeOf(shape), 0) * FLOAT;
-  const widths = quantizerWidths(listing, layout);
-  const elements = total(widths) * observed * batch * tokensOf(part);
+  const taps = observeGraph(part, layout.quantizers, batch).outputs.values();
+  const elements = total([...taps].map(({ shape }) => sizeOf(shape))) * observed;
   const bits = options.groups.flatMap((g) => g.bits).length;
   // Seen twice: as observed, and the copy whose percentiles are taken.
   const seen = 2 * elements * FLOAT;
@@ -164,15 +170,6 @@ function startWork(
   return sum([collected, ...smoothings, ...searches]);
 }
 
-/** Elements a token has in each tensor that is quantized. */
-function quantizerWidths(listing: PartListing, layout: AdapterLayout): number[] {
-  const widths = new Map(listing.linears.map((l) => [l.input, l.in]));
-  // Queries, keys and values are together as wide as a layer's output.
-  const operand = Math.max(...listing.linears.map((l) => Math.min(l.in, l.out)));
-  return layout.quantizers.map((name) => widths.get(name) ?? operand);
-}
-
-const tokensOf = (part: Part): number => part.inputShape(1)[0]!;
 const total = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0);
 
 const times = ({ flops, elements, operators }: Work, n: number): Work => ({

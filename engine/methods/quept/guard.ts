@@ -3,7 +3,6 @@
  * (searched clip, percentile scales, no adapter) are compared on the calibration set, and the better one is kept.
  * At high bit-widths rounding is close to exact, and what is learned for others can cost more than it gains.
  */
-import type { SampleStore } from '../../execution/sample-store.js';
 import type { AdapterSetConfig, BitGroup } from '../../formats/adapter-set.js';
 import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
@@ -40,17 +39,18 @@ export async function keepBetter(
   const { model } = checkpoint;
   const samples = Math.min(set.inputs.samples, GUARD_SAMPLES);
   const batch = Math.min(options.batch, samples);
-  const stores = [0, 1].map(() => cache.store(samples, model.tokens * model.width));
-  const [reference, own] = stores as [SampleStore, SampleStore];
+  const inputs = { ...set.inputs, samples };
   const widths = groups.flatMap((g) => g.bits).sort((a, b) => b - a);
 
   let passes = 0;
-  const pass = async (open: OpenPart, into: SampleStore) => {
-    await passBlocks(programs, model, open, set.inputs, into, batch, {
+  /** What the head reads behind these parts. */
+  const pass = async (open: OpenPart) => {
+    const store = await passBlocks(programs, model, open, inputs, cache, batch, {
       signal,
       status: (done) => status?.((passes + done) / (1 + 2 * widths.length)),
     });
     passes++;
+    return store;
   };
   const opener = (pick: (block: Pick<FinishedBlock, 'tensors' | 'started'>) => NamedTensors, gain?: 0) => {
     const ungained = groups.map((group) => ({ ...group, gain: gain ?? group.gain }));
@@ -66,23 +66,23 @@ export async function keepBetter(
   const started = opener(({ tensors, started }) => new Map([...tensors, ...started]), 0);
 
   const plain = plainParts(programs, checkpoint);
+  const reference = await pass(plain);
   const divergence = async (open: OpenPart) => {
-    await pass(open, own);
-    const p = { head: await plain(model.head), store: reference };
-    const q = { head: await open(model.head), store: own };
+    const q = { store: await pass(open), head: await open(model.head) };
+    const p = { store: reference, head: await plain(model.head) };
     return meanDivergence(programs, model, p, q, signal).finally(() => {
       p.head.dispose();
       q.head.dispose();
+      q.store.release();
     });
   };
   try {
-    await pass(plain, reference);
     const kept = new Set<number>();
     for (const bits of widths)
       if (!((await divergence(learned(bits))) < MARGIN * (await divergence(started(bits))))) kept.add(bits);
     return { groups: groups.flatMap((group) => splitGroup(group, kept)), kept };
   } finally {
-    for (const store of stores) store.release();
+    reference.release();
   }
 }
 

@@ -31,7 +31,7 @@ export interface Reconstruction {
   readonly parameters: ReadonlyMap<string, HostTensor>;
   /** Starting values of all learned tensors, and zero points. */
   readonly start: NamedTensors;
-  /** Quantized inputs, one store for all groups or one a group: [tokens · width] a sample. */
+  /** Quantized inputs, one store for all groups or one per group. */
   readonly streams: readonly SampleSource[];
   /** Full-precision output of every sample. */
   readonly target: SampleSource;
@@ -57,7 +57,8 @@ export async function reconstruct(
 ): Promise<{ learned: NamedTensors; first: readonly number[]; last: readonly number[] }> {
   const { runtime } = programs;
   const { part, layout, streams, target } = task;
-  const { samples, size } = target;
+  const { samples } = target;
+  const { size } = streams[0]!;
   const groups = layout.groups.length;
   const batch = Math.min(options.batch, samples);
   const stepsPerEpoch = Math.floor(samples / batch);
@@ -73,9 +74,9 @@ export async function reconstruct(
 
   const shapes = stateShapes(layout);
   const drawable = layout.groups.map(({ bits }, g) => bits.map((b) => drawn(g, b)));
-  const shape = part.inputShape(batch);
+  const [inputShape, outputShape] = [part.inputShape(batch), part.outputShape(batch)];
   const inputs = streams.map(() => new Float32Array(batch * size));
-  const y = new Float32Array(batch * size);
+  const y = new Float32Array(batch * target.size);
 
   const fixed: Record<string, Tensor> = {};
   let state = placeState(runtime, shapes, from?.state ?? packState(layout, task.start));
@@ -101,8 +102,15 @@ export async function reconstruct(
           for (const [i, index] of picked.entries())
             streams[sources.integer(g + 1)]!.read([index], into.subarray(i * size, (i + 1) * size));
         });
-        const feeds: Record<string, Tensor> = { ...fixed, ...state, losses, y: runtime.tensor(y, shape) };
-        inputs.forEach((x, g) => (feeds[streams.length > 1 ? `x.${g}` : 'x'] = runtime.tensor(x, shape)));
+        const feeds: Record<string, Tensor> = {
+          ...fixed,
+          ...state,
+          losses,
+          y: runtime.tensor(y, outputShape),
+        };
+        inputs.forEach(
+          (x, g) => (feeds[streams.length > 1 ? `x.${g}` : 'x'] = runtime.tensor(x, inputShape)),
+        );
         for (const bits of drawable) Object.assign(feeds, bits[draws.integer(bits.length)]);
         Object.assign(feeds, stepSizes(runtime, options, t, steps));
 

@@ -59,7 +59,7 @@ export const kindOf = (state: string): StateKind => state.split('.')[0] as State
 export function stepGraph(part: Part, layout: AdapterLayout, options: StepOptions): Graph {
   const graph = new Graph();
   const shape = part.inputShape(options.batch);
-  const y = graph.input('y', shape);
+  const y = graph.input('y', part.outputShape(options.batch));
   const shared = options.ownStreams ? undefined : graph.input('x', shape);
   const shapes = stateShapes(layout);
   const state = new Map([...shapes].map(([name, s]) => [name, graph.input(name, s)]));
@@ -89,9 +89,9 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
     });
     const difference = op.sub(part.forward(builder, x, options.batch), y);
     // Summed over tokens, averaged over batch and channels.
-    const share = graph.scalar(1 / (options.batch * shape.at(-1)!));
+    const share = graph.scalar(1 / (options.batch * y.shape.at(-1)!));
     const each = options.loss === 'mae' ? op.abs(difference) : op.mul(difference, difference);
-    const loss = op.reshape(op.mul(op.reduceSum(each, [0, 1]), share), [1]);
+    const loss = op.reshape(op.mul(op.reduceSum(each, [...each.shape.keys()]), share), [1]);
     const slope = options.loss === 'mae' ? op.sign(difference) : op.mul(difference, graph.scalar(2));
     return { loss, value: difference, cotangent: op.mul(slope, share) };
   });

@@ -1,9 +1,9 @@
-/** Activations of the calibration set between blocks, [tokens · width] a sample, one store a stream. */
+/** Activations of the calibration set between blocks, one store per stream. */
 import { everySample, type SampleCache, type SampleStore } from '../../execution/sample-store.js';
 import { createRandom, type Random } from '../../data/random.js';
 import { CancelledError } from '../../errors.js';
 import { Graph } from '../../graph/ir.js';
-import type { Part } from '../../models/model.js';
+import { outputSize, type Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { AdapterLayout } from './adapters.js';
 import type { ElasticPart } from '../../execution/quantized-part.js';
@@ -14,8 +14,10 @@ import { runSamples } from '../../execution/part-by-part.js';
 /**
  * Takes the quantized streams through a calibrated block (method, section 5): every sample passes at one bit-width drawn
  * per group; the groups' outputs are then merged into one stream, or stay apart where merging is off.
- * @param streams one, or as many as there are groups where they stay apart (`hasOwnStreams`); replaced in place
+ * @param streams one, or as many as there are groups where they stay apart (`hasOwnStreams`)
  * @param cache holds the groups' outputs until they are merged
+ * @returns the streams behind the block: the same stores where it keeps the size of samples, else new ones, and the others
+ *   are released
  */
 export async function advanceStreams(
   programs: Programs,
@@ -26,14 +28,17 @@ export async function advanceStreams(
   cache: SampleCache,
   options: QueptOptions,
   signal: AbortSignal,
-): Promise<void> {
-  const { samples, size } = streams[0]!;
+): Promise<SampleStore[]> {
+  const { samples } = streams[0]!;
+  const size = outputSize(part);
   const batch = Math.min(options.batch, samples);
   // A group that has a stream of its own replaces it: every sample passes once.
   const own = hasOwnStreams(options.merge);
-  const outputs = own ? streams : layout.groups.map(() => cache.store(samples, size));
+  const outputs: SampleStore[] = [];
   for (const [g, group] of layout.groups.entries()) {
     const source = own ? streams[g]! : streams[0]!;
+    const into = own && source.size === size ? source : cache.store(samples, size);
+    outputs.push(into);
     const random = createRandom(options.seed, 'stream', part.prefix, g);
     const drawn = everySample(source).map(() => random.integer(group.bits.length));
     for (const [i, bits] of group.bits.entries()) {
@@ -46,12 +51,17 @@ export async function advanceStreams(
         groupSize: layout.groupSizes[g]!,
       });
       const indices = everySample(source).filter((s) => drawn[s] === i);
-      await runSamples(programs, part, block, source, outputs[g]!, indices, batch, { signal });
+      await runSamples(programs, part, block, source, into, indices, batch, { signal });
     }
+    if (own && into !== source) source.release();
   }
-  if (own) return;
-  await merge(programs, part, outputs, streams[0]!, options, signal);
+  if (own) return outputs;
+  const stream = streams[0]!;
+  const merged = stream.size === size ? stream : cache.store(samples, size);
+  await merge(programs, part, outputs, merged, options, signal);
   for (const store of outputs) store.release();
+  if (merged !== stream) stream.release();
+  return [merged];
 }
 
 /** One stream out of the groups' outputs. */
@@ -66,7 +76,8 @@ async function merge(
   const { runtime } = programs;
   const { samples, size } = into;
   const batch = Math.min(options.batch, samples);
-  const shape = part.inputShape(batch) as readonly [number, number];
+  const width = part.outputShape(1).at(-1)!;
+  const shape = [(batch * size) / width, width] as const;
   const kept = options.merge === 'uniform' ? 0 : Math.floor((options.keep * shape[0]) / batch);
   const name = `merge ${options.merge} ${shape.join('×')}`;
   const program = await programs.get(

@@ -1,5 +1,5 @@
 /** The baseline that only rounds: whole weight range per row, percentile start of activations, nothing learned. */
-import { everySample, openSampleCache, samplesIn, type SampleSource } from '../../execution/sample-store.js';
+import { openSampleCache, samplesIn, type SampleStore } from '../../execution/sample-store.js';
 import type { AdapterSetConfig } from '../../formats/adapter-set.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
 import type { Part } from '../../models/model.js';
@@ -8,7 +8,7 @@ import { adapterLayout } from '../quept/adapters.js';
 import type { Adapters } from '../../execution/quantized-model.js';
 import { openPlainPart } from '../../execution/part.js';
 import { PAPER_TEXT, PAPER_VIT } from '../quept/options.js';
-import { runSamples } from '../../execution/part-by-part.js';
+import { passPart } from '../../execution/part-by-part.js';
 import { observe } from '../../execution/observe.js';
 import { startActivations } from '../quept/start.js';
 import type { NamedTensors } from '../../execution/tensors.js';
@@ -28,24 +28,25 @@ export async function roundToNearest(
   const groups = [{ bits, rank: 0, gain: 1 }];
   const { signal } = new AbortController();
   const cache = await openSampleCache(Infinity);
-  const x = cache.store(samples, model.tokens * model.width);
-  const run = async (part: Part, source: SampleSource) => {
+  let x: SampleStore | undefined;
+  const run = async (part: Part) => {
     const plain = await openPlainPart(programs, part, await checkpoint.read(part));
-    await runSamples(programs, part, plain, source, x, everySample(x), batch, { signal });
+    const source = x ?? samplesIn(inputs, samples);
+    x = await passPart(programs, part, plain, source, x, cache, batch, { signal });
     plain.dispose();
   };
 
   const tensors: NamedTensors = new Map();
-  await run(model.stem, samplesIn(inputs, samples));
+  await run(model.stem);
   for (const part of model.blocks) {
     const listing = checkpoint.listing(part);
     const parameters = await checkpoint.read(part);
     const layout = adapterLayout(listing, groups, true);
-    const batches = batchesOf(x, samples, batch);
+    const batches = batchesOf(x!, samples, batch);
     const observed = await observe(programs, part, layout.quantizers, parameters, batches, batch);
     const start = startActivations(listing, layout, parameters, observed, { percentiles }, false);
     for (const [name, tensor] of start) tensors.set(part.prefix + name, tensor);
-    await run(part, x);
+    await run(part);
   }
   return {
     config: {

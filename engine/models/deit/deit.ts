@@ -13,6 +13,7 @@ export const deit: Family = {
       prefix: '',
       kind: 'head',
       inputShape: (batch) => [batch * tokens, config.width],
+      outputShape: (batch) => [batch, config.classes],
       forward: (b, x, batch) => {
         const [cls, distilled] = finalTokens(b, 'deit.layernorm', x, config, batch, 2);
         if (!withTeacher) return b.linear('classifier', cls!, config.classes);

@@ -93,6 +93,7 @@ const llamaStem = ({ vocabulary, width, tokens }: LlamaConfig): Part => ({
   prefix: '',
   kind: `stem of ${tokens} tokens`,
   inputShape: (batch) => [batch, tokens],
+  outputShape: (batch) => [batch * tokens, width],
   inputType: 'int64',
   forward: (b, ids, batch) =>
     b.embedding('model.embed_tokens', op.reshape(ids, [batch * ids.shape[1]!]), vocabulary, width),
@@ -141,6 +142,7 @@ function llamaBlocks(config: LlamaConfig): readonly Part[] {
     prefix: `model.layers.${index}.`,
     kind: `block of ${tokens} tokens`,
     inputShape: (batch) => [batch * tokens, width],
+    outputShape: (batch) => [batch * tokens, width],
     forward,
     roles: {
       writers: ['self_attn.o_proj', 'mlp.down_proj'],
@@ -164,6 +166,7 @@ const llamaHead = ({ width, epsilon, vocabulary, tied }: LlamaConfig): Part => (
   prefix: '',
   kind: 'head',
   inputShape: (batch) => [batch, width],
+  outputShape: (batch) => [batch, vocabulary],
   forward: (b, x) =>
     b.linear('lm_head', b.rmsNorm('model.norm', x, epsilon), vocabulary, {
       bias: false,
@@ -183,14 +186,16 @@ export const llamaFamily = (
   build: (modelConfig, _architecture, options): LanguageModel => {
     const common = readLlamaConfig(modelConfig, options);
     const config = { ...common, ...traits(modelConfig, common.tokens) };
-    const { tokens, width, vocabulary, context } = config;
+    const { tokens, vocabulary, context } = config;
     return {
       family: modelType,
       task: 'text-generation',
       stem: llamaStem(config),
       blocks: llamaBlocks(config),
       head: llamaHead(config),
-      ...{ tokens, width, vocabulary, context },
+      tokens,
+      vocabulary,
+      context,
     };
   },
 });

@@ -47,12 +47,10 @@ describe('forward pass, against plain loops in float64', () => {
 
 describe('configuration', () => {
   it('counts special tokens and patches', () => {
-    expect(modelOf({ ...TINY_VIT, image_size: [8, 16], patch_size: [4, 2] })).toMatchObject({
-      tokens: 1 + 2 * 8,
-      width: 16,
-      classes: 6,
-    });
-    expect(modelOf(DEIT).tokens).toBe(2 + 4);
+    const wide = modelOf({ ...TINY_VIT, image_size: [8, 16], patch_size: [4, 2] });
+    expect(wide.stem.outputShape(3)).toEqual([3 * (1 + 2 * 8), 16]);
+    expect(wide.classes).toBe(6);
+    expect(modelOf(DEIT).stem.outputShape(1)).toEqual([2 + 4, 16]);
   });
 
   it('names parts as the checkpoint does', () => {

@@ -74,6 +74,7 @@ export function vitStem(config: VitConfig, prefix: string, specialTokens: readon
     prefix: `${prefix}.embeddings.`,
     kind: 'stem',
     inputShape: (batch) => [batch, image.channels, image.height, image.width],
+    outputShape: (batch) => [batch * (specialTokens.length + count), width],
     forward: (b, x, batch) => {
       const embedded = b.linear('patch_embeddings.projection', patches(x, config, batch), width, {
         storedShape: [width, image.channels, patch.height, patch.width],
@@ -95,6 +96,7 @@ export function vitBlock(config: VitConfig, prefix: string, index: number, token
     prefix: `${prefix}.encoder.layer.${index}.`,
     kind: 'block',
     inputShape: (batch) => [batch * tokens, width],
+    outputShape: (batch) => [batch * tokens, width],
     forward: (b, x, batch) => {
       const before = b.layerNorm('layernorm_before', x, epsilon);
       const [q, k, v] = ['query', 'key', 'value'].map((name) =>
@@ -132,7 +134,7 @@ export function vitModel(
   specialTokens: readonly string[],
   head: (tokens: number) => Part,
 ): VisionModel {
-  const { image, patch, depth, width, classes, classNames } = config;
+  const { image, patch, depth, classes, classNames } = config;
   const tokens = specialTokens.length + (image.height / patch.height) * (image.width / patch.width);
   return {
     family,
@@ -140,7 +142,9 @@ export function vitModel(
     stem: vitStem(config, family, specialTokens),
     blocks: Array.from({ length: depth }, (_, index) => vitBlock(config, family, index, tokens)),
     head: head(tokens),
-    ...{ image, tokens, width, classes, classNames },
+    image,
+    classes,
+    classNames,
   };
 }
 
@@ -153,6 +157,7 @@ export const vit: Family = {
       prefix: '',
       kind: 'head',
       inputShape: (batch) => [batch * tokens, config.width],
+      outputShape: (batch) => [batch, config.classes],
       forward: (b, x, batch) =>
         b.linear('classifier', finalTokens(b, 'vit.layernorm', x, config, batch, 1)[0]!, config.classes),
     }));

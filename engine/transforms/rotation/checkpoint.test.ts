@@ -6,6 +6,7 @@ import { temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from '../../.
 import { createRandom } from '../../data/random.js';
 import { openSafetensors } from '../../formats/safetensors.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
+import { inputSize, streamWidth } from '../../models/model.js';
 import { openPlainModel } from '../../execution/model.js';
 import { openPlainPart } from '../../execution/part.js';
 import { usePrograms } from '../../methods/quept/testing.js';
@@ -35,7 +36,7 @@ async function openRandom(name: string, change: object): Promise<Checkpoint> {
 
 async function logitsOf(checkpoint: Checkpoint, ids: BigInt64Array): Promise<Float32Array> {
   const model = await openPlainModel(programs, checkpoint);
-  const { tokens } = checkpoint.model;
+  const tokens = inputSize(checkpoint.model.stem);
   const batch = ids.length / tokens;
   const logits = await model.run(programs.runtime.tensor(ids, [batch, tokens]), batch);
   model.dispose();
@@ -67,7 +68,7 @@ describe('a rotated checkpoint computes what the original computes', () => {
     const original = await logitsOf(checkpoint, ids);
     for (const keys of [false, true]) {
       const rotated = rotateCheckpoint(programs, checkpoint, {
-        signs: drawSigns(checkpoint.model.width, 5),
+        signs: drawSigns(streamWidth(checkpoint.model), 5),
         keys,
       });
       expect(maxDifference(await logitsOf(rotated, ids), original), `keys ${keys}`).toBeLessThan(2e-5);
@@ -82,7 +83,7 @@ describe('a rotated checkpoint computes what the original computes', () => {
     const source = await openSafetensors(sample('llama-speeches-reference.safetensors'));
     const [ids, expected] = [await source.readInt('input_ids'), await source.read('logits')];
     const rotated = rotateCheckpoint(programs, checkpoint, {
-      signs: drawSigns(checkpoint.model.width, 0),
+      signs: drawSigns(streamWidth(checkpoint.model), 0),
       keys: true,
     });
     expect(maxDifference(await logitsOf(rotated, BigInt64Array.from(ids)), expected)).toBeLessThan(1e-4);
@@ -96,7 +97,7 @@ describe('what is turned', () => {
     const checkpoint = await openRandom('seeds', QWEN2);
     const read = async (seed: number) => {
       const rotated = rotateCheckpoint(programs, checkpoint, {
-        signs: drawSigns(checkpoint.model.width, seed),
+        signs: drawSigns(streamWidth(checkpoint.model), seed),
         keys: true,
       });
       return rotated.read(rotated.model.blocks[0]!);
@@ -139,7 +140,7 @@ describe('what is turned', () => {
     expect(await peak(outlier)).toBeGreaterThan(3.5);
     expect(
       await peak(
-        rotateCheckpoint(programs, outlier, { signs: drawSigns(outlier.model.width, 1), keys: false }),
+        rotateCheckpoint(programs, outlier, { signs: drawSigns(streamWidth(outlier.model), 1), keys: false }),
       ),
     ).toBeLessThan(1.6);
     await checkpoint.close();
@@ -154,7 +155,10 @@ describe('refuses', () => {
   ])('a size without a Hadamard matrix: %s', async (name, change, message) => {
     const checkpoint = await openRandom(`refused ${name}`, change);
     const turn = () =>
-      rotateCheckpoint(programs, checkpoint, { signs: drawSigns(checkpoint.model.width, 1), keys: false });
+      rotateCheckpoint(programs, checkpoint, {
+        signs: drawSigns(streamWidth(checkpoint.model), 1),
+        keys: false,
+      });
     expect(turn).toThrow(message);
     expect(turn).toThrow(/--rotation off/);
     await checkpoint.close();
@@ -163,7 +167,10 @@ describe('refuses', () => {
   it('a family that does not say what to turn', async () => {
     const checkpoint = await openRandom('vit', TINY_VIT);
     expect(() =>
-      rotateCheckpoint(programs, checkpoint, { signs: drawSigns(checkpoint.model.width, 1), keys: false }),
+      rotateCheckpoint(programs, checkpoint, {
+        signs: drawSigns(streamWidth(checkpoint.model), 1),
+        keys: false,
+      }),
     ).toThrow(/models of the family "vit" cannot be rotated/);
     await checkpoint.close();
   });

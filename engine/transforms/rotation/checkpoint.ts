@@ -11,7 +11,7 @@
 import { UserError } from '../../errors.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
 import { listPart, type PartListing } from '../../models/listing.js';
-import { partsOf, type Builder, type Part } from '../../models/model.js';
+import { partsOf, streamWidth, type Builder, type Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import { hadamardFactors } from './hadamard.js';
 import { rotate } from './rotate.js';
@@ -100,7 +100,7 @@ function requireRotatable(checkpoint: Pick<Checkpoint, 'name' | 'model' | 'listi
         `${name}: ${what} has ${size} channels, and no Hadamard matrix of that size is known here; calibrate with --rotation off, or weights alone (--mode weight-only).`,
       );
   };
-  require(model.width, 'the stream between blocks');
+  require(streamWidth(model), 'the stream between blocks');
   if (roles.attention) require(roles.attention.size, `a head of ${part.prefix}${roles.attention.valueLayer}`);
   const gated = checkpoint.listing(part).linears.find((l) => l.name === roles.gated);
   if (gated) require(gated.in, `the input of ${part.prefix}${gated.name}`);
