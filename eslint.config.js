@@ -1,35 +1,51 @@
+import { existsSync } from 'node:fs';
 import js from '@eslint/js';
 import ts from 'typescript-eslint';
 
-/** A folder of the engine may import only from the folders named here (ARCHITECTURE.md, "Invariants"). */
+/**
+ * A module of the engine (a folder, the file of its name beside it, or that file alone) may import only from the modules
+ * named here (ARCHITECTURE.md, "Invariants").
+ */
 const mayImport = {
-  plans: [],
-  formats: ['plans'],
+  protocol: [],
+  errors: [],
+  version: [],
+  'time-left': [],
+  divergence: [],
+  plans: ['protocol'],
+  formats: ['plans', 'protocol'],
   graph: ['formats'],
-  runtime: ['graph', 'formats'],
+  entry: ['runtime'],
+  runtime: ['graph', 'formats', 'protocol', 'entry'],
   models: ['graph', 'formats', 'data'],
   data: ['formats'],
-  quantized: ['graph', 'models', 'formats', 'plans', 'execution', 'evaluation'],
+  quantized: ['graph', 'models', 'formats', 'plans', 'execution', 'protocol'],
   execution: ['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'transforms', 'methods'],
   transforms: ['graph', 'runtime', 'models', 'formats', 'data', 'execution'],
   methods: ['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'execution', 'transforms', 'quantized'],
   evaluation: [
-    ...['graph', 'runtime', 'models', 'formats', 'data', 'plans'],
+    ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'divergence'],
     ...['execution', 'transforms', 'quantized', 'methods', 'jobs'],
   ],
   catalog: ['graph', 'models', 'formats', 'data', 'plans', 'protocol'],
   jobs: [
-    ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'catalog'],
-    ...['execution', 'transforms', 'quantized', 'methods', 'evaluation'],
+    ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'catalog', 'entry', 'version'],
+    ...['execution', 'transforms', 'quantized', 'methods', 'evaluation', 'time-left'],
   ],
   sessions: [
-    ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'jobs'],
+    ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'jobs', 'entry', 'divergence'],
     ...['execution', 'transforms', 'quantized', 'methods', 'evaluation'],
   ],
-  server: ['models', 'formats', 'catalog', 'jobs', 'plans', 'sessions', 'protocol'],
-  protocol: ['formats', 'models', 'plans', 'evaluation', 'jobs', 'runtime'],
+  server: ['models', 'formats', 'catalog', 'jobs', 'plans', 'sessions', 'protocol', 'version'],
+  cli: ['catalog', 'formats', 'jobs', 'methods', 'plans', 'protocol', 'server', 'time-left', 'version'],
+  engine: ['protocol', 'server', 'version'],
 };
-const folders = Object.keys(mayImport);
+const modules = Object.keys(mayImport);
+/** Files in the root of the engine; the other modules are folders. */
+const rootFiles = modules.filter((name) => existsSync(new URL(`engine/${name}.ts`, import.meta.url)));
+/** They import nothing of the engine. Every other module may import `errors`. */
+const leaves = ['protocol', 'errors', 'version', 'time-left', 'divergence'];
+const pure = ['graph', 'plans', 'protocol'];
 
 const vscodeBan = { name: 'vscode', message: 'The engine runs without an editor.' };
 const onnxruntimeBan = {
@@ -62,19 +78,26 @@ export default ts.config(
     },
   },
   { files: ['engine/**/*.ts'], rules: restrict([vscodeBan], [onnxruntimeBan]) },
-  ...folders.map((folder) => {
-    const others = folders.filter((other) => other !== folder && !mayImport[folder].includes(other));
-    const reason = `engine/${folder} may import only from: ${mayImport[folder].join(', ') || 'nothing else'}.`;
+  ...modules.map((module) => {
+    const allowed = [module, ...mayImport[module], ...(leaves.includes(module) ? [] : ['errors'])];
+    const others = modules.filter((other) => !allowed.includes(other));
+    const banned = [
+      ...others.map((other) => `/${other}/`),
+      ...others
+        .filter((other) => rootFiles.includes(other))
+        .map((other) => `^(\\./|(\\.\\./)+)${other}\\.js$`),
+    ];
+    const message = `engine/${module} may import only from: ${mayImport[module].join(', ') || 'nothing else'}.`;
     return {
-      files: [`engine/${folder}/**/*.ts`],
+      files: [`engine/${module}/**/*.ts`, `engine/${module}.ts`],
       ignores: ['**/*.test.ts'],
       rules: restrict(
         [vscodeBan],
         [
-          ...(folder === 'runtime' ? [] : [onnxruntimeBan]),
-          ...(others.length > 0 ? [{ group: others.map((other) => `**/${other}/**`), message: reason }] : []),
-          ...(['graph', 'plans'].includes(folder)
-            ? [{ group: ['node:*'], message: `engine/${folder} is pure: no files, no processes.` }]
+          ...(module === 'runtime' ? [] : [onnxruntimeBan]),
+          ...(banned.length > 0 ? [{ regex: banned.join('|'), message }] : []),
+          ...(pure.includes(module)
+            ? [{ group: ['node:*'], message: `engine/${module} is pure: no files, no processes.` }]
             : []),
         ],
       ),
@@ -103,7 +126,15 @@ export default ts.config(
       [
         onnxruntimeBan,
         { group: ['node:*', '**/src/**'], message: 'A webview sees messages only.' },
-        { regex: '/engine/(?!plans/)', message: 'A webview shares engine/plans alone with the engine.' },
+        {
+          regex: '/engine/(?!plans/|protocol/protocol\\.js$)',
+          message: 'A webview shares engine/plans and the types of engine/protocol with the engine.',
+        },
+        {
+          regex: '/engine/protocol/protocol\\.js$',
+          allowTypeImports: true,
+          message: 'A webview shares only the types of engine/protocol: import type.',
+        },
       ],
     ),
   },

@@ -12,19 +12,18 @@ import {
 } from './cli/format.js';
 import { progressBar } from './cli/progress.js';
 import { CancelledError, messageOf, UserError } from './errors.js';
-import {
-  BASELINES,
-  type CalibrateRequest,
-  type EvaluateRequest,
-  type JobKind,
-  type Jobs,
-  type SensitivityRequest,
-} from './jobs/requests.js';
+import type { JobKind, Jobs } from './jobs/requests.js';
 import { runJob } from './jobs/run.js';
 import { parseBits, parseGroups } from './methods/quept/options.js';
 import { MAX_BITS, MIN_BITS } from './plans/bits.js';
 import { serveStdio } from './server.js';
 import { version } from './version.js';
+import {
+  BASELINES,
+  type CalibrateRequest,
+  type EvaluateRequest,
+  type SensitivityRequest,
+} from './protocol/protocol.js';
 
 type EvaluateOptions = Common & Omit<EvaluateRequest, 'model' | 'plans'> & { readonly plan?: string[] };
 

@@ -1,4 +1,4 @@
-/** The engine as a server: JSON-RPC 2.0 on two streams (protocol.ts, docs/PROTOCOL.md). */
+/** The engine as a server: JSON-RPC 2.0 on two streams (protocol/, docs/PROTOCOL.md). */
 import { Writable, type Readable } from 'node:stream';
 import {
   createMessageConnection,

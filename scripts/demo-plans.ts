@@ -12,10 +12,10 @@ import { allocate } from '../engine/cli/allocate.js';
 import { bytes, percentage, table } from '../engine/cli/format.js';
 import { progressBar } from '../engine/cli/progress.js';
 import { SENSITIVITY_FILE } from '../engine/formats/sensitivity.js';
-import type { DeviceChoice, JobKind, Jobs } from '../engine/jobs/requests.js';
+import type { JobKind, Jobs } from '../engine/jobs/requests.js';
 import { runJob } from '../engine/jobs/run.js';
 import { parseGroups } from '../engine/methods/quept/options.js';
-import type { EvaluationRow } from '../engine/evaluation/rows.js';
+import type { DeviceChoice, EvaluationRow } from '../engine/protocol/protocol.js';
 
 const { values: flags } = parseArgs({
   options: {

@@ -18,8 +18,12 @@ import {
   withError,
 } from '../engine/cli/format.js';
 import { duration, progressBar } from '../engine/cli/progress.js';
-import type { EvaluationRow } from '../engine/evaluation/rows.js';
-import type { CalibrateRequest, DeviceChoice, EvaluateRequest } from '../engine/jobs/requests.js';
+import type {
+  CalibrateRequest,
+  DeviceChoice,
+  EvaluateRequest,
+  EvaluationRow,
+} from '../engine/protocol/protocol.js';
 import { runJob } from '../engine/jobs/run.js';
 import { parseGroups } from '../engine/methods/quept/options.js';
 

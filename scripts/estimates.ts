@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { bytes, table } from '../engine/cli/format.js';
 import { duration } from '../engine/cli/progress.js';
-import type { CalibrateResult } from '../engine/jobs/requests.js';
+import type { CalibrateResult } from '../engine/protocol/protocol.js';
 import { runJob } from '../engine/jobs/run.js';
 
 const { values: flags } = parseArgs({ options: { epochs: { type: 'string', default: '2' } } });

@@ -1,14 +1,19 @@
-/** Writes docs/PROTOCOL.md from the types of engine/protocol/protocol.ts; with `--check` it only compares, and names what differs. */
+/** Writes docs/PROTOCOL.md from the types of engine/protocol; with `--check` it only compares, and names what differs. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { format } from 'prettier';
 import ts from 'typescript';
 
-const SOURCE = new URL('../engine/protocol/protocol.ts', import.meta.url);
+const FOLDER = new URL('../engine/protocol/', import.meta.url);
 const DOCUMENT = new URL('../docs/PROTOCOL.md', import.meta.url);
 
-const text = await readFile(SOURCE, 'utf8');
-const file = ts.createSourceFile('protocol.ts', text, ts.ScriptTarget.Latest, true);
-const source = (node) => text.slice(node.getStart(file), node.end);
+async function read(name) {
+  const text = await readFile(new URL(name, FOLDER), 'utf8');
+  return { text, file: ts.createSourceFile(name, text, ts.ScriptTarget.Latest, true) };
+}
+
+const source = (node) => node.getText(node.getSourceFile());
+const inline = (node) => source(node).replace(/\s+/g, ' ');
+const code = (type) => `\`${type.replaceAll('|', '\\|')}\``;
 
 /** The comment before a declaration, as one paragraph. */
 const comment = (node) =>
@@ -18,38 +23,49 @@ const comment = (node) =>
     .join(' ')
     .replace(/\s*\n\s*/g, ' ');
 
-const declarations = file.statements.filter(
-  (s) => ts.isInterfaceDeclaration(s) || ts.isTypeAliasDeclaration(s),
-);
-const members = (name) => declarations.find((d) => d.name.text === name).members;
-const typeOf = (member, key) => {
-  const part = member.type.members.find((m) => m.name.getText(file) === key);
-  return source(part.type).replace(/\s+/g, ' ');
-};
-const code = (type) => `\`${type.replaceAll('|', '\\|')}\``;
-const name = (member) => code(member.name.getText(file).replaceAll("'", ''));
+const name = (member) => code(source(member.name).replaceAll("'", ''));
+const typeOf = (member, key) => code(inline(member.type.members.find((m) => source(m.name) === key).type));
 
+/** The subjects, in the order in which protocol.ts names them. */
+const { file: index } = await read('protocol.ts');
+const subjects = index.statements
+  .filter(ts.isExportDeclaration)
+  .map((s) => s.moduleSpecifier.text.replace(/^\.\/(.*)\.js$/, '$1.ts'));
+
+const { file: surface } = await read('requests.ts');
+const members = (of) =>
+  surface.statements.find((s) => ts.isInterfaceDeclaration(s) && s.name.text === of).members;
 const requests = members('Requests').map(
-  (m) => `| ${name(m)} | ${code(typeOf(m, 'params'))} | ${code(typeOf(m, 'result'))} | ${comment(m)} |`,
+  (m) => `| ${name(m)} | ${typeOf(m, 'params')} | ${typeOf(m, 'result')} | ${comment(m)} |`,
 );
 const notifications = members('Notifications').map(
-  (m) => `| ${name(m)} | ${code(source(m.type).replace(/\s+/g, ' '))} | ${comment(m)} |`,
+  (m) => `| ${name(m)} | ${code(inline(m.type))} | ${comment(m)} |`,
 );
-const errors = file.statements.find(
-  (s) => ts.isVariableStatement(s) && s.declarationList.declarations[0].name.getText(file) === 'ErrorCode',
-);
-const version = /PROTOCOL_VERSION = (\d+)/.exec(text)[1];
-const own = new Set([
-  'Requests',
-  'Notifications',
-  'RequestMethod',
-  'ParamsOf',
-  'ResultOf',
-  'NotificationMethod',
-]);
-const types = declarations
-  .filter((d) => !own.has(d.name.text))
-  .map((d) => text.slice(ts.getLeadingCommentRanges(text, d.pos)?.at(-1)?.pos ?? d.getStart(file), d.end));
+
+const { file: engineProcess, text: processText } = await read('process.ts');
+const isConstant = (s, name) =>
+  ts.isVariableStatement(s) && source(s.declarationList.declarations[0].name) === name;
+const errors = engineProcess.statements.find((s) => isConstant(s, 'ErrorCode'));
+const version = /PROTOCOL_VERSION = (\d+)/.exec(processText)[1];
+
+/** Every declaration of a subject with its comment, below the first line of its file. */
+async function section(subject) {
+  const { text, file } = await read(subject);
+  const title = /^\/\*\* (.*?) \*\/\n/.exec(text)[1];
+  const [heading, ...rest] = title.split(': ');
+  const what = rest.join(': ').replace(/^./, (letter) => letter.toUpperCase());
+  const types = file.statements
+    .filter(
+      (s) => !ts.isImportDeclaration(s) && !isConstant(s, 'ErrorCode') && !isConstant(s, 'PROTOCOL_VERSION'),
+    )
+    .map((s) => {
+      const own = ts.getLeadingCommentRanges(text, s.pos)?.at(-1);
+      const isOwn = own && own.pos > 0 && text.slice(own.end, s.getStart(file)).trim() === '';
+      return text.slice(isOwn ? own.pos : s.getStart(file), s.end).replaceAll(/^export /gm, '');
+    });
+  return `### ${heading.replace(/\.$/, '')}\n\n${what}\n\n\`\`\`ts\n${types.join('\n\n')}\n\`\`\``;
+}
+const sections = await Promise.all(subjects.filter((subject) => subject !== 'requests.ts').map(section));
 
 const document = await format(
   `# Protocol
@@ -59,7 +75,7 @@ message behind a \`Content-Length\` header. Standard output is the protocol's al
 \`engine/log\`. Paths are absolute, times milliseconds since 1970 (UTC), durations seconds, sizes bytes, shares 0 to 1. Optional
 keys are left out, never null. The engine ends when its input closes or the process named in \`initialize\` is gone.
 
-This page is written from \`engine/protocol/protocol.ts\` by \`npm run protocol\`; \`npm run check\` fails when the two differ.
+This page is written from the types of \`engine/protocol/\` by \`npm run protocol\`; \`npm run check\` fails when the two differ.
 
 \`\`\`
 → {"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":${version},"storage":"/home/me/.storage","hostProcess":4711}}
@@ -86,16 +102,12 @@ ${notifications.join('\n')}
 ## Errors
 
 \`\`\`ts
-${source(errors)}
+${source(errors).replace(/^export /, '')}
 \`\`\`
 
 ## Types
 
-Requests and results of jobs, and what an adapter set's config holds, are those of the command line and of [FORMATS.md](FORMATS.md).
-
-\`\`\`ts
-${types.join('\n\n')}
-\`\`\`
+${sections.join('\n\n')}
 `,
   { parser: 'markdown', printWidth: 110, singleQuote: true },
 );
@@ -106,7 +118,7 @@ if (process.argv.includes('--check')) {
     const [are, should] = [written.split('\n'), document.split('\n')];
     const line = should.findIndex((l, i) => l !== are[i]);
     process.stderr.write(
-      `docs/PROTOCOL.md does not say what engine/protocol/protocol.ts does, from line ${line + 1}: "${should[line]}". Run npm run protocol.\n`,
+      `docs/PROTOCOL.md does not say what engine/protocol does, from line ${line + 1}: "${should[line]}". Run npm run protocol.\n`,
     );
     process.exitCode = 1;
   }

@@ -25,7 +25,6 @@ export function createContext(extension: vscode.ExtensionContext): Context {
       }),
     storage: (extension.storageUri ?? extension.globalStorageUri).fsPath,
     log,
-    locale: vscode.env.language,
   });
   const folders = () => searchedFolders(log);
   const models = createModelList(engine, folders);

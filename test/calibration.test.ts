@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { EvaluateResult } from '../engine/jobs/requests.js';
+import type { EvaluateResult } from '../engine/protocol/protocol.js';
 import { temporaryFolder, TINY_VIT, writeRandomModel, writeRandomPictures } from './fixtures.js';
 import { runCli } from './cli-run.js';
 

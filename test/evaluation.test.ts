@@ -4,7 +4,7 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { EvaluateResult } from '../engine/jobs/requests.js';
+import type { EvaluateResult } from '../engine/protocol/protocol.js';
 import { cliPath, runCli } from './cli-run.js';
 import { temporaryFolder } from './fixtures.js';
 

@@ -5,7 +5,7 @@
  */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { EvaluateResult } from '../engine/jobs/requests.js';
+import type { EvaluateResult } from '../engine/protocol/protocol.js';
 import { runCli } from './cli-run.js';
 import { temporaryFolder } from './fixtures.js';
 

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createRandom } from '../engine/data/random.js';
 import { float32ToBfloat16 } from '../engine/formats/floats.js';
 import { writeSafetensors } from '../engine/formats/safetensors.js';
-import type { CalibrateResult, EvaluateResult } from '../engine/jobs/requests.js';
+import type { CalibrateResult, EvaluateResult } from '../engine/protocol/protocol.js';
 import { ModelConfig } from '../engine/models/config.js';
 import { listPart } from '../engine/models/listing.js';
 import { partsOf } from '../engine/models/model.js';

@@ -23,7 +23,8 @@ import type { HostTensor } from '../engine/models/checkpoint.js';
 import { listPart } from '../engine/models/listing.js';
 import { vitBlock, type VitConfig } from '../engine/models/vit/vit.js';
 import { openPrograms } from '../engine/runtime/programs.js';
-import { openRuntime, type DeviceKind, type Runtime } from '../engine/runtime/session.js';
+import { openRuntime, type Runtime } from '../engine/runtime/session.js';
+import type { DeviceKind } from '../engine/protocol/protocol.js';
 
 /** What a device computed. */
 export interface Outcome {

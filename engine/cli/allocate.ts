@@ -7,10 +7,11 @@ import { writeFileAtomic } from '../formats/atomic.js';
 import { SENSITIVITY_FILE } from '../formats/sensitivity.js';
 import { statPath } from '../formats/paths.js';
 import { constrained, describePrecision, readMeasured } from '../jobs/precision.js';
-import { best, solve, type Budget } from '../plans/allocate.js';
+import { best, solve } from '../plans/allocate.js';
 import { budgetOfSize, sizeWithin } from '../plans/budget.js';
 import { compileGlob } from '../plans/globs.js';
 import { bytes } from './format.js';
+import type { Budget } from '../protocol/protocol.js';
 
 export interface AllocateOptions {
   readonly averageBits?: number;

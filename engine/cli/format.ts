@@ -1,11 +1,8 @@
 /** Results as text for people. */
 import { UserError } from '../errors.js';
-import type { EvaluationRow } from '../evaluation/rows.js';
 import type { CalibrationStatus } from '../methods/quept/calibrate.js';
-import type { EvaluateResult } from '../jobs/requests.js';
-import type { ModelReport } from '../protocol/protocol.js';
 import { inByteUnit, type ByteUnit } from '../plans/numbers.js';
-import type { DeviceReport } from '../runtime/devices.js';
+import type { DeviceReport, EvaluateResult, EvaluationRow, ModelReport } from '../protocol/protocol.js';
 
 /** Columns aligned under a header; the first is left-aligned, the others right-aligned. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {

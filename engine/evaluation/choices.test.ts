@@ -11,8 +11,9 @@ import { usePrograms } from '../methods/quept/testing.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import { evaluateChoices, lengthsFor, rightAnswers } from './choices.js';
 import { pairedError } from './paired-error.js';
-import type { EvaluationRow, TextCandidate } from './rows.js';
+import type { TextCandidate } from './rows.js';
 import { logProbabilities } from './testing.js';
+import type { EvaluationRow } from '../protocol/protocol.js';
 
 const VOCABULARY = TINY_LLAMA.vocab_size;
 const programs = usePrograms();

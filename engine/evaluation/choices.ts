@@ -4,8 +4,9 @@ import type { Checkpoint } from '../models/checkpoint.js';
 import { inputSize } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { withDistances, type Scored } from './paired-error.js';
-import { rowOf, type EvaluationHooks, type EvaluationRow, type TextCandidate } from './rows.js';
+import { rowOf, type EvaluationHooks, type TextCandidate } from './rows.js';
 import { NOT_SCORED, tokenScores, type LossLimits, type Texts } from './token-losses.js';
+import type { EvaluationRow } from '../protocol/protocol.js';
 
 /** The shortest texts run at this many tokens. */
 export const SHORTEST = 32;

@@ -16,7 +16,8 @@ import type { Programs } from '../runtime/programs.js';
 import { withDevice } from '../jobs/device.js';
 import { planLabel, widthsOf, type NamedSet } from '../jobs/evaluated-sets.js';
 import type { NamedPlan } from '../jobs/plan-file.js';
-import type { EvaluateRequest, EvaluateResult, JobHooks } from '../jobs/requests.js';
+import type { JobHooks } from '../jobs/requests.js';
+import type { EvaluateRequest, EvaluateResult } from '../protocol/protocol.js';
 
 export async function evaluatePictures(
   request: EvaluateRequest,

@@ -28,7 +28,8 @@ import { withDevice } from '../jobs/device.js';
 import { planLabel, widthsOf, type NamedSet } from '../jobs/evaluated-sets.js';
 import { openGptq, readCalibration } from '../jobs/gptq-baseline.js';
 import type { NamedPlan } from '../jobs/plan-file.js';
-import type { EvaluateRequest, EvaluateResult, JobHooks } from '../jobs/requests.js';
+import type { JobHooks } from '../jobs/requests.js';
+import type { EvaluateRequest, EvaluateResult } from '../protocol/protocol.js';
 
 export async function evaluateText(
   request: EvaluateRequest,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createRandom } from '../data/random.js';
 import { pairedError, withDistances, type Scored } from './paired-error.js';
-import type { EvaluationRow } from './rows.js';
+import type { EvaluationRow } from '../protocol/protocol.js';
 
 describe('pairedError', () => {
   it('is that of differences, not of scores', () => {

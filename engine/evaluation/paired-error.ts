@@ -1,5 +1,6 @@
 /** How far apart two models' scores on the same samples are, and how far they must be to differ by more than chance. */
-import { mainScore, type Difference, type EvaluationRow } from './rows.js';
+import { mainScore } from './rows.js';
+import type { Difference, EvaluationRow } from '../protocol/protocol.js';
 
 /**
  * The standard error of a mean difference d̄ of two models' scores on the same samples, √(Σ(dᵢ − d̄)² / (n(n − 1))).

@@ -11,7 +11,8 @@ import { headOf, type LanguageModel } from '../models/model.js';
 import { openPrograms, type Programs } from '../runtime/programs.js';
 import { openRuntime } from '../runtime/session.js';
 import { evaluatePerplexity, type Windows } from './perplexity.js';
-import type { EvaluationRow, TextCandidate } from './rows.js';
+import type { TextCandidate } from './rows.js';
+import type { EvaluationRow } from '../protocol/protocol.js';
 
 const LENGTH = 6;
 let checkpoint: Checkpoint;

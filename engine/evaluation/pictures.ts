@@ -10,8 +10,9 @@ import type { ElasticModel, Widths } from '../execution/quantized-model.js';
 import type { Runtime } from '../runtime/session.js';
 import { classificationScorer } from './classification.js';
 import { withDistances } from './paired-error.js';
-import { rowOf, type EvaluationHooks, type EvaluationRow, type RowHead } from './rows.js';
+import { rowOf, type EvaluationHooks } from './rows.js';
 import { fullHead } from '../quantized/size.js';
+import type { EvaluationRow, RowHead } from '../protocol/protocol.js';
 
 /** An image classifier at a bit-width. */
 export interface PictureCandidate extends RowHead {

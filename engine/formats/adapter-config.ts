@@ -11,19 +11,10 @@ import {
 import { sha256 } from './json-fields.js';
 import type { JsonObject, JsonValue } from './json.js';
 import { show } from './paths.js';
+import type { BitGroup, BlockLosses, Mode } from '../protocol/protocol.js';
 
 export const SCHEMA_VERSION = 1;
-const MODES = ['weight-activation', 'weight-only'] as const;
-
-/**
- * Bit-widths that share adapter directions. `rank` counts those the group uses: its own and all above. `gain` multiplies
- * their product: the group's weight is W + gain · B[:, :rank] A[:rank, :].
- */
-export interface BitGroup {
-  readonly bits: readonly number[];
-  readonly rank: number;
-  readonly gain: number;
-}
+const MODES: readonly Mode[] = ['weight-activation', 'weight-only'];
 
 /** One quantized linear layer: W is [out, in]. */
 export interface AdapterLayer {
@@ -35,19 +26,12 @@ export interface AdapterLayer {
   readonly input: string;
 }
 
-/** Mean reconstruction loss of a block over its first and last epoch, by label of the bit group. */
-export interface BlockLosses {
-  readonly block: string;
-  readonly first: Readonly<Record<string, number>>;
-  readonly last: Readonly<Record<string, number>>;
-}
-
 /** `adapter_config.json`. Keys are written as they stand here, and there is no date: same run, same bytes. */
 export interface AdapterSetConfig {
   readonly schema_version: typeof SCHEMA_VERSION;
   readonly engine_version: string;
   readonly method: 'quept';
-  readonly mode: (typeof MODES)[number];
+  readonly mode: Mode;
   readonly model: { readonly family: string; readonly fingerprint: string; readonly name: string };
   readonly calibration: { readonly fingerprint: string; readonly samples: number; readonly name: string };
   /** From high to low bits; ranks do not fall. */

@@ -12,7 +12,8 @@ import { stageSafetensors } from './safetensors-write.js';
 import { openSafetensors } from './safetensors.js';
 
 export { bitsOf, groupSizeOf } from './adapter-config.js';
-export type { AdapterLayer, AdapterSetConfig, BitGroup, BlockLosses } from './adapter-config.js';
+export type { BitGroup, BlockLosses } from '../protocol/protocol.js';
+export type { AdapterLayer, AdapterSetConfig } from './adapter-config.js';
 export { fingerprintModel } from './fingerprint.js';
 
 /** A float32 tensor in memory, row-major. */

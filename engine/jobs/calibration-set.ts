@@ -11,7 +11,7 @@ import type { CalibrationSet } from '../methods/quept/calibrate.js';
 import type { QueptOptions } from '../methods/quept/options.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import { requireVision, type LanguageModel } from '../models/model.js';
-import type { CalibrateResult } from './requests.js';
+import type { CalibrateResult } from '../protocol/protocol.js';
 
 /** How a calibration set is drawn. */
 type Draw = Pick<QueptOptions, 'samples' | 'seed' | 'batch'>;

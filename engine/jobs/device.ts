@@ -2,7 +2,7 @@
 import { chooseDevice } from '../runtime/devices.js';
 import { openPrograms, type Programs } from '../runtime/programs.js';
 import { openRuntime } from '../runtime/session.js';
-import type { Placement } from './requests.js';
+import type { Placement } from '../protocol/protocol.js';
 
 /** Opens the device that was asked for and closes it when `use` is done. */
 export async function withDevice<T>(

@@ -6,7 +6,7 @@ import { layerNames } from '../execution/model.js';
 import { requireMatch } from '../execution/quantized-model.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import { openPlan, type NamedPlan } from './plan-file.js';
-import type { EvaluateRequest } from './requests.js';
+import type { EvaluateRequest } from '../protocol/protocol.js';
 
 export interface NamedSet {
   readonly label: string;

@@ -9,9 +9,8 @@ import { expectObject, readJsonFile } from '../formats/json.js';
 import { list, readFields, record, sha256, text, type Fields } from '../formats/json-fields.js';
 import { checkName, fileError, show } from '../formats/paths.js';
 import { openCheckpoint } from '../models/checkpoint.js';
-import type { Evaluation, EvaluationReport } from '../protocol/protocol.js';
+import type { EvaluateRequest, EvaluateResult, Evaluation, EvaluationReport } from '../protocol/protocol.js';
 import { version } from '../version.js';
-import type { EvaluateRequest, EvaluateResult } from './requests.js';
 import { evaluateResult } from './results.js';
 
 const FOLDER = 'evaluations';

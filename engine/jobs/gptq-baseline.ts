@@ -14,7 +14,7 @@ import type { Checkpoint } from '../models/checkpoint.js';
 import { inputSize } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import type { NamedSet } from './evaluated-sets.js';
-import type { EvaluateRequest } from './requests.js';
+import type { EvaluateRequest } from '../protocol/protocol.js';
 
 export interface GptqCalibration {
   /** Token ids, windows of the model's length side by side. */

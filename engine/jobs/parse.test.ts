@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { complaint } from '../formats/testing.js';
 import { parseCalibrate, parseEstimate, parseEvaluate } from './parse.js';
-import type { CalibrateRequest, EvaluateRequest } from './requests.js';
+import type { CalibrateRequest, EvaluateRequest } from '../protocol/protocol.js';
 
 const calibrate: Required<CalibrateRequest> = {
   ...{ model: '/m', data: '/d', out: '/o', resume: true, device: 'cpu', threads: 2, mode: 'weight-only' },

@@ -14,14 +14,14 @@ import {
 } from '../formats/json-fields.js';
 import { checkName } from '../formats/paths.js';
 import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
-import type { EstimateRequest } from '../protocol/protocol.js';
 import {
   BASELINES,
   type CalibrateRequest,
+  type EstimateRequest,
   type EvaluateRequest,
   type Placement,
   type SensitivityRequest,
-} from './requests.js';
+} from '../protocol/protocol.js';
 
 const placement: Fields<Placement> = {
   device: optional(oneOf('auto', 'cpu', 'webgpu', 'cuda')),

@@ -153,16 +153,16 @@ export async function allocatePrecision(
 
 /** Layers for the allocator. Throws UserError for a limit on a layer that there is not. */
 export function constrained(
-  layers: readonly Pick<PrecisionLayer, 'name' | 'bytes' | 'weights' | 'tied'>[],
+  layers: readonly Pick<PrecisionLayer, 'name' | 'bytes' | 'weights'>[],
   costs: SensitivityTable['costs'],
   constraints: readonly LayerConstraint[],
 ): AllocationLayer[] {
   const byName = new Map(constraints.map((c) => [c.layer, c]));
   const unknown = constraints.find((c) => !layers.some(({ name }) => name === c.layer));
   if (unknown) throw new UserError(`There is no layer "${unknown.layer}".`);
-  return layers.map(({ name, bytes, weights, tied }, i) => {
+  return layers.map(({ name, bytes, weights }, i) => {
     const { layer: _layer, ...limits } = byName.get(name) ?? { layer: name };
-    return { name, size: bytes, weights, cost: costs[i]!, ...(tied !== undefined && { tied }), ...limits };
+    return { name, size: bytes, weights, cost: costs[i]!, ...limits };
   });
 }
 

@@ -10,9 +10,14 @@ import {
   text,
   type Fields,
 } from '../formats/json-fields.js';
-import type { Difference, EvaluationRow } from '../evaluation/rows.js';
+import type {
+  CalibrateResult,
+  Difference,
+  EvaluateResult,
+  EvaluationRow,
+  SensitivityResult,
+} from '../protocol/protocol.js';
 import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
-import type { CalibrateResult, EvaluateResult, SensitivityResult } from './requests.js';
 
 const device = oneOf('cpu', 'webgpu', 'cuda');
 const share = optional(number(0, 1));

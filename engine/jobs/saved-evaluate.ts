@@ -1,7 +1,8 @@
 /** The evaluate job, whose result is kept where the request asks for it. */
 import { runEvaluate } from './kinds/evaluate.js';
 import { prepareEvaluation, saveEvaluation } from './evaluations.js';
-import type { EvaluateRequest, EvaluateResult, JobHooks } from './requests.js';
+import type { JobHooks } from './requests.js';
+import type { EvaluateRequest, EvaluateResult } from '../protocol/protocol.js';
 
 export async function runSavedEvaluate(
   request: EvaluateRequest,

@@ -7,7 +7,7 @@ import { removeStaleTemporaries, writeFileAtomic } from '../formats/atomic.js';
 import { expectObject, readJsonFile } from '../formats/json.js';
 import { list, number } from '../formats/json-fields.js';
 import { checkTable, SENSITIVITY_FILE, type SensitivityIdentity } from '../formats/sensitivity.js';
-import type { SensitivityRequest } from './requests.js';
+import type { SensitivityRequest } from '../protocol/protocol.js';
 
 /** Where the costs are written. */
 export const sensitivityPath = ({ adapters, out }: Pick<SensitivityRequest, 'adapters' | 'out'>): string =>

@@ -1,7 +1,7 @@
 /** For unit tests of the queue: processes of jobs that do as they are told. */
 import type { CalibrationStatus } from '../methods/quept/calibrate.js';
 import type { JobProcess, JobProcessHooks, Outcome, StartJobProcess } from './process.js';
-import type { CalibrateRequest, CalibrateResult, EvaluateResult } from './requests.js';
+import type { CalibrateRequest, CalibrateResult, EvaluateResult } from '../protocol/protocol.js';
 
 export interface FakeProcess {
   readonly kind: string;

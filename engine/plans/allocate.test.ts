@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { createRandom } from '../data/random.js';
-import { best, solve, type AllocationLayer, type Budget } from './allocate.js';
+import { best, solve, type AllocationLayer } from './allocate.js';
+import type { Budget } from '../protocol/protocol.js';
 
 const KINDS: readonly Budget[] = ['average-bits', 'average-bits-per-weight', 'bytes'];
 const BITS = [2, 3, 4, 5, 6, 7, 8];
@@ -17,11 +18,8 @@ function measure(plan: string, bits: readonly number[], layers: readonly Allocat
     size: layers.reduce((sum, layer, i) => sum + sizeAt(layer, kind, bits, at(i)), 0),
     cost: layers.reduce((sum, layer, i) => sum + layer.cost[at(i)]!, 0),
     allowed: layers.every(
-      ({ min = 2, max = 8, fixed, tied }, i) =>
-        widths[i]! >= min &&
-        widths[i]! <= max &&
-        (fixed ?? widths[i]) === widths[i] &&
-        layers.every((other, j) => tied === undefined || other.tied !== tied || widths[j] === widths[i]),
+      ({ min = 2, max = 8, fixed }, i) =>
+        widths[i]! >= min && widths[i]! <= max && (fixed ?? widths[i]) === widths[i],
     ),
   };
 }
@@ -48,7 +46,7 @@ function randomLayers(seed: number, count: number, bits: readonly number[], limi
     const sensitivity = Math.exp(2 * random.normal());
     const whole = random.integer(3) === 0;
     const lone = bits[random.integer(bits.length)]!;
-    const limit = limited ? random.integer(6) : 5;
+    const limit = limited ? random.integer(5) : 4;
     return {
       weights,
       size: bits.map((b) => weights * b + random.integer(5)),
@@ -60,7 +58,6 @@ function randomLayers(seed: number, count: number, bits: readonly number[], limi
       ...(limit === 0 && { min: lone }),
       ...(limit === 1 && { max: lone }),
       ...(limit === 2 && { fixed: lone }),
-      ...(limit === 3 && { tied: random.integer(2) }),
     };
   });
 }
@@ -162,11 +159,6 @@ describe('solve', () => {
   it('names layers that are left no bit-width', () => {
     const layer = { cost: [1, 0], size: [1, 2], weights: 1 };
     expect(() => solve([2, 4], [{ ...layer, name: 'a.q', min: 5 }], 'bytes')).toThrow(/a\.q/);
-    const tied = [
-      { ...layer, name: 'q', tied: 0, fixed: 2 },
-      { ...layer, name: 'k', tied: 0, fixed: 4 },
-    ];
-    expect(() => solve([2, 4], tied, 'bytes')).toThrow('No bit-width is left for q, k, which share one');
   });
 });
 

@@ -3,10 +3,8 @@
  * where it is a dynamic programme over sums of bits).
  */
 import { UserError } from '../errors.js';
+import type { Budget } from '../protocol/protocol.js';
 import { mergeAll, type Choices } from './frontier.js';
-
-/** What a budget limits: the mean of the layers' bits, the mean over all weights, or bytes. */
-export type Budget = 'average-bits' | 'average-bits-per-weight' | 'bytes';
 
 export interface AllocationLayer {
   readonly name?: string;
@@ -18,8 +16,6 @@ export interface AllocationLayer {
   readonly min?: number;
   readonly max?: number;
   readonly fixed?: number;
-  /** Layers of one number have one bit-width. */
-  readonly tied?: number;
 }
 
 export interface FrontierPoint {
@@ -39,10 +35,11 @@ export interface Frontier {
   readonly unit: number;
 }
 
-/** Layers that get one bit-width, and the bit-widths they may get, sizes rising and costs falling. */
-interface Group {
-  readonly members: readonly number[];
-  readonly options: readonly { readonly bits: number; readonly size: number; readonly cost: number }[];
+/** What a layer can have. */
+interface Option {
+  readonly bits: number;
+  readonly size: number;
+  readonly cost: number;
 }
 
 /** Sizes that are told apart, and comparisons made, before sizes are rounded up to a larger unit. */
@@ -57,18 +54,18 @@ const FEW_SIZES = 1 << 14;
  * @param bits offered bit-widths, 2 to 9
  */
 export function solve(bits: readonly number[], layers: readonly AllocationLayer[], kind: Budget): Frontier {
-  const groups = groupsOf(bits, layers, kind);
-  const least = groups.reduce((sum, { options }) => sum + options[0]!.size, 0);
-  const floor = groups.reduce((sum, { options }) => sum + options.at(-1)!.cost, 0);
-  const steps = groups.flatMap(({ options }) => options.map((o) => o.size - options[0]!.size));
+  const own = optionsOf(bits, layers, kind);
+  const least = own.reduce((sum, options) => sum + options[0]!.size, 0);
+  const floor = own.reduce((sum, options) => sum + options.at(-1)!.cost, 0);
+  const steps = own.flatMap((options) => options.map((o) => o.size - options[0]!.size));
   const divisor = steps.reduce(gcd, 0) || 1;
-  const range = groups.reduce((sum, { options }) => sum + options.at(-1)!.size - options[0]!.size, 0);
+  const range = own.reduce((sum, options) => sum + options.at(-1)!.size - options[0]!.size, 0);
 
   for (let unit = divisor; ; unit *= 8) {
     const sizes = range / unit;
     if (sizes > MAX_SIZES) continue;
     const merged = mergeAll(
-      groups.map(({ options }) => inUnits(options, unit)),
+      own.map((options) => inUnits(options, unit)),
       sizes <= FEW_SIZES ? Infinity : MAX_WORK,
     );
     if (!merged) continue;
@@ -78,7 +75,7 @@ export function solve(bits: readonly number[], layers: readonly AllocationLayer[
         size: least + size * unit,
         cost: floor + merged.costs[i]!,
         get bits() {
-          return (found ??= digits(groups, layers.length, merged.choices(size)));
+          return (found ??= digits(own, merged.choices(size)));
         },
       };
     });
@@ -97,27 +94,19 @@ export function best({ points }: Frontier, size: number): FrontierPoint | undefi
   return points[low - 1];
 }
 
-function groupsOf(bits: readonly number[], layers: readonly AllocationLayer[], kind: Budget): Group[] {
-  const members = new Map<string, number[]>();
-  for (const [i, { tied }] of layers.entries()) {
-    const key = tied === undefined ? `layer ${i}` : `tied ${tied}`;
-    if (!members.has(key)) members.set(key, []);
-    members.get(key)!.push(i);
-  }
-  return [...members.values()].map((own) => {
-    const options = bits.flatMap((width, b) =>
-      own.every((i) => allows(layers[i]!, width))
-        ? [
-            {
-              bits: width,
-              size: own.reduce((sum, i) => sum + sizeAt(layers[i]!, kind, width, b), 0),
-              cost: own.reduce((sum, i) => sum + layers[i]!.cost[b]!, 0),
-            },
-          ]
+/** The options of each layer that may be part of a best plan, from the smallest on. */
+function optionsOf(bits: readonly number[], layers: readonly AllocationLayer[], kind: Budget): Option[][] {
+  return layers.map((layer, i) => {
+    const allowed = bits.flatMap((width, b) =>
+      allows(layer, width)
+        ? [{ bits: width, size: sizeAt(layer, kind, width, b), cost: layer.cost[b]! }]
         : [],
     );
-    if (options.length === 0) throw new UserError(`No bit-width is left for ${namesOf(layers, own)}.`);
-    return { members: own, options: undominated(options) };
+    if (allowed.length > 0) return undominated(allowed);
+    const name = layer.name ?? `layer ${i + 1}`;
+    throw new UserError(
+      `No bit-width is left for ${name}: its limits exclude one another, or all that the set has.`,
+    );
   });
 }
 
@@ -129,21 +118,15 @@ function sizeAt({ size, weights }: AllocationLayer, kind: Budget, bits: number, 
   return kind === 'average-bits' ? bits : bits * weights;
 }
 
-function namesOf(layers: readonly AllocationLayer[], members: readonly number[]): string {
-  const names = members.map((i) => layers[i]!.name ?? `layer ${i + 1}`);
-  if (names.length === 1) return `${names[0]!}: its limits exclude one another, or all that the set has`;
-  return `${names.slice(0, 3).join(', ')}${names.length > 3 ? ', …' : ''}, which share one: their limits exclude one another`;
-}
-
-function undominated(options: Group['options']): Group['options'] {
+function undominated(options: readonly Option[]): Option[] {
   const sorted = [...options].sort((a, b) => a.size - b.size || a.cost - b.cost);
-  const kept: Group['options'][number][] = [];
+  const kept: Option[] = [];
   for (const option of sorted) if (kept.length === 0 || option.cost < kept.at(-1)!.cost) kept.push(option);
   return kept;
 }
 
 /** Options from the smallest on, costs above the least. Where two round to one size, the cheaper one stays. */
-function inUnits(options: Group['options'], unit: number): Choices {
+function inUnits(options: readonly Option[], unit: number): Choices {
   const choices = { sizes: [] as number[], costs: [] as number[], options: [] as number[] };
   for (const [i, { size, cost }] of options.entries()) {
     const steps = Math.ceil((size - options[0]!.size) / unit);
@@ -155,11 +138,7 @@ function inUnits(options: Group['options'], unit: number): Choices {
   return choices;
 }
 
-function digits(groups: readonly Group[], layers: number, choices: Uint8Array): string {
-  const found = Array<number>(layers);
-  for (const [g, { members, options }] of groups.entries())
-    for (const i of members) found[i] = options[choices[g]!]!.bits;
-  return found.join('');
-}
+const digits = (layers: readonly (readonly Option[])[], choices: Uint8Array): string =>
+  layers.map((options, i) => options[choices[i]!]!.bits).join('');
 
 const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));

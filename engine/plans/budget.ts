@@ -1,5 +1,5 @@
 /** Budgets as people name them, and the sizes that plans are allocated by. */
-import type { Budget } from './allocate.js';
+import type { Budget } from '../protocol/protocol.js';
 
 /** What a budget is for. */
 interface Budgeted {

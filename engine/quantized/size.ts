@@ -6,7 +6,7 @@ import { MAX_BITS } from '../plans/bits.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import { storedName, type ParameterEntry } from '../models/listing.js';
 import { partsOf, type Part } from '../models/model.js';
-import type { RowHead } from '../evaluation/rows.js';
+import type { RowHead } from '../protocol/protocol.js';
 
 /** Of a float16. */
 const FLOAT_BYTES = 2;

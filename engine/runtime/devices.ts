@@ -7,22 +7,8 @@ import { dirname, join } from 'node:path';
 import { listSupportedBackends } from 'onnxruntime-node';
 import { findEntry, nodeEnvironment } from '../entry.js';
 import { UserError } from '../errors.js';
-import { tryDevice, type Rates, type Trial } from './measure.js';
-import type { DeviceKind } from './session.js';
-
-export type DeviceReport =
-  | (Rates & {
-      readonly kind: DeviceKind;
-      readonly available: true;
-      /** For people: the processor's name, the graphics adapter's where it can be had. */
-      readonly name: string;
-    })
-  | {
-      readonly kind: DeviceKind;
-      readonly available: false;
-      /** One sentence. */
-      readonly reason: string;
-    };
+import { tryDevice, type Trial } from './measure.js';
+import type { DeviceKind, DeviceReport } from '../protocol/protocol.js';
 
 const KINDS: readonly DeviceKind[] = ['cpu', 'webgpu', 'cuda'];
 

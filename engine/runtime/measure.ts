@@ -2,17 +2,8 @@
 import { messageOf } from '../errors.js';
 import { Graph } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
-import { openRuntime, type DeviceKind, type Runtime } from './session.js';
-
-/** How fast a device is. */
-export interface Rates {
-  /** GFLOP/s of a float32 matrix product. */
-  readonly gflops: number;
-  /** Elements that an element-wise operator computes a second, in 10⁹: it reads two tensors and writes one. */
-  readonly gelements: number;
-  /** Seconds that running an operator takes beside its work. */
-  readonly overhead: number;
-}
+import { openRuntime, type Runtime } from './session.js';
+import type { DeviceKind, Rates } from '../protocol/protocol.js';
 
 /** Outcome of trying a device. */
 export type Trial = Rates | { readonly reason: string };

@@ -1,6 +1,6 @@
 /** The entry of a process that tries one device, named by its argument, and prints the outcome as JSON (see `devices.ts`). */
 import { tryDevice } from './measure.js';
-import type { DeviceKind } from './session.js';
+import type { DeviceKind } from '../protocol/protocol.js';
 
 const trial = await tryDevice(process.argv[2] as DeviceKind);
 process.stdout.write(`${JSON.stringify(trial)}\n`);

@@ -5,9 +5,8 @@ import { messageOf, UserError } from '../errors.js';
 import { encodeOnnxModel } from '../formats/onnx.js';
 import { toOnnx } from '../graph/lower.js';
 import { Graph, sizeOf, type DType, type Shape, type TensorData, type Value } from '../graph/ir.js';
+import type { DeviceKind } from '../protocol/protocol.js';
 import { openPrograms } from './programs.js';
-
-export type DeviceKind = 'cpu' | 'webgpu' | 'cuda';
 
 /** A tensor where the device left it. Elements are read by `Runtime.read`, never directly. */
 export interface Tensor {

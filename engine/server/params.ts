@@ -62,7 +62,6 @@ export const paramReaders: { readonly [M in RequestMethod]: (value: unknown) => 
     protocolVersion: integer(0),
     storage: path(),
     hostProcess: integer(1),
-    locale: optional(text()),
   }),
   shutdown: none,
   ping: none,

@@ -13,14 +13,14 @@ import { UserError } from '../errors.js';
 import { SHORTEST } from '../evaluation/choices.js';
 import { evaluatePerplexity } from '../evaluation/perplexity.js';
 import { evaluateClassifier } from '../evaluation/pictures.js';
-import type { EvaluationHooks, EvaluationRow } from '../evaluation/rows.js';
+import type { EvaluationHooks } from '../evaluation/rows.js';
 import { fullHead, quantizedBytes } from '../quantized/size.js';
 import { openAdapterSet } from '../formats/adapter-set.js';
 import { layerNames, openPlainModel, type RunnableModel } from '../execution/model.js';
 import { openElasticModel, requireMatch, widthsOf, type ElasticModel } from '../execution/quantized-model.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { LanguageModel, VisionModel } from '../models/model.js';
-import type { Prediction, PredictParams } from '../protocol/protocol.js';
+import type { EvaluationRow, Prediction, PredictParams } from '../protocol/protocol.js';
 import type { Programs } from '../runtime/programs.js';
 
 export interface ElasticSession {

@@ -1,8 +1,7 @@
 /** The process of a session, as the one that answers the editor sees it: native code runs there alone. */
 import { forkEntry } from '../entry.js';
-import type { DeviceChoice } from '../jobs/requests.js';
 import { errorFrom, type FromWorker } from '../jobs/run.js';
-import type { PredictParams } from '../protocol/protocol.js';
+import type { DeviceChoice, PredictParams } from '../protocol/protocol.js';
 
 export type SessionWork =
   | {

@@ -65,14 +65,13 @@ describe('starting', () => {
 
   it('says who it is and where it keeps jobs', async () => {
     const initialize = vi.fn(() => ({ protocolVersion: 1, engineVersion: '1', capabilities: {} }));
-    const { client } = open({ initialize }, { locale: 'de' });
+    const { client } = open({ initialize });
     await jobsOf(client);
     expect(initialize).toHaveBeenCalledWith(
       {
         protocolVersion: 1,
         storage: '/storage',
         hostProcess: process.pid,
-        locale: 'de',
       },
       expect.anything(),
     );

@@ -21,7 +21,6 @@ export interface EngineOptions {
   /** A folder for records of jobs. */
   readonly storage: string;
   readonly log: EngineLog;
-  readonly locale?: string;
   readonly spawn?: SpawnEngine;
   readonly check?: (path: string) => Promise<void>;
 }
@@ -113,13 +112,12 @@ export function createLauncher(
 
 async function handshake(
   { connection, exited }: EngineProcess,
-  { storage, locale }: EngineOptions,
+  { storage }: EngineOptions,
 ): Promise<InitializeResult> {
   const params: InitializeParams = {
     protocolVersion: PROTOCOL_VERSION,
     storage,
     hostProcess: process.pid,
-    ...(locale !== undefined && { locale }),
   };
   const gone = exited.then((how) => Promise.reject(new EngineError(`it ended: ${how}`)));
   return within(HANDSHAKE_MILLISECONDS, 'it did not answer', [send(connection, 'initialize', params), gone]);

@@ -4,18 +4,11 @@ import type {
   DeviceChoice,
   EvaluateJob,
   EvaluationReport,
+  EvaluationTask,
   JobRecord,
   SupportedModel,
 } from '../../engine/protocol/protocol.js';
-import type {
-  Choices,
-  Result,
-  Run,
-  SetChoice,
-  Setup,
-  Task,
-  View,
-} from '../../webview/evaluation/protocol.js';
+import type { Choices, Result, Run, SetChoice, Setup, View } from '../../webview/evaluation/protocol.js';
 import { offeredBits, type AdapterList, type AdapterSetEntry } from '../adapters/adapter-list.js';
 import type { Connection } from '../common/connection.js';
 import { createEmitter, type Disposable, type Event } from '../common/event.js';
@@ -251,7 +244,7 @@ function availabilityOf(set: AdapterSetEntry['set'], changed: string): Pick<SetC
   return { bits: offeredBits(set), ...(!set.matches && { problem: changed }) };
 }
 
-const taskOf = (model: SupportedModel): Task =>
+const taskOf = (model: SupportedModel): EvaluationTask =>
   model.task === 'image-classification' ? 'image-classification' : 'perplexity';
 
 function runOf({ state, progress, secondsLeft, error, rows }: EvaluateJob): Run {

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { differencesFrom, formatDifference, referencesOf } from './differences.js';
 import { metricsOf } from './metrics.js';
-import type { Difference, Row } from './protocol.js';
+import type { Difference, EvaluationRow } from '../../engine/protocol/protocol.js';
 import { sortRows } from './table.js';
 import { full, rounding, row } from './testing.js';
 
 const TASK = 'image-classification';
-const less = (label: string, kind: Row['kind'], more: Partial<Difference>): Difference => ({
+const less = (label: string, kind: EvaluationRow['kind'], more: Partial<Difference>): Difference => ({
   label,
   kind,
   ...more,

@@ -1,16 +1,16 @@
 /** Rows held against one of the others on the same samples, instead of against full precision. No DOM. */
 import { mainMetric, type Metric } from './metrics.js';
-import type { Difference, Row, Task } from './protocol.js';
+import type { Difference, EvaluationRow, EvaluationTask } from '../../engine/protocol/protocol.js';
 
 /** What others can be held against. */
-export interface Reference extends Pick<Row, 'label' | 'kind'> {
+export interface Reference extends Pick<EvaluationRow, 'label' | 'kind'> {
   readonly key: string;
 }
 
-const keyOf = ({ kind, label }: Pick<Row, 'label' | 'kind'>): string => `${kind} ${label}`;
+const keyOf = ({ kind, label }: Pick<EvaluationRow, 'label' | 'kind'>): string => `${kind} ${label}`;
 
 /** What any row is held against, in the order they occur. */
-export function referencesOf(rows: readonly Row[]): Reference[] {
+export function referencesOf(rows: readonly EvaluationRow[]): Reference[] {
   const found = rows.flatMap((row) => row.against ?? []);
   return [...new Map(found.map(({ kind, label }) => [keyOf({ kind, label }), { kind, label }]))].map(
     ([key, one]) => ({ key, ...one }),
@@ -18,12 +18,16 @@ export function referencesOf(rows: readonly Row[]): Reference[] {
 }
 
 /** A row whose scores are differences. */
-export interface DifferenceRow extends Row {
+export interface DifferenceRow extends EvaluationRow {
   readonly klError?: number;
 }
 
 /** The rows that are held against the reference, each score replaced by how far it is from that one's. */
-export function differencesFrom(rows: readonly Row[], { key }: Reference, task: Task): DifferenceRow[] {
+export function differencesFrom(
+  rows: readonly EvaluationRow[],
+  { key }: Reference,
+  task: EvaluationTask,
+): DifferenceRow[] {
   return rows.flatMap((row) => {
     const found = row.against?.find((other) => keyOf(other) === key);
     return found ? [differenceRow(row, found, task)] : [];
@@ -31,9 +35,9 @@ export function differencesFrom(rows: readonly Row[], { key }: Reference, task: 
 }
 
 function differenceRow(
-  { label, kind, bits, bytes, samples }: Row,
+  { label, kind, bits, bytes, samples }: EvaluationRow,
   { score, scoreError, kl, klError }: Difference,
-  task: Task,
+  task: EvaluationTask,
 ): DifferenceRow {
   return {
     label,

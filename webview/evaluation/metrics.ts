@@ -1,5 +1,6 @@
 /** What can be measured: where it stands in a row, which way is better, how it is written. */
-import type { Row, StringKey, Task } from './protocol.js';
+import type { EvaluationRow, EvaluationTask } from '../../engine/protocol/protocol.js';
+import type { StringKey } from './protocol.js';
 
 export interface Metric {
   readonly key: 'top1' | 'top5' | 'accuracy' | 'accuracyNormalised' | 'kl' | 'perplexity';
@@ -18,19 +19,19 @@ const METRICS: readonly Metric[] = [
   { key: 'kl', name: 'kl', better: 'lower', share: false },
 ];
 
-const MAIN: Readonly<Record<Task, Metric['key']>> = {
+const MAIN: Readonly<Record<EvaluationTask, Metric['key']>> = {
   'image-classification': 'top1',
   perplexity: 'perplexity',
   'multiple-choice': 'accuracy',
 };
 
 /** The score that the task is known by. */
-export const mainMetric = (task: Task): Metric['key'] => MAIN[task];
+export const mainMetric = (task: EvaluationTask): Metric['key'] => MAIN[task];
 
-const isMain = ({ key }: Metric, task: Task): boolean => key === MAIN[task];
+const isMain = ({ key }: Metric, task: EvaluationTask): boolean => key === MAIN[task];
 
 /** The metrics that any row has, the task's main one first. */
-export function metricsOf(rows: readonly Row[], task: Task): Metric[] {
+export function metricsOf(rows: readonly EvaluationRow[], task: EvaluationTask): Metric[] {
   const present = METRICS.filter(({ key }) => rows.some((row) => row[key] !== undefined));
   return present.sort((a, b) => Number(isMain(b, task)) - Number(isMain(a, task)));
 }
@@ -51,7 +52,7 @@ export function formatMetric(metric: Metric, value: number, locale: string): str
 }
 
 /** A row's value, and its error with two digits behind the task's main one. */
-export function formatCell(row: Row, metric: Metric, task: Task, locale: string): string {
+export function formatCell(row: EvaluationRow, metric: Metric, task: EvaluationTask, locale: string): string {
   const value = row[metric.key];
   if (value === undefined) return '–';
   const written = formatMetric(metric, value, locale);

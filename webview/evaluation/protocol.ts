@@ -1,47 +1,11 @@
 /** Everything that travels between the evaluation page and its host. Types alone, so that either side can import it. */
+import type { EvaluationRow, EvaluationTask } from '../../engine/protocol/protocol.js';
 import type { Answer, Ready } from '../common/protocol.js';
-
-export type Task = 'image-classification' | 'perplexity' | 'multiple-choice';
-
-/** One model at one bit-width, over the whole evaluation set. */
-export interface Row {
-  /** The adapter set's name; of other kinds a name that no set needs to avoid. */
-  readonly label: string;
-  readonly kind: 'full' | 'rounding' | 'gptq' | 'adapters';
-  readonly bits: number | 'fp';
-  /** Size of the weights at that bit-width. */
-  readonly bytes: number;
-  /** Pictures, windows or questions. */
-  readonly samples: number;
-  /** Shares, 0 to 1. */
-  readonly top1?: number;
-  readonly top5?: number;
-  readonly accuracy?: number;
-  readonly accuracyNormalised?: number;
-  /** Mean divergence from the full-precision prediction, nats. */
-  readonly kl?: number;
-  readonly perplexity?: number;
-  /** Standard error of how far the task's main score is from full precision, in the score's unit. */
-  readonly scoreError?: number;
-  /** How far it is from other rows of the same bits, on the same samples. */
-  readonly against?: readonly Difference[];
-}
-
-/** How far a row's scores are from another's, with standard errors. */
-export interface Difference {
-  readonly label: string;
-  readonly kind: Row['kind'];
-  /** Of the task's main score. */
-  readonly score?: number;
-  readonly scoreError?: number;
-  readonly kl?: number;
-  readonly klError?: number;
-}
 
 /** All that the page shows. The host owns it; the page keeps only what is unsaved in the form, the sorting and the metric. */
 export interface View {
   readonly locale: string;
-  readonly model: { readonly name: string; readonly task: Task; readonly details: string };
+  readonly model: { readonly name: string; readonly task: EvaluationTask; readonly details: string };
   /** Left out where a run cannot be started: the model is gone, or the workspace not trusted; `reason` says which. */
   readonly setup?: Setup;
   readonly reason?: string;
@@ -85,13 +49,13 @@ export interface Run {
   /** One line, of a failed or interrupted run. */
   readonly error?: string;
   /** So far. */
-  readonly rows: readonly Row[];
+  readonly rows: readonly EvaluationRow[];
 }
 
 export interface Result {
   /** Of the file that holds it, as the sidebar shows it. */
   readonly name: string;
-  readonly task: Task;
+  readonly task: EvaluationTask;
   readonly data: string;
   /** Milliseconds since 1970. */
   readonly date: number;
@@ -99,7 +63,7 @@ export interface Result {
   readonly seconds: number;
   /** Samples that could not be read. */
   readonly skipped: number;
-  readonly rows: readonly Row[];
+  readonly rows: readonly EvaluationRow[];
 }
 
 // To the page

@@ -5,7 +5,8 @@ import { chart, fullSwatch, swatch, type ChartContent } from './chart.js';
 import { fill, formatBytes } from '../common/text.js';
 import { differencesFrom, formatDifference, referencesOf, type Reference } from './differences.js';
 import { formatCell, formatMetric, formatTick, metricsOf, type Metric } from './metrics.js';
-import type { Row, StringKey, Strings } from './protocol.js';
+import type { EvaluationRow } from '../../engine/protocol/protocol.js';
+import type { StringKey, Strings } from './protocol.js';
 import { bestTrade, chartable, rowKey, type Chartable } from './series.js';
 import { currentMetric, currentReference, shownRows, showsResult, type State } from './state.js';
 import { sortRows } from './table.js';
@@ -193,8 +194,8 @@ export function durationOf(seconds: number, strings: Strings, locale: string): s
 }
 
 /** The name of a row's model; a set keeps its own. */
-export function nameOf({ kind, label }: Pick<Row, 'kind' | 'label'>, strings: Strings): string {
-  const names: Partial<Record<Row['kind'], StringKey>> = {
+export function nameOf({ kind, label }: Pick<EvaluationRow, 'kind' | 'label'>, strings: Strings): string {
+  const names: Partial<Record<EvaluationRow['kind'], StringKey>> = {
     full: 'fullPrecision',
     rounding: 'rounding',
     gptq: 'gptq',
@@ -204,7 +205,7 @@ export function nameOf({ kind, label }: Pick<Row, 'kind' | 'label'>, strings: St
 }
 
 function tilesOf(
-  rows: readonly Row[],
+  rows: readonly EvaluationRow[],
   metric: Metric,
   { view, strings }: State,
   finished: boolean,

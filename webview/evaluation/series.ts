@@ -1,6 +1,6 @@
 /** From rows to what a chart shows: one series a model, the full-precision value beside them. No DOM. */
 import type { Metric } from './metrics.js';
-import type { Row } from './protocol.js';
+import type { EvaluationRow } from '../../engine/protocol/protocol.js';
 
 export interface Point {
   readonly key: string;
@@ -11,7 +11,7 @@ export interface Point {
 
 export interface Series {
   readonly label: string;
-  readonly kind: Exclude<Row['kind'], 'full'>;
+  readonly kind: Exclude<EvaluationRow['kind'], 'full'>;
   /** Which of the looks for adapter sets it has, from 0; of baselines -1. */
   readonly look: number;
   /** By bit-width, low to high. */
@@ -19,17 +19,17 @@ export interface Series {
 }
 
 export interface Chartable {
-  readonly full?: Row;
+  readonly full?: EvaluationRow;
   readonly series: readonly Series[];
 }
 
 /** Tells rows apart, and finds the same one again in a later message. */
-export const rowKey = (row: Row): string => `${row.kind}/${row.bits}/${row.label}`;
+export const rowKey = (row: EvaluationRow): string => `${row.kind}/${row.bits}/${row.label}`;
 
 /** Baselines first, so that adapter sets are drawn over them. Rows without a finite value have no point. */
-export function chartable(rows: readonly Row[], metric: Metric): Chartable {
+export function chartable(rows: readonly EvaluationRow[], metric: Metric): Chartable {
   const full = rows.find((row) => row.kind === 'full');
-  const groups = new Map<string, Row[]>();
+  const groups = new Map<string, EvaluationRow[]>();
   for (const row of rows) {
     if (row.kind === 'full') continue;
     const key = `${row.kind}/${row.label}`;
@@ -58,7 +58,7 @@ export function chartable(rows: readonly Row[], metric: Metric): Chartable {
 }
 
 /** The smallest quantized model that is no more than `tolerance` worse than full precision. */
-export function bestTrade(rows: readonly Row[], metric: Metric): Row | undefined {
+export function bestTrade(rows: readonly EvaluationRow[], metric: Metric): EvaluationRow | undefined {
   const full = rows.find((row) => row.kind === 'full')?.[metric.key];
   if (full === undefined) return undefined;
   return rows
@@ -72,5 +72,5 @@ function withinTolerance(metric: Metric, value: number | undefined, full: number
   return metric.better === 'higher' ? value >= full - 0.01 : value <= full * 1.01;
 }
 
-const compareValues = (metric: Metric, a: Row, b: Row): number =>
+const compareValues = (metric: Metric, a: EvaluationRow, b: EvaluationRow): number =>
   ((b[metric.key] ?? 0) - (a[metric.key] ?? 0)) * (metric.better === 'higher' ? 1 : -1);

@@ -2,7 +2,8 @@
 import type { Sorting } from '../common/controls.js';
 import { referencesOf, type Reference } from './differences.js';
 import { metricsOf, type Metric } from './metrics.js';
-import type { Choices, Progress, Row, SetChoice, Setup, Show, StringKey, Strings, View } from './protocol.js';
+import type { EvaluationRow } from '../../engine/protocol/protocol.js';
+import type { Choices, Progress, SetChoice, Setup, Show, StringKey, Strings, View } from './protocol.js';
 import { rowKey } from './series.js';
 import { INITIAL } from './table.js';
 
@@ -38,13 +39,16 @@ export function receive(state: State | undefined, message: Show | Progress): Sta
 export const showsResult = (view: View): boolean =>
   view.result !== undefined && (view.run === undefined || (!isActive(view) && view.run.rows.length === 0));
 
-export const shownRows = (view: View): readonly Row[] =>
+export const shownRows = (view: View): readonly EvaluationRow[] =>
   (showsResult(view) ? view.result : view.run)?.rows ?? [];
 
 export const isActive = ({ run }: View): boolean => run?.state === 'queued' || run?.state === 'running';
 
 /** Rows that a run has gone on from, now but not before: their scores are worth saying. */
-export function settledRows(before: readonly Row[], after: readonly Row[]): Row[] {
+export function settledRows(
+  before: readonly EvaluationRow[],
+  after: readonly EvaluationRow[],
+): EvaluationRow[] {
   const known = new Set(before.slice(0, -1).map(rowKey));
   return after.slice(0, -1).filter((row) => !known.has(rowKey(row)));
 }

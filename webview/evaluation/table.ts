@@ -1,6 +1,7 @@
 /** The rows as a table: columns, order, and the text of an export. No DOM. */
 import { metricsOf } from './metrics.js';
-import type { Result, Row } from './protocol.js';
+import type { EvaluationRow } from '../../engine/protocol/protocol.js';
+import type { Result } from './protocol.js';
 import type { Sorting } from '../common/controls.js';
 
 /** By full precision first, then bits from high to low: what a column is first sorted by. */
@@ -12,7 +13,7 @@ export function nextSorting(now: Sorting, column: string, numeric: boolean): Sor
 }
 
 /** Rows in order; equal ones keep theirs, and rows without a value come last either way. */
-export function sortRows(rows: readonly Row[], { column, descending }: Sorting): Row[] {
+export function sortRows(rows: readonly EvaluationRow[], { column, descending }: Sorting): EvaluationRow[] {
   const direction = descending ? -1 : 1;
   return [...rows].sort((a, b) => {
     const [x, y] = [sortValue(a, column), sortValue(b, column)];
@@ -22,16 +23,16 @@ export function sortRows(rows: readonly Row[], { column, descending }: Sorting):
   });
 }
 
-function sortValue(row: Row, column: string): string | number | undefined {
+function sortValue(row: EvaluationRow, column: string): string | number | undefined {
   if (column === 'label') return row.label;
   if (column === 'bits') return row.bits === 'fp' ? Infinity : row.bits;
-  const value = row[column as keyof Row];
+  const value = row[column as keyof EvaluationRow];
   return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
 }
 
 /** RFC 4180, with a header line; numbers are written in full, in the C locale. */
-export function toCsv(rows: readonly Row[], task: Result['task']): string {
-  const columns: Exclude<keyof Row, 'against'>[] = [
+export function toCsv(rows: readonly EvaluationRow[], task: Result['task']): string {
+  const columns: Exclude<keyof EvaluationRow, 'against'>[] = [
     'label',
     'kind',
     'bits',

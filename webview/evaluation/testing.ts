@@ -1,7 +1,8 @@
 /** Rows, strings and views for tests. */
-import type { Result, Row, Setup, StringKey, Strings, View } from './protocol.js';
+import type { EvaluationRow } from '../../engine/protocol/protocol.js';
+import type { Result, Setup, StringKey, Strings, View } from './protocol.js';
 
-export const full: Row = {
+export const full: EvaluationRow = {
   label: 'full',
   kind: 'full',
   bits: 'fp',
@@ -12,7 +13,12 @@ export const full: Row = {
 };
 
 /** A picture classifier's row. */
-export const row = (label: string, bits: number, top1: number, more: Partial<Row> = {}): Row => ({
+export const row = (
+  label: string,
+  bits: number,
+  top1: number,
+  more: Partial<EvaluationRow> = {},
+): EvaluationRow => ({
   label,
   kind: 'adapters',
   bits,
@@ -22,7 +28,7 @@ export const row = (label: string, bits: number, top1: number, more: Partial<Row
   ...more,
 });
 
-export const rounding = (bits: number, top1: number): Row =>
+export const rounding = (bits: number, top1: number): EvaluationRow =>
   row('rounding', bits, top1, { kind: 'rounding' });
 
 /** Every string is its own key. */
@@ -45,7 +51,7 @@ export const view: View = {
   setup,
 };
 
-export const resultOf = (rows: readonly Row[]): Result => ({
+export const resultOf = (rows: readonly EvaluationRow[]): Result => ({
   name: 'today',
   task: 'image-classification',
   data: 'pictures',

@@ -19,8 +19,6 @@ export interface Layer {
   readonly weights: number;
   /** By bit-width. */
   readonly bytes: readonly number[];
-  /** Layers of one number have one bit-width. */
-  readonly tied?: number;
 }
 
 export interface Sensitivity {

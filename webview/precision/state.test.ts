@@ -71,19 +71,6 @@ describe('changesOf', () => {
     ]);
   });
 
-  it('takes layers along that share their bits', () => {
-    const tied = {
-      ...table,
-      layers: table.layers.map((layer, i) => (i < 3 ? { ...layer, tied: 0 } : layer)),
-    };
-    const state = { ...open('4'.repeat(12), tied), selection: selectOne(2) };
-    expect(changesOf(state, { kind: 'bits', bits: 8 })).toEqual([
-      [0, 8],
-      [1, 8],
-      [2, 8],
-    ]);
-  });
-
   it('changes nothing while the text is broken', () => {
     const broken = receive(open(), { type: 'plan', bits: '4'.repeat(12), broken: 'no', problems: [] })!;
     expect(changesOf({ ...broken, selection: selectOne(1) }, { kind: 'bits', bits: 8 })).toEqual([]);

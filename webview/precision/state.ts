@@ -142,15 +142,9 @@ function changesTo(
   const changed = new Map<number, number>();
   for (const i of layers) {
     const bits = wanted(i);
-    if (table.bits.includes(bits)) for (const one of tiedTo(table, i)) changed.set(one, bits);
+    if (table.bits.includes(bits)) changed.set(i, bits);
   }
   return [...changed].filter(([i, bits]) => state.bits[i] !== bits);
-}
-
-/** The layers that share their bits with one, itself among them. */
-export function tiedTo(table: Table, layer: number): number[] {
-  const group = table.layers[layer]!.tied;
-  return group === undefined ? [layer] : table.layers.flatMap(({ tied }, i) => (tied === group ? [i] : []));
 }
 
 /** A cell was pressed: it counts for the whole selection where its line is part of it, else for its line alone. */

@@ -24,7 +24,8 @@ import { openRuntime } from '../../runtime/session.js';
 import { readCalibrationSet } from '../calibration-set.js';
 import { peakMemory } from '../memory.js';
 import { version } from '../../version.js';
-import type { CalibrateRequest, CalibrateResult, JobHooks } from '../requests.js';
+import type { JobHooks } from '../requests.js';
+import type { CalibrateRequest, CalibrateResult } from '../../protocol/protocol.js';
 
 export async function runCalibrate(
   request: CalibrateRequest,

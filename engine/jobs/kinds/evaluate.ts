@@ -4,7 +4,8 @@ import { closeAdapterSets, openAdapterSets } from '../evaluated-sets.js';
 import { evaluatePictures } from '../../evaluation/evaluate-pictures.js';
 import { evaluateText } from '../../evaluation/evaluate-text.js';
 import { peakMemory } from '../memory.js';
-import type { EvaluateRequest, EvaluateResult, JobHooks } from '../requests.js';
+import type { JobHooks } from '../requests.js';
+import type { EvaluateRequest, EvaluateResult } from '../../protocol/protocol.js';
 
 export async function runEvaluate(
   request: EvaluateRequest,

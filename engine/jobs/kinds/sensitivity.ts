@@ -12,7 +12,8 @@ import { readCalibrationSet } from '../calibration-set.js';
 import { withDevice } from '../device.js';
 import { peakMemory } from '../memory.js';
 import { openMeasured, sensitivityPath } from '../sensitivity-file.js';
-import type { JobHooks, SensitivityRequest, SensitivityResult } from '../requests.js';
+import type { JobHooks } from '../requests.js';
+import type { SensitivityRequest, SensitivityResult } from '../../protocol/protocol.js';
 
 /** Enough to tell layers apart: a mean over pictures, or over all tokens of so many windows. */
 const SAMPLES = { 'image-classification': 128, 'text-generation': 32 };

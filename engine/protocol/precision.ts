@@ -1,0 +1,77 @@
+/** Precision: what each bit-width of a model's layers costs and saves, and the plans that come of it. */
+import type { Task } from './models.js';
+
+export interface PrecisionParams {
+  readonly model: string;
+  readonly adapters?: string;
+}
+
+/** Layers of a model, with what each bit-width costs and saves. */
+export interface PrecisionTable {
+  readonly model: { readonly name: string; readonly task: Task; readonly family: string };
+  /** Offered bit-widths, ascending: the adapter set's, or 2 to 8 without one. */
+  readonly bits: readonly number[];
+  /** In the model's order. */
+  readonly layers: readonly PrecisionLayer[];
+  /** Everything that is in no layer (embedding, head, norms, biases, all adapters), as the set keeps it. */
+  readonly otherBytes: number;
+  /** Of the whole model in full precision as stored. */
+  readonly fullBytes: number;
+  readonly sensitivity?: SensitivityTable;
+}
+
+export interface PrecisionLayer {
+  readonly name: string;
+  /** The checkpoint's own, such as `vit.encoder.layer.0`. */
+  readonly block: string;
+  /** [out, in] */
+  readonly shape: readonly [number, number];
+  readonly weights: number;
+  /** By bit-width: integers, scales and zero points. */
+  readonly bytes: readonly number[];
+}
+
+export interface SensitivityTable {
+  readonly path: string;
+  /** By layer, then bit-width, nats. */
+  readonly costs: readonly (readonly number[])[];
+  readonly samples: number;
+  /** Name of the set it was measured on. */
+  readonly data: string;
+  /** One sentence: why it no longer holds. */
+  readonly stale?: string;
+}
+
+/** What a budget limits: the mean of the layers' bits, the mean over all weights, or bytes. */
+export type Budget = 'average-bits' | 'average-bits-per-weight' | 'bytes';
+
+export interface AllocateParams extends PrecisionParams {
+  readonly budget: Budget;
+  readonly constraints?: readonly LayerConstraint[];
+  /** The best point within this size is among the points, whichever others are left out. */
+  readonly within?: number;
+}
+
+export interface LayerConstraint {
+  readonly layer: string;
+  readonly min?: number;
+  readonly max?: number;
+  readonly fixed?: number;
+}
+
+export interface Allocation {
+  /** Non-dominated, by size; the first is the smallest possible. Of very many, some are left out, evenly. */
+  readonly points: readonly AllocationPoint[];
+  /** Whether the points are the best there are; else sizes were rounded up to a multiple of `unit`. */
+  readonly exact: boolean;
+  readonly unit: number;
+}
+
+export interface AllocationPoint {
+  /** In the budget's unit: the sum of bits, the sum of bits over all weights, or bytes. */
+  readonly size: number;
+  /** The sum of the layers' sensitivities, nats. */
+  readonly cost: number;
+  /** A digit a layer. */
+  readonly bits: string;
+}

@@ -1,0 +1,30 @@
+/** Sensitivity: what each bit-width of each layer costs by itself. */
+import type { DeviceKind, Placement } from './devices.js';
+
+export interface SensitivityRequest extends Placement {
+  readonly model: string;
+  readonly adapters: string;
+  readonly data: string;
+  /** The file it is written to; default `sensitivity.json` in the adapter set. */
+  readonly out?: string;
+  /** Default 128 pictures, or 32 windows of text. */
+  readonly samples?: number;
+  /** Samples that run at once; default 32, or 2 of text. */
+  readonly batch?: number;
+  readonly resume?: boolean;
+  /** Bytes of memory for activations. Default half of what is free. */
+  readonly cacheMemory?: number;
+}
+
+export interface SensitivityResult {
+  readonly out: string;
+  readonly device: DeviceKind;
+  readonly layers: number;
+  readonly bits: readonly number[];
+  readonly samples: number;
+  /** Share of the work that running the whole model for every layer and bit-width would have taken and this did not. */
+  readonly saved: number;
+  readonly seconds: number;
+  /** The highest resident memory of the process, bytes. */
+  readonly peakMemory: number;
+}

@@ -1,0 +1,68 @@
+/** Sessions: a model that is open, switched and asked. */
+import type { DeviceChoice } from './devices.js';
+import type { EvaluationRow } from './evaluations.js';
+
+export interface OpenSessionParams {
+  readonly model: string;
+  readonly adapters: string;
+  readonly device?: DeviceChoice;
+}
+
+export interface OpenSessionResult {
+  readonly session: string;
+  readonly seconds: number;
+}
+
+export interface SessionParams {
+  readonly session: string;
+}
+
+export interface UseParams extends SessionParams {
+  /** A digit a layer, in the order of `precision/describe`. */
+  readonly bits: string;
+}
+
+export interface UseResult {
+  /** Layers whose weights were computed again. */
+  readonly changed: number;
+  readonly seconds: number;
+}
+
+export interface PredictParams extends SessionParams {
+  /** `picture` is a picture's file in base64; `tokens` how many to add to the text. */
+  readonly input: { readonly picture: string } | { readonly text: string; readonly tokens?: number };
+}
+
+export interface PredictResult {
+  readonly seconds: number;
+  readonly plan: Prediction;
+  readonly full: Prediction;
+}
+
+/** The likeliest first. */
+export type Prediction =
+  | { readonly classes: readonly { readonly label: string; readonly probability: number }[] }
+  | {
+      readonly text: string;
+      readonly next: readonly { readonly token: string; readonly probability: number }[];
+    };
+
+export interface SessionEvaluateParams extends SessionParams {
+  readonly data: string;
+  readonly limit?: number;
+}
+
+export interface SessionEvaluateResult {
+  readonly row: EvaluationRow;
+  readonly seconds: number;
+}
+
+export interface SessionClosed extends SessionParams {
+  /** One sentence. */
+  readonly reason: string;
+}
+
+export interface SessionProgress extends SessionParams {
+  readonly done: number;
+  readonly total: number;
+}
