@@ -39,9 +39,8 @@ export async function secondMoments(
 ): Promise<ReadonlyMap<string, Moments>> {
   const { runtime } = programs;
   const inputs = [...new Map(listing.linears.map((l) => [l.input, l.in]))];
-  const program = await programs.get(`moments ${part.kind} ×${batch} per ${width}`, () =>
-    momentsGraph(part, inputs, batch, width),
-  );
+  const graph = momentsGraph(part, inputs, batch, width);
+  const program = await programs.get(graph, `moments ${part.kind} ×${batch} per ${width}`);
   const fixed: Record<string, Tensor> = {};
   let sums: Record<string, Tensor> = {};
   let rows = 0;

@@ -19,11 +19,8 @@ export async function observe(
 ): Promise<Observed> {
   if (quantizers.length === 0) return new Map();
   const { runtime } = programs;
-  const program = await programs.get(
-    `observe ${part.kind} ×${batch}`,
-    () => observeGraph(part, quantizers, batch),
-    { keep: false },
-  );
+  const graph = observeGraph(part, quantizers, batch);
+  const program = await programs.get(graph, `observe ${part.kind} ×${batch}`, { keep: false });
   const fixed = Object.fromEntries(
     [...parameters].map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]),
   );

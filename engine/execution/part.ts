@@ -4,7 +4,8 @@ import { fullPrecision } from '../models/builders.js';
 import type { HostTensor } from '../models/checkpoint.js';
 import type { Part } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
-import type { Tensor } from '../runtime/session.js';
+import { remembered } from '../runtime/remembered.js';
+import type { Program, Tensor } from '../runtime/session.js';
 
 /** A part in full precision: inputs `x` and the parameters, output `y`. */
 export function plainGraph(part: Part, batch: number, shape = part.inputShape(batch)): Graph {
@@ -32,10 +33,13 @@ export async function openPlainPart(
   const fixed: Record<string, Tensor> = {};
   for (const [name, { data, shape }] of parameters)
     fixed[name] = await runtime.place(runtime.tensor(data, shape));
+  const known = new Map<string, Promise<Program>>();
   return {
     run: async (x, batch) => {
       const name = `plain ${runOf(part, x, batch)}`;
-      const program = await programs.get(name, () => plainGraph(part, batch, x.shape));
+      const program = await remembered(known, name, () =>
+        programs.get(plainGraph(part, batch, x.shape), name),
+      );
       return (await program.run({ ...fixed, x })).y!;
     },
     dispose: () => disposeAll(fixed),

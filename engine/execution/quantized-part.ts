@@ -7,7 +7,8 @@ import type { HostTensor } from '../models/checkpoint.js';
 import type { LinearEntry, PartListing } from '../models/listing.js';
 import type { Builder, Part } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
-import type { Tensor } from '../runtime/session.js';
+import { remembered } from '../runtime/remembered.js';
+import type { Program, Tensor } from '../runtime/session.js';
 import { cacheOf, quantizeInput, quantizeOperand, type Cache } from './activations.js';
 import { adaptedWeight } from '../methods/quept/adapters.js';
 import type { NamedTensors } from './tensors.js';
@@ -168,6 +169,7 @@ export async function openElasticPart(
   const elements = linears.reduce((sum, { in: columns, out }) => sum + columns * out, 0);
   const isSmall = runtime.device === 'cpu' && elements <= TOGETHER;
   const kept = new Map<string, Tensor>();
+  const known = new Map<string, Promise<Program>>();
   let limits: Record<string, Tensor> = {};
   let activations: QuantizedActivations = { inputs: new Map(), grids: new Set(), cache: undefined };
 
@@ -194,9 +196,11 @@ export async function openElasticPart(
     const adapted = lora.a && rank > 0 && gain !== 0 ? await keptWeight(name, lora, rank, gain) : undefined;
     const { a, b } = adapted ? { a: undefined, b: undefined } : lora;
     const used = a ? rank : 0;
-    const program = await programs.get(
-      `weight ${out}×${columns} r${used} of ${a?.shape[0] ?? 0} gain ${used > 0 ? gain : 1} per ${groupSize}`,
-      () => weightGraph(out, columns, a?.shape[0] ?? 0, used, used > 0 ? gain : 1, groupSize),
+    const full = a?.shape[0] ?? 0;
+    const usedGain = used > 0 ? gain : 1;
+    const label = `weight ${out}×${columns} r${used} of ${full} gain ${usedGain} per ${groupSize}`;
+    const program = await remembered(known, label, () =>
+      programs.get(weightGraph(out, columns, full, used, usedGain, groupSize), label),
     );
     const rows = scaleRows({ in: columns, out }, groupSize);
     const whole = () => runtime.tensor(new Float32Array(rows).fill(NO_CLIP), [rows, 1]);
@@ -223,8 +227,9 @@ export async function openElasticPart(
     if (kept.has(key) || memory.left < bytes) return kept.get(key);
     memory.left -= bytes;
     const full = a!.shape[0]!;
-    const program = await programs.get(`adapted ${out}×${columns} r${rank} of ${full} gain ${gain}`, () =>
-      adaptedGraph(out, columns, full, rank, gain),
+    const label = `adapted ${out}×${columns} r${rank} of ${full} gain ${gain}`;
+    const program = await remembered(known, label, () =>
+      programs.get(adaptedGraph(out, columns, full, rank, gain), label),
     );
     kept.set(key, (await program.run({ weight, lora_A: a!, lora_B: b! })).adapted!);
     return kept.get(key);
@@ -262,7 +267,9 @@ export async function openElasticPart(
     run: async (x, batch) => {
       const now = activations;
       const name = `quantized ${runOf(part, x, batch)} [${activationKey(now)}]`;
-      const program = await programs.get(name, () => quantizedGraph(part, now, batch, x.shape));
+      const program = await remembered(known, name, () =>
+        programs.get(quantizedGraph(part, now, batch, x.shape), name),
+      );
       const feeds: Record<string, Tensor> = { ...fixed, ...limits, x };
       for (const { name } of linears)
         feeds[`${name}.weight`] = quantized.get(name)?.weight ?? weights.get(name)!;

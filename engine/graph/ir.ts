@@ -70,7 +70,7 @@ export class Graph {
     this.outputs.set(name, value);
   }
 
-  /** A tensor stored in the graph; equal small constants are stored once. */
+  /** A tensor stored in the graph, whose elements must not change from then on; equal small constants are stored once. */
   constant(data: TensorData, shape: Shape): Value {
     const type = data instanceof Float32Array ? 'float32' : data instanceof BigInt64Array ? 'int64' : 'bool';
     if (data.length !== sizeOf(shape))

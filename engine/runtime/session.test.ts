@@ -2,8 +2,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { UserError } from '../errors.js';
 import { Graph } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
-import { openPrograms } from './programs.js';
-import { openRuntime, type Program } from './session.js';
+import { openRuntime } from './session.js';
 
 const runtime = openRuntime('cpu', 1);
 afterAll(() => runtime.dispose());
@@ -87,58 +86,5 @@ describe('a tensor', () => {
   it('is filled by its elements, and read as what it is', async () => {
     expect(() => tensor([2, 2], 1, 2, 3)).toThrow('3 elements do not fill the shape [2, 2].');
     await expect(runtime.read(runtime.tensor(new BigInt64Array(1), [1]))).rejects.toThrow('int64');
-  });
-});
-
-describe('programs', () => {
-  /** Counts what reaches the runtime. */
-  const counting = () => {
-    const seen = { compiled: 0, disposed: 0 };
-    const compile = async (...parameters: Parameters<typeof runtime.compile>): Promise<Program> => {
-      seen.compiled++;
-      const program = await runtime.compile(...parameters);
-      return { ...program, dispose: () => (seen.disposed++, program.dispose()) };
-    };
-    return { seen, programs: openPrograms({ ...runtime, compile }) };
-  };
-
-  it('are compiled once a name, also when asked for at the same time', async () => {
-    const { seen, programs } = counting();
-    const [first, second] = await Promise.all([programs.get('p', product), programs.get('p', product)]);
-    expect(second).toBe(first);
-    await programs.get('q', product);
-    expect(seen.compiled).toBe(2);
-    await programs.release();
-  });
-
-  it('are released by prefix, and compiled anew after that', async () => {
-    const { seen, programs } = counting();
-    for (const name of ['step a', 'step b', 'merge']) await programs.get(name, product);
-    await programs.release('step ');
-    expect(seen.disposed).toBe(2);
-    await programs.get('step a', product);
-    await programs.get('merge', product);
-    expect(seen.compiled).toBe(4);
-    await programs.release();
-    expect(seen.disposed).toBe(4);
-  });
-
-  it('that fail to compile are not kept', async () => {
-    const { programs } = counting();
-    const broken = () => {
-      throw new Error('broken');
-    };
-    const wrong = () => {
-      const graph = new Graph();
-      graph.output(
-        'y',
-        graph.add('NoSuchOperator', [graph.input('x', [1])], {}, [{ type: 'float32', shape: [1] }])[0]!,
-      );
-      return graph;
-    };
-    expect(() => programs.get('p', broken)).toThrow('broken');
-    await expect(programs.get('p', wrong)).rejects.toThrow(UserError);
-    await expect(programs.get('p', product)).resolves.toBeDefined();
-    await programs.release();
   });
 });

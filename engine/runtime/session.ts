@@ -6,7 +6,7 @@ import { encodeOnnxModel } from '../formats/onnx.js';
 import { toOnnx } from '../graph/lower.js';
 import { Graph, sizeOf, type DType, type Shape, type TensorData, type Value } from '../graph/ir.js';
 import type { DeviceKind } from '../protocol/protocol.js';
-import { openPrograms } from './programs.js';
+import { disposeRemembered, remembered } from './remembered.js';
 
 /** A tensor where the device left it. Elements are read by `Runtime.read`, never directly. */
 export interface Tensor {
@@ -98,15 +98,16 @@ export function openRuntime(device: DeviceKind, threads = 0): Runtime {
     }
   };
 
+  const copies = new Map<string, Promise<Program>>();
   /** The tensor copied by a program whose output is its input. */
   const copy = async (tensor: Tensor, keep: boolean): Promise<OrtTensor> => {
     const { type, shape } = tensor;
     const name = `copy ${keep ? 'to' : 'from'} the device, ${describe(tensor)}`;
-    const program = await copies.get(name, () => copyGraph(type, shape), { keep });
+    const program = await remembered(copies, name, () => compile(copyGraph(type, shape), name, { keep }));
     return (await program.run({ x: tensor })).y as OrtTensor;
   };
 
-  const runtime: Runtime = {
+  return {
     device,
     compile,
     tensor: (data, shape) => {
@@ -125,10 +126,8 @@ export function openRuntime(device: DeviceKind, threads = 0): Runtime {
       return (source.location === 'gpu-buffer' ? (await copy(tensor, false)).ort : source)
         .data as Float32Array;
     },
-    dispose: () => copies.release(),
+    dispose: () => disposeRemembered(copies),
   };
-  const copies = openPrograms(runtime);
-  return runtime;
 }
 
 function copyGraph(type: DType, shape: Shape): Graph {

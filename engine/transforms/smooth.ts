@@ -131,11 +131,8 @@ async function costsOf(
     const totals = EXPONENTS.map(() => 0);
     for (const { name, in: columns, out } of layers) {
       const { data, width } = moments.get(name)!;
-      const program = await programs.get(
-        `smoothing ${out}×${columns} per ${groupSize} of ${width}`,
-        () => errorGraph(out, columns, width, groupSize),
-        { keep: false },
-      );
+      const graph = errorGraph(out, columns, width, groupSize);
+      const program = await programs.get(graph, `smoothing ${out}×${columns}`, { keep: false });
       const { errors } = await program.run({
         weight: runtime.tensor(parameters.get(`${name}.weight`)!.data, [out, columns]),
         moments: runtime.tensor(data, [Math.ceil(columns / width), width, width]),

@@ -22,9 +22,8 @@ export async function inputHessian(
   { signal, status }: { readonly signal: AbortSignal; readonly status: (done: number) => void },
 ): Promise<Float32Array> {
   const { runtime } = programs;
-  const program = await programs.get(`hessian ${part.kind} ${layer.name} ×${batch}`, () =>
-    hessianGraph(part, layer.name, batch),
-  );
+  const graph = hessianGraph(part, layer.name, batch);
+  const program = await programs.get(graph, `hessian ${part.kind} ${layer.name} ×${batch}`);
   const shape = part.inputShape(batch);
   const buffer = new Float32Array(batch * source.size);
   const indices = everySample(source);

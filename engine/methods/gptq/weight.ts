@@ -48,9 +48,8 @@ export async function roundCorrecting(
       setGrid(row, low, high);
     }
 
-  const program = await programs.get(`errors ${out}×${n} per ${width}`, () => errorGraph(out, n, width), {
-    keep: false,
-  });
+  const graph = errorGraph(out, n, width);
+  const program = await programs.get(graph, `errors ${out}×${n} per ${width}`, { keep: false });
   /** w − ŵ of the columns that are rounded, 0 elsewhere. */
   const errors = new Float32Array(out * n);
   const rows = new Float32Array(width * n);

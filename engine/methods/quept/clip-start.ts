@@ -85,14 +85,14 @@ export async function searchClip(
     lower: new Float32Array(rows).fill(LARGEST_LOGIT),
   };
   try {
+    const programOf = (side: 'upper' | 'lower') =>
+      programs.get(sideGraph(out, columns, width, groupSize, side), `clip ${side} ${out}×${columns}`, {
+        keep: false,
+      });
+    const sides = { upper: await programOf('upper'), lower: await programOf('lower') };
     for (let sweep = 0; sweep < SWEEPS; sweep++)
       for (const side of ['upper', 'lower'] as const) {
-        const program = await programs.get(
-          `clip ${side} ${out}×${columns} per ${groupSize} of ${width}`,
-          () => sideGraph(out, columns, width, groupSize, side),
-          { keep: false },
-        );
-        const { chosen } = await program.run({
+        const { chosen } = await sides[side].run({
           ...fixed,
           clip_upper: runtime.tensor(best.upper, [rows, 1]),
           clip_lower: runtime.tensor(best.lower, [rows, 1]),

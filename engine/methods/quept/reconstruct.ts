@@ -63,14 +63,13 @@ export async function reconstruct(
   const batch = Math.min(options.batch, samples);
   const stepsPerEpoch = Math.floor(samples / batch);
   const steps = stepsPerEpoch * options.epochs;
-  const program = await programs.get(`step ${part.kind} ×${batch} of ${streams.length}`, () =>
-    stepGraph(part, layout, {
-      batch,
-      loss: options.loss,
-      apart: options.apart,
-      ownStreams: streams.length > 1,
-    }),
-  );
+  const graph = stepGraph(part, layout, {
+    batch,
+    loss: options.loss,
+    apart: options.apart,
+    ownStreams: streams.length > 1,
+  });
+  const program = await programs.get(graph, `step ${part.kind} ×${batch}`);
 
   const shapes = stateShapes(layout);
   const drawable = layout.groups.map(({ bits }, g) => bits.map((b) => drawn(g, b)));

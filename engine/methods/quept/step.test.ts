@@ -5,6 +5,7 @@ import type { HostTensor } from '../../models/checkpoint.js';
 import { cacheOf } from '../../execution/activations.js';
 import { adapterLayout, type AdapterLayout } from './adapters.js';
 import { openElasticPart } from '../../execution/quantized-part.js';
+import { openPrograms } from '../../runtime/programs.js';
 import { packState } from './state.js';
 import { drawnInputs, kindOf, stateShapes, stepGraph, type StepOptions } from './step.js';
 import { normals, randomAdapters, tinyBlock, tinyDecoderBlock, usePrograms, type Block } from './testing.js';
@@ -13,8 +14,7 @@ const BATCH = 2;
 const RATES = { lora: 1e-3, clip: 1e-2, scale: 1e-4 };
 const OPTIONS: StepOptions = { batch: BATCH, loss: 'mae', apart: 'none', ownStreams: false };
 
-// Programs go by the kind of a part: one set a model.
-const [programs, others] = [usePrograms(), usePrograms()];
+const programs = usePrograms();
 const { runtime } = programs;
 const usual = tinyBlock();
 const shape = usual.part.inputShape(BATCH);
@@ -76,13 +76,12 @@ async function lossesOf(
   block = usual,
   cache?: number,
 ) {
-  const own = block === usual ? programs : others;
-  const part = await openElasticPart(own, block.part, block.listing, parameters, randomAdapters(of));
+  const part = await openElasticPart(programs, block.part, block.listing, parameters, randomAdapters(of));
   const losses = [];
   for (const [g, b] of bits.entries()) {
     const { rank, gain } = of.groups[g]!;
     await part.use({ weight: b, activation: b, rank, gain, ...(cache !== undefined && { cache }) });
-    const out = await own.runtime.read(await part.run(own.runtime.tensor(x.data, x.shape), BATCH));
+    const out = await runtime.read(await part.run(runtime.tensor(x.data, x.shape), BATCH));
     losses.push(out.reduce((sum, v, i) => sum + loss(v - y.data[i]!), 0) / (BATCH * shape[1]!));
   }
   part.dispose();
@@ -193,6 +192,31 @@ describe('the first step', () => {
     expect(names).toEqual(expect.arrayContaining(['x.0', 'x.1', 'x.2']));
     expect(names).not.toContain('x');
   });
+});
+
+it('has a program of its own for everything that it is built from, and one for equal steps', async () => {
+  const groups = [high, { bits: [4], rank: 5, gain: 1 }];
+  const two = layoutOf(groups);
+  const steps: readonly [AdapterLayout, Partial<StepOptions>][] = [
+    [two, {}],
+    [two, { batch: 1 }],
+    [two, { loss: 'mse' }],
+    [two, { apart: 'lowest' }],
+    [two, { ownStreams: true }],
+    [layoutOf([high, { bits: [4], rank: 6, gain: 1 }]), {}],
+    [layoutOf([high, { bits: [4, 5], rank: 5, gain: 1 }]), {}],
+    [layoutOf([high, { bits: [4], rank: 5, gain: 0.5 }]), {}],
+  ];
+  const own = openPrograms({
+    ...runtime,
+    compile: (_graph, name) =>
+      Promise.resolve({ name, run: () => Promise.resolve({}), dispose: () => Promise.resolve() }),
+  });
+  const programOf = ([of, change]: (typeof steps)[number]) =>
+    own.get(stepGraph(usual.part, of, { ...OPTIONS, ...change }), 'step');
+  const found = await Promise.all(steps.map(programOf));
+  expect(new Set(found).size).toBe(steps.length);
+  expect(await programOf([layoutOf([...groups]), {}])).toBe(found[0]);
 });
 
 describe('ranks', () => {

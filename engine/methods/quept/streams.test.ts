@@ -171,6 +171,13 @@ describe('merging', () => {
     expect(words).not.toEqual(alike(outputs[0]!, outputs[2]!));
   });
 
+  it.each<[string, Partial<QueptOptions>, Partial<QueptOptions>]>([
+    ['how many are kept', { keep: 0.2 }, { keep: 0.8 }],
+    ['weights', { mergeWeights: [0.2, 0.2, 0.6] }, { mergeWeights: [0.6, 0.2, 0.2] }],
+  ])('goes by %s of the run, not of one before it', async (_what, first, second) => {
+    expect(await advance('selective', first)).not.toEqual(await advance('selective', second));
+  });
+
   it('uniformly mixes every token', async () => {
     const [merged] = await advance('uniform');
     expect(tell(merged!, await advance('off'), PAPER_VIT.mergeWeights)).toEqual(

@@ -79,12 +79,8 @@ async function merge(
   const width = part.outputShape(1).at(-1)!;
   const shape = [(batch * size) / width, width] as const;
   const kept = options.merge === 'uniform' ? 0 : Math.floor((options.keep * shape[0]) / batch);
-  const name = `merge ${options.merge} ${shape.join('×')}`;
-  const program = await programs.get(
-    name,
-    () => mergeGraph(shape, batch, options.mergeWeights, kept, options.merge === 'random'),
-    { keep: false },
-  );
+  const graph = mergeGraph(shape, batch, options.mergeWeights, kept, options.merge === 'random');
+  const program = await programs.get(graph, `merge ${shape.join('×')}`, { keep: false });
   const random = createRandom(options.seed, 'merge', part.prefix);
   const buffers = outputs.map(() => new Float32Array(batch * size));
   for (let start = 0; start < samples; start += batch) {

@@ -83,15 +83,11 @@ async function turnWeight(programs: Programs, tensor: HostTensor, turns: WeightT
     ...signsOf('signs.rows', rows),
     ...signsOf('signs.columns', columns),
   };
-  const label = (turn?: Turn) => (turn ? `${turn.size}${turn.signs ? '±' : ''}` : '–');
   const turned = new Float32Array(data.length);
   for (let from = 0; from < height; from += most) {
     const count = Math.min(most, height - from);
-    const program = await programs.get(
-      `turn ${count}×${width}: ${label(rows)}, ${label(columns)}${gain ? ', gain' : ''}`,
-      () => turnGraph(count, width, turns),
-      { keep: false },
-    );
+    const graph = turnGraph(count, width, turns);
+    const program = await programs.get(graph, `turn ${count}×${width}`, { keep: false });
     const piece = data.subarray(from * width, (from + count) * width);
     const outputs = await program.run({ ...fixed, weight: runtime.tensor(piece, [count, width]) });
     turned.set(await runtime.read(outputs.turned!), from * width);
