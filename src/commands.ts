@@ -99,7 +99,7 @@ function withoutFolder(): boolean {
   if (vscode.workspace.workspaceFolders?.length) return false;
   const open = vscode.l10n.t('Open Folder');
   void vscode.window
-    .showInformationMessage(vscode.l10n.t('Open the folder first that the samples are to go to.'), open)
+    .showInformationMessage(vscode.l10n.t('First open the folder to copy the samples into.'), open)
     .then((chosen) => chosen && vscode.commands.executeCommand('vscode.openFolder'));
   return true;
 }

@@ -8,7 +8,7 @@ const SECTION = 'elasticPrecision';
 
 export interface Settings {
   readonly device: DeviceChoice;
-  /** 0: one a physical core. */
+  /** 0: one per physical core. */
   readonly threads: number;
   /** Gigabytes for the activations of a calibration set; 0: half of what is free. */
   readonly cacheMemory: number;
@@ -69,7 +69,7 @@ export async function searchedFolders(log: vscode.LogOutputChannel): Promise<rea
     { home: homedir(), env: process.env },
   );
   const { found, missing } = await existingFolders(folders);
-  for (const folder of missing) log.warn(`Not searched, as it is no folder: ${folder}`);
+  for (const folder of missing) log.warn(`Not searched, as it is not a folder: ${folder}`);
   return found;
 }
 

@@ -6,7 +6,7 @@ import { onDidChangeSettings, searchedFolders } from './configuration.js';
 import { contains } from './common/paths.js';
 import type { Context } from './context.js';
 
-/** Files of a checkpoint, an adapter set or an evaluation; what a running job writes on its way is none of them. */
+/** Files of a checkpoint, an adapter set or an evaluation; what a running job writes on its way is not among them. */
 export function concerns(path: string): 'models' | 'adapters' | undefined {
   if (/\.partial([/\\]|$)/.test(path)) return undefined;
   const name = basename(path);

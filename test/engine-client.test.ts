@@ -97,6 +97,6 @@ describe.skipIf(process.platform !== 'linux')('an engine that is killed', { time
 it('asks another engine for its version', async () => {
   await checkVersion(enginePath);
   await expect(checkVersion(at('pictures', 'train-images-idx3-ubyte'))).rejects.toThrow(
-    /is no engine: it does not say its version/,
+    /is not an engine: it does not say its version/,
   );
 });

@@ -20,7 +20,7 @@ export function applyEdits(text: string, edits: readonly TextEdit[]): string {
 
 /**
  * Edits that give exactly the layers of `changes` these bits. A layer whose default or globs say so already loses its
- * own entry; others get one, in the order of the model. No edits where the text is no plan.
+ * own entry; others get one, in the order of the model. No edits where the text is not a plan.
  *
  * @param layers all names, in the order of the model
  */
@@ -55,7 +55,7 @@ export function editWholePlan(text: string, bits: readonly number[], layers: rea
   return inOrder(edits);
 }
 
-/** Edits that name the model or the adapter set. No edits where the text is no plan. */
+/** Edits that name the model or the adapter set. No edits where the text is not a plan. */
 export function editPath(text: string, key: 'model' | 'adapters', path: string): TextEdit[] {
   if (!parsePlan(text).plan) return [];
   const formattingOptions = { insertSpaces: true, tabSize: 2, eol: text.includes('\r\n') ? '\r\n' : '\n' };

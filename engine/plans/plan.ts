@@ -25,7 +25,7 @@ export interface TextRange {
 
 export interface PlanProblem extends TextRange {
   /**
-   * `syntax`: no JSON. `shape`: JSON that is no plan. `layer`: a key that matches no layer. `bits`: a bit-width that is
+   * `syntax`: not JSON. `shape`: JSON that is not a plan. `layer`: a key that matches no layer. `bits`: a bit-width that is
    * not offered. `contradiction`: globs that give one layer different bits.
    */
   readonly kind: 'syntax' | 'shape' | 'layer' | 'bits' | 'contradiction';

@@ -55,7 +55,7 @@ export async function remove(context: Context, node?: SetNode): Promise<void> {
   await moveToTrash({
     path: set.path,
     question: vscode.l10n.t('Move the adapter set "{0}" to the trash?', set.name),
-    detail: vscode.l10n.t('Its evaluations go with it. The model stays as it is.'),
+    detail: vscode.l10n.t('Its evaluations are deleted with it. The model is not changed.'),
   });
   context.adapters.refresh();
 }
@@ -77,9 +77,9 @@ export async function moveToTrash({
   try {
     await vscode.workspace.fs.delete(uri, { recursive: true, useTrash: true });
   } catch {
-    const erase = vscode.l10n.t('Delete for Good');
+    const erase = vscode.l10n.t('Delete Permanently');
     const again = await vscode.window.showWarningMessage(
-      vscode.l10n.t('It could not be moved to the trash. Delete it for good?'),
+      vscode.l10n.t('It could not be moved to the trash. Delete it permanently?'),
       { modal: true, detail: `${path}\n${vscode.l10n.t('This cannot be undone.')}` },
       erase,
     );

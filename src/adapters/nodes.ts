@@ -1,4 +1,4 @@
-/** The rows of the Adapter Sets view, one function a kind of node. */
+/** The rows of the Adapter Sets view, one function per kind of node. */
 import { vscode } from '../common/vscode.js';
 import type {
   AdapterSetReport,
@@ -60,7 +60,7 @@ export const ownerRow = ({ owner: { model } }: OwnerNode): Row =>
         label: vscode.l10n.t('No model found for these'),
         kind: vscode.l10n.t('model'),
         icon: 'question',
-        tooltip: [vscode.l10n.t('The model that they were calibrated for is not among the models found.')],
+        tooltip: [vscode.l10n.t('The model that they were calibrated for was not found.')],
         context: 'no-model',
         open: 'expanded',
       };
@@ -88,7 +88,7 @@ function readableRow(set: ReadableAdapterSet, model: SupportedModel | undefined)
     tooltip: [
       path,
       ...(changed
-        ? [vscode.l10n.t('The model is not the one it was calibrated for any more. Calibrate it again.')]
+        ? [vscode.l10n.t('The model has changed since it was calibrated. Calibrate it again.')]
         : []),
       vscode.l10n.t('Quantizes {0} at {1}', modeName(config.mode), widths),
       vscode.l10n.t('Calibrated on {0} samples of {1}', config.calibration.samples, config.calibration.name),
@@ -126,13 +126,17 @@ export function groupRow({ parent, group }: GroupNode): Row {
   return {
     id: `${parent.entry.set.path}#${bits.join()}`,
     label,
-    description: [size, losses, keptStart && vscode.l10n.t('kept its start')].filter(Boolean).join(' · '),
+    description: [size, losses, keptStart && vscode.l10n.t('kept its starting values')]
+      .filter(Boolean)
+      .join(' · '),
     kind: vscode.l10n.t('bit group'),
     icon: 'symbol-numeric',
     tooltip: [
       label,
       vscode.l10n.t('{0} adapter directions', rank),
-      ...(keptStart ? [vscode.l10n.t('Calibration did not improve it, so it runs as it started.')] : []),
+      ...(keptStart
+        ? [vscode.l10n.t('Calibration did not improve it, so its starting values are used.')]
+        : []),
       ...(losses ? [vscode.l10n.t('Mean loss of the blocks, first epoch → last: {0}', losses)] : []),
     ],
     context: 'group',

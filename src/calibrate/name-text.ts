@@ -10,14 +10,14 @@ export function nameProblemText(name: string, taken: readonly string[]): string 
       return vscode.l10n.t('Enter a name.');
     case 'characters':
     case 'spaces':
-      return vscode.l10n.t('A name has none of / \\ : * ? " < > | and no space at its ends.');
+      return vscode.l10n.t('A name cannot contain / \\ : * ? " < > | or begin or end with a space.');
     case 'dots':
     case 'partial':
     case 'reserved':
-      return vscode.l10n.t('This name has a meaning of its own; choose another.');
+      return vscode.l10n.t('This name is reserved; choose another.');
     case 'long':
       return vscode.l10n.t('This name is too long.');
     case 'taken':
-      return vscode.l10n.t('There is one of that name already.');
+      return vscode.l10n.t('That name is taken.');
   }
 }

@@ -1,4 +1,4 @@
-/** The questions before a calibration, one function a question. */
+/** The questions before a calibration, one function per question. */
 import { readdir } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { basename, dirname, join } from 'node:path';
@@ -48,7 +48,7 @@ export interface Sources {
 
 const locale = () => vscode.env.language;
 
-/** @param preset the model was named, so it is no question */
+/** @param preset the model was named, so it is not asked for */
 export const calibrationSteps =
   (sources: Sources, preset: boolean) =>
   ({ length }: Answers): Step<Answers>[] => [
@@ -108,7 +108,7 @@ function modeLabel(mode: Mode): string {
 
 const MODE_DETAILS = (): Record<Mode, string> => ({
   'weight-only': vscode.l10n.t('Makes the model smaller; activations stay in floating point.'),
-  'weight-activation': vscode.l10n.t('Makes the model smaller, and its products integer.'),
+  'weight-activation': vscode.l10n.t('Makes the model smaller, and its matrix products integer.'),
 });
 
 const bitsStep =
@@ -118,7 +118,7 @@ const bitsStep =
     const picked = await pickSeveral<number>(
       place,
       {
-        placeholder: vscode.l10n.t('Bit-widths that the model is to run at'),
+        placeholder: vscode.l10n.t('Bit-widths for the model to run at'),
         items: BIT_WIDTHS.map((value) => ({ value, label: vscode.l10n.t('{0} bits', value) })),
       },
       (value) => before.includes(value),
@@ -183,10 +183,10 @@ const lengthChoice = (kind: LengthKind, found?: CalibrateEstimate): Choice<Lengt
 });
 
 const LENGTH_TEXTS = (): Record<LengthKind, { readonly label: string; readonly detail: string }> => ({
-  standard: { label: vscode.l10n.t('Standard'), detail: vscode.l10n.t('What measured best') },
+  standard: { label: vscode.l10n.t('Standard'), detail: vscode.l10n.t('The settings that measured best') },
   short: {
-    label: vscode.l10n.t('Short try'),
-    detail: vscode.l10n.t('To see how it goes; its figures are worse than they need be'),
+    label: vscode.l10n.t('Quick trial'),
+    detail: vscode.l10n.t('To see how it works; its scores are worse than those of a full calibration'),
   },
   paper: { label: vscode.l10n.t("The paper's recipe"), detail: vscode.l10n.t('As published (QuEPT)') },
   custom: { label: vscode.l10n.t('Custom…'), detail: vscode.l10n.t('Samples and epochs of your choice') },
@@ -203,7 +203,7 @@ const countStep =
 type CustomLength = Extract<Length, { kind: 'custom' }>;
 
 const countProblem = (text: string) =>
-  /^\s*[1-9]\d{0,6}\s*$/.test(text) ? undefined : vscode.l10n.t('Enter a whole number above zero.');
+  /^\s*[1-9]\d{0,6}\s*$/.test(text) ? undefined : vscode.l10n.t('Enter a positive whole number.');
 
 const nameStep =
   ({ workspace, promised }: Sources): Step<Answers> =>
@@ -212,7 +212,7 @@ const nameStep =
     const taken = await takenNames(folder, promised());
     const value = out === undefined || dirname(out) !== folder ? suggestName(bits!, taken) : basename(out);
     const name = await askText(place, {
-      prompt: vscode.l10n.t('Name of the adapter set, which goes to {0}', folder),
+      prompt: vscode.l10n.t('Name of the adapter set, which is written to {0}', folder),
       value,
       problem: (text) => nameProblemText(text, taken),
     });
@@ -233,7 +233,7 @@ const startStep =
   (sources: Sources): Step<Answers> =>
   async (answers, place) => {
     const picked = await pickOne<'start'>(place, {
-      placeholder: vscode.l10n.t('Check, and start'),
+      placeholder: vscode.l10n.t('Review and start'),
       items: estimate(sources, answers).then(
         (found) => startChoices(answers as Choices, found),
         (error: unknown) => [{ label: `$(error) ${messageOf(error)}` }],

@@ -2,7 +2,7 @@
 
 export const BACK = Symbol('back');
 
-/** Where a question stands in the row. */
+/** Where a question stands among the others. */
 export interface Place {
   readonly title: string;
   readonly step: number;

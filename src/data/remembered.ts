@@ -44,7 +44,7 @@ export const chooseSensitivityData = (
     task,
     purpose: 'calibration',
     title: vscode.l10n.t('Sensitivity of {0}', set),
-    placeholder: vscode.l10n.t('Data to measure on: the calibration set, or more of its kind'),
+    placeholder: vscode.l10n.t('Data to measure on: the calibration set, or more data like it'),
   });
 
 interface Question {

@@ -96,9 +96,9 @@ describe('starting', () => {
   });
 
   it('asks an engine that did not come with the extension for its version first', async () => {
-    const check = vi.fn((path: string) => Promise.reject(new Error(`${path} is no engine.`)));
+    const check = vi.fn((path: string) => Promise.reject(new Error(`${path} is not an engine.`)));
     const { client, engines } = open({}, { locate: () => ({ path: '/other.js', bundled: false }), check });
-    await expect(jobsOf(client)).rejects.toThrow('/other.js is no engine.');
+    await expect(jobsOf(client)).rejects.toThrow('/other.js is not an engine.');
     expect(client.state).toBe('failed');
     expect(engines).toHaveLength(0);
   });

@@ -64,7 +64,7 @@ export async function checkVersion(path: string): Promise<void> {
   const output = await new Promise<string>((resolve, reject) => {
     const options = { env: engineEnvironment(), timeout: VERSION_MILLISECONDS, windowsHide: true };
     execFile(process.execPath, [path, '--version'], options, (error, stdout) => {
-      if (error) reject(new Error(`${path} is no engine: it does not say its version.`));
+      if (error) reject(new Error(`${path} is not an engine: it does not say its version.`));
       else resolve(stdout);
     });
   });
@@ -72,7 +72,7 @@ export async function checkVersion(path: string): Promise<void> {
   try {
     ({ protocolVersion } = JSON.parse(output) as { protocolVersion?: unknown });
   } catch {
-    throw new Error(`${path} is no engine: it does not say its version.`);
+    throw new Error(`${path} is not an engine: it does not say its version.`);
   }
   if (protocolVersion !== PROTOCOL_VERSION)
     throw new Error(

@@ -1,4 +1,4 @@
-/** Engines for unit tests that are no processes: their answers come from a table, and they crash when told to. */
+/** Engines for unit tests, which are not processes: their answers come from a table, and they crash when told to. */
 import { PassThrough } from 'node:stream';
 import {
   createMessageConnection,

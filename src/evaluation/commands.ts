@@ -30,7 +30,7 @@ export async function remove({ adapters, trees }: Context, node?: EvaluationNode
   await moveToTrash({
     path: chosen.report.path,
     question: vscode.l10n.t('Move the evaluation "{0}" to the trash?', chosen.report.name),
-    detail: vscode.l10n.t('The adapter set stays as it is.'),
+    detail: vscode.l10n.t('The adapter set is not changed.'),
   });
   adapters.refresh();
 }

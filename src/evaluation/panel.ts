@@ -1,4 +1,4 @@
-/** The evaluation pages: one panel a model or an opened result, brought back after a reload. */
+/** The evaluation pages: one panel per model or opened result, brought back after a reload. */
 import { randomUUID } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import {
@@ -168,7 +168,7 @@ function surroundings({ connection, models, adapters, placement }: EvaluationOpt
           model.family,
           l10n.t('{0} parameters', formatCount(model.parameters, env.language)),
         ].join(' · '),
-      gone: l10n.t('The model is not there any more, so nothing can be evaluated.'),
+      gone: l10n.t('The model no longer exists, so nothing can be evaluated.'),
       untrusted: l10n.t('Evaluating needs a trusted workspace.'),
       changed: l10n.t('The model has changed since this adapter set was calibrated.'),
     },

@@ -9,7 +9,7 @@ export function scoreOf(row: EvaluationRow): string {
   const share = (value: number) => number(100 * value, 2);
   if (row.top1 !== undefined) return vscode.l10n.t('{0} % top-1', share(row.top1));
   if (row.perplexity !== undefined) return vscode.l10n.t('perplexity {0}', number(row.perplexity, 2));
-  if (row.accuracy !== undefined) return vscode.l10n.t('{0} % right', share(row.accuracy));
+  if (row.accuracy !== undefined) return vscode.l10n.t('{0} % correct', share(row.accuracy));
   if (row.kl !== undefined) return vscode.l10n.t('divergence {0}', number(row.kl, 4));
   return '';
 }

@@ -17,7 +17,7 @@ export const pageStrings = (): Strings => ({
   roundingHint: l10n.t('The same bit-widths without calibration: each weight rounded to its nearest level'),
   samples: l10n.t('Samples'),
   allSamples: l10n.t('All'),
-  samplesInvalid: l10n.t('Samples: a whole number above zero, or nothing for all.'),
+  samplesInvalid: l10n.t('Samples: a positive whole number, or empty for all.'),
   newEvaluation: l10n.t('New evaluation'),
   evaluate: l10n.t('Evaluate'),
   evaluateAgain: l10n.t('Evaluate Again'),
@@ -65,7 +65,7 @@ export const pageStrings = (): Strings => ({
   table: l10n.t('All values'),
   errorNote: l10n.t('±: standard error of the distance from full precision.'),
   differenceNote: l10n.t(
-    'Less {0}, on the same samples. ±: standard error of the difference; *: more than two of them, hardly chance.',
+    'Difference from {0} (same samples). ±: standard error of the difference; *: more than two standard errors.',
   ),
   against: l10n.t('Against: {0}'),
   columnModel: l10n.t('Model'),

@@ -30,7 +30,7 @@ export async function retry(context: Context, node?: JobNode): Promise<void> {
       vscode.l10n.t('Run "{0}" again from the beginning?', job.title),
       {
         modal: true,
-        detail: vscode.l10n.t('What it has done so far is deleted. Resume goes on from it instead.'),
+        detail: vscode.l10n.t('Its progress is deleted. To continue from it, choose Resume instead.'),
       },
       begin,
     );
@@ -43,7 +43,7 @@ export async function showLog(context: Context, node?: JobNode): Promise<void> {
   const job = jobOf(context, node);
   if (!job) return;
   const { text, truncated } = await context.engine.request('jobs/log', { id: job.id });
-  const head = truncated ? `${vscode.l10n.t('(The beginning was left out.)')}\n` : '';
+  const head = truncated ? `${vscode.l10n.t('(The beginning is omitted.)')}\n` : '';
   const document = await vscode.workspace.openTextDocument({ content: head + text, language: 'log' });
   await vscode.window.showTextDocument(document, { preview: true });
 }
@@ -57,7 +57,10 @@ export async function remove(context: Context, node?: JobNode): Promise<void> {
   if (!job.resumable) return removeJob(context, job, false);
   const answer = await vscode.window.showWarningMessage(
     vscode.l10n.t('Remove "{0}" from the list?', job.title),
-    { modal: true, detail: vscode.l10n.t('What it has done so far lies beside the model to be.') },
+    {
+      modal: true,
+      detail: vscode.l10n.t('Its progress is kept next to where the adapter set will be written.'),
+    },
     keep,
     erase,
   );

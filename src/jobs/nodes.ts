@@ -1,4 +1,4 @@
-/** The rows of the Jobs view, one function a kind of node. */
+/** The rows of the Jobs view, one function per kind of node. */
 import { vscode } from '../common/vscode.js';
 import type {
   CalibrateJob,

@@ -36,7 +36,9 @@ export function createJobsTree(jobs: JobList, explained: () => boolean): Tree<Jo
     tree.refresh(stays ? nodeOf(change.job.id) : undefined);
     const active = jobs.known().filter(isActive).length;
     const badge =
-      active > 0 ? { value: active, tooltip: vscode.l10n.t('{0} jobs to do', active) } : undefined;
+      active > 0
+        ? { value: active, tooltip: vscode.l10n.t('{0} jobs running or queued', active) }
+        : undefined;
     if (tree.view.badge?.value !== badge?.value) tree.view.badge = badge;
   });
   return tree;

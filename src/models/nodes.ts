@@ -1,4 +1,4 @@
-/** The rows of the Models view, one function a kind of node. */
+/** The rows of the Models view, one function per kind of node. */
 import { vscode } from '../common/vscode.js';
 import type {
   BlockDescription,

@@ -46,7 +46,7 @@ export async function newPlan(context: Context, node?: SetNode): Promise<void> {
     : uri.with({ path: `${uri.path.replace(/\.json$/, '')}.precision.json` });
   const [way, adapters] = [relativePath(named, model.path), relativePath(named, set.path)];
   if (way === undefined || adapters === undefined)
-    throw new Error(vscode.l10n.t('A plan must lie on the same drive as its model.'));
+    throw new Error(vscode.l10n.t('A plan must be on the same drive as its model.'));
   const widths = offeredBits(set);
   const bits = widths.includes(4) ? 4 : widths[0]!;
   await vscode.workspace.fs.writeFile(
@@ -127,8 +127,8 @@ export async function allocate(context: Context, uri?: vscode.Uri): Promise<void
     const value = parseBudget(kind, text);
     if (value === undefined)
       return kind === 'bytes'
-        ? vscode.l10n.t('A size such as 1.2 GB or 700 kB.')
-        : vscode.l10n.t('A number of bits such as 3.5.');
+        ? vscode.l10n.t('Enter a size such as 1.2 GB or 700 kB.')
+        : vscode.l10n.t('Enter a number of bits such as 3.5.');
     if (value >= least - 1e-9) return undefined;
     const smallest = kind === 'bytes' ? formatBytes(least, vscode.env.language) : least.toFixed(2);
     return vscode.l10n.t('Too small: the smallest possible is {0}.', smallest);
@@ -199,7 +199,7 @@ async function namePath(
   path: string,
 ): Promise<void> {
   const way = relativePath(plan, path);
-  if (way === undefined) throw new Error(vscode.l10n.t('A plan must lie on the same drive as its model.'));
+  if (way === undefined) throw new Error(vscode.l10n.t('A plan must be on the same drive as its model.'));
   const document = await vscode.workspace.openTextDocument(plan);
   await context.plans.edit(document, (text) => editPath(text, key, way));
 }

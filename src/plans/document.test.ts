@@ -15,7 +15,7 @@ describe('readDocument', () => {
     ]);
   });
 
-  it('keeps the last plan while the text is none', () => {
+  it('keeps the last plan while the text is not one', () => {
     const before = readDocument(plan({ 'b.0.q': 8 }), table);
     const after = readDocument('{ "default": 4, ', table, before);
     expect(after.digits).toBe('8444');

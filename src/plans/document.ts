@@ -8,17 +8,17 @@ export interface PlanState {
   readonly text: string;
   /** Of the last text that was a plan. */
   readonly plan: PrecisionPlan | undefined;
-  /** A digit a layer, of that plan; empty without a table. */
+  /** One digit per layer, of that plan; empty without a table. */
   readonly digits: string;
-  /** Why the text is no plan now. */
+  /** Why the text is not a plan now. */
   readonly broken: string | undefined;
-  /** Of a text that is no plan the one reason; else what the table says against it. */
+  /** Of a text that is not a plan, the one reason; else what the table says against it. */
   readonly problems: readonly PlanProblem[];
 }
 
 const UNKNOWN_BITS = 4;
 
-/** @param before the state that the text was in, whose plan stays while this text is none */
+/** @param before the state that the text was in, whose plan stays while this text is not one */
 export function readDocument(text: string, table: PrecisionTable | undefined, before?: PlanState): PlanState {
   const reading = parsePlan(text);
   const plan = reading.plan ?? before?.plan;

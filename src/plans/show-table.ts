@@ -41,7 +41,7 @@ function lacksOf({ paths: { model, adapters }, table, failure, state }: OpenPlan
       : [
           {
             lack: 'model',
-            text: vscode.l10n.t('The plan names no model yet.'),
+            text: vscode.l10n.t('The plan does not name a model yet.'),
             action: vscode.l10n.t('Choose Model…'),
           },
         ];
@@ -49,7 +49,7 @@ function lacksOf({ paths: { model, adapters }, table, failure, state }: OpenPlan
     return [
       {
         lack: 'adapters',
-        text: vscode.l10n.t('Without an adapter set only sizes are known.'),
+        text: vscode.l10n.t('Without an adapter set, only sizes are known.'),
         action: vscode.l10n.t('Choose Adapter Set…'),
       },
     ];

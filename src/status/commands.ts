@@ -12,8 +12,8 @@ export async function restartEngine(context: Context): Promise<void> {
   if (running && context.engine.state === 'running') {
     const restart = vscode.l10n.t('Restart');
     const answer = await vscode.window.showWarningMessage(
-      vscode.l10n.t('Restart the engine while a job runs?'),
-      { modal: true, detail: vscode.l10n.t('The job is interrupted. A calibration can be resumed.') },
+      vscode.l10n.t('Restart the engine while a job is running?'),
+      { modal: true, detail: vscode.l10n.t('The job will be interrupted. A calibration can be resumed.') },
       restart,
     );
     if (answer !== restart) return;
@@ -34,7 +34,7 @@ export async function showMenu(context: Context): Promise<void> {
   const entries = [
     {
       label: `$(list-unordered) ${vscode.l10n.t('Show Jobs')}`,
-      description: jobs > 0 ? vscode.l10n.t('{0} jobs to do', jobs) : '',
+      description: jobs > 0 ? vscode.l10n.t('{0} jobs running or queued', jobs) : '',
       command: 'elasticPrecision.jobs.focus',
     },
     {

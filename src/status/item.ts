@@ -57,11 +57,15 @@ function wordsOf(status: Status): { readonly icon: string; readonly text: string
   const name = vscode.l10n.t('Elastic');
   switch (status.kind) {
     case 'idle':
-      return { icon: 'layers', text: name, tooltip: vscode.l10n.t('Elastic Precision: nothing to do') };
+      return { icon: 'layers', text: name, tooltip: vscode.l10n.t('Elastic Precision: idle') };
     case 'starting':
       return { icon: 'loading~spin', text: name, tooltip: vscode.l10n.t('The engine is starting') };
     case 'warning':
-      return { icon: 'warning', text: name, tooltip: status.message ?? vscode.l10n.t('The engine warns') };
+      return {
+        icon: 'warning',
+        text: name,
+        tooltip: status.message ?? vscode.l10n.t('The engine reports a warning'),
+      };
     case 'error':
       return {
         icon: 'error',

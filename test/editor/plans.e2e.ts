@@ -156,13 +156,13 @@ describe('the precision editor', () => {
   it('keeps the last rows while the text is broken, and goes on when it is repaired', async () => {
     const good = await text();
     await writeFile(join(folder.path, PLAN), good.replace('"default"', '"default'));
-    await page.getByText(/no precision plan/).waitFor();
+    await page.getByText(/not a precision plan/).waitFor();
     expect(await page.getByRole('grid').getAttribute('aria-readonly')).toBe('true');
     const before = await average();
     await query(1).locator('[data-bits="8"]').click({ force: true });
     expect(await average()).toBe(before);
     await writeFile(join(folder.path, PLAN), good.replace(/"default": \d/, '"default": 5'));
-    await page.getByText(/no precision plan/).waitFor({ state: 'detached' });
+    await page.getByText(/not a precision plan/).waitFor({ state: 'detached' });
     await expect.poll(() => page.getByRole('grid').getAttribute('aria-readonly')).toBeNull();
   });
 
@@ -268,7 +268,7 @@ describe('a plan that lacks something', () => {
     await writePlan('bare.precision.json', { model: 'vit-fashion', default: 4, layers: {} });
     await openPlan('bare.precision.json');
     page = await editor.webview('bare.precision.json');
-    await page.getByText('Without an adapter set only sizes are known.').waitFor();
+    await page.getByText('Without an adapter set, only sizes are known.').waitFor();
     await page.getByRole('button', { name: 'Choose Adapter Set…' }).click();
     await editor.pick('unmeasured');
     await page.getByText('What each bit-width costs each layer has not been measured yet.').waitFor();

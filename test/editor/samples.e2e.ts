@@ -140,7 +140,7 @@ describe('the evaluation', () => {
     const picker = page.getByRole('combobox', { name: 'Compare with' });
     await picker.focus();
     await editor.page.keyboard.press('ArrowDown');
-    await page.getByText(/^Less Rounding, on the same samples/).waitFor();
+    await page.getByText(/^Difference from Rounding \(same samples\)/).waitFor();
     const differences = await rowsOf(page);
     expect(differences.map(([model, bits]) => `${model} ${bits}`).sort()).toEqual([
       'first try 4',

@@ -78,9 +78,9 @@ describe('an adapter set', () => {
     await treeRow(sets, 'quick').click();
     await editor.page.keyboard.press('F2');
     await editor.type('no/name', 'New name of the adapter set');
-    await box().getByText('A name has none of').waitFor();
+    await box().getByText('A name cannot contain').waitFor();
     expect(await names()).toEqual(['quick']);
-    await editor.type('better name', 'A name has none of');
+    await editor.type('better name', 'A name cannot contain');
     await treeRow(sets, 'better name').waitFor();
     expect(await names()).toEqual(['better name']);
   });
@@ -96,7 +96,7 @@ describe('an adapter set', () => {
       await dialog(text).waitFor({ state: 'detached' });
     };
     const TRASH = 'Move the adapter set "better name" to the trash?';
-    const ERASE = 'It could not be moved to the trash. Delete it for good?';
+    const ERASE = 'It could not be moved to the trash. Delete it permanently?';
     await ask();
     await answer(TRASH, 'Cancel');
     await ask();
@@ -106,7 +106,7 @@ describe('an adapter set', () => {
     await ask();
     await answer(TRASH, 'Move to Trash');
     await dialog(ERASE).getByText('This cannot be undone.').waitFor();
-    await answer(ERASE, 'Delete for Good');
+    await answer(ERASE, 'Delete Permanently');
     await sets.getByText('No adapter set yet').waitFor();
     expect(await names()).toEqual([]);
     expect(editor.errors).toEqual([]);

@@ -28,7 +28,7 @@ export async function copyModel(sample: string, name: string): Promise<string> {
   return workspace(name);
 }
 
-/** What a person sees of a tree: a line a row, indented; `[words]` are what menus go by. */
+/** What a person sees of a tree: one line per row, indented; `[words]` are what menus go by. */
 export async function draw<N>({ provider }: Tree<N>, depth = Infinity): Promise<string> {
   const lines: string[] = [];
   const visit = async (node: N | undefined, indent: number): Promise<void> => {

@@ -42,7 +42,7 @@ describe('linearScale', () => {
 });
 
 describe('logScale', () => {
-  it('has a tick a decade over many, and finer ones over few', () => {
+  it('has one tick per decade over many, and finer ones over few', () => {
     expect(logScale([0.00006, 0.72]).ticks).toEqual([0.00001, 0.0001, 0.001, 0.01, 0.1, 1]);
     expect(logScale([38, 90]).ticks).toEqual([20, 50, 100]);
   });

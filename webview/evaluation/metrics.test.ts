@@ -32,7 +32,7 @@ describe('formatMetric', () => {
     ]);
   });
 
-  it('writes perplexities, and a dash for what is none', () => {
+  it('writes perplexities, and a dash for what is not one', () => {
     expect([38.634, 12345.6, Infinity, NaN].map((v) => formatMetric(perplexity, v, 'en'))).toEqual([
       '38.63',
       '12,345.60',

@@ -29,7 +29,7 @@ describe('chartable', () => {
     expect(series.map((s) => s.kind)).toEqual(['rounding', 'adapters']);
   });
 
-  it('leaves out values that are none', () => {
+  it('leaves out what is not a value', () => {
     const broken = [row('a', 2, NaN), row('a', 3, Infinity), row('a', 4, 0.8)];
     expect(chartable(broken, top1!).series[0]!.points.map((p) => p.bits)).toEqual([4]);
     expect(chartable(rows, kl!).series.every((s) => s.points.length === 0)).toBe(true);

@@ -66,7 +66,7 @@ describe('the form', () => {
     expect(choicesOf(setup)).not.toHaveProperty('limit');
   });
 
-  it('remembers what is chosen as it stands, but no number that is none', () => {
+  it('remembers what is chosen as it stands, but not what is not a number', () => {
     const draft: Setup = { ...setup, bits: [7], limit: NaN };
     expect(draftOf(draft)).toEqual({ sets: ['a', 'c'], bits: [7], baseline: true });
   });

@@ -34,7 +34,7 @@ export interface FrontierPoint {
   readonly bytes: number;
   readonly averageBits: number;
   readonly cost: number;
-  /** A digit a layer. */
+  /** One digit per layer. */
   readonly bits: string;
 }
 
@@ -57,9 +57,9 @@ export interface ShowTable {
 /** The plan as its text is now. */
 export interface ShowPlan {
   readonly type: 'plan';
-  /** A digit a layer: of the last text that was a plan. */
+  /** One digit per layer: of the last text that was a plan. */
   readonly bits: string;
-  /** Why the text is no plan now; rows cannot be edited then. */
+  /** Why the text is not a plan now; rows cannot be edited then. */
   readonly broken?: string;
   /** One line each, of a plan that is well formed. */
   readonly problems: readonly string[];
