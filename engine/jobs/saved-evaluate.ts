@@ -1,5 +1,5 @@
 /** The evaluate job, whose result is kept where the request asks for it. */
-import { runEvaluate } from './kinds/evaluate.js';
+import { runEvaluate } from './runs/evaluate.js';
 import { prepareEvaluation, saveEvaluation } from './evaluations.js';
 import type { JobHooks } from './requests.js';
 import type { EvaluateRequest, EvaluateResult } from '../protocol/protocol.js';

@@ -2,11 +2,11 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { listModels } from '../catalog/models.js';
 import { listDevices } from '../runtime/devices.js';
-import { runCalibrate } from './kinds/calibrate.js';
-import { runEstimate } from './kinds/estimate.js';
+import { runCalibrate } from './runs/calibrate.js';
+import { runEstimate } from './runs/estimate.js';
 import type { JobHooks, JobKind, Jobs } from './requests.js';
 import { failureOf, type FromWorker, type ToWorker } from './run.js';
-import { runSensitivity } from './kinds/sensitivity.js';
+import { runSensitivity } from './runs/sensitivity.js';
 import { runSavedEvaluate } from './saved-evaluate.js';
 
 const runners: {
