@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { createRandom } from '../engine/data/random.js';
 import { writeSafetensors } from '../engine/formats/safetensors.js';
 import { ModelConfig } from '../engine/models/config.js';
+import type { Family } from '../engine/models/family.js';
 import { listPart } from '../engine/models/listing.js';
 import { partsOf } from '../engine/models/model.js';
 import { buildModel } from '../engine/models/registry.js';
@@ -51,11 +52,12 @@ export async function writeRandomModel(
   folder: string,
   config: Readonly<Record<string, unknown>> = TINY_VIT,
   seed = 1,
+  families?: readonly Family[],
 ): Promise<void> {
   await mkdir(folder, { recursive: true });
   const random = createRandom(seed, 'model');
   const tensors = [];
-  for (const part of partsOf(buildModel(new ModelConfig(config, 'config.json'))))
+  for (const part of partsOf(buildModel(new ModelConfig(config, 'config.json'), {}, families)))
     for (const { name, shape, storedShape, storedName } of listPart(part).parameters) {
       const size = shape.reduce((a, b) => a * b, 1);
       const isNorm = name.includes('norm') && name.endsWith('.weight');

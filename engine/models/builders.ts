@@ -16,14 +16,13 @@ export function fullPrecision(graph: Graph): Builder {
       const weight = parameter(`${name}.weight`, [out, x.shape[1]!]);
       return op.gemm(x, weight, { transB: true, ...(bias && { c: parameter(`${name}.bias`, [out]) }) });
     },
-    layerNorm: (name, x, epsilon) => {
-      const width = [x.shape.at(-1)!];
-      return op.layerNormalization(
-        x,
-        parameter(`${name}.weight`, width),
-        parameter(`${name}.bias`, width),
-        epsilon,
-      );
+    layerNorm: (name, x, epsilon, { affine = true } = {}) => {
+      const width = x.shape.at(-1)!;
+      const of = (kind: string, value: number) =>
+        affine
+          ? parameter(`${name}.${kind}`, [width])
+          : graph.constant(new Float32Array(width).fill(value), [width]);
+      return op.layerNormalization(x, of('weight', 1), of('bias', 0), epsilon);
     },
     rmsNorm: (name, x, epsilon) => {
       const meanSquare = op.reduceMean(op.mul(x, x), [-1]);

@@ -9,7 +9,7 @@ import { sizeOf, type Shape } from '../graph/ir.js';
 import { ModelConfig } from './config.js';
 import { listPart, storedName, type PartListing } from './listing.js';
 import { partsOf, type Model, type Part } from './model.js';
-import { type BuildOptions } from './family.js';
+import type { BuildOptions, Family } from './family.js';
 import { buildModel } from './registry.js';
 
 /** A tensor in memory, row-major. */
@@ -38,9 +38,13 @@ const MAX_CONFIG_BYTES = 4 << 20;
 
 /**
  * Opens a folder with `config.json` and safetensors. Every tensor that the model needs is checked for presence and
- * shape before any is read. Throws UserError with the reason for a model that is not supported or does not fit.
+ * shape before any is read. `families` are those of the registry by default. Throws UserError with the reason for a model that is not supported or does not fit.
  */
-export async function openCheckpoint(folder: string, options: BuildOptions = {}): Promise<Checkpoint> {
+export async function openCheckpoint(
+  folder: string,
+  options: BuildOptions = {},
+  families?: readonly Family[],
+): Promise<Checkpoint> {
   const name = basename(resolve(folder));
   const configPath = join(folder, 'config.json');
   const model = buildModel(
@@ -49,6 +53,7 @@ export async function openCheckpoint(folder: string, options: BuildOptions = {})
       `${name}/config.json`,
     ),
     options,
+    families,
   );
   const source = await openSafetensors(folder);
   try {

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { TINY_VIT } from '../../test/fixtures.js';
+import type { Value } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
 import { ModelConfig } from './config.js';
 import { listPart } from './listing.js';
-import type { Part } from './model.js';
+import type { Builder, NormOptions, Part } from './model.js';
 import { buildModel } from './registry.js';
 
 const model = (change: object = {}) => buildModel(new ModelConfig({ ...TINY_VIT, ...change }, 'config.json'));
@@ -53,8 +54,8 @@ describe('a ViT block', () => {
 
   it('has two norms and three operands of products', () => {
     expect(listing.norms).toEqual([
-      { name: 'layernorm_before', width: 16, bias: true },
-      { name: 'layernorm_after', width: 16, bias: true },
+      { name: 'layernorm_before', width: 16, bias: true, foldable: true },
+      { name: 'layernorm_after', width: 16, bias: true, foldable: true },
     ]);
     expect([...listing.operands].sort()).toEqual(['k', 'q', 'v'].map((x) => `attention.attention.${x}`));
   });
@@ -106,7 +107,7 @@ it('takes a layer behind anything but a norm for one without norm, and layers ap
     outputShape: (batch) => [batch, 4],
     forward: (b, x, _batch) => {
       const normal = b.layerNorm('norm', x, 1e-6);
-      const [first, second] = [b.linear('first', normal, 4), b.linear('second', op.neg(normal), 4)];
+      const [first, second] = [b.linear('first', normal, 4), b.linear('second', op.neg(x), 4)];
       return op.add(op.add(first, second), op.add(b.linear('third', normal, 4), b.linear('fourth', x, 4)));
     },
   };
@@ -116,4 +117,47 @@ it('takes a layer behind anything but a norm for one without norm, and layers ap
     ['third', 'first', 'norm'],
     ['fourth', 'fourth', undefined],
   ]);
+});
+
+describe('a norm that can be folded', () => {
+  /** A part of width 4 whose layer `reader` reads the norm `norm`; `use` says what else does, and what the part yields. */
+  const listed = (use: (b: Builder, normal: Value, read: Value) => Value, options?: NormOptions) =>
+    listPart({
+      prefix: '',
+      kind: 'block',
+      inputShape: (batch) => [batch, 4],
+      outputShape: (batch) => [batch, 4],
+      forward: (b, x) => {
+        const normal = b.layerNorm('norm', x, 1e-6, options);
+        return use(b, normal, b.linear('reader', normal, 4));
+      },
+    });
+  const foldable = (use: Parameters<typeof listed>[0]) => {
+    const { norms, linears } = listed(use);
+    const own = norms.find(({ name }) => name === 'norm')!;
+    expect(linears.find(({ name }) => name === 'reader')!.norm).toBe(own.foldable ? 'norm' : undefined);
+    return own.foldable;
+  };
+
+  it('is read by linear layers alone', () => {
+    expect(foldable((_b, _normal, read) => read)).toBe(true);
+    expect(foldable((b, normal, read) => op.add(read, b.linear('other', normal, 4)))).toBe(true);
+  });
+
+  it.each<[string, Parameters<typeof listed>[0]]>([
+    ['the residual stream, as behind a post-norm block', (_b, normal, read) => op.add(normal, read)],
+    ['what is computed in front of a layer', (b, normal) => b.linear('other', op.neg(normal), 4)],
+    ['an operand of a product', (b, normal, read) => op.mul(read, op.softmax(b.operand('q', normal)))],
+    ['another norm', (b, normal, read) => op.add(read, b.rmsNorm('second', normal, 1e-6))],
+    ['whoever reads the part', (_b, normal) => normal],
+  ])('is not read by %s', (_what, use) => {
+    expect(foldable(use)).toBe(false);
+  });
+
+  it('has parameters', () => {
+    const { norms, linears, parameters } = listed((_b, _normal, read) => read, { affine: false });
+    expect(norms).toEqual([]);
+    expect(linears[0]!.norm).toBeUndefined();
+    expect(parameters.map(({ name }) => name)).toEqual(['reader.weight', 'reader.bias']);
+  });
 });

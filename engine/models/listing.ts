@@ -2,7 +2,10 @@
 import { Graph, reachable, type Shape, type Value } from '../graph/ir.js';
 import type { Builder, LinearOptions, Part } from './model.js';
 
-/** One linear layer of a part. `norm` names the norm whose output it reads directly, where there is one. */
+/**
+ * One linear layer of a part. `norm` names the norm whose output it reads directly, where that can be folded: only a norm
+ * whose every reader is a linear layer can be changed and those layers make up for it.
+ */
 export interface LinearEntry {
   readonly name: string;
   readonly in: number;
@@ -17,6 +20,8 @@ export interface NormEntry {
   readonly name: string;
   readonly width: number;
   readonly bias: boolean;
+  /** Whether linear layers, and nothing else, read its output. */
+  readonly foldable: boolean;
 }
 
 export interface ParameterEntry {
@@ -30,7 +35,7 @@ export interface ParameterEntry {
 
 export interface PartListing {
   readonly linears: readonly LinearEntry[];
-  /** LayerNorms, and RMSNorms, which have no bias. */
+  /** LayerNorms, and RMSNorms, which have no bias; not those without parameters. */
   readonly norms: readonly NormEntry[];
   readonly operands: readonly string[];
   /** The layer that each operand is made of, norms and positions apart; missing where it is no single one. */
@@ -42,7 +47,7 @@ export interface PartListing {
 export function listPart(part: Part): PartListing {
   const graph = new Graph();
   const linears: LinearEntry[] = [];
-  const norms: NormEntry[] = [];
+  const norms: Omit<NormEntry, 'foldable'>[] = [];
   const operands: string[] = [];
   const producers = new Map<string, string>();
   /** What stands for the output of a layer or a norm, and the one layer it comes from. */
@@ -50,6 +55,8 @@ export function listPart(part: Part): PartListing {
   const parameters: ParameterEntry[] = [];
   const readers = new Map<Value, string>();
   const normOutputs = new Map<Value, string>();
+  /** What anything but a linear layer reads, as far as it is no node of the graph. */
+  const otherwiseRead = new Set<Value>();
 
   const declare = (
     name: string,
@@ -60,14 +67,16 @@ export function listPart(part: Part): PartListing {
     parameters.push({ name, shape, storedShape, ...(storedName !== undefined && { storedName }) });
     return graph.input(name, shape);
   };
-  const norm = (name: string, x: Value, bias: boolean) => {
+  const norm = (name: string, x: Value, { affine = true, bias }: { affine?: boolean; bias: boolean }) => {
+    otherwiseRead.add(x);
     const width = x.shape.at(-1)!;
+    const y = graph.input(`${name}()`, x.shape);
+    origins.set(y, originOf(x, origins));
+    if (!affine) return y;
     norms.push({ name, width, bias });
     declare(`${name}.weight`, [width]);
     if (bias) declare(`${name}.bias`, [width]);
-    const y = graph.input(`${name}()`, x.shape);
     normOutputs.set(y, name);
-    origins.set(y, originOf(x, origins));
     return y;
   };
   const builder: Builder = {
@@ -81,14 +90,15 @@ export function listPart(part: Part): PartListing {
       origins.set(y, name);
       return y;
     },
-    layerNorm: (name, x) => norm(name, x, true),
-    rmsNorm: (name, x) => norm(name, x, false),
+    layerNorm: (name, x, _epsilon, options) => norm(name, x, { ...options, bias: true }),
+    rmsNorm: (name, x) => norm(name, x, { bias: false }),
     embedding: (name, ids, rows, width) => {
       declare(`${name}.weight`, [rows, width]);
       return graph.input(`${name}()`, [...ids.shape, width]);
     },
     operand: (name, x) => {
       operands.push(name);
+      otherwiseRead.add(x);
       const producer = originOf(x, origins);
       if (producer !== undefined) producers.set(name, producer);
       return x;
@@ -97,7 +107,20 @@ export function listPart(part: Part): PartListing {
   };
   const y = part.forward(builder, graph.input('x', part.inputShape(1), part.inputType), 1);
   requireShape(part, y);
-  return { linears, norms, operands, producers, parameters };
+  otherwiseRead.add(y);
+  for (const node of graph.nodes) for (const input of node.inputs) if (input) otherwiseRead.add(input);
+  const fixed = new Set(
+    [...normOutputs].filter(([output]) => otherwiseRead.has(output)).map(([, name]) => name),
+  );
+  return {
+    linears: linears.map((linear) =>
+      linear.norm !== undefined && fixed.has(linear.norm) ? { ...linear, norm: undefined } : linear,
+    ),
+    norms: norms.map((entry) => ({ ...entry, foldable: !fixed.has(entry.name) })),
+    operands,
+    producers,
+    parameters,
+  };
 }
 
 /** Stores are sized by what a part says of its output. */

@@ -11,7 +11,7 @@ export interface Builder {
   /** y = x·Wᵀ + b, [n, in] → [n, out]. */
   linear(name: string, x: Value, out: number, options?: LinearOptions): Value;
   /** LayerNorm over the last axis of [n, width]. */
-  layerNorm(name: string, x: Value, epsilon: number): Value;
+  layerNorm(name: string, x: Value, epsilon: number, options?: NormOptions): Value;
   /** RMSNorm over the last axis of [n, width]: x · weight / √(mean x² + ε). */
   rmsNorm(name: string, x: Value, epsilon: number): Value;
   /** Rows of a table [rows, width] at int64 ids [n] → [n, width]. */
@@ -28,6 +28,11 @@ export interface LinearOptions {
   readonly storedShape?: Shape;
   /** The weight's full name in the checkpoint where it is not prefix + name but a tensor that another part reads too. */
   readonly storedName?: string;
+}
+
+export interface NormOptions {
+  /** Whether a learned weight and bias follow, which the checkpoint then has; default true. */
+  readonly affine?: boolean;
 }
 
 /**

@@ -13,14 +13,15 @@ import type { BuildOptions, Family } from './family.js';
 export const families: readonly Family[] = [vit, deit, llama, mistral, qwen2, qwen3];
 
 /** The model that a configuration describes. Throws UserError with the reason where none of the families fits. */
-export function buildModel(config: ModelConfig, options: BuildOptions = {}): Model {
+export function buildModel(
+  config: ModelConfig,
+  options: BuildOptions = {},
+  known: readonly Family[] = families,
+): Model {
   const type = config.text('model_type');
-  const family = families.find((f) => f.modelType === type);
+  const family = known.find((f) => f.modelType === type);
   if (!family)
-    config.fail(
-      'model_type',
-      `is ${show(type)}; supported are ${families.map((f) => f.modelType).join(', ')}`,
-    );
+    config.fail('model_type', `is ${show(type)}; supported are ${known.map((f) => f.modelType).join(', ')}`);
   const architecture = config.texts('architectures')[0] ?? family.architectures[0]!;
   if (!family.architectures.includes(architecture))
     config.fail(

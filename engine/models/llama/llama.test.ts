@@ -142,10 +142,10 @@ describe('parts', () => {
       ['mlp.down_proj', 16, 24, 'mlp.down_proj', undefined],
     ]);
     expect(listing.norms).toEqual([
-      { name: 'input_layernorm', width: 16, bias: false },
-      { name: 'self_attn.q_norm', width: 6, bias: false },
-      { name: 'self_attn.k_norm', width: 6, bias: false },
-      { name: 'post_attention_layernorm', width: 16, bias: false },
+      { name: 'input_layernorm', width: 16, bias: false, foldable: true },
+      { name: 'self_attn.q_norm', width: 6, bias: false, foldable: false },
+      { name: 'self_attn.k_norm', width: 6, bias: false, foldable: false },
+      { name: 'post_attention_layernorm', width: 16, bias: false, foldable: true },
     ]);
     expect([...listing.operands].sort()).toEqual(['self_attn.k', 'self_attn.q', 'self_attn.v']);
   });

@@ -6,7 +6,7 @@ import { temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from '../../.
 import { createRandom } from '../../data/random.js';
 import { openSafetensors } from '../../formats/safetensors.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
-import { inputSize, streamWidth } from '../../models/model.js';
+import { inputSize, streamWidth, type Part } from '../../models/model.js';
 import { openPlainModel } from '../../execution/model.js';
 import { openPlainPart } from '../../execution/part.js';
 import { usePrograms } from '../../methods/quept/testing.js';
@@ -172,6 +172,19 @@ describe('refuses', () => {
         keys: false,
       }),
     ).toThrow(/models of the family "vit" cannot be rotated/);
+    await checkpoint.close();
+  });
+
+  it('a norm of the stream that more than linear layers read: its gain cannot move into them', async () => {
+    const checkpoint = await openRandom('post-norm', {});
+    const listing = (part: Part) => {
+      const own = checkpoint.listing(part);
+      return { ...own, norms: own.norms.map((norm) => ({ ...norm, foldable: norm.name === 'model.norm' })) };
+    };
+    const options = { signs: drawSigns(streamWidth(checkpoint.model), 1), keys: false };
+    expect(() => rotateCheckpoint(programs, { ...checkpoint, listing }, options)).toThrow(
+      /what model\.layers\.0\.input_layernorm yields is read by more than linear layers/,
+    );
     await checkpoint.close();
   });
 });

@@ -102,6 +102,11 @@ function requireRotatable(checkpoint: Pick<Checkpoint, 'name' | 'model' | 'listi
   };
   require(streamWidth(model), 'the stream between blocks');
   if (roles.attention) require(roles.attention.size, `a head of ${part.prefix}${roles.attention.valueLayer}`);
+  const shared = checkpoint.listing(part).norms.find((n) => roles.norms.includes(n.name) && !n.foldable);
+  if (shared)
+    throw new UserError(
+      `${name}: models of the family "${model.family}" cannot be rotated: what ${part.prefix}${shared.name} yields is read by more than linear layers.`,
+    );
   const gated = checkpoint.listing(part).linears.find((l) => l.name === roles.gated);
   if (gated) require(gated.in, `the input of ${part.prefix}${gated.name}`);
 }

@@ -1,0 +1,113 @@
+/** A toy family: post-norm blocks, as BERT has them, in two stages of different width and number of tokens, as Swin's. */
+import type { Value } from '../engine/graph/ir.js';
+import * as op from '../engine/graph/ops.js';
+import { attention } from '../engine/models/attention.js';
+import type { Family } from '../engine/models/family.js';
+import type { Builder, Part } from '../engine/models/model.js';
+
+export const TINY_STAGES = {
+  architectures: ['StagesForImageClassification'],
+  model_type: 'stages',
+  image_size: 8,
+  hidden_size: 8,
+  num_labels: 6,
+};
+
+const HEADS = 2;
+const EPSILON = 1e-6;
+
+/** Pictures of one channel in patches of 2×2: [batch, 1, side, side] → [batch·(side/2)², width]. */
+const stem = (side: number, width: number): Part => {
+  const tokens = (side / 2) ** 2;
+  return {
+    prefix: 'stages.embeddings.',
+    kind: 'stem',
+    inputShape: (batch) => [batch, 1, side, side],
+    outputShape: (batch) => [batch * tokens, width],
+    forward: (b, x, batch) => {
+      const patches = squares(op.reshape(x, [batch * side * side, 1]), batch, side);
+      const embedded = op.reshape(b.linear('projection', patches, width), [batch, tokens, width]);
+      return op.reshape(op.add(embedded, b.parameter('positions', [1, tokens, width])), [
+        batch * tokens,
+        width,
+      ]);
+    },
+  };
+};
+
+/** The channels of 2×2 neighbours side by side: [batch·side², width] → [batch·(side/2)², 4·width]. */
+function squares(x: Value, batch: number, side: number): Value {
+  const width = x.shape[1]!;
+  const half = side / 2;
+  const apart = op.reshape(x, [batch * half, 2, half, 2, width]);
+  return op.reshape(op.transpose(apart, [0, 2, 1, 3, 4]), [batch * half * half, 4 * width]);
+}
+
+const block = (index: number, tokens: number, width: number): Part => ({
+  prefix: `stages.blocks.${index}.`,
+  kind: `block of ${tokens} tokens`,
+  inputShape: (batch) => [batch * tokens, width],
+  outputShape: (batch) => [batch * tokens, width],
+  forward: (b, x, batch) => {
+    const [q, k, v] = ['query', 'key', 'value'].map((name) => b.linear(name, x, width)) as [
+      Value,
+      Value,
+      Value,
+    ];
+    const mixed = b.linear('output', attention(b, 'attention', q, k, v, batch, HEADS), width);
+    const attended = b.layerNorm('attention_norm', op.add(x, mixed), EPSILON);
+    const activated = op.gelu(b.linear('up', attended, 2 * width));
+    return b.layerNorm('output_norm', op.add(attended, b.linear('down', activated, width)), EPSILON);
+  },
+});
+
+/** A quarter of the tokens, twice the channels. */
+const merging = (index: number, side: number, width: number): Part => ({
+  prefix: `stages.blocks.${index}.`,
+  kind: 'merging',
+  inputShape: (batch) => [batch * side * side, width],
+  outputShape: (batch) => [(batch * side * side) / 4, 2 * width],
+  forward: (b, x, batch) => {
+    const normal = b.layerNorm('norm', squares(x, batch, side), EPSILON);
+    return b.linear('reduction', normal, 2 * width, { bias: false });
+  },
+});
+
+/** The mean of the tokens, normalised without parameters. */
+const head = (tokens: number, width: number, classes: number): Part => ({
+  prefix: '',
+  kind: 'head',
+  inputShape: (batch) => [batch * tokens, width],
+  outputShape: (batch) => [batch, classes],
+  forward: (b: Builder, x, batch) => {
+    const mean = op.reshape(op.reduceMean(op.reshape(x, [batch, tokens, width]), [1]), [batch, width]);
+    return b.linear('classifier', b.layerNorm('norm', mean, EPSILON, { affine: false }), classes);
+  },
+});
+
+export const stages: Family = {
+  modelType: 'stages',
+  architectures: ['StagesForImageClassification'],
+  build: (config) => {
+    const side = config.size('image_size');
+    const width = config.size('hidden_size');
+    const classes = config.classCount();
+    const grid = side / 2;
+    const [many, few] = [grid ** 2, (grid / 2) ** 2];
+    return {
+      family: 'stages',
+      task: 'image-classification',
+      stem: stem(side, width),
+      blocks: [
+        block(0, many, width),
+        merging(1, grid, width),
+        block(2, few, 2 * width),
+        block(3, few, 2 * width),
+      ],
+      head: head(few, 2 * width, classes),
+      image: { channels: 1, height: side, width: side },
+      classes,
+      classNames: config.classNames(),
+    };
+  },
+};
