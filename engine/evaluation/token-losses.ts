@@ -94,8 +94,9 @@ export async function tokenScores(
     for (let at = 0; at < store.samples * length; at++)
       if (texts.next[from + at] !== NOT_SCORED) scored.push(at);
     const rows = Math.max(1, Math.min(scored.length, atOnce ?? rowsAtOnce(vocabulary)));
-    const graph = scoresGraph(rows, vocabulary, reference !== undefined);
-    const program = await programs.get(graph, `scores ${rows}×${vocabulary}`, { keep: false });
+    const parameters = [rows, vocabulary, reference !== undefined] as const;
+    const label = `scores ${rows}×${vocabulary}`;
+    const program = await programs.getBuilt(scoresGraph, parameters, label, { keep: false });
     const head = await open(model.head);
     const buffer = new Float32Array(rows * width);
     const logitsOf = (own: RunnablePart, source: SampleStore, first: number, picked: readonly number[]) => {

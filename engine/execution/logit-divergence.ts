@@ -51,8 +51,8 @@ export async function meanDivergence(
   const classes = outputSize(part);
   const count = (p.store.samples * p.store.size) / size;
   const rows = Math.min(count, most ?? rowsAtOnce(classes));
-  const graph = divergenceGraph(rows, classes);
-  const program = await programs.get(graph, `divergence ${rows}×${classes}`, { keep: false });
+  const label = `divergence ${rows}×${classes}`;
+  const program = await programs.getBuilt(divergenceGraph, [rows, classes], label, { keep: false });
   const buffers = [new Float32Array(rows * size), new Float32Array(rows * size)] as const;
   const shape = part.inputShape(rows);
   let sum = 0;

@@ -198,10 +198,9 @@ export async function openElasticPart(
     const used = a ? rank : 0;
     const full = a?.shape[0] ?? 0;
     const usedGain = used > 0 ? gain : 1;
-    const label = `weight ${out}×${columns} r${used} of ${full} gain ${usedGain} per ${groupSize}`;
-    const program = await remembered(known, label, () =>
-      programs.get(weightGraph(out, columns, full, used, usedGain, groupSize), label),
-    );
+    const label = `weight ${out}×${columns} of rank ${used}`;
+    const parameters = [out, columns, full, used, usedGain, groupSize] as const;
+    const program = await programs.getBuilt(weightGraph, parameters, label);
     const rows = scaleRows({ in: columns, out }, groupSize);
     const whole = () => runtime.tensor(new Float32Array(rows).fill(NO_CLIP), [rows, 1]);
     const outputs = await program.run({
@@ -227,10 +226,8 @@ export async function openElasticPart(
     if (kept.has(key) || memory.left < bytes) return kept.get(key);
     memory.left -= bytes;
     const full = a!.shape[0]!;
-    const label = `adapted ${out}×${columns} r${rank} of ${full} gain ${gain}`;
-    const program = await remembered(known, label, () =>
-      programs.get(adaptedGraph(out, columns, full, rank, gain), label),
-    );
+    const label = `adapted ${out}×${columns} of rank ${rank}`;
+    const program = await programs.getBuilt(adaptedGraph, [out, columns, full, rank, gain], label);
     kept.set(key, (await program.run({ weight, lora_A: a!, lora_B: b! })).adapted!);
     return kept.get(key);
   };

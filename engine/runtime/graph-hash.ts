@@ -27,12 +27,15 @@ export function graphHash(graph: Graph): string {
   const nodes = reachable(graph.outputs.values()).map(({ op, inputs, attributes, outputs }) => {
     const read = inputs.map((value) => value && placeOf(value));
     outputs.forEach(declare);
-    return [op, read, attributes, outputs.map(({ type, shape }) => [type, shape])];
+    return [op, read, keyOf(attributes), outputs.map(({ type, shape }) => [type, shape])];
   });
   const outputs = [...graph.outputs].map(([name, value]) => [name, placeOf(value)]);
-  const text = JSON.stringify([inputs, nodes, outputs, constants], distinct);
+  const text = JSON.stringify([inputs, nodes, outputs, constants]);
   return createHash('sha256').update(text).digest('base64');
 }
+
+/** One text for equal plain values, another for others. */
+export const keyOf = (value: unknown): string => JSON.stringify(value, distinct);
 
 /** JSON has one spelling for 0 and −0, and one for all numbers that are not finite. */
 const distinct = (_key: string, value: unknown): unknown =>

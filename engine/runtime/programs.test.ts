@@ -51,6 +51,29 @@ describe('programs', () => {
     expect(seen.compiled).toHaveLength(5);
   });
 
+  it('are built once for each list of parameters that a builder is given', async () => {
+    const { seen, programs } = counting();
+    let built = 0;
+    const build = (n: number) => (built++, product(n));
+    const first = await programs.getBuilt(build, [2], 'p');
+    expect(await programs.getBuilt(build, [2], 'p')).toBe(first);
+    expect(built).toBe(1);
+    // Of another builder, but equal.
+    expect(await programs.getBuilt(product, [2], 'p')).toBe(first);
+    expect(await programs.getBuilt(build, [3], 'p')).not.toBe(first);
+    expect(await programs.getBuilt(build, [2], 'p', { keep: false })).not.toBe(first);
+    await programs.release();
+    expect(await programs.getBuilt(build, [2], 'p')).not.toBe(first);
+    expect(seen.compiled).toHaveLength(4);
+  });
+
+  it('that fail to compile are asked for again, also by builder', async () => {
+    const { seen, programs } = counting();
+    await expect(programs.getBuilt(product, [2], 'wrong')).rejects.toThrow('cannot be compiled');
+    await expect(programs.getBuilt(product, [2], 'wrong')).rejects.toThrow('cannot be compiled');
+    expect(seen.compiled).toHaveLength(2);
+  });
+
   it('are compiled anew after their release', async () => {
     const { seen, programs } = counting();
     const first = await programs.get(product(), 'p');

@@ -131,8 +131,9 @@ async function costsOf(
     const totals = EXPONENTS.map(() => 0);
     for (const { name, in: columns, out } of layers) {
       const { data, width } = moments.get(name)!;
-      const graph = errorGraph(out, columns, width, groupSize);
-      const program = await programs.get(graph, `smoothing ${out}×${columns}`, { keep: false });
+      const sizes = [out, columns, width, groupSize] as const;
+      const label = `smoothing ${out}×${columns}`;
+      const program = await programs.getBuilt(errorGraph, sizes, label, { keep: false });
       const { errors } = await program.run({
         weight: runtime.tensor(parameters.get(`${name}.weight`)!.data, [out, columns]),
         moments: runtime.tensor(data, [Math.ceil(columns / width), width, width]),

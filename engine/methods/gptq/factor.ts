@@ -62,7 +62,7 @@ async function factorize(
 ): Promise<Float32Array | undefined> {
   const { runtime } = programs;
   const n = diagonal.length;
-  const program = await programs.get(overlapGraph(n), `factor ${n}`, { keep: false });
+  const program = await programs.getBuilt(overlapGraph, [n], `factor ${n}`, { keep: false });
   const factor = new Float32Array(n * n);
   const behind = new Float32Array(n * PANEL);
   const panel = new Float64Array(PANEL * n);

@@ -48,8 +48,8 @@ export async function roundCorrecting(
       setGrid(row, low, high);
     }
 
-  const graph = errorGraph(out, n, width);
-  const program = await programs.get(graph, `errors ${out}×${n} per ${width}`, { keep: false });
+  const label = `errors ${out}×${n} per ${width}`;
+  const program = await programs.getBuilt(errorGraph, [out, n, width], label, { keep: false });
   /** w − ŵ of the columns that are rounded, 0 elsewhere. */
   const errors = new Float32Array(out * n);
   const rows = new Float32Array(width * n);

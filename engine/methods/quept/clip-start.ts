@@ -85,14 +85,12 @@ export async function searchClip(
     lower: new Float32Array(rows).fill(LARGEST_LOGIT),
   };
   try {
-    const programOf = (side: 'upper' | 'lower') =>
-      programs.get(sideGraph(out, columns, width, groupSize, side), `clip ${side} ${out}×${columns}`, {
-        keep: false,
-      });
-    const sides = { upper: await programOf('upper'), lower: await programOf('lower') };
     for (let sweep = 0; sweep < SWEEPS; sweep++)
       for (const side of ['upper', 'lower'] as const) {
-        const { chosen } = await sides[side].run({
+        const parameters = [out, columns, width, groupSize, side] as const;
+        const label = `clip ${side} ${out}×${columns}`;
+        const program = await programs.getBuilt(sideGraph, parameters, label, { keep: false });
+        const { chosen } = await program.run({
           ...fixed,
           clip_upper: runtime.tensor(best.upper, [rows, 1]),
           clip_lower: runtime.tensor(best.lower, [rows, 1]),
