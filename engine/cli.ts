@@ -6,13 +6,14 @@ import {
   bytes,
   formatDevices,
   formatEvaluation,
-  formatLosses,
   formatModels,
+  formatStatus,
   parseBytes,
 } from './cli/format.js';
 import { progressBar } from './cli/progress.js';
 import { CancelledError, messageOf, UserError } from './errors.js';
-import type { JobKind, Jobs } from './jobs/requests.js';
+import type { WorkKind, Jobs } from './jobs/requests.js';
+import { isKind, kindOf } from './jobs/kinds/registry.js';
 import { runJob } from './jobs/run.js';
 import { parseBits, parseGroups } from './methods/quept/options.js';
 import { MAX_BITS, MIN_BITS } from './plans/bits.js';
@@ -223,14 +224,9 @@ program
   .addOption(json())
   .action(async (model: string, { json: asJson, ...options }: Common & Omit<CalibrateRequest, 'model'>) => {
     const bar = progressBar('Calibrating');
-    const result = await run('calibrate', { ...options, model }, (status) => {
-      const { block, blocks, epoch, epochs, done } = status;
-      const loss = formatLosses(status);
-      bar.update(
-        done,
-        `block ${block + 1}/${blocks}, epoch ${Math.min(epoch + 1, epochs)}/${epochs}${loss ? `, loss ${loss}` : ''}`,
-      );
-    }).finally(() => bar.stop());
+    const result = await run('calibrate', { ...options, model }, (status) =>
+      bar.update(status.done, formatStatus(status)),
+    ).finally(() => bar.stop());
     reportSkipped(result.skipped);
     print(
       { json: asJson ?? false },
@@ -296,9 +292,9 @@ program
   .action(async (model: string, { json: asJson, plan, ...options }: EvaluateOptions) => {
     const bar = progressBar('Evaluating');
     const request = { ...options, model, ...(plan && { plans: plan }) };
-    const result = await run('evaluate', request, ({ done }) => bar.update(done, '')).finally(() =>
-      bar.stop(),
-    );
+    const result = await run('evaluate', request, (status) =>
+      bar.update(status.done, formatStatus(status)),
+    ).finally(() => bar.stop());
     reportSkipped(result.skipped);
     print({ json: asJson ?? false }, result, formatEvaluation);
     log(`Took ${result.seconds.toFixed(0)} s and at most ${bytes(result.peakMemory)} of memory.`);
@@ -324,8 +320,8 @@ program
   .addOption(json())
   .action(async (model: string, { json: asJson, ...options }: Common & Omit<SensitivityRequest, 'model'>) => {
     const bar = progressBar('Measuring');
-    const result = await run('sensitivity', { ...options, model }, ({ done, layer, layers }) =>
-      bar.update(done, `${layer}/${layers} layers`),
+    const result = await run('sensitivity', { ...options, model }, (status) =>
+      bar.update(status.done, formatStatus(status)),
     ).finally(() => bar.stop());
     print(
       { json: asJson ?? false },
@@ -378,9 +374,9 @@ program
     process.exit();
   });
 
-let running: JobKind | undefined;
+let running: WorkKind | undefined;
 
-function run<K extends JobKind>(
+function run<K extends WorkKind>(
   kind: K,
   request: Jobs[K]['request'],
   status: (status: Jobs[K]['status']) => void = () => undefined,
@@ -415,7 +411,7 @@ try {
   else {
     if (error instanceof CancelledError)
       log(
-        running === 'calibrate' || running === 'sensitivity'
+        isKind(running) && kindOf(running).progress
           ? 'Cancelled. What is done so far is kept: continue with --resume.'
           : 'Cancelled.',
       );

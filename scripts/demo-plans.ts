@@ -12,7 +12,7 @@ import { allocate } from '../engine/cli/allocate.js';
 import { bytes, percentage, table } from '../engine/cli/format.js';
 import { progressBar } from '../engine/cli/progress.js';
 import { SENSITIVITY_FILE } from '../engine/formats/sensitivity.js';
-import type { JobKind, Jobs } from '../engine/jobs/requests.js';
+import type { WorkKind, Jobs } from '../engine/jobs/requests.js';
 import { runJob } from '../engine/jobs/run.js';
 import { parseGroups } from '../engine/methods/quept/options.js';
 import type { DeviceChoice, EvaluationRow } from '../engine/protocol/protocol.js';
@@ -67,7 +67,7 @@ const SAMPLES: readonly Sample[] = [
   },
 ];
 
-async function run<K extends JobKind>(kind: K, request: Jobs[K]['request'], title: string) {
+async function run<K extends WorkKind>(kind: K, request: Jobs[K]['request'], title: string) {
   const bar = progressBar(title);
   return runJob(kind, request, {
     signal: new AbortController().signal,

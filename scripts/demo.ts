@@ -12,7 +12,7 @@ import {
   divergence,
   ERROR_NOTE,
   formatDifferences,
-  formatLosses,
+  formatStatus,
   percentage,
   table,
   withError,
@@ -115,10 +115,7 @@ for (const recipe of flags.paper ? (['default', 'paper'] as const) : (['default'
   const result = await runJob('calibrate', request, {
     signal,
     note,
-    status: (status) => {
-      const loss = formatLosses(status);
-      bar.update(status.done, `block ${status.block + 1}/${status.blocks}${loss ? `, loss ${loss}` : ''}`);
-    },
+    status: (status) => bar.update(status.done, formatStatus(status)),
   });
   bar.stop();
   note(

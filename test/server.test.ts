@@ -106,7 +106,7 @@ describe('hostile input', () => {
       'jobs/start: params: request: "epochs" must be a positive integer, found "many".',
     );
     await expect(engine.connection.sendRequest('jobs/start', { kind: 'format', request })).rejects.toThrow(
-      'jobs/start: params: "kind" must be "calibrate", "evaluate" or "sensitivity", found "format".',
+      'jobs/start: params: "kind" must be one of "calibrate", "evaluate", "sensitivity", found "format".',
     );
     expect(await codeOf(engine.connection.sendRequest('__proto__', {}))).toBe(ErrorCode.methodNotFound);
     expect(await codeOf(engine.connection.sendRequest('constructor', {}))).toBe(ErrorCode.methodNotFound);
@@ -246,14 +246,15 @@ describe('a calibration', { timeout: 300_000 }, () => {
     expected = await hashes('command line');
   }, 300_000);
 
-  it('ends with the same bytes as on the command line, and tells its whole curve', async () => {
+  it('ends with the same bytes as on the command line, and tells the losses of every block', async () => {
     const engine = await open('plain');
     const { job } = await engine.request('jobs/start', calibration('plain'));
     const done = await engine.reaches(job.id, 'finished', 'failed');
     expect(done).toMatchObject({ state: 'finished', progress: 1, result: { bits: [8, 7, 6, 5, 4, 3, 2] } });
-    expect(done.kind === 'calibrate' && done.losses.map(({ block, epoch }) => [block, epoch])).toEqual(
-      [0, 1].flatMap((block) => [0, 1, 2, 3].map((epoch) => [block, epoch])),
-    );
+    expect(done.series.map(({ place, points }) => [place, points.length])).toEqual([
+      [0, 4],
+      [1, 4],
+    ]);
     expect(await hashes('plain')).toEqual(expected);
     await rm(at('sets', 'plain'), { recursive: true });
   });
@@ -272,7 +273,8 @@ describe('a calibration', { timeout: 300_000 }, () => {
       const next = await open('killed');
       const { jobs } = await next.request('jobs/list', {});
       expect(jobs).toMatchObject([{ id: job.id, state: 'interrupted', resumable: true, elsewhere: false }]);
-      expect(jobs[0]!.progress).toBeGreaterThanOrEqual(0.5);
+      // The record may be an epoch behind the files.
+      expect(jobs[0]!.progress).toBeGreaterThan(0.25);
       await next.request('jobs/resume', { id: job.id });
       expect(await next.reaches(job.id, 'finished', 'failed')).toMatchObject({ state: 'finished' });
       expect(await hashes('killed')).toEqual(expected);
@@ -290,7 +292,7 @@ describe('a calibration', { timeout: 300_000 }, () => {
       expect(done).toMatchObject({ state: 'finished', crashes: { total: 1 } });
       expect(await hashes('crashed')).toEqual(expected);
       expect((await engine.request('jobs/log', { id: job.id })).text).toMatch(
-        /ended unexpectedly \(SIGKILL\)/,
+        /Its process crashed \(SIGKILL\)/,
       );
     },
   );
@@ -349,7 +351,7 @@ describe('a calibration', { timeout: 300_000 }, () => {
     const { evaluations } = await engine.request('evaluations/list', { folders: [set, model, at('gone')] });
     expect(evaluations).toMatchObject([{ readable: true, name: 'at 4 bits', folder: set }]);
     const evaluation = await engine.request('evaluations/read', { path: evaluations[0]!.path });
-    expect(done.kind === 'evaluate' && evaluation.result.rows).toEqual(done.kind === 'evaluate' && done.rows);
+    expect(done.kind === 'evaluate' && done.result?.rows).toEqual(evaluation.result.rows);
 
     const twice = await engine.request('jobs/retry', { id: job.id }).catch((error: Error) => error.message);
     expect(twice).toMatch(/is finished/);

@@ -1,8 +1,13 @@
 /** Results as text for people. */
 import { UserError } from '../errors.js';
-import type { CalibrationStatus } from '../methods/quept/calibrate.js';
 import { inByteUnit, type ByteUnit } from '../plans/numbers.js';
-import type { DeviceReport, EvaluateResult, EvaluationRow, ModelReport } from '../protocol/protocol.js';
+import type {
+  DeviceReport,
+  EvaluateResult,
+  EvaluationRow,
+  ModelReport,
+  Status,
+} from '../protocol/protocol.js';
 
 /** Columns aligned under a header; the first is left-aligned, the others right-aligned. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -148,9 +153,9 @@ export function formatDifferences({ task, rows }: Pick<EvaluateResult, 'task' | 
   return tables.length > 0 ? `${tables.join('\n\n')}\n${DIFFERENCE_NOTE}` : '';
 }
 
-/** The loss of every bit group, such as `7/8 bits 0.213, 5/6 bits 0.618`; empty before the first epoch is done. */
-export const formatLosses = ({ groups, losses }: Pick<CalibrationStatus, 'groups' | 'losses'>): string =>
-  losses?.map((loss, g) => `${groups[g]!.join('/')} bits ${loss.toPrecision(3)}`).join(', ') ?? '';
+/** Where a job is, and its newest figures: `block 3/12, epoch 2/20, loss at 7/8 bits 0.213, loss at 4 bits 0.618`. */
+export const formatStatus = ({ phase, series = [] }: Pick<Status, 'phase' | 'series'>): string =>
+  [phase, ...series.map(({ label, value }) => `${label} ${value.toPrecision(3)}`)].join(', ');
 
 export function formatDevices(devices: readonly DeviceReport[]): string {
   return devices

@@ -16,7 +16,7 @@ import type { Programs } from '../runtime/programs.js';
 import { withDevice } from '../jobs/device.js';
 import { planLabel, widthsOf, type NamedSet } from '../jobs/evaluated-sets.js';
 import type { NamedPlan } from '../jobs/plan-file.js';
-import type { JobHooks } from '../jobs/requests.js';
+import type { EvaluateHooks } from '../jobs/requests.js';
 import type { EvaluateRequest, EvaluateResult } from '../protocol/protocol.js';
 
 export async function evaluatePictures(
@@ -24,7 +24,7 @@ export async function evaluatePictures(
   checkpoint: Checkpoint,
   { image }: VisionModel,
   sets: readonly NamedSet[],
-  hooks: JobHooks<'evaluate'>,
+  hooks: EvaluateHooks,
 ): Promise<Omit<EvaluateResult, 'seconds' | 'peakMemory'>> {
   if (request.task !== undefined)
     throw new UserError(`${checkpoint.name} is an image classifier; the task "${request.task}" is for text.`);

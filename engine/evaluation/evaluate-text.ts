@@ -28,7 +28,7 @@ import { withDevice } from '../jobs/device.js';
 import { planLabel, widthsOf, type NamedSet } from '../jobs/evaluated-sets.js';
 import { openGptq, readCalibration } from '../jobs/gptq-baseline.js';
 import type { NamedPlan } from '../jobs/plan-file.js';
-import type { JobHooks } from '../jobs/requests.js';
+import type { EvaluateHooks } from '../jobs/requests.js';
 import type { EvaluateRequest, EvaluateResult } from '../protocol/protocol.js';
 
 export async function evaluateText(
@@ -36,7 +36,7 @@ export async function evaluateText(
   checkpoint: Checkpoint,
   model: LanguageModel,
   sets: readonly NamedSet[],
-  hooks: JobHooks<'evaluate'>,
+  hooks: EvaluateHooks,
 ): Promise<Omit<EvaluateResult, 'seconds' | 'peakMemory'>> {
   const widths = widthsOf(request, sets);
   const tokenizer = await openTokenizer(checkpoint.folder);

@@ -11,7 +11,7 @@ import { checkName, fileError, show } from '../formats/paths.js';
 import { openCheckpoint } from '../models/checkpoint.js';
 import type { EvaluateRequest, EvaluateResult, Evaluation, EvaluationReport } from '../protocol/protocol.js';
 import { version } from '../version.js';
-import { evaluateResult } from './results.js';
+import { evaluateResult } from './kinds/evaluation-fields.js';
 
 const FOLDER = 'evaluations';
 const MAX_BYTES = 4 << 20;

@@ -3,7 +3,7 @@
  * reports on, and ends the process at once when the one that asked for the job is gone.
  */
 import type { ToJob } from './process.js';
-import type { JobKind } from './requests.js';
+import type { WorkKind } from './requests.js';
 import { failureOf, runJob, type FromWorker } from './run.js';
 
 const stop = new AbortController();
@@ -15,7 +15,7 @@ process.on('message', (message: ToJob) => {
   else void run(message.kind, message.request as never);
 });
 
-async function run(kind: JobKind, request: never): Promise<void> {
+async function run(kind: WorkKind, request: never): Promise<void> {
   const last = await runJob(kind, request, {
     signal: stop.signal,
     status: (status: unknown) => send({ type: 'status', status }),

@@ -8,7 +8,7 @@ import type { JobRecord, StartJobParams } from '../protocol/protocol.js';
 import { announce, type Presence } from './liveness.js';
 import { openJobManager, type JobManager } from './manager.js';
 import { openJobStore } from './store.js';
-import { calibrateResult, evaluateResult, fakeProcesses, statusAt } from './testing.js';
+import { calibrateResult, evaluateResult, fakeProcesses, seriesOf, statusAt } from './testing.js';
 
 let folder: string;
 let cleanUp: () => Promise<void>;
@@ -98,13 +98,12 @@ describe('the queue', () => {
     expect(await reaches(engine, 'finished', second.id)).toMatchObject({
       progress: 1,
       result: evaluateResult,
-      rows: evaluateResult.rows,
     });
     expect(engine.busy.at(0)).toBe(true);
     expect(engine.busy.at(-1)).toBe(false);
   });
 
-  it('reports progress, the curve of losses and the time left', async () => {
+  it('reports progress, figures and the time left', async () => {
     const engine = await open();
     const { id } = await engine.manager.start(calibration());
     const { status, note } = engine.processes[0]!.hooks;
@@ -119,12 +118,8 @@ describe('the queue', () => {
     status(statusAt(1, 0));
     const { changes } = engine;
     expect(changes.at(-1)).toMatchObject({
-      at: { block: 1, blocks: 4, epoch: 0, epochs: 10 },
-      groups: [[7, 8], [4]],
-      losses: [
-        { block: 0, epoch: 0, losses: [1, 4] },
-        { block: 0, epoch: 1, losses: [0.5, 2] },
-      ],
+      phase: 'block 2/4, epoch 1/10',
+      series: [{ place: 0, points: seriesOf([0.5, 2]) }],
       progress: 0.25,
     });
     // A quarter took two seconds.
@@ -184,8 +179,7 @@ describe('cancelling', () => {
     await leaveProgress('out', 2, 4);
     const cancelled = await engine.manager.cancel(id);
     expect(engine.processes[0]!.asked).toEqual(['cancel']);
-    expect(cancelled).toMatchObject({ state: 'cancelled', resumable: true, at: { block: 2, epoch: 4 } });
-    expect(cancelled.progress).toBeCloseTo((2 + 0.4) / 4);
+    expect(cancelled).toMatchObject({ state: 'cancelled', resumable: true, progress: statusAt(2, 5).done });
 
     const resumed = await engine.manager.resume(id);
     expect(resumed).toMatchObject({ id, state: 'queued', progress: cancelled.progress });
@@ -236,16 +230,16 @@ describe('a process that crashes', () => {
     const job = await reaches(engine, 'interrupted', id);
     expect(job).toMatchObject({
       resumable: true,
-      crashes: { total: 3, block: 2, atBlock: 2 },
-      error: 'Its process ended unexpectedly again at block 3 (SIGSEGV); another device may help.',
+      crashes: { total: 3, place: 2, atPlace: 2 },
+      error: 'Its process crashed again at block 3 (SIGSEGV); another device may help.',
     });
     expect(engine.processes).toHaveLength(3);
-    expect((await engine.manager.log(id)).text.match(/ended unexpectedly \(SIGSEGV\)\./g)).toHaveLength(3);
+    expect((await engine.manager.log(id)).text.match(/process crashed \(SIGSEGV\)\./g)).toHaveLength(3);
 
     // Whoever resumes it by hand gets one try.
     await engine.manager.resume(id);
     await crashAt(2);
-    expect(await reaches(engine, 'interrupted', id)).toMatchObject({ crashes: { total: 4, atBlock: 3 } });
+    expect(await reaches(engine, 'interrupted', id)).toMatchObject({ crashes: { total: 4, atPlace: 3 } });
   });
 
   it('is not tried again where it has nothing to go on from', async () => {
@@ -254,7 +248,7 @@ describe('a process that crashes', () => {
     engine.processes[0]!.end({ type: 'crashed', how: 'SIGKILL' });
     expect(await reaches(engine, 'interrupted', id)).toMatchObject({
       resumable: false,
-      error: 'Its process ended unexpectedly (SIGKILL, perhaps for want of memory); another device may help.',
+      error: 'Its process crashed (SIGKILL; possibly out of memory); another device may help.',
     });
     await expect(engine.manager.resume(id)).rejects.toThrow(
       '"Evaluate vit" cannot be resumed; start it again.',
@@ -275,7 +269,7 @@ describe('retrying and removing', () => {
       error: 'The loss is no number.',
       resumable: true,
     });
-    expect(await engine.manager.retry(id)).toMatchObject({ id, state: 'queued', progress: 0, losses: [] });
+    expect(await engine.manager.retry(id)).toMatchObject({ id, state: 'queued', progress: 0, series: [] });
     expect(existsSync(at('out.partial'))).toBe(false);
   });
 
@@ -344,10 +338,9 @@ describe('several engines on one folder', () => {
     const other = await open();
     const jobs = await other.manager.list();
     expect(jobs).toMatchObject([
-      { id, state: 'interrupted', resumable: true, at: { block: 2, epoch: 7 }, elsewhere: false },
+      { id, state: 'interrupted', resumable: true, progress: statusAt(2, 9).done, elsewhere: false },
       { id: queued.id, state: 'interrupted', resumable: true, progress: 0 },
     ]);
-    expect(jobs[0]!.progress).toBeCloseTo((2 + 0.7) / 4);
   });
 
   it('can resume a job but once between them', async () => {
@@ -377,7 +370,7 @@ describe('records on disk', () => {
     const bad = [
       text.slice(0, text.length / 2),
       '[]',
-      change('"schema_version":1', '"schema_version":2'),
+      change('"schema_version":2', '"schema_version":3'),
       change('"state":"interrupted"', '"state":"happy"'),
       change('"data":"/data"', '"data":"data"'),
       change('"crashes":{', '"crashes":{"__proto__":1,'),

@@ -2,12 +2,19 @@
 import { randomBytes } from 'node:crypto';
 import { resolve, sep } from 'node:path';
 import { messageOf, UserError } from '../errors.js';
-import type { JobLog, JobRecord, LogMessage, StartJobParams } from '../protocol/protocol.js';
-import { beginJob } from './begin.js';
-import { discard, madeBy, recordAfter, type Ending } from './outcome.js';
+import type {
+  JobKind,
+  JobLog,
+  JobRecord,
+  LogMessage,
+  StartJobParams,
+  StartParams,
+} from '../protocol/protocol.js';
+import { timeLeft } from '../time-left.js';
+import { kindOf } from './kinds/registry.js';
+import { discard, isMade, recordAfter, type Ending } from './outcome.js';
 import type { JobProcess, StartJobProcess } from './process.js';
-import { isActive, newRecord, restarted, resumed, stopped, type StoredJob } from './record.js';
-import { sensitivityPath } from './sensitivity-file.js';
+import { isActive, newRecord, restarted, resumed, stopped, withStatus, type StoredJob } from './record.js';
 import { ID, type JobStore } from './store.js';
 
 export interface JobManager {
@@ -39,7 +46,7 @@ export interface JobManagerHooks {
 /** A job of this engine, from when it is queued until it has ended. */
 interface OwnJob {
   record: StoredJob;
-  process?: JobProcess<JobRecord['kind']>;
+  process?: JobProcess<JobKind>;
   cancelling: boolean;
   shownAt: number;
   writtenAt: number;
@@ -103,9 +110,9 @@ export function openJobManager(
     resume: async (id) => {
       await requireFreeFolder(await find(id), id);
       return taken(id, (job) => {
-        if (job.kind === 'evaluate' || !job.resumable)
-          throw new UserError(`"${job.title}" cannot be resumed; start it again.`);
-        return enqueue(resumed(job));
+        const again = job.resumable ? resumed(job) : undefined;
+        if (!again) throw new UserError(`"${job.title}" cannot be resumed; start it again.`);
+        return enqueue(again);
       });
     },
     retry: async (id) => {
@@ -129,9 +136,7 @@ export function openJobManager(
     uses: async (folder) => {
       const target = resolve(folder);
       const isWithin = (path: string) => resolve(path) === target || resolve(path).startsWith(target + sep);
-      const foldersOf = ({ kind, request }: JobRecord) =>
-        kind === 'calibrate' ? [request.out] : [request.adapters ?? []].flat();
-      return (await list()).some((job) => isActive(job) && foldersOf(job).some(isWithin));
+      return (await list()).some((job) => isActive(job) && kindOf(job.kind).sets(job.request).some(isWithin));
     },
     close: async () => {
       closing = true;
@@ -174,7 +179,7 @@ export function openJobManager(
       if (isOurs) await store.release(id);
       return record && show(record, isActive(record));
     }
-    const interrupted = stopped(record, 'interrupted', now(), await madeBy(record));
+    const interrupted = stopped(record, 'interrupted', now(), await isMade(record));
     await write(interrupted);
     await store.release(id);
     return show(interrupted);
@@ -230,7 +235,7 @@ export function openJobManager(
     return result;
   }
 
-  async function requireFreeFolder(params: StartJobParams, but?: string): Promise<void> {
+  async function requireFreeFolder(params: StartParams<JobKind>, but?: string): Promise<void> {
     const out = writtenBy(params);
     if (out === undefined) return;
     for (const job of await list())
@@ -261,20 +266,19 @@ export function openJobManager(
     note(id, `${job.record.progress > 0 ? 'Goes on' : 'Starts'}: ${job.record.title}`);
     update(job, { ...job.record, state: 'running', started: now() }, true);
     try {
-      job.process = beginJob(startProcess, job.record, now, {
+      const left = timeLeft(now);
+      job.process = startProcess(job.record.kind, job.record.request, {
         note: (line) => note(id, line),
         output: (text) => store.appendLog(id, text),
-        change: (make) => change(job, make(job.record)),
+        status: (status) => {
+          const next = withStatus(job.record, status, left(status.done));
+          update(job, next, next.series !== job.record.series);
+        },
       });
       await settle(id, job, await job.process.outcome);
     } catch (error) {
       await settle(id, job, { type: 'error', reason: 'defect', message: messageOf(error) });
     }
-  }
-
-  function change(job: OwnJob, next: StoredJob): void {
-    const isStep = next.kind === 'calibrate' && next.losses !== (job.record as typeof next).losses;
-    update(job, next, isStep);
   }
 
   function update(job: OwnJob, record: StoredJob, isStep = false): void {
@@ -290,7 +294,7 @@ export function openJobManager(
   }
 
   async function settle(id: string, job: OwnJob, outcome: Ending['outcome']): Promise<void> {
-    if (outcome.type === 'crashed') note(id, `Its process ended unexpectedly (${outcome.how}).`);
+    if (outcome.type === 'crashed') note(id, `Its process crashed (${outcome.how}).`);
     job.record = await recordAfter(job.record, { outcome, cancelling: job.cancelling, closing, now: now() });
     if (job.record.state === 'queued') queue.unshift(id);
     else {
@@ -307,7 +311,7 @@ export function openJobManager(
   }
 
   function show(record: StoredJob, elsewhere = false): JobRecord {
-    const job: JobRecord = { ...record, elsewhere };
+    const job = { ...record, elsewhere } as JobRecord;
     const text = JSON.stringify(job);
     if (shown.get(job.id)?.text !== text) {
       shown.set(job.id, { text, elsewhere });
@@ -330,8 +334,5 @@ export function openJobManager(
   }
 }
 
-/** What a job writes that no other may write meanwhile. */
-function writtenBy(job: StartJobParams): string | undefined {
-  if (job.kind === 'evaluate') return undefined;
-  return job.kind === 'calibrate' ? resolve(job.request.out) : sensitivityPath(job.request);
-}
+const writtenBy = ({ kind, request }: StartParams<JobKind>): string | undefined =>
+  kindOf(kind).writes(request);

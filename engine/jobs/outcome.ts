@@ -1,15 +1,14 @@
 /** What becomes of a job whose process has ended. */
-import { discardProgress, progressMade, type ProgressMade } from '../methods/quept/progress.js';
-import type { JobRecord } from '../protocol/protocol.js';
+import type { JobKind } from '../protocol/protocol.js';
+import { kindOf } from './kinds/registry.js';
 import type { Outcome } from './process.js';
-import { discardMeasured, measuredLayers, sensitivityPath } from './sensitivity-file.js';
-import { crashed, resumed, stopped, type StoredJob } from './record.js';
+import { crashed, finished, resumed, stopped, type StoredJob } from './record.js';
 
-/** Crashes at one block after which a job does not go on by itself. */
+/** Crashes at one place after which a job does not go on by itself. */
 const MAX_CRASHES = 2;
 
 export interface Ending {
-  readonly outcome: Outcome<JobRecord['kind']>;
+  readonly outcome: Outcome<JobKind>;
   /** The client had asked it to stop; the engine is about to end. */
   readonly cancelling: boolean;
   readonly closing: boolean;
@@ -22,7 +21,7 @@ export async function recordAfter(
   { outcome, cancelling, closing, now }: Ending,
 ): Promise<StoredJob> {
   if (outcome.type === 'result') return finished(record, outcome.result, now);
-  const made = await madeBy(record);
+  const made = await isMade(record);
   if (closing) return stopped(record, 'interrupted', now, made);
   switch (outcome.type) {
     case 'cancelled':
@@ -35,32 +34,23 @@ export async function recordAfter(
     case 'crashed': {
       if (cancelling) return stopped(record, 'cancelled', now, made);
       const job = crashed(record);
-      if (job.kind !== 'evaluate' && job.crashes.atBlock < MAX_CRASHES) return resumed(job);
-      const place = job.kind === 'calibrate' ? 'block' : 'layer';
-      const again = job.kind === 'evaluate' ? '' : ` again at ${place} ${job.crashes.block + 1}`;
-      const cause = outcome.how === 'SIGKILL' ? ', perhaps for want of memory' : '';
-      const error = `Its process ended unexpectedly${again} (${outcome.how}${cause}); another device may help.`;
-      return stopped(job, 'interrupted', now, made, error);
+      const again = job.crashes.atPlace < MAX_CRASHES ? resumed(job) : undefined;
+      return again ?? stopped(job, 'interrupted', now, made, crashLine(job, outcome.how));
     }
   }
 }
 
-/** What resuming the job would find done. */
-export async function madeBy(job: StoredJob): Promise<ProgressMade | undefined> {
-  if (job.kind === 'calibrate') return progressMade(job.request.out);
-  if (job.kind === 'evaluate') return undefined;
-  const layers = await measuredLayers(sensitivityPath(job.request));
-  return layers === undefined ? undefined : { blocks: layers, epochs: 0 };
+function crashLine({ kind, crashes }: StoredJob, how: string): string {
+  const { progress } = kindOf(kind);
+  const again = progress ? ` again at ${progress.place} ${crashes.place + 1}` : '';
+  const cause = how === 'SIGKILL' ? '; possibly out of memory' : '';
+  return `Its process crashed${again} (${how}${cause}); another device may help.`;
 }
+
+/** Whether the job has kept anything to go on from. */
+export const isMade = async ({ kind, request }: StoredJob): Promise<boolean> =>
+  (await kindOf(kind).progress?.made(request)) ?? false;
 
 /** Deletes what resuming the job would go on from. */
-export async function discard(job: StoredJob): Promise<void> {
-  if (job.kind === 'calibrate') await discardProgress(job.request.out);
-  if (job.kind === 'sensitivity') await discardMeasured(sensitivityPath(job.request));
-}
-
-function finished(record: StoredJob, result: object, now: number): StoredJob {
-  const { secondsLeft: _left, ...rest } = record;
-  const rows = 'rows' in result ? { rows: result.rows } : {};
-  return { ...rest, ...rows, state: 'finished', ended: now, progress: 1, result } as StoredJob;
-}
+export const discard = async ({ kind, request }: StoredJob): Promise<void> =>
+  kindOf(kind).progress?.discard(request);

@@ -3,13 +3,13 @@
  * answers the editor; a job that hangs in native code can be killed; and all its memory goes back when it ends.
  */
 import { forkEntry } from '../entry.js';
-import type { JobKind, Jobs } from './requests.js';
+import type { WorkKind, Jobs } from './requests.js';
 import type { FromWorker } from './run.js';
 
-export type ToJob = { readonly kind: JobKind; readonly request: unknown } | 'cancel';
+export type ToJob = { readonly kind: WorkKind; readonly request: unknown } | 'cancel';
 
 /** How a job ended. */
-export type Outcome<K extends JobKind> =
+export type Outcome<K extends WorkKind> =
   | { readonly type: 'result'; readonly result: Jobs[K]['result'] }
   | { readonly type: 'cancelled' }
   /** `defect` comes with a stack in the job's output. */
@@ -17,7 +17,7 @@ export type Outcome<K extends JobKind> =
   /** The process ended without having said how; `how` such as `SIGSEGV` or `exit code 1`. */
   | { readonly type: 'crashed'; readonly how: string };
 
-export interface JobProcess<K extends JobKind> {
+export interface JobProcess<K extends WorkKind> {
   readonly outcome: Promise<Outcome<K>>;
   /** Asks it to stop at the next safe point. */
   cancel(): void;
@@ -25,7 +25,7 @@ export interface JobProcess<K extends JobKind> {
   kill(): void;
 }
 
-export interface JobProcessHooks<K extends JobKind> {
+export interface JobProcessHooks<K extends WorkKind> {
   readonly status: (status: Jobs[K]['status']) => void;
   /** A line worth the user's attention. */
   readonly note: (line: string) => void;
@@ -33,13 +33,13 @@ export interface JobProcessHooks<K extends JobKind> {
   readonly output: (text: string) => void;
 }
 
-export type StartJobProcess = <K extends JobKind>(
+export type StartJobProcess = <K extends WorkKind>(
   kind: K,
   request: Jobs[K]['request'],
   hooks: JobProcessHooks<K>,
 ) => JobProcess<K>;
 
-export const startJobProcess: StartJobProcess = <K extends JobKind>(
+export const startJobProcess: StartJobProcess = <K extends WorkKind>(
   kind: K,
   request: Jobs[K]['request'],
   hooks: JobProcessHooks<K>,

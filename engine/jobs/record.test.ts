@@ -1,102 +1,124 @@
 import { describe, expect, it } from 'vitest';
 import {
   crashed,
+  finished,
   newRecord,
   parseRecord,
   restarted,
   resumed,
   stopped,
-  withCalibrationStatus,
-  type StoredCalibrateJob,
+  withStatus,
 } from './record.js';
-import { calibrateResult, evaluateResult, statusAt } from './testing.js';
+import type { StoredJob } from './record.js';
+import { calibrateResult, evaluateResult, seriesOf, statusAt } from './testing.js';
 
 const fresh = newRecord(
   { kind: 'calibrate', request: { model: '/models/vit', data: '/data', out: '/out' } },
   'lq2x0000-00000001',
   5,
-) as StoredCalibrateJob;
-const at = (block: number, epoch: number, losses?: number[], job = fresh) =>
-  withCalibrationStatus(job, statusAt(block, epoch, losses), undefined);
+);
+const evaluation = newRecord({ kind: 'evaluate', request: { model: '/m', data: '/d' } }, 'i', 1);
+const at = (block: number, epoch: number, losses?: [number, number], job = fresh) =>
+  withStatus(job, statusAt(block, epoch, losses), undefined);
 
-describe('the curve of losses', () => {
-  const pointsOf = (job: StoredCalibrateJob) =>
-    job.losses.map(({ block, epoch, losses }) => [block, epoch, ...losses]);
+describe('the series of a job', () => {
+  const seriesAt = (job: StoredJob) => job.series.map(({ place, points }) => [place, points]);
 
-  it('has a point for every epoch that is done', () => {
+  it('has the last figures of every place, and keeps them while there are no others', () => {
     let job = at(0, 0);
-    for (const [block, epoch, losses] of [
+    const reports = [
       [0, 1, [5, 6]],
       [0, 2, [4, 5]],
       [1, 0, undefined],
       [1, 1, [9, 9]],
-    ] as const)
-      // prettier-ignore
-      for (let step = 0; step < 3; step++) job = at(block, epoch, losses && [...losses], job);
-    expect(pointsOf(job)).toEqual([[0, 0, 5, 6], [0, 1, 4, 5], [1, 0, 9, 9]]); // prettier-ignore
+    ] as const;
+    for (const [block, epoch, losses] of reports) job = at(block, epoch, losses && [...losses], job);
+    expect(seriesAt(job)).toEqual([
+      [0, seriesOf([4, 5])],
+      [1, seriesOf([9, 9])],
+    ]);
+    // Told by identity whether anything is new.
+    expect(at(1, 1, [9, 9], job).series).toBe(job.series);
+    expect(at(1, 2, undefined, job).series).toBe(job.series);
   });
 
   it('goes on from where a resumed job begins', () => {
-    let job = at(0, 3, [1, 1], at(0, 2, [2, 2], at(0, 1, [3, 3])));
-    // What it had kept ended with the first epoch.
-    job = at(0, 2, [2.5, 2.5], at(0, 1, [3, 3], job));
-    expect(pointsOf(job)).toEqual([[0, 0, 3, 3], [0, 1, 2.5, 2.5]]); // prettier-ignore
+    const before = at(2, 1, [1, 1], at(1, 1, [2, 2], at(0, 1, [3, 3])));
+    expect(seriesAt(at(1, 1, [2.5, 2.5], before))).toEqual([
+      [0, seriesOf([3, 3])],
+      [1, seriesOf([2.5, 2.5])],
+    ]);
   });
 });
 
 describe('a stopped job', () => {
-  it.each([
-    ['nothing kept', undefined, { block: 0, epoch: 0 }, 0],
-    ['nothing finished', { blocks: 0, epochs: 0 }, { block: 0, epoch: 0 }, 0],
-    ['in the middle', { blocks: 2, epochs: 5 }, { block: 2, epoch: 5 }, 0.625],
-    ['all blocks learned', { blocks: 4, epochs: 0 }, { block: 3, epoch: 10 }, 1],
-    ['files of another model', { blocks: 9, epochs: 99 }, { block: 3, epoch: 10 }, 1],
-  ])('has the progress that was kept: %s', (_, made, place, progress) => {
-    const job = stopped(at(2, 9, [1, 1]), 'cancelled', 7, made) as StoredCalibrateJob;
-    expect(job).toMatchObject({ state: 'cancelled', ended: 7, progress, resumable: true });
-    expect(job.at).toMatchObject(place);
+  it('stands where it was, if that was kept', () => {
+    const status = statusAt(2, 5);
+    const job = at(2, 5);
+    expect(stopped(job, 'cancelled', 7, true)).toMatchObject({
+      state: 'cancelled',
+      ended: 7,
+      progress: status.done,
+      phase: status.phase,
+      resumable: true,
+    });
+    const lost = stopped(job, 'cancelled', 7, false);
+    expect(lost).toMatchObject({ progress: 0, resumable: true });
+    expect(lost).not.toHaveProperty('phase');
   });
 
   it('can be resumed unless it failed before there was anything to go on from', () => {
-    expect(stopped(fresh, 'failed', 7, undefined, 'No.')).toMatchObject({ resumable: false, error: 'No.' });
-    expect(stopped(fresh, 'failed', 7, { blocks: 0, epochs: 0 })).toMatchObject({ resumable: true });
-    expect(stopped(fresh, 'interrupted', 7, undefined)).toMatchObject({ resumable: true, progress: 0 });
+    expect(stopped(fresh, 'failed', 7, false, 'No.')).toMatchObject({ resumable: false, error: 'No.' });
+    expect(stopped(fresh, 'failed', 7, true)).toMatchObject({ resumable: true });
+    expect(stopped(fresh, 'interrupted', 7, false)).toMatchObject({ resumable: true, progress: 0 });
+    expect(stopped(evaluation, 'interrupted', 7, false)).toMatchObject({ resumable: false });
   });
 });
 
-it('crashes are counted at the block where they happen', () => {
+it('crashes are counted at the place where they happen', () => {
   const crashesOf = (blocks: number[]) =>
     blocks.reduce((job, block) => crashed(at(block, 1, undefined, job)), fresh).crashes;
-  expect(crashesOf([0])).toEqual({ total: 1, block: 0, atBlock: 1 });
-  expect(crashesOf([0, 0])).toEqual({ total: 2, block: 0, atBlock: 2 });
-  expect(crashesOf([0, 3])).toEqual({ total: 2, block: 3, atBlock: 1 });
-  expect(crashesOf([3, 3, 2, 3])).toEqual({ total: 4, block: 3, atBlock: 1 });
+  expect(crashesOf([0])).toEqual({ total: 1, place: 0, atPlace: 1 });
+  expect(crashesOf([0, 0])).toEqual({ total: 2, place: 0, atPlace: 2 });
+  expect(crashesOf([0, 3])).toEqual({ total: 2, place: 3, atPlace: 1 });
+  expect(crashesOf([3, 3, 2, 3])).toEqual({ total: 4, place: 3, atPlace: 1 });
 });
 
 it('a job queued again keeps its progress where it is resumed, and nothing where it is retried', () => {
-  const job = stopped(crashed(at(2, 3, [1, 1])), 'interrupted', 7, { blocks: 2, epochs: 3 }, 'Crashed.');
-  const again = resumed(job as StoredCalibrateJob);
+  const job = stopped(crashed(at(2, 3, [1, 1])), 'interrupted', 7, true, 'Crashed.');
+  const again = resumed(job);
   expect(again).toMatchObject({ state: 'queued', progress: job.progress, request: { resume: true } });
-  expect(again).toMatchObject({ crashes: { total: 1 }, losses: [{ block: 2, epoch: 2 }] });
+  expect(again).toMatchObject({ crashes: { total: 1 }, series: [{ place: 2 }], phase: job.phase });
   for (const key of ['error', 'ended', 'started']) expect(again).not.toHaveProperty(key);
   expect(restarted(job)).toEqual(fresh);
+  expect(resumed(evaluation)).toBeUndefined();
+});
+
+it('a finished job has its result in place of what was known before', () => {
+  const { rows } = evaluateResult;
+  const running = withStatus(evaluation, { done: 0.5, phase: 'x', partial: { rows } }, 9);
+  expect(running).toMatchObject({ partial: { rows }, secondsLeft: 9 });
+  const job = finished(running, evaluateResult, 7);
+  expect(job).toMatchObject({ state: 'finished', progress: 1, ended: 7, result: evaluateResult });
+  for (const key of ['partial', 'phase', 'secondsLeft']) expect(job).not.toHaveProperty(key);
 });
 
 describe('a record read back', () => {
   const roundTrip = (job: object) =>
-    parseRecord(JSON.parse(JSON.stringify({ schema_version: 1, ...job })) as unknown, 'x.json');
+    parseRecord(JSON.parse(JSON.stringify({ schema_version: 2, ...job })) as unknown, 'x.json');
 
   it('is what was written', () => {
-    const finished = {
-      ...at(3, 10, [1, 1]),
-      state: 'finished',
-      started: 1,
-      ended: 2,
-      result: calibrateResult,
-    };
-    expect(roundTrip(finished)).toEqual(finished);
-    const evaluation = newRecord({ kind: 'evaluate', request: { model: '/m', data: '/d' } }, 'i', 1);
-    const evaluated = { ...evaluation, rows: evaluateResult.rows, result: evaluateResult };
+    const running = { ...at(3, 10, [1, 1]), state: 'running', started: 1 };
+    expect(roundTrip(running)).toEqual(running);
+    const done = finished(at(3, 10, [1, 1]), calibrateResult, 2);
+    expect(roundTrip(done)).toEqual(done);
+    const partly = withStatus(
+      evaluation,
+      { done: 0.5, phase: 'x', partial: { rows: evaluateResult.rows } },
+      9,
+    );
+    expect(roundTrip(partly)).toEqual(partly);
+    const evaluated = finished(partly, evaluateResult, 2);
     expect(roundTrip(evaluated)).toEqual(evaluated);
   });
 
@@ -104,13 +126,36 @@ describe('a record read back', () => {
     expect(roundTrip({ ...fresh, mood: 'happy' })).toEqual(fresh);
   });
 
+  it('of the first schema is taken without its place and losses', () => {
+    const { series: _, crashes: _crashes, ...common } = fresh;
+    const old = { ...common, schema_version: 1, crashes: { total: 3, block: 2, atBlock: 1 }, progress: 0.5 };
+    const calibration = {
+      ...old,
+      at: { block: 2, blocks: 4, epoch: 1, epochs: 3 },
+      groups: [[7, 8]],
+      losses: [{ block: 0, epoch: 0, losses: [1] }],
+    };
+    expect(roundTrip(calibration)).toEqual({
+      ...fresh,
+      progress: 0.5,
+      crashes: { total: 3, place: 2, atPlace: 1 },
+    });
+    const { rows } = evaluateResult;
+    const { request } = evaluation;
+    expect(roundTrip({ ...old, kind: 'evaluate', request, rows })).toMatchObject({ partial: { rows } });
+  });
+
   it.each<[object, string]>([
-    [{ kind: 'dance' }, 'x.json: "kind" must be one of "calibrate", found "dance".'],
+    [
+      { kind: 'dance' },
+      'x.json: "kind" must be one of "calibrate", "evaluate", "sensitivity", found "dance".',
+    ],
     [{ progress: 2 }, 'x.json: "progress" must be a number from 0 to 1, found 2.'],
     [{ request: { model: 'vit' } }, 'x.json: request: "model" must be an absolute path, found "vit".'],
-    [{ losses: [{ block: 0, epoch: 0 }] }, 'x.json: losses[0]: "losses" must be a list, found nothing.'],
+    [{ series: [{ place: 0 }] }, 'x.json: series[0]: "points" must be a list, found nothing.'],
     [{ crashes: null }, 'x.json: crashes: must be a JSON object, found null.'],
-    [{ schema_version: 2 }, 'x.json: of another version of Elastic Precision (schema 2).'],
+    [{ schema_version: 1, crashes: null }, 'x.json: crashes: must be a JSON object, found null.'],
+    [{ schema_version: 3 }, 'x.json: of another version of Elastic Precision (schema 3).'],
   ])('is refused with %j', (change, message) => {
     expect(() => roundTrip({ ...fresh, ...change })).toThrow(message);
   });

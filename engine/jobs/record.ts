@@ -13,220 +13,169 @@ import {
   text,
   type Fields,
 } from '../formats/json-fields.js';
-import { expectObject } from '../formats/json.js';
+import { expectObject, type JsonObject } from '../formats/json.js';
 import { show } from '../formats/paths.js';
-import type { CalibrationStatus } from '../methods/quept/calibrate.js';
-import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
-import type { ProgressMade } from '../methods/quept/progress.js';
-import type {
-  CalibrateJob,
-  EvaluateJob,
-  JobRecord,
-  LossPoint,
-  SensitivityJob,
-  StartJobParams,
-} from '../protocol/protocol.js';
-import { parseCalibrate, parseEvaluate, parseSensitivity } from './parse.js';
-import type { EvaluateStatus, SensitivityStatus } from './requests.js';
-import { calibrateResult, evaluateResult, evaluationRow, sensitivityResult } from './results.js';
+import type { Job, JobKind, JobState, SeriesPoint, StartParams } from '../protocol/protocol.js';
+import type { Kind } from './kinds/kind.js';
+import { kindOf, parseKind, parseRequest } from './kinds/registry.js';
+import type { JobStatus } from './requests.js';
 
-/** A record as it lies on disk; whose it is lies beside it. */
-export type StoredCalibrateJob = Omit<CalibrateJob, 'elsewhere'>;
-export type StoredEvaluateJob = Omit<EvaluateJob, 'elsewhere'>;
-export type StoredSensitivityJob = Omit<SensitivityJob, 'elsewhere'>;
-export type StoredJob = StoredCalibrateJob | StoredEvaluateJob | StoredSensitivityJob;
+/** A record as it lies on disk, of whichever kind; whose it is lies beside it. */
+export type StoredJob = Omit<Job<JobKind>, 'elsewhere'>;
 
-/** Jobs that can go on from what they have kept. */
-export type ResumableJob = StoredCalibrateJob | StoredSensitivityJob;
+export const SCHEMA_VERSION = 2;
 
-export const isActive = ({ state }: Pick<JobRecord, 'state'>): boolean =>
+export const isActive = ({ state }: { readonly state: JobState }): boolean =>
   state === 'queued' || state === 'running';
 
-export function newRecord(params: StartJobParams, id: string, now: number): StoredJob {
-  const common = {
+export function newRecord(params: StartParams<JobKind>, id: string, now: number): StoredJob {
+  const { kind, request, title } = params;
+  return {
     id,
-    title: params.title ?? `${VERBS[params.kind]} ${basename(params.request.model)}`,
-    state: 'queued' as const,
+    kind,
+    request,
+    title: title ?? `${kindOf(kind).title} ${basename(request.model)}`,
+    state: 'queued',
     created: now,
     progress: 0,
+    series: [],
     resumable: false,
-    crashes: { total: 0, block: 0, atBlock: 0 },
+    crashes: { total: 0, place: 0, atPlace: 0 },
   };
-  switch (params.kind) {
-    case 'calibrate':
-      return { ...common, kind: params.kind, request: params.request, groups: [], losses: [] };
-    case 'evaluate':
-      return { ...common, kind: params.kind, request: params.request, rows: [] };
-    case 'sensitivity':
-      return { ...common, kind: params.kind, request: params.request };
-  }
 }
-
-const VERBS = { calibrate: 'Calibrate', evaluate: 'Evaluate', sensitivity: 'Measure sensitivity of' };
 
 /** The record of a job that is queued again, to run from its beginning. */
 export const restarted = (job: StoredJob): StoredJob => newRecord(job, job.id, job.created);
 
-/** The record of a job that is queued again, to go on from what it has done. */
-export function resumed(job: ResumableJob): StoredJob {
-  const { crashes, progress } = job;
-  if (job.kind === 'sensitivity')
-    return {
-      ...(newRecord(job, job.id, job.created) as StoredSensitivityJob),
-      ...{ request: { ...job.request, resume: true }, crashes, progress },
-      ...(job.at && { at: job.at }),
-    };
-  const { groups, losses } = job;
+/** The record of a job that is queued again, to go on from what it has done; undefined where its kind cannot. */
+export function resumed(job: StoredJob): StoredJob | undefined {
+  const { progress: kept } = kindOf(job.kind);
+  if (!kept) return undefined;
+  const { crashes, progress, series, phase, place } = job;
   return {
-    ...(newRecord(job, job.id, job.created) as StoredCalibrateJob),
-    ...{ request: { ...job.request, resume: true }, crashes, progress, groups, losses },
-    ...(job.at && { at: job.at }),
+    ...restarted(job),
+    request: kept.resumed(job.request),
+    crashes,
+    progress,
+    series,
+    ...(phase !== undefined && { phase }),
+    ...(place !== undefined && { place }),
   };
 }
 
 /** @param left seconds */
-export function withCalibrationStatus(
-  job: StoredCalibrateJob,
-  { block, blocks, epoch, epochs, done, groups, losses }: CalibrationStatus,
+export function withStatus(
+  job: StoredJob,
+  { done, phase, place, series, partial }: JobStatus<JobKind>,
   left: number | undefined,
-): StoredCalibrateJob {
-  const point = losses && epoch > 0 && { block, epoch: epoch - 1, losses };
+): StoredJob {
   return {
-    ...withoutTimeLeft(job),
-    at: { block, blocks, epoch, epochs },
-    groups,
-    losses: point ? withPoint(job.losses, point) : job.losses,
+    ...without(job, 'secondsLeft'),
     progress: done,
+    phase,
+    ...(place !== undefined && { place }),
+    series: series ? withPoints(job.series, place ?? 0, series) : job.series,
+    ...(partial && { partial }),
     ...(left !== undefined && { secondsLeft: left }),
   };
 }
 
-/** The curve up to a point; what a resumed job computes again replaces what was there. */
-function withPoint(curve: readonly LossPoint[], point: LossPoint): readonly LossPoint[] {
-  const isBefore = (a: LossPoint) =>
-    a.block < point.block || (a.block === point.block && a.epoch < point.epoch);
-  const last = curve.at(-1);
-  if (last?.block === point.block && last.epoch === point.epoch) return curve;
-  return [...curve.filter(isBefore), point];
+/** The same list where it says so already; what a resumed job computes again replaces what was there. */
+function withPoints(
+  series: StoredJob['series'],
+  place: number,
+  points: readonly SeriesPoint[],
+): StoredJob['series'] {
+  const last = series.at(-1);
+  if (last?.place === place && JSON.stringify(last.points) === JSON.stringify(points)) return series;
+  return [...series.filter((other) => other.place < place), { place, points }];
 }
 
-/** @param left seconds */
-export const withEvaluationStatus = (
-  job: StoredEvaluateJob,
-  { done, rows }: EvaluateStatus,
-  left: number | undefined,
-): StoredEvaluateJob => ({
-  ...withoutTimeLeft(job),
-  rows,
-  progress: done,
-  ...(left !== undefined && { secondsLeft: left }),
-});
-
-/** @param left seconds */
-export const withSensitivityStatus = (
-  job: StoredSensitivityJob,
-  { done, layer, layers }: SensitivityStatus,
-  left: number | undefined,
-): StoredSensitivityJob => ({
-  ...withoutTimeLeft(job),
-  at: { layer, layers },
-  progress: done,
-  ...(left !== undefined && { secondsLeft: left }),
-});
-
-/** A record whose job has stopped before its end. @param made what resuming would find done */
+/** A record whose job has stopped before its end. @param made whether there is anything that resuming it would go on from */
 export function stopped(
   job: StoredJob,
   state: 'interrupted' | 'failed' | 'cancelled',
   now: number,
-  made: ProgressMade | undefined,
+  made: boolean,
   error?: string,
 ): StoredJob {
-  const { error: _error, ...kept } = withoutTimeLeft(job);
+  const { error: _error, ...kept } = without(job, 'secondsLeft');
   const base = { ...kept, state, ended: now, ...(error !== undefined && { error }) };
-  if (base.kind === 'evaluate') return base;
+  if (!kindOf(job.kind).progress) return base;
   // A failure before there was progress would only happen again.
-  const resumable = state !== 'failed' || made !== undefined;
-  if (base.kind === 'sensitivity') return { ...base, resumable };
-  const { at } = base;
-  if (!at) return { ...base, progress: 0, resumable };
-  const { blocks: block, epochs: epoch } = made ?? { blocks: 0, epochs: 0 };
-  const isLearned = block >= at.blocks;
-  return {
-    ...base,
-    resumable,
-    at: { ...at, ...(isLearned ? { block: at.blocks - 1, epoch: at.epochs } : { block, epoch }) },
-    progress: isLearned ? 1 : Math.min(1, (block + epoch / at.epochs) / at.blocks),
-  };
+  const resumable = state !== 'failed' || made;
+  return made ? { ...base, resumable } : { ...without(base, 'phase'), resumable, progress: 0 };
 }
 
-/** The block, or layer, that a crash is counted at. */
-function blockOf(job: StoredJob): number {
-  if (job.kind === 'calibrate') return job.at?.block ?? 0;
-  return job.kind === 'sensitivity' ? (job.at?.layer ?? 0) : 0;
+export function finished(job: StoredJob, result: StoredJob['result'], now: number): StoredJob {
+  const { secondsLeft: _left, phase: _phase, place: _place, partial: _partial, ...rest } = job;
+  return { ...rest, state: 'finished', ended: now, progress: 1, ...(result && { result }) };
 }
 
 /** A record after its process crashed. */
-export function crashed<T extends StoredJob>(job: T): T {
-  const { total, block, atBlock } = job.crashes;
-  const here = blockOf(job);
-  return { ...job, crashes: { total: total + 1, block: here, atBlock: here === block ? atBlock + 1 : 1 } };
+export function crashed(job: StoredJob): StoredJob {
+  const { total, place, atPlace } = job.crashes;
+  const here = job.place ?? 0;
+  return {
+    ...job,
+    crashes: { total: total + 1, place: here, atPlace: here === place ? atPlace + 1 : 1 },
+  };
 }
 
-function withoutTimeLeft<T extends StoredJob>(job: T): T {
-  const { secondsLeft: _left, ...rest } = job;
-  return rest as T;
+function without<T extends object, K extends keyof T>(object: T, key: K): Omit<T, K> {
+  const { [key]: _, ...rest } = object;
+  return rest;
 }
 
-const common: Fields<Omit<StoredCalibrateJob, 'kind' | 'request' | 'result' | 'at' | 'groups' | 'losses'>> = {
-  id: text(),
-  title: text(),
-  state: oneOf('queued', 'running', 'interrupted', 'finished', 'failed', 'cancelled'),
-  created: number(0),
-  started: optional(number(0)),
-  ended: optional(number(0)),
-  progress: number(0, 1),
-  secondsLeft: optional(number(0)),
-  error: optional(text()),
-  resumable: flag(),
-  crashes: record({ total: integer(0), block: integer(0), atBlock: integer(0) }),
-};
-
-const calibrate: Fields<StoredCalibrateJob> = {
-  ...common,
-  kind: oneOf('calibrate'),
-  request: (object, key, where) => parseCalibrate(object[key], `${where}: request`),
-  result: optional(record(calibrateResult)),
-  at: optional(record({ block: integer(0), blocks: integer(1), epoch: integer(0), epochs: integer(1) })),
-  groups: list(list(integer(MIN_BITS, MAX_BITS))),
-  losses: list(record({ block: integer(0), epoch: integer(0), losses: list(number()) })),
-};
-
-const evaluate: Fields<StoredEvaluateJob> = {
-  ...common,
-  kind: oneOf('evaluate'),
-  request: (object, key, where) => parseEvaluate(object[key], `${where}: request`),
-  result: optional(record(evaluateResult)),
-  rows: list(record(evaluationRow)),
-};
-
-const sensitivity: Fields<StoredSensitivityJob> = {
-  ...common,
-  kind: oneOf('sensitivity'),
-  request: (object, key, where) => parseSensitivity(object[key], `${where}: request`),
-  result: optional(record(sensitivityResult)),
-  at: optional(record({ layer: integer(0), layers: integer(1) })),
+const fieldsOf = (name: JobKind): Fields<StoredJob> => {
+  const { result, partial }: Kind<JobKind> = kindOf(name);
+  return {
+    id: text(),
+    kind: oneOf(name),
+    request: (object, key, where) => parseRequest(name, object[key], `${where}: request`),
+    title: text(),
+    state: oneOf('queued', 'running', 'interrupted', 'finished', 'failed', 'cancelled'),
+    created: number(0),
+    started: optional(number(0)),
+    ended: optional(number(0)),
+    progress: number(0, 1),
+    secondsLeft: optional(number(0)),
+    phase: optional(text()),
+    place: optional(integer(0)),
+    series: list(record({ place: integer(0), points: list(record({ label: text(), value: number() })) })),
+    partial: partial ? optional(record(partial)) : () => undefined,
+    result: optional(record(result)),
+    error: optional(text()),
+    resumable: flag(),
+    crashes: record({ total: integer(0), place: integer(0), atPlace: integer(0) }),
+  };
 };
 
 /** The content of a record's file. Throws UserError that begins with `where` for the first thing wrong. */
 export function parseRecord(value: unknown, where: string): StoredJob {
-  const { kind, schema_version } = expectObject(value, where);
-  if (schema_version !== 1)
+  const object = expectObject(value, where);
+  const { schema_version } = object;
+  if (schema_version !== 1 && schema_version !== SCHEMA_VERSION)
     throw new UserError(
       `${where}: of another version of Elastic Precision (schema ${show(schema_version, 20)}).`,
     );
+  const kind = parseKind(object.kind, where);
   // A later version may know more of a job.
-  if (kind === 'evaluate') return readFields(value, evaluate, where, 'dropped');
-  if (kind === 'sensitivity') return readFields(value, sensitivity, where, 'dropped');
-  return readFields(value, calibrate, where, 'dropped');
+  return readFields(
+    schema_version === 1 ? fromSchema1(object, where) : object,
+    fieldsOf(kind),
+    where,
+    'dropped',
+  );
+}
+
+/** Without the place and losses of calibrations, which a job that goes on reports again. */
+function fromSchema1(job: JsonObject, where: string): JsonObject {
+  const { total, block, atBlock } = expectObject(job.crashes, `${where}: crashes`);
+  return {
+    ...job,
+    series: [],
+    crashes: { total: total!, place: block!, atPlace: atBlock! },
+    ...(job.rows !== undefined && job.result === undefined && { partial: { rows: job.rows } }),
+  };
 }

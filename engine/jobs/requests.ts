@@ -1,36 +1,17 @@
-/** What the engine can be asked to do, and how: what crosses threads and processes of its own, but not the wire. */
-import type { CalibrationStatus } from '../methods/quept/calibrate.js';
+/** What a worker thread can be asked to do, and what it reports meanwhile: what crosses threads and processes, but not the wire. */
 import type {
   CalibrateEstimate,
-  CalibrateRequest,
-  CalibrateResult,
   DeviceReport,
   EstimateRequest,
-  EvaluateRequest,
-  EvaluateResult,
   EvaluationRow,
+  JobKind,
+  JobTypes,
   ModelReport,
-  SensitivityRequest,
-  SensitivityResult,
+  Status,
 } from '../protocol/protocol.js';
 
 export interface ModelsRequest {
   readonly folders: readonly string[];
-}
-
-export interface EvaluateStatus {
-  /** Share of all work done, 0 to 1. */
-  readonly done: number;
-  /** The result's rows as far as they have scores by now; `samples` tells how much a score rests on. */
-  readonly rows: readonly EvaluationRow[];
-}
-
-export interface SensitivityStatus {
-  /** Share of all work done, 0 to 1. */
-  readonly done: number;
-  /** Layers that are measured. */
-  readonly layer: number;
-  readonly layers: number;
 }
 
 /** What an estimate is made from: the calibration, and the devices with their rates. */
@@ -39,18 +20,34 @@ export interface EstimateJobRequest {
   readonly devices: readonly DeviceReport[];
 }
 
-export interface Jobs {
+/** @property partial what of the result there is by now */
+export interface JobStatus<K extends JobKind> extends Status {
+  readonly partial?: JobTypes[K]['partial'];
+}
+
+type QueuedJobs = {
+  [K in JobKind]: {
+    request: JobTypes[K]['request'];
+    result: JobTypes[K]['result'];
+    status: JobStatus<K>;
+  };
+};
+
+/** The kinds of jobs, and work that is answered at once. */
+export interface Jobs extends QueuedJobs {
   models: { request: ModelsRequest; result: readonly ModelReport[]; status: never };
-  calibrate: { request: CalibrateRequest; result: CalibrateResult; status: CalibrationStatus };
-  evaluate: { request: EvaluateRequest; result: EvaluateResult; status: EvaluateStatus };
-  sensitivity: { request: SensitivityRequest; result: SensitivityResult; status: SensitivityStatus };
   estimate: { request: EstimateJobRequest; result: CalibrateEstimate; status: never };
   devices: { request: Record<string, never>; result: readonly DeviceReport[]; status: never };
 }
 
-export type JobKind = keyof Jobs;
+/** Of an evaluation, which reports the rows that have scores by now. */
+export interface EvaluateHooks extends Omit<JobHooks<'evaluate'>, 'status'> {
+  status(status: { readonly done: number; readonly rows: readonly EvaluationRow[] }): void;
+}
 
-export interface JobHooks<K extends JobKind> {
+export type WorkKind = keyof Jobs;
+
+export interface JobHooks<K extends WorkKind> {
   readonly signal: AbortSignal;
   status(status: Jobs[K]['status']): void;
   /** A line worth the user's attention. */

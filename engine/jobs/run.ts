@@ -2,7 +2,7 @@
 import { Worker } from 'node:worker_threads';
 import { findEntry } from '../entry.js';
 import { CancelledError, UserError } from '../errors.js';
-import type { JobHooks, JobKind, Jobs } from './requests.js';
+import type { JobHooks, WorkKind, Jobs } from './requests.js';
 
 export type ToWorker = 'cancel';
 export type FromWorker =
@@ -20,7 +20,7 @@ export type FromWorker =
  * Runs a job to its end. Rejects with UserError for what a person can mend, CancelledError once `hooks.signal` has
  * stopped it at a safe point, and any other error for a defect.
  */
-export function runJob<K extends JobKind>(
+export function runJob<K extends WorkKind>(
   kind: K,
   request: Jobs[K]['request'],
   hooks: JobHooks<K>,

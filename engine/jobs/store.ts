@@ -11,7 +11,7 @@ import { readJsonFile } from '../formats/json.js';
 import { fileError } from '../formats/paths.js';
 import type { JobLog } from '../protocol/protocol.js';
 import { openOwnership, type Ownership } from './ownership.js';
-import { parseRecord, type StoredJob } from './record.js';
+import { parseRecord, SCHEMA_VERSION, type StoredJob } from './record.js';
 
 export interface JobStore extends Ownership {
   /** The ids of all records, oldest first. */
@@ -53,7 +53,7 @@ export async function openJobStore(folder: string, engine: string): Promise<JobS
   const drain = async (id: string): Promise<void> => {
     for (let next = waiting.get(id); next; next = waiting.get(id)) {
       waiting.delete(id);
-      await writeFileAtomic(recordOf(id), `${JSON.stringify({ schema_version: 1, ...next })}\n`);
+      await writeFileAtomic(recordOf(id), `${JSON.stringify({ schema_version: SCHEMA_VERSION, ...next })}\n`);
     }
   };
 

@@ -1,7 +1,12 @@
 /** For unit tests of the queue: processes of jobs that do as they are told. */
-import type { CalibrationStatus } from '../methods/quept/calibrate.js';
 import type { JobProcess, JobProcessHooks, Outcome, StartJobProcess } from './process.js';
-import type { CalibrateRequest, CalibrateResult, EvaluateResult } from '../protocol/protocol.js';
+import type {
+  CalibrateRequest,
+  CalibrateResult,
+  EvaluateResult,
+  SeriesPoint,
+  Status,
+} from '../protocol/protocol.js';
 
 export interface FakeProcess {
   readonly kind: string;
@@ -42,11 +47,17 @@ export function fakeProcesses({ cancels = true } = {}): {
 }
 
 /** A status of a calibration of four blocks of ten epochs in two bit groups. */
-export const statusAt = (block: number, epoch: number, losses?: number[]): CalibrationStatus => ({
-  ...{ block, blocks: 4, epoch, epochs: 10, losses },
+export const statusAt = (block: number, epoch: number, losses?: readonly [number, number]): Status => ({
   done: (block + epoch / 10) / 4,
-  groups: [[7, 8], [4]],
+  phase: `block ${block + 1}/4, epoch ${Math.floor(epoch) + 1}/10`,
+  place: block,
+  ...(losses && { series: seriesOf(losses) }),
 });
+
+export const seriesOf = ([high, low]: readonly [number, number]): SeriesPoint[] => [
+  { label: 'loss at 7/8 bits', value: high },
+  { label: 'loss at 4 bits', value: low },
+];
 
 export const calibrateResult: CalibrateResult = {
   ...{ out: '/out', device: 'cpu', bits: [8, 7, 4], samples: 8, skipped: [], seconds: 1, peakMemory: 1 },

@@ -1,21 +1,21 @@
-/** The worker thread's entry: runs one job and reports to the thread that asked for it. */
+/** The worker thread's entry: does one piece of work and reports to the thread that asked for it. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { listModels } from '../catalog/models.js';
+import type { JobKind } from '../protocol/protocol.js';
 import { listDevices } from '../runtime/devices.js';
-import { runCalibrate } from './runs/calibrate.js';
-import { runEstimate } from './runs/estimate.js';
-import type { JobHooks, JobKind, Jobs } from './requests.js';
+import { isKind, kindOf } from './kinds/registry.js';
+import type { JobHooks, Jobs, WorkKind } from './requests.js';
 import { failureOf, type FromWorker, type ToWorker } from './run.js';
-import { runSensitivity } from './runs/sensitivity.js';
-import { runSavedEvaluate } from './saved-evaluate.js';
+import { runEstimate } from './runs/estimate.js';
 
-const runners: {
-  [K in JobKind]: (request: Jobs[K]['request'], hooks: JobHooks<K>) => Promise<Jobs[K]['result']>;
-} = {
+type Run<K extends WorkKind> = (
+  request: Jobs[K]['request'],
+  hooks: JobHooks<K>,
+) => Promise<Jobs[K]['result']>;
+
+/** Work beside the kinds of jobs. */
+const answers: { readonly [K in Exclude<WorkKind, JobKind>]: Run<K> } = {
   models: ({ folders }, { signal }) => listModels(folders, signal),
-  calibrate: runCalibrate,
-  evaluate: runSavedEvaluate,
-  sensitivity: runSensitivity,
   estimate: (request) => runEstimate(request),
   devices: () => listDevices(),
 };
@@ -27,14 +27,16 @@ port.on('message', (message: ToWorker) => {
   if (message === 'cancel') stop.abort();
 });
 
-const { kind, request } = workerData as { kind: JobKind; request: never };
+const { kind, request } = workerData as { kind: WorkKind; request: never };
 try {
-  const run = runners[kind] as (request: never, hooks: JobHooks<JobKind>) => Promise<unknown>;
-  const result = await run(request, {
+  const hooks: JobHooks<WorkKind> = {
     signal: stop.signal,
     status: (status) => post({ type: 'status', status }),
     note: (line) => post({ type: 'note', line }),
-  });
+  };
+  const result = isKind(kind)
+    ? await kindOf(kind).run(request, hooks)
+    : await (answers[kind] as Run<WorkKind>)(request, hooks);
   post({ type: 'result', result });
 } catch (error) {
   post(failureOf(error));

@@ -3,17 +3,44 @@ import type { CalibrateRequest, CalibrateResult } from './calibration.js';
 import type { EvaluateRequest, EvaluateResult } from './evaluations.js';
 import type { SensitivityRequest, SensitivityResult } from './sensitivity.js';
 
-export type JobKind = JobRecord['kind'];
+/** What each kind of job is asked and yields; `partial` is what of the result it has before its end. */
+export interface JobTypes {
+  calibrate: { request: CalibrateRequest; result: CalibrateResult; partial: never };
+  evaluate: { request: EvaluateRequest; result: EvaluateResult; partial: Pick<EvaluateResult, 'rows'> };
+  sensitivity: { request: SensitivityRequest; result: SensitivityResult; partial: never };
+}
+
+export type JobKind = keyof JobTypes;
 
 /**
  * `queued` → `running` → `finished`, `failed` (the error says why), or `cancelled` by the client. `interrupted`: the
- * process that ran it ended first. A job whose process crashed goes on by itself once, but not after a second crash at
- * the same block.
+ * process that ran it ended first. A job whose process crashed goes on by itself once where it can be resumed, but not
+ * after a second crash at the same place.
  */
 export type JobState = 'queued' | 'running' | 'interrupted' | 'finished' | 'failed' | 'cancelled';
 
-interface JobBase {
+/** How far a job is, as it reports it. */
+export interface Status {
+  /** Share of all work done, 0 to 1. */
+  readonly done: number;
+  /** One short line for people, such as `block 3/12, epoch 2/20`. */
+  readonly phase: string;
+  /** Which of its steps it is at, from 0: crashes are counted by it, and what a series is along. */
+  readonly place?: number;
+  /** The newest figures of this place, such as the loss of each bit group. */
+  readonly series?: readonly SeriesPoint[];
+}
+
+export interface SeriesPoint {
+  /** Names the figure, such as `loss at 7/8 bits`. */
+  readonly label: string;
+  readonly value: number;
+}
+
+export interface Job<K extends JobKind> {
   readonly id: string;
+  readonly kind: K;
+  readonly request: JobTypes[K]['request'];
   readonly title: string;
   readonly state: JobState;
   readonly created: number;
@@ -24,58 +51,37 @@ interface JobBase {
   readonly progress: number;
   /** Known after some of the work, while it runs. */
   readonly secondsLeft?: number;
+  /** Of its latest status; known once it has run, gone when it is finished. */
+  readonly phase?: string;
+  readonly place?: number;
+  /** The last figures of each place that reported some, places rising. */
+  readonly series: readonly { readonly place: number; readonly points: readonly SeriesPoint[] }[];
+  /** Where the kind has any; gone when there is a result. */
+  readonly partial?: JobTypes[K]['partial'];
+  readonly result?: JobTypes[K]['result'];
   /** One line, of a failed or interrupted job. */
   readonly error?: string;
   /** Whether `jobs/resume` can continue it. */
   readonly resumable: boolean;
   /** How often its process crashed, and how often at the latest of these places. */
-  readonly crashes: { readonly total: number; readonly block: number; readonly atBlock: number };
+  readonly crashes: { readonly total: number; readonly place: number; readonly atPlace: number };
   /** It is queued or running in another engine on the same storage folder, which alone can cancel it. */
   readonly elsewhere: boolean;
 }
 
-export interface CalibrateJob extends JobBase {
-  readonly kind: 'calibrate';
-  readonly request: CalibrateRequest;
-  readonly result?: CalibrateResult;
-  /** The block it is at, from 0, and how many epochs of it are done; known once it has run. */
-  readonly at?: {
-    readonly block: number;
-    readonly blocks: number;
-    readonly epoch: number;
-    readonly epochs: number;
-  };
-  /** Bit-widths of each bit group, high to low; empty before it has run. */
-  readonly groups: readonly (readonly number[])[];
-  /** One for each epoch done, in order. */
-  readonly losses: readonly LossPoint[];
+export type CalibrateJob = Job<'calibrate'>;
+export type EvaluateJob = Job<'evaluate'>;
+export type SensitivityJob = Job<'sensitivity'>;
+export type JobRecord = { [K in JobKind]: Job<K> }[JobKind];
+
+export interface StartParams<K extends JobKind> {
+  readonly kind: K;
+  readonly request: JobTypes[K]['request'];
+  /** Default: what it does and the model's name. */
+  readonly title?: string;
 }
 
-/** Mean reconstruction loss over one epoch of a block. */
-export interface LossPoint {
-  readonly block: number;
-  readonly epoch: number;
-  /** By bit group, in the order of `groups`. */
-  readonly losses: readonly number[];
-}
-
-export interface EvaluateJob extends JobBase {
-  readonly kind: 'evaluate';
-  readonly request: EvaluateRequest;
-  readonly result?: EvaluateResult;
-  /** So far; the same as the result's in the end. */
-  readonly rows: EvaluateResult['rows'];
-}
-
-export interface SensitivityJob extends JobBase {
-  readonly kind: 'sensitivity';
-  readonly request: SensitivityRequest;
-  readonly result?: SensitivityResult;
-  /** Layers that are measured, and how many there are; known once it has run. */
-  readonly at?: { readonly layer: number; readonly layers: number };
-}
-
-export type JobRecord = CalibrateJob | EvaluateJob | SensitivityJob;
+export type StartJobParams = { [K in JobKind]: StartParams<K> }[JobKind];
 
 export interface JobParams {
   readonly id: string;
@@ -85,20 +91,8 @@ export interface JobResult {
   readonly job: JobRecord;
 }
 
-export type StartJobParams =
-  | StartParams<'calibrate', CalibrateRequest>
-  | StartParams<'evaluate', EvaluateRequest>
-  | StartParams<'sensitivity', SensitivityRequest>;
-
-interface StartParams<K extends JobKind, R> {
-  readonly kind: K;
-  readonly request: R;
-  /** Default: what it does and the model's name. */
-  readonly title?: string;
-}
-
 export interface RemoveJobParams extends JobParams {
-  /** Also deletes what an unfinished calibration or sensitivity has kept (`<out>.partial`). */
+  /** Also deletes what an unfinished job has kept to go on from (`<out>.partial`). */
   readonly deleteProgress?: boolean;
 }
 

@@ -2,7 +2,7 @@
 import type { JobKind } from './jobs.js';
 
 /** Raised with every change that an older peer would misread. The handshake refuses another. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /** Codes of error responses. The first five are JSON-RPC's own, the sixth is that of the language server protocol. */
 export const ErrorCode = {

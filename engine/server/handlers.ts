@@ -6,6 +6,7 @@ import { fingerprintCache } from '../catalog/fingerprints.js';
 import { describeModel, listModels } from '../catalog/models.js';
 import { CancelledError, UserError } from '../errors.js';
 import { listEvaluations, readEvaluation } from '../jobs/evaluations.js';
+import { kindNames } from '../jobs/kinds/registry.js';
 import { announce } from '../jobs/liveness.js';
 import { openJobManager, type JobManager } from '../jobs/manager.js';
 import { allocatePrecision, describePrecision } from '../jobs/precision.js';
@@ -80,7 +81,7 @@ export async function openSession({ storage }: InitializeParams, notify: Notify)
       protocolVersion: PROTOCOL_VERSION,
       engineVersion: version,
       capabilities: {
-        jobs: ['calibrate', 'evaluate', 'sensitivity'],
+        jobs: kindNames,
         families: families.map(({ modelType }) => modelType),
       },
     },

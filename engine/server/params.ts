@@ -16,13 +16,14 @@ import {
   type Fields,
 } from '../formats/json-fields.js';
 import { expectObject } from '../formats/json.js';
-import { show } from '../formats/paths.js';
-import { parseCalibrate, parseEstimate, parseEvaluate, parseSensitivity } from '../jobs/parse.js';
+import { parseEstimate } from '../jobs/kinds/calibrate.js';
+import { parseKind, parseRequest } from '../jobs/kinds/registry.js';
 import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
 import type {
   AllocateParams,
   Empty,
   InitializeParams,
+  JobKind,
   LayerConstraint,
   ListModelsParams,
   OpenSessionParams,
@@ -33,6 +34,7 @@ import type {
   RequestMethod,
   SessionEvaluateParams,
   StartJobParams,
+  StartParams,
   UseParams,
 } from '../protocol/protocol.js';
 
@@ -111,29 +113,11 @@ export const paramReaders: { readonly [M in RequestMethod]: (value: unknown) => 
 };
 
 function startJob(value: unknown): StartJobParams {
-  const { kind } = expectObject(value, 'params');
-  if (kind === 'evaluate') return evaluate(value);
-  if (kind === 'calibrate') return calibrate(value);
-  if (kind === 'sensitivity') return sensitivity(value);
-  throw new UserError(
-    `params: "kind" must be "calibrate", "evaluate" or "sensitivity", found ${show(kind, 40)}.`,
-  );
+  const kind = parseKind(expectObject(value, 'params').kind, 'params');
+  const fields: Fields<StartParams<JobKind>> = {
+    kind: oneOf(kind),
+    title: optional(text()),
+    request: (object, key) => parseRequest(kind, object[key], 'params: request'),
+  };
+  return readFields(value, fields, 'params') as StartJobParams;
 }
-
-const calibrate = of<Extract<StartJobParams, { kind: 'calibrate' }>>({
-  kind: oneOf('calibrate'),
-  title: optional(text()),
-  request: (object, key) => parseCalibrate(object[key], 'params: request'),
-});
-
-const evaluate = of<Extract<StartJobParams, { kind: 'evaluate' }>>({
-  kind: oneOf('evaluate'),
-  title: optional(text()),
-  request: (object, key) => parseEvaluate(object[key], 'params: request'),
-});
-
-const sensitivity = of<Extract<StartJobParams, { kind: 'sensitivity' }>>({
-  kind: oneOf('sensitivity'),
-  title: optional(text()),
-  request: (object, key) => parseSensitivity(object[key], 'params: request'),
-});

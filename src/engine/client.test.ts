@@ -1,6 +1,6 @@
 import { ResponseError } from 'vscode-jsonrpc/node';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { ErrorCode, type JobRecord } from '../../engine/protocol/protocol.js';
+import { ErrorCode, PROTOCOL_VERSION, type JobRecord } from '../../engine/protocol/protocol.js';
 import { createEngineClient } from './client.js';
 import { EngineError } from './error.js';
 import type { EngineOptions } from './launch.js';
@@ -64,12 +64,16 @@ describe('starting', () => {
   });
 
   it('says who it is and where it keeps jobs', async () => {
-    const initialize = vi.fn(() => ({ protocolVersion: 1, engineVersion: '1', capabilities: {} }));
+    const initialize = vi.fn(() => ({
+      protocolVersion: PROTOCOL_VERSION,
+      engineVersion: '1',
+      capabilities: {},
+    }));
     const { client } = open({ initialize });
     await jobsOf(client);
     expect(initialize).toHaveBeenCalledWith(
       {
-        protocolVersion: 1,
+        protocolVersion: PROTOCOL_VERSION,
         storage: '/storage',
         hostProcess: process.pid,
       },
@@ -83,7 +87,7 @@ describe('starting', () => {
       initialize: () =>
         refuses
           ? new ResponseError(ErrorCode.versionMismatch, 'Install the same version of both.')
-          : { protocolVersion: 1, engineVersion: '1', capabilities: {} },
+          : { protocolVersion: PROTOCOL_VERSION, engineVersion: '1', capabilities: {} },
     });
     await expect(jobsOf(client)).rejects.toThrow('Install the same version of both.');
     expect(changes.at(-1)).toEqual({ state: 'failed', message: 'Install the same version of both.' });

@@ -247,12 +247,12 @@ function availabilityOf(set: AdapterSetEntry['set'], changed: string): Pick<SetC
 const taskOf = (model: SupportedModel): EvaluationTask =>
   model.task === 'image-classification' ? 'image-classification' : 'perplexity';
 
-function runOf({ state, progress, secondsLeft, error, rows }: EvaluateJob): Run {
+function runOf({ state, progress, secondsLeft, error, partial }: EvaluateJob): Run {
   return {
     // A finished job is a result, not a run.
     state: state === 'finished' ? 'running' : state,
     progress,
-    rows,
+    rows: partial?.rows ?? [],
     ...(secondsLeft !== undefined && { secondsLeft }),
     ...(error !== undefined && { error }),
   };

@@ -4,7 +4,7 @@ import { fakeConnection } from '../common/testing.js';
 import {
   actionsOf,
   createJobList,
-  latestLosses,
+  latestFigures,
   promisedFolders,
   worksWith,
   type JobChange,
@@ -122,23 +122,12 @@ it('promisedFolders are those of calibrations that are still to end', () => {
   expect(promisedFolders([...jobs, evaluation('1', 'running')])).toEqual(['/sets/queued', '/sets/running']);
 });
 
-describe('latestLosses', () => {
-  it('names the loss of each bit group', () => {
-    const job = calibration('a', 'running', {
-      groups: [[8, 7], [4]],
-      losses: [
-        { block: 0, epoch: 0, losses: [0.3, 0.9] },
-        { block: 0, epoch: 1, losses: [0.2, 0.8] },
-      ],
-    });
-    expect(latestLosses(job)).toEqual([
-      { bits: [8, 7], loss: 0.2 },
-      { bits: [4], loss: 0.8 },
-    ]);
-  });
-
-  it('has none before an epoch ended, nor for an evaluation', () => {
-    expect(latestLosses(calibration('a', 'running'))).toBeUndefined();
-    expect(latestLosses(evaluation('a', 'running'))).toBeUndefined();
-  });
+it('latestFigures are those of the last place', () => {
+  const [early, late] = [0.3, 0.2].map((value) => [{ label: 'loss at 7/8 bits', value }]);
+  const series = [
+    { place: 0, points: early! },
+    { place: 1, points: late! },
+  ];
+  expect(latestFigures(calibration('a', 'running', { series }))).toEqual(late);
+  expect(latestFigures(evaluation('a', 'running'))).toEqual([]);
 });

@@ -1,5 +1,5 @@
 /** The jobs of the engine, kept up to date by its notifications. Knows no editor. */
-import type { JobRecord } from '../../engine/protocol/protocol.js';
+import type { JobRecord, SeriesPoint } from '../../engine/protocol/protocol.js';
 import type { Connection } from '../common/connection.js';
 import { createEmitter, type Disposable, type Event } from '../common/event.js';
 
@@ -119,11 +119,5 @@ export function actionsOf(job: JobRecord): JobActions {
   };
 }
 
-/** The newest loss of each bit group in the block under calibration, high to low; undefined before its first epoch ends. */
-export function latestLosses(
-  job: JobRecord,
-): readonly { readonly bits: readonly number[]; readonly loss: number }[] | undefined {
-  if (job.kind !== 'calibrate') return undefined;
-  const point = job.losses.at(-1);
-  return point?.losses.map((loss, g) => ({ bits: job.groups[g] ?? [], loss }));
-}
+/** Its newest figures, such as the loss of each bit group; empty before there are any. */
+export const latestFigures = ({ series }: JobRecord): readonly SeriesPoint[] => series.at(-1)?.points ?? [];

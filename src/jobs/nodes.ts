@@ -1,16 +1,10 @@
 /** The rows of the Jobs view, one function per kind of node. */
 import { vscode } from '../common/vscode.js';
-import type {
-  CalibrateJob,
-  EvaluateJob,
-  JobRecord,
-  JobState,
-  SensitivityJob,
-} from '../../engine/protocol/protocol.js';
+import type { EvaluateJob, JobRecord, JobState } from '../../engine/protocol/protocol.js';
 import { scoreOf } from '../evaluation/score.js';
-import { formatBits, formatDuration, formatLoss, percent } from '../common/format.js';
+import { formatDuration, formatLoss, percent } from '../common/format.js';
 import type { Row } from '../common/tree.js';
-import { actionsOf, isActive, latestLosses } from './job-list.js';
+import { actionsOf, isActive, latestFigures } from './job-list.js';
 
 export interface JobNode {
   readonly kind: 'job';
@@ -116,52 +110,26 @@ export function detailsOf(node: JobNode, job: JobRecord): DetailNode[] {
   return [...error, ...lines].map((line) => ({ ...line, kind: 'detail', job: node }));
 }
 
-function linesOf(job: JobRecord): readonly Line[] {
-  switch (job.kind) {
-    case 'calibrate':
-      return calibrationLines(job);
-    case 'evaluate':
-      return evaluationLines(job);
-    case 'sensitivity':
-      return sensitivityLines(job);
-  }
-}
-
 type Line = Pick<DetailNode, 'key' | 'label' | 'description' | 'icon'>;
 
-function calibrationLines(job: CalibrateJob): Line[] {
-  const { at } = job;
-  const where: Line[] = at
-    ? [
-        {
-          key: 'at',
-          label: vscode.l10n.t('Block {0} of {1}', at.block + 1, at.blocks),
-          description: vscode.l10n.t('epoch {0} of {1}', at.epoch + 1, at.epochs),
-          icon: 'layers',
-        },
-      ]
-    : [];
-  const losses = (latestLosses(job) ?? []).map(({ bits, loss }) => ({
-    key: `loss ${bits.join()}`,
-    label: vscode.l10n.t('{0} bits', formatBits(bits)),
-    description: vscode.l10n.t('loss {0}', formatLoss(loss, locale())),
+function linesOf(job: JobRecord): Line[] {
+  const where = job.phase === undefined ? [] : [{ key: 'phase', label: job.phase, icon: 'layers' }];
+  const figures = latestFigures(job).map(({ label, value }) => ({
+    key: label,
+    label,
+    description: formatLoss(value, locale()),
     icon: 'graph-line',
   }));
-  return [...(job.state === 'finished' ? [] : where), ...losses];
+  return [...where, ...figures, ...(job.kind === 'evaluate' ? scoreLines(job) : [])];
 }
 
-const evaluationLines = (job: EvaluateJob): Line[] =>
-  job.rows.map((row) => ({
+const scoreLines = ({ result, partial }: EvaluateJob): Line[] =>
+  (result ?? partial)?.rows.map((row) => ({
     key: `${row.label} ${row.bits}`,
     label: row.bits === 'fp' ? vscode.l10n.t('Full precision') : vscode.l10n.t('{0} bits', row.bits),
     description: row.bits === 'fp' ? scoreOf(row) : `${row.label} · ${scoreOf(row)}`,
     icon: 'graph',
-  }));
-
-const sensitivityLines = ({ at }: SensitivityJob): Line[] =>
-  at
-    ? [{ key: 'at', label: vscode.l10n.t('{0} of {1} layers measured', at.layer, at.layers), icon: 'layers' }]
-    : [];
+  })) ?? [];
 
 export const detailRow = ({ job, key, label, description, icon }: DetailNode): Row => ({
   id: `${job.id}#${key}`,

@@ -9,15 +9,14 @@ const base = (id: string, state: JobState) => ({
   progress: 0,
   resumable: false,
   elsewhere: false,
-  crashes: { total: 0, block: 0, atBlock: 0 },
+  series: [],
+  crashes: { total: 0, place: 0, atPlace: 0 },
 });
 
 export const calibration = (id: string, state: JobState, more: Partial<CalibrateJob> = {}): CalibrateJob => ({
   ...base(id, state),
   kind: 'calibrate',
   request: { model: '/models/vit', data: '/data', out: '/models/vit/adapters/elastic' },
-  groups: [],
-  losses: [],
   ...more,
 });
 
@@ -25,7 +24,6 @@ export const evaluation = (id: string, state: JobState, more: Partial<EvaluateJo
   ...base(id, state),
   kind: 'evaluate',
   request: { model: '/models/vit', data: '/data' },
-  rows: [],
   ...more,
 });
 

@@ -34,10 +34,10 @@ describe('jobs', () => {
     const { id } = await startCalibration(extension, shortCalibration(workspace('vit-fashion'), 'first'));
     await jobIn(extension, id, 'running', 'finished');
     const job = await jobIn(extension, id, 'finished');
-    assert.ok(job.kind === 'calibrate' && job.losses.length > 0);
+    assert.ok(job.series.length > 0);
     const [row, ...details] = (await draw(extension.trees.jobs)).split('\n');
     assert.match(row!, /^Calibrate vit-fashion · finished · \d+ (s|min) \[job finished removable\]$/);
-    assert.match(details.join('\n'), /^ {2}8, 4 bits · loss \d[\d.e-]* \[detail\]$/m);
+    assert.match(details.join('\n'), /^ {2}loss at 4\/8 bits · \d[\d.e-]* \[detail\]$/m);
     assert.ok(existsSync(join(workspace('vit-fashion'), 'adapters', 'first', 'adapter_config.json')));
   });
 
@@ -46,7 +46,7 @@ describe('jobs', () => {
     const second = await startCalibration(extension, shortCalibration(workspace('vit-fashion'), 'second'));
     await eventually(extension.jobs.onDidChange as Event<never>, () => {
       const job = extension.jobs.get(first.id);
-      return job?.kind === 'calibrate' && job.losses.length > 0 ? true : undefined;
+      return job && job.series.length > 0 ? true : undefined;
     });
     assert.equal(extension.jobs.get(second.id)?.state, 'queued');
     assert.equal(extension.trees.jobs.view.badge?.value, 2);
@@ -72,7 +72,7 @@ describe('jobs', () => {
     const { id } = await startCalibration(extension, long('interrupted'));
     await eventually(extension.jobs.onDidChange as Event<never>, () => {
       const job = extension.jobs.get(id);
-      return job?.kind === 'calibrate' && job.losses.length > 0 ? true : undefined;
+      return job && job.series.length > 0 ? true : undefined;
     });
     await extension.engine.restart();
     const job = await jobIn(extension, id, 'interrupted');

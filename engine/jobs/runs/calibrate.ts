@@ -2,7 +2,7 @@
 import { dirname, resolve } from 'node:path';
 import { defaultCacheMemory, openSampleCache, type SampleCache } from '../../execution/sample-store.js';
 import { UserError } from '../../errors.js';
-import { calibrate } from '../../methods/quept/calibrate.js';
+import { calibrate, type CalibrationStatus } from '../../methods/quept/calibrate.js';
 import { mergeWeights } from '../../methods/quept/merge.js';
 import {
   bitGroups,
@@ -25,7 +25,7 @@ import { readCalibrationSet } from '../calibration-set.js';
 import { peakMemory } from '../memory.js';
 import { version } from '../../version.js';
 import type { JobHooks } from '../requests.js';
-import type { CalibrateRequest, CalibrateResult } from '../../protocol/protocol.js';
+import type { CalibrateRequest, CalibrateResult, Status } from '../../protocol/protocol.js';
 
 export async function runCalibrate(
   request: CalibrateRequest,
@@ -69,7 +69,7 @@ async function calibrateWith(
     const task = { checkpoint, set, options, out, resume, cache, engineVersion: version };
     const config = await calibrate(programs, task, {
       signal: hooks.signal,
-      status: (status) => hooks.status(status),
+      status: (status) => hooks.status(statusOf(status)),
     });
     const bits = config.bit_groups.flatMap((g) => g.bits).sort((a, b) => b - a);
     const seconds = (performance.now() - started) / 1000;
@@ -78,6 +78,19 @@ async function calibrateWith(
     await programs.release();
     await runtime.dispose();
   }
+}
+
+/** A calibration's status as a job's. */
+export function statusOf(status: CalibrationStatus): Status {
+  const { block, blocks, epoch, epochs, done, groups, losses } = status;
+  return {
+    done,
+    phase: `block ${block + 1}/${blocks}, epoch ${Math.min(epoch + 1, epochs)}/${epochs}`,
+    place: block,
+    ...(losses && {
+      series: losses.map((value, g) => ({ label: `loss at ${groups[g]!.join('/')} bits`, value })),
+    }),
+  };
 }
 
 /** The recipe's settings with what the request overrides. */

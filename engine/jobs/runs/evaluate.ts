@@ -4,13 +4,32 @@ import { closeAdapterSets, openAdapterSets } from '../evaluated-sets.js';
 import { evaluatePictures } from '../../evaluation/evaluate-pictures.js';
 import { evaluateText } from '../../evaluation/evaluate-text.js';
 import { peakMemory } from '../memory.js';
-import type { JobHooks } from '../requests.js';
-import type { EvaluateRequest, EvaluateResult } from '../../protocol/protocol.js';
+import { prepareEvaluation, saveEvaluation } from '../evaluations.js';
+import type { EvaluateHooks, JobHooks } from '../requests.js';
+import type { EvaluateRequest, EvaluateResult, EvaluationRow } from '../../protocol/protocol.js';
 
+/** Keeps the result where the request asks for it. */
 export async function runEvaluate(
   request: EvaluateRequest,
-  hooks: JobHooks<'evaluate'>,
+  job: JobHooks<'evaluate'>,
 ): Promise<EvaluateResult> {
+  const hooks: EvaluateHooks = {
+    signal: job.signal,
+    note: (line) => job.note(line),
+    status: ({ done, rows }) => job.status({ done, phase: phaseOf(rows), partial: { rows } }),
+  };
+  if (request.save === undefined) return evaluate(request, hooks);
+  // Before the work, so that it is not in vain.
+  const saved = await prepareEvaluation(request, request.save);
+  const result = await evaluate(request, hooks);
+  await saveEvaluation(saved, request, result);
+  return { ...result, saved };
+}
+
+const phaseOf = (rows: readonly EvaluationRow[]): string =>
+  rows.length === 0 ? 'before the first scores' : `scores of ${rows.length} bit-widths`;
+
+async function evaluate(request: EvaluateRequest, hooks: EvaluateHooks): Promise<EvaluateResult> {
   const started = performance.now();
   const checkpoint = await openCheckpoint(
     request.model,

@@ -76,7 +76,12 @@ async function measure(
     const settings = { checkpoint, config, adaptersOf, bits, inputs: set.inputs, batch, cache, keepBlocks };
     await measureSensitivity(programs, settings, costs.length, {
       signal: hooks.signal,
-      status: (done) => hooks.status({ done: Math.min(1, done), layer: costs.length, layers: layers.length }),
+      status: (done) =>
+        hooks.status({
+          done: Math.min(1, done),
+          phase: `${costs.length}/${layers.length} layers`,
+          place: costs.length,
+        }),
       measured: progress.add,
     });
     await writeSensitivity(out, { schema_version: 1, engine_version: version, ...identity, costs });

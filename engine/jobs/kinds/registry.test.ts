@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { complaint } from '../formats/testing.js';
-import { parseCalibrate, parseEstimate, parseEvaluate } from './parse.js';
-import type { CalibrateRequest, EvaluateRequest } from '../protocol/protocol.js';
+import { complaint } from '../../formats/testing.js';
+import type { CalibrateRequest, EvaluateRequest } from '../../protocol/protocol.js';
+import { parseEstimate } from './calibrate.js';
+import { parseKind, parseRequest } from './registry.js';
 
 const calibrate: Required<CalibrateRequest> = {
   ...{ model: '/m', data: '/d', out: '/o', resume: true, device: 'cpu', threads: 2, mode: 'weight-only' },
@@ -25,6 +26,17 @@ const evaluate: Required<EvaluateRequest> = {
   ...{ task: 'perplexity', baseline: ['rtn', 'gptq'], baselineData: '/b', baselineSamples: 3 },
   ...{ cacheMemory: 9, save: 'name' },
 };
+
+const parseCalibrate = (value: unknown) => parseRequest('calibrate', value, 'request');
+const parseEvaluate = (value: unknown) => parseRequest('evaluate', value, 'request');
+
+it('a kind is one that there is', async () => {
+  expect(parseKind('evaluate', 'params')).toBe('evaluate');
+  for (const name of ['dance', 'toString', undefined, null, 3])
+    expect(await complaint(() => parseKind(name, 'params'))).toMatch(
+      /^params: "kind" must be one of "calibrate", "evaluate", "sensitivity", found /,
+    );
+});
 
 describe('a request of a job', () => {
   it('is taken with every key it can have', () => {

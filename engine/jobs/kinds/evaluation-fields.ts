@@ -1,0 +1,56 @@
+/** What an evaluation yields, from JSON of unknown origin: in records of jobs and in saved evaluations. */
+import {
+  either,
+  integer,
+  list,
+  number,
+  oneOf,
+  optional,
+  record,
+  text,
+  type Fields,
+} from '../../formats/json-fields.js';
+import { MAX_BITS, MIN_BITS } from '../../plans/bits.js';
+import type { Difference, EvaluateResult, EvaluationRow } from '../../protocol/protocol.js';
+import { device, skipped } from './fields.js';
+
+const share = optional(number(0, 1));
+const positive = optional(number(0));
+const rowKind = oneOf('full', 'rounding', 'gptq', 'adapters');
+
+const difference: Fields<Difference> = {
+  label: text(),
+  kind: rowKind,
+  score: optional(number()),
+  scoreError: positive,
+  kl: optional(number()),
+  klError: positive,
+};
+
+const row: Fields<EvaluationRow> = {
+  label: text(),
+  kind: rowKind,
+  bits: either(number(MIN_BITS, MAX_BITS), oneOf('fp')),
+  bytes: integer(0),
+  samples: integer(0),
+  top1: share,
+  top5: share,
+  kl: positive,
+  perplexity: positive,
+  accuracy: share,
+  accuracyNormalised: share,
+  scoreError: positive,
+  against: optional(list(record(difference, 'dropped'))),
+};
+export const rows = list(record(row, 'dropped'));
+
+export const evaluateResult: Fields<EvaluateResult> = {
+  device,
+  task: oneOf('image-classification', 'perplexity', 'multiple-choice'),
+  data: text(),
+  rows,
+  skipped,
+  seconds: number(0),
+  peakMemory: integer(0),
+  saved: optional(text()),
+};

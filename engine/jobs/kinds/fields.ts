@@ -1,0 +1,13 @@
+/** Readers that requests and results of several kinds share. */
+import { integer, list, oneOf, optional, record, text, type Fields } from '../../formats/json-fields.js';
+import { MAX_BITS, MIN_BITS } from '../../plans/bits.js';
+import type { Placement, Skipped } from '../../protocol/protocol.js';
+
+export const placement: Fields<Placement> = {
+  device: optional(oneOf('auto', 'cpu', 'webgpu', 'cuda')),
+  threads: optional(integer(1, 1024)),
+};
+
+export const bits = integer(MIN_BITS, MAX_BITS);
+export const device = oneOf('cpu', 'webgpu', 'cuda');
+export const skipped = list(record<Skipped>({ name: text(), reason: text() }));

@@ -1,0 +1,39 @@
+/** The kind `sensitivity`: what each bit-width of each layer of an adapter set costs by itself. */
+import { flag, integer, list, number, optional, path, text } from '../../formats/json-fields.js';
+import { discardMeasured, measuredLayers, sensitivityPath } from '../sensitivity-file.js';
+import { bits, device, placement } from './fields.js';
+import type { Kind } from './kind.js';
+
+export const sensitivity: Kind<'sensitivity'> = {
+  title: 'Measure sensitivity of',
+  request: {
+    ...placement,
+    model: path(),
+    adapters: path(),
+    data: path(),
+    out: optional(path()),
+    samples: optional(integer(1)),
+    batch: optional(integer(1)),
+    resume: optional(flag()),
+    cacheMemory: optional(integer(0)),
+  },
+  result: {
+    out: text(),
+    device,
+    layers: integer(0),
+    bits: list(bits),
+    samples: integer(0),
+    saved: number(0, 1),
+    seconds: number(0),
+    peakMemory: integer(0),
+  },
+  writes: sensitivityPath,
+  sets: ({ adapters }) => [adapters],
+  progress: {
+    place: 'layer',
+    made: async (request) => (await measuredLayers(sensitivityPath(request))) !== undefined,
+    discard: (request) => discardMeasured(sensitivityPath(request)),
+    resumed: (request) => ({ ...request, resume: true }),
+  },
+  run: async (request, hooks) => (await import('../runs/sensitivity.js')).runSensitivity(request, hooks),
+};
