@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { constants, copyFile, link, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { constants, copyFile, link, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileError } from './paths.js';
 
@@ -16,7 +16,6 @@ export interface StagedFile {
 
 /** `.<name>.<process id>-<8 hex digits>.partial`, in the folder of the file it will become. */
 const TEMPORARY = /^\..+\.(\d+)-[0-9a-f]{8}\.partial$/;
-const STALE_AFTER_MS = 24 * 60 * 60 * 1000;
 
 const temporaryOf = (path: string): string =>
   join(dirname(path), `.${basename(path)}.${process.pid}-${randomBytes(4).toString('hex')}.partial`);
@@ -90,18 +89,15 @@ export async function createFileExclusive(path: string, data: string): Promise<b
 }
 
 /**
- * Removes temporaries that a killed process left in `folder`: those whose process is gone, and any older
- * than a day. Returns the names removed. A folder that does not exist holds none.
+ * Removes temporaries in `folder` whose process is gone, and returns their names. Those of a live process stay, however
+ * old: it may still read them. A folder that does not exist holds none.
  */
 export async function removeStaleTemporaries(folder: string): Promise<string[]> {
   const removed: string[] = [];
   for (const name of await readdir(folder).catch(() => [])) {
     const match = TEMPORARY.exec(name);
-    if (!match) continue;
-    const path = join(folder, name);
-    const age = Date.now() - ((await stat(path).catch(() => undefined))?.mtimeMs ?? Date.now());
-    if (processIsAlive(Number(match[1])) && age < STALE_AFTER_MS) continue;
-    await rm(path, { force: true });
+    if (!match || processIsAlive(Number(match[1]))) continue;
+    await rm(join(folder, name), { force: true });
     removed.push(name);
   }
   return removed;

@@ -22,7 +22,7 @@ interface SensitivityProgress {
   readonly remove: () => Promise<void>;
 }
 
-/** Throws UserError where what is there was measured on something else. */
+/** Throws UserError where what is there was measured on something else, or nobody asked to resume it. */
 export async function openMeasured(
   out: string,
   identity: SensitivityIdentity & Readonly<Record<string, unknown>>,
@@ -30,7 +30,12 @@ export async function openMeasured(
 ): Promise<SensitivityProgress> {
   const path = partialOf(out);
   await removeStaleTemporaries(dirname(path));
-  const costs = resume && existsSync(path) ? await readProgress(path, identity) : [];
+  const isThere = existsSync(path);
+  if (isThere && !resume)
+    throw new UserError(
+      `${path} holds an unfinished measurement; continue it with --resume, or delete it to start again.`,
+    );
+  const costs = isThere ? await readProgress(path, identity) : [];
   return {
     costs,
     add: async (row) => {
@@ -45,7 +50,7 @@ async function readProgress(path: string, identity: SensitivityIdentity): Promis
   const saved = expectObject(await readJsonFile(path), path);
   if (JSON.stringify(saved.identity) !== JSON.stringify(identity))
     throw new UserError(
-      `${path} was measured on something else; delete it, or start again without resuming.`,
+      `${path} was measured on something else; resume with the same settings, model and data, or delete it.`,
     );
   const costs = list((object, key, where) => list(number(0))(object, key, where))(saved, 'costs', path);
   if (costs.length > identity.layers.length) throw new UserError(`${path}: "costs" has too many rows.`);
