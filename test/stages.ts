@@ -1,9 +1,12 @@
-/** A toy family: post-norm blocks, as BERT has them, in two stages of different width and number of tokens, as Swin's. */
+/**
+ * A toy family: post-norm blocks, as BERT has them, in two stages of different width and number of tokens, as Swin's. Those
+ * of a `conditioned` model read a vector that every token gets a share of, and in the first stage a mask of tokens.
+ */
 import type { Value } from '../engine/graph/ir.js';
 import * as op from '../engine/graph/ops.js';
 import { attention } from '../engine/models/attention.js';
 import type { Family } from '../engine/models/family.js';
-import type { Builder, Part } from '../engine/models/model.js';
+import type { Builder, Part, SidePort } from '../engine/models/model.js';
 
 export const TINY_STAGES = {
   architectures: ['StagesForImageClassification'],
@@ -12,6 +15,10 @@ export const TINY_STAGES = {
   hidden_size: 8,
   num_labels: 6,
 };
+
+/** What a conditioned model reads beside pictures: a vector [3], and what is added to the scores of each of 16 tokens. */
+export const CONDITION: SidePort = { name: 'condition', shape: (batch) => [batch, 3] };
+export const MASK: SidePort = { name: 'mask', shape: (batch) => [batch, 16] };
 
 const HEADS = 2;
 const EPSILON = 1e-6;
@@ -43,23 +50,33 @@ function squares(x: Value, batch: number, side: number): Value {
   return op.reshape(op.transpose(apart, [0, 2, 1, 3, 4]), [batch * half * half, 4 * width]);
 }
 
-const block = (index: number, tokens: number, width: number): Part => ({
+const block = (index: number, tokens: number, width: number, side: readonly SidePort[]): Part => ({
   prefix: `stages.blocks.${index}.`,
   kind: `block of ${tokens} tokens`,
   inputShape: (batch) => [batch * tokens, width],
   outputShape: (batch) => [batch * tokens, width],
-  forward: (b, x, batch) => {
+  side,
+  forward: (b, input, batch, { condition, mask }) => {
+    const x = condition ? conditioned(b, input, condition, batch) : input;
     const [q, k, v] = ['query', 'key', 'value'].map((name) => b.linear(name, x, width)) as [
       Value,
       Value,
       Value,
     ];
-    const mixed = b.linear('output', attention(b, 'attention', q, k, v, batch, HEADS), width);
+    const options = mask ? { mask: op.reshape(mask, [batch, 1, 1, tokens]) } : {};
+    const mixed = b.linear('output', attention(b, 'attention', q, k, v, batch, HEADS, options), width);
     const attended = b.layerNorm('attention_norm', op.add(x, mixed), EPSILON);
     const activated = op.gelu(b.linear('up', attended, 2 * width));
     return b.layerNorm('output_norm', op.add(attended, b.linear('down', activated, width)), EPSILON);
   },
 });
+
+/** Adds a linear layer of the condition [batch, n] to every token of [batch·tokens, width]. */
+function conditioned(b: Builder, x: Value, condition: Value, batch: number): Value {
+  const width = x.shape[1]!;
+  const share = op.reshape(b.linear('conditioning', condition, width), [batch, 1, width]);
+  return op.reshape(op.add(op.reshape(x, [batch, x.shape[0]! / batch, width]), share), x.shape);
+}
 
 /** A quarter of the tokens, twice the channels. */
 const merging = (index: number, side: number, width: number): Part => ({
@@ -92,6 +109,8 @@ export const stages: Family = {
     const side = config.size('image_size');
     const width = config.size('hidden_size');
     const classes = config.classCount();
+    const isConditioned = config.flag('conditioned', false);
+    const [first, second] = isConditioned ? [[CONDITION, MASK], [CONDITION]] : [[], []];
     const grid = side / 2;
     const [many, few] = [grid ** 2, (grid / 2) ** 2];
     return {
@@ -99,10 +118,10 @@ export const stages: Family = {
       task: 'image-classification',
       stem: stem(side, width),
       blocks: [
-        block(0, many, width),
+        block(0, many, width, first!),
         merging(1, grid, width),
-        block(2, few, 2 * width),
-        block(3, few, 2 * width),
+        block(2, few, 2 * width, second!),
+        block(3, few, 2 * width, second!),
       ],
       head: head(few, 2 * width, classes),
       image: { channels: 1, height: side, width: side },

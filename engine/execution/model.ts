@@ -1,10 +1,11 @@
 /** A whole model, its parts on the device one after another. */
 import { sizeOf } from '../graph/ir.js';
 import type { Checkpoint } from '../models/checkpoint.js';
-import { partsOf, type Model } from '../models/model.js';
+import { sideInput } from '../models/builders.js';
+import { partsOf, type Model, type Part } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import type { Tensor } from '../runtime/session.js';
-import { type RunnablePart } from './part.js';
+import type { RunnablePart, Tensors } from './part.js';
 import { plainParts, type OpenPart } from './part-by-part.js';
 
 /**
@@ -16,12 +17,15 @@ export interface RunnableModel {
   readonly model: Model;
   /** Its parts, to be run one by one; they stay the model's. */
   readonly open: OpenPart;
-  /** The logits where the device left them; the caller disposes of them. */
-  logits(inputs: Tensor, batch: number): Promise<Tensor>;
+  /**
+   * The logits where the device left them; the caller disposes of them.
+   * @param side what feeds side ports, by their names
+   */
+  logits(inputs: Tensor, batch: number, side?: Tensors): Promise<Tensor>;
   /** The logits of one of the head's samples, of a batch of one: of a token, or of the picture (row 0). */
-  row(inputs: Tensor, row: number): Promise<Float32Array>;
+  row(inputs: Tensor, row: number, side?: Tensors): Promise<Float32Array>;
   /** The logits read back. */
-  run(inputs: Tensor, batch: number): Promise<Float32Array>;
+  run(inputs: Tensor, batch: number, side?: Tensors): Promise<Float32Array>;
   dispose(): void;
 }
 
@@ -40,10 +44,10 @@ export function chain(programs: Programs, model: Model, parts: readonly Runnable
   const size = sizeOf(model.head.inputShape(1));
   const shared = new Map(partsOf(model).map((part, i) => [part, { ...parts[i]!, dispose: () => undefined }]));
   /** What the head reads. */
-  const hidden = async (inputs: Tensor, batch: number) => {
+  const hidden = async (inputs: Tensor, batch: number, side: Tensors) => {
     let x = inputs;
-    for (const part of parts.slice(0, -1)) {
-      const y = await part.run(x, batch);
+    for (const part of [model.stem, ...model.blocks]) {
+      const y = await shared.get(part)!.run(x, batch, portsFed(part, side));
       if (x !== inputs) x.dispose();
       x = y;
     }
@@ -54,8 +58,8 @@ export function chain(programs: Programs, model: Model, parts: readonly Runnable
     tensor.dispose();
     return data;
   };
-  const logits = async (inputs: Tensor, batch: number) => {
-    const x = await hidden(inputs, batch);
+  const logits = async (inputs: Tensor, batch: number, side: Tensors = {}) => {
+    const x = await hidden(inputs, batch, side);
     const y = await parts.at(-1)!.run(x, sizeOf(x.shape) / size);
     x.dispose();
     return y;
@@ -64,13 +68,23 @@ export function chain(programs: Programs, model: Model, parts: readonly Runnable
     model,
     open: (part) => Promise.resolve(shared.get(part)!),
     logits,
-    row: async (inputs, row) => {
-      const x = await read(await hidden(inputs, 1));
+    row: async (inputs, row, side = {}) => {
+      const x = await read(await hidden(inputs, 1, side));
       const own = x.slice(row * size, (row + 1) * size);
       const y = await parts.at(-1)!.run(programs.runtime.tensor(own, model.head.inputShape(1)), 1);
       return read(y);
     },
-    run: async (inputs, batch) => read(await logits(inputs, batch)),
+    run: async (inputs, batch, side) => read(await logits(inputs, batch, side)),
     dispose: () => parts.forEach((part) => part.dispose()),
   };
 }
+
+/** What feeds a part's side ports, by the names of its graph's inputs. */
+const portsFed = (part: Part, side: Tensors): Tensors =>
+  Object.fromEntries(
+    (part.side ?? []).map(({ name }) => {
+      const tensor = side[name];
+      if (!tensor) throw new Error(`${part.prefix} (${part.kind}): nothing feeds the side port "${name}".`);
+      return [sideInput(name), tensor];
+    }),
+  );

@@ -7,7 +7,9 @@ import { normals, rowsOf, tinyBlock, usePrograms } from '../methods/quept/testin
 const [BATCH, BATCHES, WIDTH] = [2, 3, 12];
 const programs = usePrograms();
 const { part, listing, parameters } = tinyBlock();
-const batches = Array.from({ length: BATCHES }, (_, i) => normals(part.inputShape(BATCH), 'x', i).data);
+const batches = Array.from({ length: BATCHES }, (_, i) => ({
+  x: normals(part.inputShape(BATCH), 'x', i).data,
+}));
 
 it('are the means of products within blocks of columns, for every layer, over all batches', async () => {
   const found = await secondMoments(programs, part, listing, parameters, batches, BATCH, WIDTH);

@@ -1,12 +1,13 @@
 /** Second moments of layer inputs: how errors of a layer's weights add up in its output. */
 import { Graph, type Value } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
-import { fullPrecision } from '../models/builders.js';
+import { buildPart, fullPrecision } from '../models/builders.js';
 import type { HostTensor } from '../models/checkpoint.js';
 import type { PartListing } from '../models/listing.js';
 import type { Part } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import type { Tensor } from '../runtime/session.js';
+import { tensorsOfBatch, type PartBatch } from './batches.js';
 import { disposeAll } from './part.js';
 
 /**
@@ -33,17 +34,17 @@ export async function secondMoments(
   part: Part,
   listing: PartListing,
   parameters: ReadonlyMap<string, HostTensor>,
-  batches: Iterable<Float32Array>,
+  batches: Iterable<PartBatch>,
   batch: number,
   width: number,
 ): Promise<ReadonlyMap<string, Moments>> {
   const { runtime } = programs;
   const inputs = [...new Map(listing.linears.map((l) => [l.input, l.in]))];
-  const graph = momentsGraph(part, inputs, batch, width);
+  const { graph, rows } = momentsGraph(part, inputs, batch, width);
   const program = await programs.get(graph, `moments ${part.kind} ×${batch} per ${width}`);
   const fixed: Record<string, Tensor> = {};
   let sums: Record<string, Tensor> = {};
-  let rows = 0;
+  let count = 0;
   try {
     for (const [name, { data, shape }] of parameters)
       fixed[name] = await runtime.place(runtime.tensor(data, shape));
@@ -51,17 +52,18 @@ export async function secondMoments(
       const shape = [Math.ceil(columns / width), width, width] as const;
       sums[name] = runtime.tensor(new Float32Array(shape[0] * width * width), shape);
     }
-    const shape = part.inputShape(batch);
     for (const data of batches) {
       const feeds = Object.fromEntries(Object.entries(sums).map(([name, sum]) => [`sum.${name}`, sum]));
-      const outputs = await program.run({ ...fixed, ...feeds, x: runtime.tensor(data, shape) });
+      const ports = tensorsOfBatch(runtime, part, data, batch);
+      const outputs = await program.run({ ...fixed, ...feeds, ...ports });
       disposeAll(sums);
       sums = outputs;
-      rows += shape[0]!;
+      count++;
     }
     const found = new Map<string, Moments>();
     for (const [name, columns] of inputs) {
-      const data = (await runtime.read(sums[name]!)).map((sum) => sum / rows);
+      const seen = count * rows.get(name)!;
+      const data = (await runtime.read(sums[name]!)).map((sum) => sum / seen);
       found.set(name, { data, width, columns });
     }
     return new Map(listing.linears.map((l) => [l.name, found.get(l.input)!]));
@@ -71,19 +73,24 @@ export async function secondMoments(
   }
 }
 
-/** Inputs: `x`, the parameters and for every name of `inputs` `sum.<name>`; output `<name>`, to which this batch was added. */
+/**
+ * Inputs: `x`, `side.<name>` for the part's side ports, the parameters and for every name of `inputs` `sum.<name>`; output
+ * `<name>`, to which this batch was added, as many `rows` of it as the layer reads.
+ */
 export function momentsGraph(
   part: Part,
   inputs: readonly (readonly [name: string, columns: number])[],
   batch: number,
   width: number,
-): Graph {
+): { readonly graph: Graph; readonly rows: ReadonlyMap<string, number> } {
   const graph = new Graph();
+  const rows = new Map<string, number>();
   const plain = fullPrecision(graph);
   const wanted = new Map(inputs);
   const tap = (name: string, x: Value) => {
     const columns = wanted.get(name);
     if (columns === undefined) return;
+    rows.set(name, x.shape[0]!);
     const blocks = Math.ceil(columns / width);
     const padded = op.reshape(op.pad(x, 1, 0, blocks * width - columns), [x.shape[0]!, blocks, width]);
     const product = op.matMul(op.transpose(padded, [1, 2, 0]), op.transpose(padded, [1, 0, 2]));
@@ -96,8 +103,8 @@ export function momentsGraph(
       return plain.linear(name, x, out, options);
     },
   };
-  part.forward(builder, graph.input('x', part.inputShape(batch), part.inputType), batch);
-  return graph;
+  buildPart(graph, part, builder, batch);
+  return { graph, rows };
 }
 
 /** E[x²] of every input column, [in]. */

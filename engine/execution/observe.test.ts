@@ -5,7 +5,7 @@ import { observe } from './observe.js';
 const BATCH = 2;
 const programs = usePrograms();
 const { part, listing, parameters } = tinyBlock();
-const batches = [normals(part.inputShape(BATCH), 'x').data];
+const batches = [{ x: normals(part.inputShape(BATCH), 'x').data }];
 
 it('collects the quantizers that it is asked for, whichever it was asked for before', async () => {
   const [first, last] = [listing.linears[0]!, listing.linears.at(-1)!];

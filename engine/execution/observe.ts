@@ -1,8 +1,9 @@
 /** What the activation quantizers of a part see in full precision. */
 import { Graph, type Value } from '../graph/ir.js';
-import { fullPrecision } from '../models/builders.js';
+import { buildPart, fullPrecision } from '../models/builders.js';
 import type { HostTensor } from '../models/checkpoint.js';
 import type { Part } from '../models/model.js';
+import { tensorsOfBatch, type PartBatch } from './batches.js';
 import type { Programs } from '../runtime/programs.js';
 
 /** What every activation quantizer of a part sees, by the quantizer's name: elements row-major, [rows, width]. */
@@ -14,7 +15,7 @@ export async function observe(
   part: Part,
   quantizers: readonly string[],
   parameters: ReadonlyMap<string, HostTensor>,
-  batches: Iterable<Float32Array>,
+  batches: Iterable<PartBatch>,
   batch: number,
 ): Promise<Observed> {
   if (quantizers.length === 0) return new Map();
@@ -27,7 +28,7 @@ export async function observe(
   const chunks = new Map<string, Float32Array[]>(quantizers.map((name) => [name, []]));
   let widths = new Map<string, number>();
   for (const data of batches) {
-    const outputs = await program.run({ ...fixed, x: runtime.tensor(data, part.inputShape(batch)) });
+    const outputs = await program.run({ ...fixed, ...tensorsOfBatch(runtime, part, data, batch) });
     for (const name of quantizers) chunks.get(name)!.push(await runtime.read(outputs[name]!));
     widths = new Map(quantizers.map((name) => [name, outputs[name]!.shape.at(-1)!]));
   }
@@ -49,7 +50,7 @@ export function observeGraph(part: Part, quantizers: readonly string[], batch: n
       plain.linear(name, tap(name, x), out, options),
     operand: tap,
   };
-  part.forward(builder, graph.input('x', part.inputShape(batch), part.inputType), batch);
+  buildPart(graph, part, builder, batch);
   return graph;
 }
 

@@ -1,5 +1,14 @@
 /** A model over many samples with the weights of one part in memory at a time, activations lying in a store between parts. */
-import { everySample, type ModelInputs, type SampleCache, type SampleStore } from './sample-store.js';
+import {
+  everySample,
+  NO_SOURCES,
+  type ModelInputs,
+  type SampleCache,
+  type Samples,
+  type SampleStore,
+  type Sources,
+} from './sample-store.js';
+import { batchReader, tensorsOfBatch } from './batches.js';
 import { CancelledError } from '../errors.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import { outputSize, type Model, type Part } from '../models/model.js';
@@ -21,6 +30,11 @@ export interface PassHooks {
   readonly status?: (done: number) => void;
 }
 
+export interface PartPass extends PassHooks {
+  /** What feeds side ports. */
+  readonly side?: Sources;
+}
+
 /**
  * Runs a part on the samples at `indices` of `source` and writes each output to its sample's place in `into`, which may be
  * the source. The last batch is filled up by repetition.
@@ -29,20 +43,19 @@ export async function runSamples(
   { runtime }: Programs,
   part: Part,
   runnable: RunnablePart,
-  source: ModelInputs,
+  source: Samples,
   into: SampleStore,
   indices: readonly number[],
   batch: number,
-  { signal, status }: PassHooks,
+  { signal, status, side = NO_SOURCES }: PartPass,
 ): Promise<void> {
-  const elements = batch * source.size;
-  const buffer = part.inputType === 'int64' ? new BigInt64Array(elements) : new Float32Array(elements);
+  const reader = batchReader(part, source, side, batch);
   for (let start = 0; start < indices.length; start += batch) {
     if (signal.aborted) throw new CancelledError();
     const picked = indices.slice(start, start + batch);
     const filler = Array<number>(batch - picked.length).fill(picked[0]!);
-    source.read([...picked, ...filler], buffer as never);
-    const output = await runnable.run(runtime.tensor(buffer, part.inputShape(batch)), batch);
+    const { x, ...ports } = tensorsOfBatch(runtime, part, reader.read([...picked, ...filler]), batch);
+    const output = await runnable.run(x!, batch, ports);
     const data = await runtime.read(output);
     into.write(picked, data.subarray(0, picked.length * into.size));
     output.dispose();
@@ -58,11 +71,11 @@ export async function passPart(
   programs: Programs,
   part: Part,
   runnable: RunnablePart,
-  source: ModelInputs,
+  source: Samples,
   into: SampleStore | undefined,
   cache: SampleCache,
   batch: number,
-  hooks: PassHooks,
+  hooks: PartPass,
 ): Promise<SampleStore> {
   const size = outputSize(part);
   const isReplaced = into?.size !== size;
@@ -99,6 +112,7 @@ export async function passBlocks(
       store = await passPart(programs, part, runnable, store ?? inputs, store, cache, batch, {
         signal,
         status: (done) => status?.((i + done) / parts.length),
+        side: inputs.side ?? NO_SOURCES,
       }).finally(() => runnable.dispose());
     }
     return store!;

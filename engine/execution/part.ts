@@ -1,26 +1,29 @@
 /** A part in full precision, ready to run. */
 import { Graph } from '../graph/ir.js';
-import { fullPrecision } from '../models/builders.js';
+import { buildPart, fullPrecision, type PortShapes } from '../models/builders.js';
 import type { HostTensor } from '../models/checkpoint.js';
 import type { Part } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { remembered } from '../runtime/remembered.js';
 import type { Program, Tensor } from '../runtime/session.js';
 
-/** A part in full precision: inputs `x` and the parameters, output `y`. */
-export function plainGraph(part: Part, batch: number, shape = part.inputShape(batch)): Graph {
+/** A part in full precision: inputs `x`, `side.<name>` for its side ports and the parameters, output `y`. */
+export function plainGraph(part: Part, batch: number, shapes?: PortShapes): Graph {
   const graph = new Graph();
-  graph.output('y', part.forward(fullPrecision(graph), graph.input('x', shape, part.inputType), batch));
+  graph.output('y', buildPart(graph, part, fullPrecision(graph), batch, shapes));
   return graph;
 }
+
+export type Tensors = Readonly<Record<string, Tensor>>;
 
 /** A part with its tensors on the device, ready to run. */
 export interface RunnablePart {
   /**
    * `batch` samples, shaped as the part's input, those of a language model of any one length; the output stays on the device.
    * A length of its own is a program of its own.
+   * @param side what feeds its side ports, `side.<name>` for each
    */
-  run(x: Tensor, batch: number): Promise<Tensor>;
+  run(x: Tensor, batch: number, side?: Tensors): Promise<Tensor>;
   dispose(): void;
 }
 
@@ -35,21 +38,27 @@ export async function openPlainPart(
     fixed[name] = await runtime.place(runtime.tensor(data, shape));
   const known = new Map<string, Promise<Program>>();
   return {
-    run: async (x, batch) => {
-      const name = `plain ${runOf(part, x, batch)}`;
+    run: async (x, batch, side = {}) => {
+      const inputs = { ...side, x };
+      const name = `plain ${runOf(part, inputs, batch)}`;
       const program = await remembered(known, name, () =>
-        programs.get(plainGraph(part, batch, x.shape), name),
+        programs.get(plainGraph(part, batch, shapesOf(inputs)), name),
       );
-      return (await program.run({ ...fixed, x })).y!;
+      return (await program.run({ ...fixed, ...inputs })).y!;
     },
     dispose: () => disposeAll(fixed),
   };
 }
 
 /** What a run's graph depends on, precision apart. */
-export const runOf = ({ kind }: Part, x: Tensor, batch: number) =>
-  `${kind} ×${batch} on ${x.shape.join('×')}`;
+export const runOf = ({ kind }: Part, inputs: Tensors, batch: number) =>
+  `${kind} ×${batch} on ${Object.values(inputs)
+    .map(({ shape }) => shape.join('×'))
+    .join()}`;
 
-export function disposeAll(tensors: Readonly<Record<string, Tensor>>): void {
+export const shapesOf = (tensors: Tensors): PortShapes =>
+  Object.fromEntries(Object.entries(tensors).map(([name, { shape }]) => [name, shape]));
+
+export function disposeAll(tensors: Tensors): void {
   for (const tensor of Object.values(tensors)) tensor.dispose();
 }

@@ -188,7 +188,7 @@ describe('a block', () => {
         : op.reshape(fakeQuantizeCache(op.reshape(x, [20, 4]), 4, x.graph.scalar(3)), x.shape);
     const graph = new Graph();
     const builder = { ...fullPrecision(graph), operand: (name: string, v: Value) => onGrid(v, name) };
-    graph.output('y', decoder.part.forward(builder, graph.input('x', x.shape), BATCH));
+    graph.output('y', decoder.part.forward(builder, graph.input('x', x.shape), BATCH, {}));
     const program = await programs.runtime.compile(graph, 'by hand', { keep: false });
     const feeds = Object.fromEntries(
       [...decoder.parameters].map(([name, t]) => [name, programs.runtime.tensor(t.data, t.shape)]),

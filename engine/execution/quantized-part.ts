@@ -2,7 +2,7 @@
 import { Graph, sizeOf, type Value } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
 import { fakeQuantizeWeight, scaleRows } from '../graph/quantizers.js';
-import { fullPrecision, parameterInputs } from '../models/builders.js';
+import { buildPart, fullPrecision, parameterInputs, type PortShapes } from '../models/builders.js';
 import type { HostTensor } from '../models/checkpoint.js';
 import type { LinearEntry, PartListing } from '../models/listing.js';
 import type { Builder, Part } from '../models/model.js';
@@ -12,7 +12,7 @@ import type { Program, Tensor } from '../runtime/session.js';
 import { cacheOf, quantizeInput, quantizeOperand, type Cache } from './activations.js';
 import { adaptedWeight } from '../methods/quept/adapters.js';
 import type { NamedTensors } from './tensors.js';
-import { type RunnablePart, runOf, disposeAll } from './part.js';
+import { type RunnablePart, disposeAll, runOf, shapesOf } from './part.js';
 /** A clip logit whose sigmoid is 1 in float32: the whole range of the row. */
 export const NO_CLIP = 30;
 
@@ -69,15 +69,15 @@ export interface QuantizedActivations {
 }
 
 /**
- * A part whose weights come in quantized. Inputs: `x`, the parameters, for each quantizer `<name>.lower` and `<name>.upper`,
- * scalars, and for those with a grid `<name>.scale` [1, 1]. Output `y`.
- * @param shape of `x`
+ * A part whose weights come in quantized. Inputs: `x`, `side.<name>` for its side ports, the parameters, for each quantizer
+ * `<name>.lower` and `<name>.upper`, scalars, and for those with a grid `<name>.scale` [1, 1]. Output `y`.
+ * @param shapes of `x` and of what feeds side ports
  */
 export function quantizedGraph(
   part: Part,
   { inputs, grids, cache }: QuantizedActivations,
   batch: number,
-  shape = part.inputShape(batch),
+  shapes?: PortShapes,
 ): Graph {
   const graph = new Graph();
   const plain = fullPrecision(graph);
@@ -105,7 +105,7 @@ export function quantizedGraph(
     },
     operand: (name, x) => quantizeOperand(name, x, { grid, cache }),
   };
-  graph.output('y', part.forward(builder, graph.input('x', shape, part.inputType), batch));
+  graph.output('y', buildPart(graph, part, builder, batch, shapes));
   return graph;
 }
 
@@ -261,13 +261,14 @@ export async function openElasticPart(
       activations = { inputs, grids, cache: cache === undefined ? undefined : cacheOf(part, cache) };
       return changed;
     },
-    run: async (x, batch) => {
+    run: async (x, batch, side = {}) => {
       const now = activations;
-      const name = `quantized ${runOf(part, x, batch)} [${activationKey(now)}]`;
+      const ports = { ...side, x };
+      const name = `quantized ${runOf(part, ports, batch)} [${activationKey(now)}]`;
       const program = await remembered(known, name, () =>
-        programs.get(quantizedGraph(part, now, batch, x.shape), name),
+        programs.get(quantizedGraph(part, now, batch, shapesOf(ports)), name),
       );
-      const feeds: Record<string, Tensor> = { ...fixed, ...limits, x };
+      const feeds: Record<string, Tensor> = { ...fixed, ...limits, ...ports };
       for (const { name } of linears)
         feeds[`${name}.weight`] = quantized.get(name)?.weight ?? weights.get(name)!;
       return (await program.run(feeds)).y!;

@@ -25,8 +25,17 @@ export interface SampleSource<T extends Float32Array | BigInt64Array = Float32Ar
   read(indices: readonly number[], into: T): void;
 }
 
-/** What a model reads: pixels or activations, or ids. */
-export type ModelInputs = SampleSource | SampleSource<BigInt64Array>;
+/** What a part reads: pixels, activations, or ids. */
+export type Samples = SampleSource | SampleSource<BigInt64Array>;
+
+/** Samples by name, such as what feeds side ports: the same ones in the same order. */
+export type Sources = ReadonlyMap<string, Samples>;
+
+/** What a model reads: what its stem does, and what else it has inputs for. */
+export type ModelInputs = Samples & { readonly side?: Sources };
+
+/** For parts and models that have no side ports. */
+export const NO_SOURCES: Sources = new Map();
 
 export interface SampleStore extends SampleSource {
   /** Replaces the samples at `indices` by what lies one after another in `from`. */

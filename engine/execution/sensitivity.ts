@@ -5,7 +5,13 @@
  *
  * Nothing before the changed layer's block is run again: its input is computed once for all layers and bit-widths.
  */
-import type { ModelInputs, SampleCache, SampleStore } from './sample-store.js';
+import {
+  NO_SOURCES,
+  type ModelInputs,
+  type SampleCache,
+  type Samples,
+  type SampleStore,
+} from './sample-store.js';
 import { matrixFlops } from '../graph/work.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import { headOf, partsOf, type Model, type Part } from '../models/model.js';
@@ -48,7 +54,7 @@ export async function measureSensitivity(
   const { checkpoint, config, adaptersOf, bits, inputs, cache } = task;
   const { model } = checkpoint;
   const { blocks } = model;
-  const { samples } = inputs;
+  const { samples, side = NO_SOURCES } = inputs;
   const batch = Math.min(task.batch, samples);
   const plain = plainParts(programs, checkpoint);
   const opener = elasticOpener(programs, checkpoint, config, adaptersOf);
@@ -63,8 +69,8 @@ export async function measureSensitivity(
     if (task.keepBlocks) kept.set(part, block);
     await use(block).finally(() => task.keepBlocks || block.dispose());
   };
-  const run = (part: Part, runnable: RunnablePart, from: ModelInputs, into: SampleStore | undefined) =>
-    passPart(programs, part, runnable, from, into, cache, batch, { signal });
+  const run = (part: Part, runnable: RunnablePart, from: Samples, into: SampleStore | undefined) =>
+    passPart(programs, part, runnable, from, into, cache, batch, { signal, side });
 
   const work = workOf(model, (part) => checkpoint.listing(part).linears.length * bits.length);
   let done = 0;

@@ -6,7 +6,7 @@ import type { Builder } from './model.js';
 export interface AttentionOptions {
   /** Heads of keys and values; each serves heads / keyHeads consecutive heads of queries. Default as many as queries have. */
   readonly keyHeads?: number;
-  /** Added to the scores, [tokens, tokens]: rows are queries, columns keys. */
+  /** Added to the scores, [tokens, tokens] or what broadcasts to [batch, heads, tokens, tokens]: rows are queries, columns keys. */
   readonly mask?: Value;
 }
 

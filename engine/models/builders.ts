@@ -1,11 +1,44 @@
 /** The full-precision builder, and the arithmetic that every builder shares. */
 import type { Graph, Shape, Value } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
-import type { Builder } from './model.js';
+import type { Builder, Part } from './model.js';
 
 /** Finds or declares the graph input that holds a parameter. */
 export function parameterInputs(graph: Graph): (name: string, shape: Shape) => Value {
   return (name, shape) => graph.inputs.get(name) ?? graph.input(name, shape);
+}
+
+/** Shapes of what a part is fed, by the names of graph inputs; those that are missing are as the part says. */
+export type PortShapes = Readonly<Record<string, Shape>>;
+
+/** What the graph input for a side port is called. */
+export const sideInput = (port: string): string => `side.${port}`;
+
+/** Declares what a part is fed: graph inputs `x` and `side.<name>` for each side port, with a suffix to their names. */
+export function portInputs(
+  graph: Graph,
+  part: Part,
+  batch: number,
+  shapes: PortShapes = {},
+  suffix = '',
+): { readonly x: Value; readonly side: Readonly<Record<string, Value>> } {
+  const x = graph.input(`x${suffix}`, shapes.x ?? part.inputShape(batch), part.inputType);
+  const side: Record<string, Value> = {};
+  for (const { name, shape, type } of part.side ?? [])
+    side[name] = graph.input(sideInput(name) + suffix, shapes[sideInput(name)] ?? shape(batch), type);
+  return { x, side };
+}
+
+/** Builds a part on graph inputs as `portInputs` declares them; returns its output. */
+export function buildPart(
+  graph: Graph,
+  part: Part,
+  builder: Builder,
+  batch: number,
+  shapes?: PortShapes,
+): Value {
+  const { x, side } = portInputs(graph, part, batch, shapes);
+  return part.forward(builder, x, batch, side);
 }
 
 /** Builds a part as the checkpoint has it; parameters become graph inputs under their local names. */

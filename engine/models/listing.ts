@@ -1,5 +1,6 @@
 /** Names and shapes of what a part is made of, found by building its graph with a builder that only takes notes. */
 import { Graph, reachable, type Shape, type Value } from '../graph/ir.js';
+import { portInputs } from './builders.js';
 import type { Builder, LinearOptions, Part } from './model.js';
 
 /**
@@ -105,7 +106,10 @@ export function listPart(part: Part): PartListing {
     },
     parameter: (name, shape) => declare(name, shape),
   };
-  const y = part.forward(builder, graph.input('x', part.inputShape(1), part.inputType), 1);
+  const { x, side } = portInputs(graph, part, 1);
+  // What comes from outside is made by no layer of the part.
+  for (const value of [x, ...Object.values(side)]) origins.set(value, undefined);
+  const y = part.forward(builder, x, 1, side);
   requireShape(part, y);
   otherwiseRead.add(y);
   for (const node of graph.nodes) for (const input of node.inputs) if (input) otherwiseRead.add(input);
@@ -134,11 +138,9 @@ function requireShape(part: Part, { shape }: Value): void {
 
 /** The one layer that a value comes from, where it is one: constants and parameters count for nothing, the part's input for another. */
 function originOf(x: Value, origins: ReadonlyMap<Value, string | undefined>): string | undefined {
-  const [input] = x.graph.inputs.values();
   const sources = new Set<string | undefined>();
   const visit = (value: Value) => {
     if (origins.has(value)) sources.add(origins.get(value));
-    if (value === input) sources.add(undefined);
   };
   visit(x);
   for (const node of reachable([x])) for (const value of node.inputs) if (value) visit(value);

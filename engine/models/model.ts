@@ -62,7 +62,17 @@ export interface AttentionRoles {
   readonly outputLayer: string;
 }
 
-/** A stem, block or head. */
+/** What a part reads beside its input: a mask, a conditioning, features of another chain. */
+export interface SidePort {
+  /** Of the model's input that feeds it. */
+  readonly name: string;
+  /** The shape for a batch of this many samples, one after another. */
+  shape(batch: number): Shape;
+  /** Default float32. */
+  readonly type?: DType;
+}
+
+/** A stem, block or head. A head has no side ports: what reads them is a block. */
 export interface Part {
   /** Full parameter names are prefix + local name. */
   readonly prefix: string;
@@ -74,8 +84,13 @@ export interface Part {
   outputShape(batch: number): Shape;
   /** Default float32. */
   readonly inputType?: DType;
-  /** @param x as `inputShape` says; in a language model its samples may have another length, which is one for all of them */
-  forward(builder: Builder, x: Value, batch: number): Value;
+  /** Default none. */
+  readonly side?: readonly SidePort[];
+  /**
+   * @param x as `inputShape` says; in a language model its samples may have another length, which is one for all of them
+   * @param side what its side ports are fed, by their names
+   */
+  forward(builder: Builder, x: Value, batch: number, side: Readonly<Record<string, Value>>): Value;
   /** Absent in families without RMSNorms. */
   readonly roles?: Roles;
 }

@@ -126,7 +126,7 @@ describe('a block of a model', () => {
       block.part,
       layout.quantizers,
       block.parameters,
-      [x.data],
+      [{ x: x.data }],
       BATCH,
     );
     return {

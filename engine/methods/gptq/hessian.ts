@@ -1,9 +1,10 @@
 /** The Hessian of a layer's squared error: the sum of x xᵀ over its inputs x, up to a factor. */
-import { everySample, type SampleSource } from '../../execution/sample-store.js';
+import { batchReader, tensorsOfBatch } from '../../execution/batches.js';
+import { everySample, type Samples, type Sources } from '../../execution/sample-store.js';
 import { CancelledError } from '../../errors.js';
 import { Graph } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
-import { fullPrecision } from '../../models/builders.js';
+import { buildPart, fullPrecision } from '../../models/builders.js';
 import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { Tensor } from '../../runtime/session.js';
@@ -17,15 +18,15 @@ export async function inputHessian(
   part: Part,
   layer: { readonly name: string; readonly in: number },
   parameters: Readonly<Record<string, Tensor>>,
-  source: SampleSource,
+  source: Samples,
+  side: Sources,
   batch: number,
   { signal, status }: { readonly signal: AbortSignal; readonly status: (done: number) => void },
 ): Promise<Float32Array> {
   const { runtime } = programs;
   const graph = hessianGraph(part, layer.name, batch);
   const program = await programs.get(graph, `hessian ${part.kind} ${layer.name} ×${batch}`);
-  const shape = part.inputShape(batch);
-  const buffer = new Float32Array(batch * source.size);
+  const reader = batchReader(part, source, side, batch);
   const indices = everySample(source);
   let hessian = await runtime.place(
     runtime.tensor(new Float32Array(layer.in * layer.in), [layer.in, layer.in]),
@@ -34,12 +35,12 @@ export async function inputHessian(
     if (signal.aborted) throw new CancelledError();
     const picked = indices.slice(start, start + batch);
     // The last batch is filled up with zero samples, which count nothing even where they do not stay zero.
-    source.read(picked, buffer.fill(0).subarray(0, picked.length * source.size));
+    reader.clear();
     const counted = new Float32Array(batch).fill(1, 0, picked.length);
     const next = await program.run({
       ...parameters,
       hessian,
-      x: runtime.tensor(buffer, shape),
+      ...tensorsOfBatch(runtime, part, reader.read(picked), batch),
       counted: runtime.tensor(counted, [batch, 1, 1]),
     });
     hessian.dispose();
@@ -51,7 +52,7 @@ export async function inputHessian(
   return read;
 }
 
-/** Inputs `x`, the part's parameters, `hessian` [width, width] and `counted` [batch, 1, 1], 1 for samples that count and 0 for others; output `sum`. */
+/** Inputs `x`, `side.<name>` for the part's side ports, its parameters, `hessian` [width, width] and `counted` [batch, 1, 1], 1 for samples that count and 0 for others; output `sum`. */
 function hessianGraph(part: Part, layer: string, batch: number): Graph {
   const graph = new Graph();
   const plain = fullPrecision(graph);
@@ -68,6 +69,6 @@ function hessianGraph(part: Part, layer: string, batch: number): Graph {
       return plain.linear(name, x, out, options);
     },
   };
-  part.forward(builder, graph.input('x', part.inputShape(batch), part.inputType), batch);
+  buildPart(graph, part, builder, batch);
   return graph;
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder, TINY_LLAMA, writeRandomModel } from '../../../test/fixtures.js';
 import { createRandom } from '../../data/random.js';
-import { openSampleCache, samplesIn, type SampleCache } from '../../execution/sample-store.js';
+import { NO_SOURCES, openSampleCache, samplesIn, type SampleCache } from '../../execution/sample-store.js';
 import { Graph } from '../../graph/ir.js';
 import { fullPrecision } from '../../models/builders.js';
 import { openCheckpoint, type Checkpoint, type HostTensor } from '../../models/checkpoint.js';
@@ -67,7 +67,7 @@ async function hessianByHand(part: Part, layer: string, parameters: Parameters, 
     return plain.linear(name, input, out, options);
   };
   const shape = part.inputShape(SAMPLES);
-  part.forward({ ...plain, linear }, graph.input('x', shape), SAMPLES);
+  part.forward({ ...plain, linear }, graph.input('x', shape), SAMPLES, {});
   const program = await runtime.compile(graph, 'tap', { keep: false });
   const { input } = await program.run({ ...feeds(parameters), x: runtime.tensor(x, shape) });
   const rows = await runtime.read(input!);
@@ -89,7 +89,7 @@ describe('the Hessian of a layer', () => {
     for (const { name, in: columns } of checkpoint.listing(blocks[0]!).linears) {
       const { hessian, width } = await hessianByHand(blocks[0]!, name, parameters, x);
       expect(width).toBe(columns);
-      const found = await inputHessian(programs, blocks[0]!, { name, in: columns }, feeds(parameters), samplesIn(x, SAMPLES), batch, quiet); // prettier-ignore
+      const found = await inputHessian(programs, blocks[0]!, { name, in: columns }, feeds(parameters), samplesIn(x, SAMPLES), NO_SOURCES, batch, quiet); // prettier-ignore
       const largest = Math.max(...hessian);
       for (const [i, sum] of hessian.entries()) expect((found[i]! - sum) / largest).toBeCloseTo(0, 5);
     }

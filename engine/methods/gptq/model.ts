@@ -1,5 +1,11 @@
 /** GPTQ of a whole model (Frantar et al. 2023), block by block: the baseline that corrects its rounding errors. */
-import type { ModelInputs, SampleCache, SampleStore } from '../../execution/sample-store.js';
+import {
+  NO_SOURCES,
+  type ModelInputs,
+  type SampleCache,
+  type SampleStore,
+  type Sources,
+} from '../../execution/sample-store.js';
 import type { Checkpoint, HostTensor } from '../../models/checkpoint.js';
 import type { LinearEntry, PartListing } from '../../models/listing.js';
 import type { Part } from '../../models/model.js';
@@ -48,11 +54,13 @@ export async function quantizeModel(
   const open = plainParts(programs, checkpoint);
   const tokens = Math.max(...model.blocks.map((part) => part.inputShape(1)[0]!));
   const batch = Math.max(1, Math.min(inputs.samples, Math.floor(BATCH_TOKENS / tokens)));
+  const { side = NO_SOURCES } = inputs;
   let store: SampleStore | undefined;
   const advance = async (part: Part, opened: ReturnType<OpenPart>) => {
     const runnable = await opened;
     store = await passPart(programs, part, runnable, store ?? inputs, store, cache, batch, {
       signal,
+      side,
     }).finally(() => runnable.dispose());
   };
   try {
@@ -65,6 +73,7 @@ export async function quantizeModel(
         checkpoint.listing(part),
         parameters,
         store!,
+        side,
         batch,
         grid,
         {
@@ -97,6 +106,7 @@ async function quantizeBlock(
   listing: PartListing,
   parameters: ReadonlyMap<string, HostTensor>,
   source: SampleStore,
+  side: Sources,
   batch: number,
   grid: GptqGrid,
   { signal, status, note }: GptqHooks,
@@ -110,7 +120,7 @@ async function quantizeBlock(
     const groups = byInput(listing.linears);
     for (const [done, group] of groups.entries()) {
       const [first] = group;
-      const hessian = await inputHessian(programs, part, first, placed, source, batch, {
+      const hessian = await inputHessian(programs, part, first, placed, source, side, batch, {
         signal,
         status: (share) => status((done + share) / groups.length),
       });

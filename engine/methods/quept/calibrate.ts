@@ -1,5 +1,11 @@
 /** A whole calibration: block after block, resumable at every epoch, ending in an adapter set. */
-import type { ModelInputs, SampleCache, SampleStore } from '../../execution/sample-store.js';
+import {
+  NO_SOURCES,
+  type ModelInputs,
+  type SampleCache,
+  type SampleStore,
+  type Sources,
+} from '../../execution/sample-store.js';
 import { UserError } from '../../errors.js';
 import { writeAdapterSet, type AdapterSetConfig, type WrittenTensor } from '../../formats/adapter-set.js';
 import type { Checkpoint, HostTensor } from '../../models/checkpoint.js';
@@ -175,6 +181,8 @@ async function reconstructBlocks(
   const { model } = checkpoint;
   /** Full-precision activations, in front of a block until its start is found, then behind it. */
   let { plain, streams } = await embed(programs, request, signal);
+  const { side = NO_SOURCES } = request.set.inputs;
+  const sides = streams.map(() => side);
   const batch = Math.min(options.batch, plain.samples);
 
   const finished: BlockSummary[] = [];
@@ -185,12 +193,12 @@ async function reconstructBlocks(
     const parameters = await checkpoint.read(part);
     const saved = await progress.block(index);
     const start =
-      saved?.tensors ?? (await startBlock(programs, part, listing, layout, parameters, plain, options));
+      saved?.tensors ?? (await startBlock(programs, part, listing, layout, parameters, plain, side, options));
 
     if (!saved || !isLast) {
       const original = await openPlainPart(programs, part, parameters);
-      plain = await passPart(programs, part, original, plain, plain, cache, batch, { signal }).finally(() =>
-        original.dispose(),
+      plain = await passPart(programs, part, original, plain, plain, cache, batch, { signal, side }).finally(
+        () => original.dispose(),
       );
     }
     const block = saved ?? (await learnBlock());
@@ -209,6 +217,7 @@ async function reconstructBlocks(
         cache,
         options,
         signal,
+        sides,
       ).finally(() => elastic.dispose());
     }
 
@@ -219,6 +228,7 @@ async function reconstructBlocks(
         parameters: foldedParameters(parameters, start),
         start,
         streams,
+        sides,
         target: plain,
         block: part.prefix,
       };
@@ -253,11 +263,11 @@ async function embed(
   signal: AbortSignal,
 ) {
   const { stem } = checkpoint.model;
-  const { samples } = set.inputs;
+  const { samples, side = NO_SOURCES } = set.inputs;
   const batch = Math.min(options.batch, samples);
   const parameters = await checkpoint.read(stem);
   const embedded = (runnable: RunnablePart) =>
-    passPart(programs, stem, runnable, set.inputs, undefined, cache, batch, { signal });
+    passPart(programs, stem, runnable, set.inputs, undefined, cache, batch, { signal, side });
 
   const original = await openPlainPart(programs, stem, parameters);
   const plain = await embedded(original);
@@ -295,10 +305,11 @@ async function startBlock(
   layout: AdapterLayout,
   parameters: ReadonlyMap<string, HostTensor>,
   inputs: SampleStore,
+  side: Sources,
   options: QueptOptions,
 ): Promise<NamedTensors> {
   const batch = Math.min(options.batch, inputs.samples);
-  const slices = () => batchesOf(inputs, Math.min(options.rangeSamples, inputs.samples), batch);
+  const slices = () => batchesOf(part, inputs, side, Math.min(options.rangeSamples, inputs.samples), batch);
   const observed = await observe(programs, part, layout.quantizers, parameters, slices(), batch);
   const folds = startActivations(listing, layout, parameters, observed, options);
   const moments = (changes: NamedTensors) =>

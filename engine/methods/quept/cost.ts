@@ -165,7 +165,7 @@ function startWork(
     : [];
   const batch = Math.min(options.batch, samples);
   const inputs = [...new Map(listing.linears.map((l) => [l.input, l.in]))];
-  const moments = workOf(momentsGraph(part, inputs, batch, momentWidth(options)));
+  const moments = workOf(momentsGraph(part, inputs, batch, momentWidth(options)).graph);
   const collected = times(moments, (samples / batch) * (options.smooth ? 2 : 1));
   return sum([collected, ...smoothings, ...searches]);
 }

@@ -1,6 +1,13 @@
 /** Reconstruction of one block: the loop around the step graph (method, section 4). */
-import { createRandom } from '../../data/random.js';
-import { everySample, type SampleSource } from '../../execution/sample-store.js';
+import { createRandom, type Random } from '../../data/random.js';
+import { batchReader, tensorsOfBatch, type PartBatch } from '../../execution/batches.js';
+import {
+  everySample,
+  NO_SOURCES,
+  type Samples,
+  type SampleSource,
+  type Sources,
+} from '../../execution/sample-store.js';
 import { CancelledError, UserError } from '../../errors.js';
 import { adamScalars } from '../../graph/optimizers.js';
 import type { HostTensor } from '../../models/checkpoint.js';
@@ -33,6 +40,8 @@ export interface Reconstruction {
   readonly start: NamedTensors;
   /** Quantized inputs, one store for all groups or one per group. */
   readonly streams: readonly SampleSource[];
+  /** What feeds side ports, for each of these. */
+  readonly sides?: readonly Sources[];
   /** Full-precision output of every sample. */
   readonly target: SampleSource;
   /** Names the streams of random numbers. */
@@ -58,7 +67,6 @@ export async function reconstruct(
   const { runtime } = programs;
   const { part, layout, streams, target } = task;
   const { samples } = target;
-  const { size } = streams[0]!;
   const groups = layout.groups.length;
   const batch = Math.min(options.batch, samples);
   const stepsPerEpoch = Math.floor(samples / batch);
@@ -73,8 +81,13 @@ export async function reconstruct(
 
   const shapes = stateShapes(layout);
   const drawable = layout.groups.map(({ bits }, g) => bits.map((b) => drawn(g, b)));
-  const [inputShape, outputShape] = [part.inputShape(batch), part.outputShape(batch)];
-  const inputs = streams.map(() => new Float32Array(batch * size));
+  const outputShape = part.outputShape(batch);
+  const fed = streams.map((x, g) => ({ x, side: task.sides?.[g] ?? NO_SOURCES }));
+  const readers = fed.map((own, g) =>
+    options.merge === 'drawn'
+      ? drawingReader(part, fed.slice(0, g + 1), batch)
+      : batchReader(part, own.x, own.side, batch).read,
+  );
   const y = new Float32Array(batch * target.size);
 
   const fixed: Record<string, Tensor> = {};
@@ -96,20 +109,16 @@ export async function reconstruct(
         const t = epoch * stepsPerEpoch + s;
         const picked = order.slice(s * batch, (s + 1) * batch);
         target.read(picked, y);
-        inputs.forEach((into, g) => {
-          if (options.merge !== 'drawn') return streams[g]!.read(picked, into);
-          for (const [i, index] of picked.entries())
-            streams[sources.integer(g + 1)]!.read([index], into.subarray(i * size, (i + 1) * size));
-        });
         const feeds: Record<string, Tensor> = {
           ...fixed,
           ...state,
           losses,
           y: runtime.tensor(y, outputShape),
         };
-        inputs.forEach(
-          (x, g) => (feeds[streams.length > 1 ? `x.${g}` : 'x'] = runtime.tensor(x, inputShape)),
-        );
+        for (const [g, read] of readers.entries()) {
+          const suffix = streams.length > 1 ? `.${g}` : '';
+          Object.assign(feeds, tensorsOfBatch(runtime, part, read(picked, sources), batch, suffix));
+        }
         for (const bits of drawable) Object.assign(feeds, bits[draws.integer(bits.length)]);
         Object.assign(feeds, stepSizes(runtime, options, t, steps));
 
@@ -144,6 +153,34 @@ export async function reconstruct(
       [...inputs].map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]),
     );
   }
+}
+
+/** Reads batches of what a part does, each sample from one of the streams, drawn anew. */
+function drawingReader(
+  part: Part,
+  streams: readonly { readonly x: Samples; readonly side: Sources }[],
+  batch: number,
+): (indices: readonly number[], random: Random) => PartBatch {
+  let drawn: readonly number[] = [];
+  const mixed = (sources: readonly Samples[]): Samples => {
+    const { samples, size } = sources[0]!;
+    return {
+      samples,
+      size,
+      read: (indices: readonly number[], into: Float32Array) =>
+        indices.forEach((index, i) =>
+          (sources[drawn[i]!] as SampleSource).read([index], into.subarray(i * size, (i + 1) * size)),
+        ),
+    };
+  };
+  const side = [...streams[0]!.side.keys()].map(
+    (name) => [name, mixed(streams.map((stream) => stream.side.get(name)!))] as const,
+  );
+  const reader = batchReader(part, mixed(streams.map(({ x }) => x)), new Map(side), batch);
+  return (indices, random) => {
+    drawn = indices.map(() => random.integer(streams.length));
+    return reader.read(indices);
+  };
 }
 
 /** Cosine decay over all steps, as Adam takes it. */

@@ -5,7 +5,7 @@ import { gradients } from '../../graph/gradients.js';
 import * as op from '../../graph/ops.js';
 import { adam } from '../../graph/optimizers.js';
 import { fakeQuantizeWeight } from '../../graph/quantizers.js';
-import { fullPrecision, parameterInputs } from '../../models/builders.js';
+import { fullPrecision, parameterInputs, portInputs } from '../../models/builders.js';
 import type { Builder, Part } from '../../models/model.js';
 import { quantizeInput, quantizeOperand, type ActivationQuantizers } from '../../execution/activations.js';
 import {
@@ -51,23 +51,22 @@ export type StateKind = 'lora' | 'clip' | 'scale';
 export const kindOf = (state: string): StateKind => state.split('.')[0] as StateKind;
 
 /**
- * Builds the step. Inputs: `x` (or `x.g`) and `y`, the parameters of the part by local name and a bias for every layer,
+ * Builds the step. Inputs: `x` and `side.<name>` for the part's side ports (or `x.g`, `side.<name>.g`) and `y`, the parameters of the part by local name and a bias for every layer,
  * the state tensors with moments, what a drawn bit-width sets (see `drawnInputs`), `rate.<kind>` and `correction` (see
  * `adamScalars`), and `losses` [groups], to which the step adds its own. Outputs: `next.<name>` of the state, its moments
  * and `losses`.
  */
 export function stepGraph(part: Part, layout: AdapterLayout, options: StepOptions): Graph {
   const graph = new Graph();
-  const shape = part.inputShape(options.batch);
   const y = graph.input('y', part.outputShape(options.batch));
-  const shared = options.ownStreams ? undefined : graph.input('x', shape);
+  const shared = options.ownStreams ? undefined : portInputs(graph, part, options.batch);
   const shapes = stateShapes(layout);
   const state = new Map([...shapes].map(([name, s]) => [name, graph.input(name, s)]));
   const lora = state.get('lora');
   const adapters = lora && splitLora(layout, lora);
 
   const ends = layout.groups.map((group, g) => {
-    const x = shared ?? graph.input(`x.${g}`, shape);
+    const { x, side } = shared ?? portInputs(graph, part, options.batch, {}, `.${g}`);
     const select = graph.input(`select.${g}`, [1, group.bits.length]);
     const clip = splitClip(layout, g, op.matMul(select, state.get(`clip.${g}`)!));
     const scales = state.get(`scale.${g}`);
@@ -87,7 +86,7 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
         cache: layout.cache,
       },
     });
-    const difference = op.sub(part.forward(builder, x, options.batch), y);
+    const difference = op.sub(part.forward(builder, x, options.batch, side), y);
     // Summed over tokens, averaged over batch and channels.
     const share = graph.scalar(1 / (options.batch * y.shape.at(-1)!));
     const each = options.loss === 'mae' ? op.abs(difference) : op.mul(difference, difference);

@@ -1,5 +1,11 @@
 /** Activations of the calibration set between blocks, one store per stream. */
-import { everySample, type SampleCache, type SampleStore } from '../../execution/sample-store.js';
+import {
+  everySample,
+  NO_SOURCES,
+  type SampleCache,
+  type SampleStore,
+  type Sources,
+} from '../../execution/sample-store.js';
 import { createRandom, type Random } from '../../data/random.js';
 import { CancelledError } from '../../errors.js';
 import { Graph } from '../../graph/ir.js';
@@ -15,6 +21,7 @@ import { runSamples } from '../../execution/part-by-part.js';
  * Takes the quantized streams through a calibrated block (method, section 5): every sample passes at one bit-width drawn
  * per group; the groups' outputs are then merged into one stream, or stay apart where merging is off.
  * @param streams one, or as many as there are groups where they stay apart (`hasOwnStreams`)
+ * @param sides what feeds side ports, for each of these
  * @param cache holds the groups' outputs until they are merged
  * @returns the streams behind the block: the same stores where it keeps the size of samples, else new ones, and the others
  *   are released
@@ -28,6 +35,7 @@ export async function advanceStreams(
   cache: SampleCache,
   options: QueptOptions,
   signal: AbortSignal,
+  sides: readonly Sources[] = [],
 ): Promise<SampleStore[]> {
   const { samples } = streams[0]!;
   const size = outputSize(part);
@@ -51,7 +59,10 @@ export async function advanceStreams(
         groupSize: layout.groupSizes[g]!,
       });
       const indices = everySample(source).filter((s) => drawn[s] === i);
-      await runSamples(programs, part, block, source, into, indices, batch, { signal });
+      await runSamples(programs, part, block, source, into, indices, batch, {
+        signal,
+        side: sides[own ? g : 0] ?? NO_SOURCES,
+      });
     }
     if (own && into !== source) source.release();
   }

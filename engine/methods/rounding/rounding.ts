@@ -1,5 +1,5 @@
 /** The baseline that only rounds: whole weight range per row, percentile start of activations, nothing learned. */
-import { openSampleCache, samplesIn, type SampleStore } from '../../execution/sample-store.js';
+import { NO_SOURCES, openSampleCache, samplesIn, type SampleStore } from '../../execution/sample-store.js';
 import type { AdapterSetConfig } from '../../formats/adapter-set.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
 import type { Part } from '../../models/model.js';
@@ -42,7 +42,7 @@ export async function roundToNearest(
     const listing = checkpoint.listing(part);
     const parameters = await checkpoint.read(part);
     const layout = adapterLayout(listing, groups, true);
-    const batches = batchesOf(x!, samples, batch);
+    const batches = batchesOf(part, x!, NO_SOURCES, samples, batch);
     const observed = await observe(programs, part, layout.quantizers, parameters, batches, batch);
     const start = startActivations(listing, layout, parameters, observed, { percentiles }, false);
     for (const [name, tensor] of start) tensors.set(part.prefix + name, tensor);

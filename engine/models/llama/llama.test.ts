@@ -170,7 +170,7 @@ describe('parts', () => {
     expect(first.kind).toBe(second.kind);
     const builder = fullPrecision(graph);
     const x = graph.input('x', first.inputShape(1));
-    expect(first.forward(builder, x, 1)).toBe(second.forward(builder, x, 1));
+    expect(first.forward(builder, x, 1, {})).toBe(second.forward(builder, x, 1, {}));
     const large = [...graph.constants.values()].filter((data) => data.length === TOKENS * TOKENS);
     expect(large).toHaveLength(1);
   });
@@ -190,7 +190,7 @@ describe('parts', () => {
       seen.set(name, x);
       return x;
     };
-    part.forward({ ...fullPrecision(graph), operand }, graph.input('x', [2, 16]), 1);
+    part.forward({ ...fullPrecision(graph), operand }, graph.input('x', [2, 16]), 1, {});
     const before = (name: string) => new Set(reachable([seen.get(name)!]).map((node) => node.op));
     expect(before('self_attn.q')).toContain('Split');
     expect(before('self_attn.k')).toContain('Split');
@@ -208,7 +208,7 @@ it('passes gradients through a block', async () => {
 
   const graph = new Graph();
   const [x, cotangent] = [graph.input('x', shape), graph.input('g', shape)];
-  const y = part.forward(fullPrecision(graph), x, 1);
+  const y = part.forward(fullPrecision(graph), x, 1, {});
   graph.output('y', y);
   graph.output('dx', gradients([{ value: y, cotangent }], [x])[0]!);
   const program = await runtime.compile(graph, 'gradient', { keep: false });
@@ -379,7 +379,7 @@ async function run(
     const graph = new Graph();
     const samples = part === model.head ? batch * headOf(model).rows : batch;
     const input = graph.input('x', part.inputShape(samples), part.inputType);
-    graph.output('y', part.forward(fullPrecision(graph), input, samples));
+    graph.output('y', part.forward(fullPrecision(graph), input, samples, {}));
     const program = await runtime.compile(graph, part.kind, { keep: false });
     const feeds = listPart(part).parameters.map((entry) => {
       const { data, shape } = parameters.get(storedName(part, entry))!;

@@ -141,7 +141,7 @@ async function run(
   const shape = model.stem.inputShape(BATCH);
   graph.output(
     'logits',
-    partsOf(model).reduce((x, part) => part.forward(named(part), x, BATCH), graph.input('pixels', shape)),
+    partsOf(model).reduce((x, part) => part.forward(named(part), x, BATCH, {}), graph.input('pixels', shape)),
   );
   const runtime = openRuntime('cpu', 1);
   const program = await runtime.compile(graph, 'model', { keep: false });

@@ -77,7 +77,7 @@ function turnedPart(part: Part, { keys }: Pick<RotationOptions, 'keys'>): Part {
   return {
     ...part,
     kind: `rotated${keys ? ' with keys' : ''} ${part.kind}`,
-    forward: (builder, x, batch) => {
+    forward: (builder, x, batch, side) => {
       const turning: Builder = {
         ...builder,
         linear: (name, input, out, options) =>
@@ -85,7 +85,7 @@ function turnedPart(part: Part, { keys }: Pick<RotationOptions, 'keys'>): Part {
         operand: (name, input) =>
           builder.operand(name, scored.includes(name) ? rotate(input, 1, attention!.size) : input),
       };
-      return part.forward(turning, x, batch);
+      return part.forward(turning, x, batch, side);
     },
   };
 }
