@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { Graph, reachable, sizeOf } from './ir.js';
+import type { vjpTable } from './gradients.js';
+import { Graph, reachable, sizeOf, type Value } from './ir.js';
 import * as op from './ops.js';
 
 describe('nodes', () => {
@@ -120,6 +121,27 @@ describe('constants', () => {
   });
 });
 
+describe('attributes', () => {
+  it('are those of the operator, to the compiler', () => {
+    const refused = (graph: Graph, x: Value) => {
+      // @ts-expect-error that of another operator
+      graph.add('Softmax', [x], { perm: [0] }, []);
+      // @ts-expect-error none
+      graph.add('Softmax', [x], {}, []);
+      // @ts-expect-error one too many
+      graph.add('Exp', [x], { axis: 0 }, []);
+      // @ts-expect-error no such operator
+      graph.add('Exponential', [x], {}, []);
+      const rows: typeof vjpTable = {
+        // @ts-expect-error read by a rule whose operator lacks it
+        Softmax: ({ attributes: { perm } }) => [() => (perm ? x : x)],
+      };
+      return rows;
+    };
+    expect(refused).toBeInstanceOf(Function);
+  });
+});
+
 describe('inputs and outputs', () => {
   it('have names of their own', () => {
     const graph = new Graph();
@@ -142,7 +164,7 @@ describe('inputs and outputs', () => {
   it('of a node with a shape that is not static leave no node behind', () => {
     const graph = new Graph();
     const x = graph.input('x', [2]);
-    expect(() => graph.add('Any', [x], {}, [{ type: 'float32', shape: [-1] }])).toThrow('is not static');
+    expect(() => graph.add('Exp', [x], {}, [{ type: 'float32', shape: [-1] }])).toThrow('is not static');
     expect(graph.nodes).toEqual([]);
   });
 });

@@ -4,11 +4,10 @@
  * A value is immutable and its node is pure, so a node asked for twice is built once: two calls with the same
  * operator, inputs and attributes return the same value. Bit groups share the work they have in common that way.
  */
+import type { Operator, OperatorAttributes } from './operators.js';
 
 export type DType = 'float32' | 'int64' | 'bool';
 export type Shape = readonly number[];
-export type Attribute = number | string | readonly number[] | { readonly float: number };
-export type Attributes = Readonly<Record<string, Attribute>>;
 export type TensorData = Float32Array | BigInt64Array | Uint8Array;
 
 /** One tensor of a graph: `shape` holds its lengths, `node` what computes it (absent for inputs and constants). */
@@ -21,12 +20,14 @@ export interface Value {
 }
 
 /** One ONNX operator applied to values; an absent optional input is undefined. */
-export interface Node {
-  readonly op: string;
+export interface NodeOf<Op extends Operator> {
+  readonly op: Op;
   readonly inputs: readonly (Value | undefined)[];
-  readonly attributes: Attributes;
+  readonly attributes: OperatorAttributes[Op];
   readonly outputs: readonly Value[];
 }
+/** A node of any operator: what `op` is tells its attributes. */
+export type Node = { [Op in Operator]: NodeOf<Op> }[Operator];
 
 /** Replaces the table's gradients between `inputs` and the value it is attached to (see `withGradient`). */
 export interface GradientRule {
@@ -41,7 +42,7 @@ export interface OutputSpec {
 }
 
 /** The pseudo-operator that lets no gradient through; lowering replaces it by its input. */
-export const STOP_GRADIENT = 'StopGradient';
+export const STOP_GRADIENT = 'StopGradient' satisfies Operator;
 
 export class Graph {
   /** In order of construction, which is a topological order. */
@@ -93,10 +94,10 @@ export class Graph {
   }
 
   /** Adds a node, or finds the one that computes the same; returns its outputs. */
-  add(
-    op: string,
+  add<Op extends Operator>(
+    op: Op,
     inputs: readonly (Value | undefined)[],
-    attributes: Attributes,
+    attributes: OperatorAttributes[Op],
     outputs: readonly OutputSpec[],
   ): readonly Value[] {
     this.own(inputs);
@@ -104,7 +105,7 @@ export class Graph {
     const known = this.built.get(key);
     if (known) return known;
     const values: Value[] = [];
-    const node: Node = { op, inputs, attributes, outputs: values };
+    const node = { op, inputs, attributes, outputs: values } as Node;
     for (const { type, shape } of outputs) values.push(this.value(type, shape, node));
     this.nodes.push(node);
     this.built.set(key, values);

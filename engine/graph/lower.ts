@@ -1,6 +1,7 @@
 /** From a graph to the ONNX model that computes its outputs. */
 import type { OnnxAttribute, OnnxModel, OnnxNode, OnnxTensor } from '../formats/onnx.js';
-import { reachable, STOP_GRADIENT, type Attribute, type Graph, type Value } from './ir.js';
+import { reachable, STOP_GRADIENT, type Graph, type Value } from './ir.js';
+import type { Attribute, Operator } from './operators.js';
 
 const OPSET = 20;
 const IR_VERSION = 9;
@@ -22,7 +23,7 @@ const toFloat = { to: { type: 'int', value: 1 } } as const;
  * off the device and back. `x` and `y` name input and output, `scalar` a constant.
  */
 const rewritings: Readonly<
-  Record<string, (x: string, y: string, scalar: (value: number) => string) => readonly Step[]>
+  Partial<Record<Operator, (x: string, y: string, scalar: (value: number) => string) => readonly Step[]>>
 > = {
   // The sum is rounded half to even. Exact for |x| ≤ 2²²; beyond, off by less than one part in 2²².
   Round: (x, y, scalar) => [
@@ -100,7 +101,9 @@ export function toOnnx(graph: Graph, name: string): OnnxModel {
       name: `${node.op}_${nodes.length}`,
       inputs: node.inputs.map((x) => (x ? nameOf(x) : '')),
       outputs: node.outputs.map(nameOf),
-      attributes: Object.fromEntries(Object.entries(node.attributes).map(([k, v]) => [k, attribute(v)])),
+      attributes: Object.fromEntries(
+        Object.entries<Attribute>(node.attributes).map(([k, v]) => [k, attribute(v)]),
+      ),
     });
   }
   for (const [outputName, value] of graph.outputs)

@@ -2,14 +2,15 @@
  * One function an ONNX operator (opset 20), named as the operator. Each infers its output's shape and throws on inputs
  * that do not fit; an attribute that is not a parameter here is not supported.
  */
-import { STOP_GRADIENT, sizeOf, type Attributes, type DType, type Shape, type Value } from './ir.js';
+import { STOP_GRADIENT, sizeOf, type DType, type Shape, type Value } from './ir.js';
+import type { Operator, OperatorAttributes } from './operators.js';
 
 const show = (shape: Shape) => `[${shape.join(', ')}]`;
 
-function single(
-  op: string,
+function single<Op extends Operator>(
+  op: Op,
   inputs: readonly (Value | undefined)[],
-  attributes: Attributes,
+  attributes: OperatorAttributes[Op],
   shape: Shape,
   type: DType = 'float32',
 ): Value {
@@ -39,10 +40,11 @@ const axesInput = (x: Value, axes: readonly number[]) =>
   x.graph.constant(BigInt64Array.from(axes, BigInt), [axes.length]);
 
 // Element-wise, with broadcasting.
+type Binary = 'Add' | 'Sub' | 'Mul' | 'Div' | 'Min' | 'Max' | 'Equal' | 'GreaterOrEqual';
 const sameType = (op: string, a: Value, b: Value) => {
   if (a.type !== b.type) throw new Error(`${op} of ${a.type} and ${b.type}.`);
 };
-const binary = (op: string, a: Value, b: Value, type = a.type) => {
+const binary = (op: Binary, a: Value, b: Value, type = a.type) => {
   sameType(op, a, b);
   return single(op, [a, b], {}, broadcastShape(a.shape, b.shape), type);
 };
@@ -64,7 +66,8 @@ export function where(condition: Value, a: Value, b: Value): Value {
 }
 
 // Element-wise, one input.
-const unary = (op: string, x: Value) => single(op, [x], {}, x.shape, x.type);
+type Unary = 'Abs' | 'Erf' | 'Exp' | 'Log' | 'Neg' | 'Reciprocal' | 'Round' | 'Sigmoid' | 'Sign' | 'Sqrt';
+const unary = (op: Unary, x: Value) => single(op, [x], {}, x.shape, x.type);
 export const abs = (x: Value) => unary('Abs', x);
 export const erf = (x: Value) => unary('Erf', x);
 export const exp = (x: Value) => unary('Exp', x);
@@ -211,7 +214,8 @@ export function gather(x: Value, indices: Value): Value {
 }
 
 // Reductions.
-function reduce(op: string, x: Value, axes: readonly number[], keepDims: boolean): Value {
+type Reduction = 'ReduceSum' | 'ReduceMean' | 'ReduceMax' | 'ReduceMin';
+function reduce(op: Reduction, x: Value, axes: readonly number[], keepDims: boolean): Value {
   const over = [...new Set(axes.map((a) => axisOf(a, x.shape.length)))].sort((a, b) => a - b);
   // To ONNX, no axes means all of them.
   if (over.length === 0) return x;
@@ -255,7 +259,7 @@ export function gemm(
     throw new Error(`Gemm of ${show(a.shape)}${transA ? 'ᵀ' : ''} and ${show(b.shape)}${transB ? 'ᵀ' : ''}.`);
   if (c && show(broadcastShape(c.shape, [m!, n!])) !== show([m!, n!]))
     throw new Error(`Gemm of shape ${show([m!, n!])} and a term of shape ${show(c.shape)}.`);
-  return single('Gemm', c ? [a, b, c] : [a, b], { transA: Number(transA), transB: Number(transB) }, [m!, n!]);
+  return single('Gemm', c ? [a, b, c] : [a, b], { transA: transA ? 1 : 0, transB: transB ? 1 : 0 }, [m!, n!]);
 }
 export const softmax = (x: Value, axis = -1) =>
   single('Softmax', [x], { axis: axisOf(axis, x.shape.length) }, x.shape);

@@ -1,5 +1,6 @@
 /** What running a graph takes: arithmetic, element-wise work and memory, counted without running it. */
 import { reachable, sizeOf, STOP_GRADIENT, type Graph, type Node, type Value } from './ir.js';
+import type { Operator } from './operators.js';
 
 export interface Work {
   /** Floating-point operations of matrix products (`matrixFlops`). */
@@ -34,7 +35,7 @@ export function workOf(graph: Graph): Work {
 }
 
 /** Operators whose output is their input's memory under another shape, or nothing at all. */
-const RENAMES = new Set(['Reshape', 'Squeeze', 'Unsqueeze', 'Identity', STOP_GRADIENT]);
+const RENAMES = new Set<Operator>(['Reshape', STOP_GRADIENT]);
 
 function flopsOf(node: Node): number {
   const [a] = node.inputs;
