@@ -147,8 +147,9 @@ describe.each(RECIPES)('%s, calibrated in %s', (...recipe) => {
 });
 
 it('has no norm folded whose output the stream goes on with', async () => {
-  const { model, listing } = checkpoints.get('usual')!;
-  const listings = model.blocks.map(listing);
+  const checkpoint = checkpoints.get('usual')!;
+  const { model } = checkpoint;
+  const listings = model.blocks.map((part) => checkpoint.listing(part));
   expect(listings.map(({ norms }) => norms.map(({ foldable }) => foldable))).toEqual([
     [false, false],
     [true],

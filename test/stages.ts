@@ -118,10 +118,10 @@ export const stages: Family = {
       task: 'image-classification',
       stem: stem(side, width),
       blocks: [
-        block(0, many, width, first!),
+        block(0, many, width, first),
         merging(1, grid, width),
-        block(2, few, 2 * width, second!),
-        block(3, few, 2 * width, second!),
+        block(2, few, 2 * width, second),
+        block(3, few, 2 * width, second),
       ],
       head: head(few, 2 * width, classes),
       image: { channels: 1, height: side, width: side },

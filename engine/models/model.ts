@@ -67,7 +67,7 @@ export interface SidePort {
   /** Of the model's input that feeds it. */
   readonly name: string;
   /** The shape for a batch of this many samples, one after another. */
-  shape(batch: number): Shape;
+  shape(this: void, batch: number): Shape;
   /** Default float32. */
   readonly type?: DType;
 }
