@@ -6,7 +6,8 @@
  */
 import type { Operator, OperatorAttributes } from './operators.js';
 
-export type DType = 'float32' | 'int64' | 'bool';
+/** `uint8` holds packed integers; only constants have it. */
+export type DType = 'float32' | 'int64' | 'bool' | 'uint8';
 export type Shape = readonly number[];
 export type TensorData = Float32Array | BigInt64Array | Uint8Array;
 
@@ -71,9 +72,12 @@ export class Graph {
     this.outputs.set(name, value);
   }
 
-  /** A tensor stored in the graph, whose elements must not change from then on; equal small constants are stored once. */
-  constant(data: TensorData, shape: Shape): Value {
-    const type = data instanceof Float32Array ? 'float32' : data instanceof BigInt64Array ? 'int64' : 'bool';
+  /**
+   * A tensor stored in the graph, whose elements must not change from then on; equal small constants are stored once.
+   * @param bytes what the elements of a Uint8Array are
+   */
+  constant(data: TensorData, shape: Shape, bytes: 'bool' | 'uint8' = 'bool'): Value {
+    const type = data instanceof Float32Array ? 'float32' : data instanceof BigInt64Array ? 'int64' : bytes;
     if (data.length !== sizeOf(shape))
       throw new Error(`Constant of ${data.length} elements has shape [${shape.join(', ')}].`);
     const key =

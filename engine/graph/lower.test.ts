@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { encodeOnnxModel } from '../formats/onnx.js';
+import { decodeOnnxModel, encodeOnnxModel } from '../formats/onnx.js';
 import { evaluate } from '../../test/support.js';
 import { gradients } from './gradients.js';
 import { Graph, type Value } from './ir.js';
@@ -78,6 +78,59 @@ describe('what is in the model', () => {
       y: graph.add('Clip', [x, undefined, graph.scalar(1)], {}, [{ type: 'float32', shape: [2] }])[0]!,
     }));
     expect([...y!]).toEqual([-9, 1]);
+  });
+});
+
+describe('operator sets', () => {
+  it('are those of the operators that are used, each by its domain', () => {
+    const graph = new Graph();
+    const x = graph.input('x', [1, 16]);
+    const plain = op.exp(x);
+    graph.output('plain', plain);
+    expect(toOnnx(graph, 'test').opsets).toEqual([{ domain: '', version: 20 }]);
+    const weight = {
+      bits: 8,
+      groupSize: 16,
+      columns: 16,
+      integers: graph.constant(new Uint8Array(16), [1, 1, 16], 'uint8'),
+      scales: graph.constant(new Float32Array(1), [1]),
+      zeros: graph.constant(new Uint8Array(1), [1], 'uint8'),
+    };
+    graph.output('product', op.matMulNBits(plain, weight));
+    const model = toOnnx(graph, 'test');
+    expect(model.opsets).toEqual([
+      { domain: '', version: 20 },
+      { domain: 'com.microsoft', version: 1 },
+    ]);
+    expect(model.graph.nodes.map(({ opType, domain }) => [opType, domain])).toEqual([
+      ['Exp', undefined],
+      ['MatMulNBits', 'com.microsoft'],
+      ['Identity', undefined],
+      ['Identity', undefined],
+    ]);
+  });
+});
+
+describe('named dimensions', () => {
+  const graph = new Graph();
+  graph.output('y', op.exp(graph.input('x', [8, 3])));
+
+  it('are what the file has instead of lengths', () => {
+    const named = new Map([
+      ['x', ['batch', undefined]],
+      ['y', ['batch', 'width']],
+    ]);
+    const model = toOnnx(graph, 'test', named);
+    const { inputs, outputs } = decodeOnnxModel(encodeOnnxModel(model)).graph;
+    expect(inputs[0]!.shape).toEqual(['batch', 3]);
+    expect(outputs[0]!.shape).toEqual(['batch', 'width']);
+  });
+
+  it.each([
+    ['another number of dimensions', 'x', ['batch']],
+    ['no input or output', 'z', ['batch', 'width']],
+  ])('of %s are refused', (_what, name, names) => {
+    expect(() => toOnnx(graph, 'test', new Map([[name, names]]))).toThrow(`dimensions for "${name}"`);
   });
 });
 

@@ -1,10 +1,12 @@
 /** From a graph to the ONNX model that computes its outputs. */
 import type { OnnxAttribute, OnnxModel, OnnxNode, OnnxTensor } from '../formats/onnx.js';
 import { reachable, STOP_GRADIENT, type Graph, type Value } from './ir.js';
-import type { Attribute, Operator } from './operators.js';
+import { DOMAINS, OPSETS, type Attribute, type Domain, type Operator } from './operators.js';
 
-const OPSET = 20;
 const IR_VERSION = 9;
+
+/** Names of dimensions by the name of an input or output, undefined where one has none. */
+export type NamedDimensions = ReadonlyMap<string, readonly (string | undefined)[]>;
 
 /** One node of a rewriting: operator, inputs, output, attributes. */
 type Step = readonly [
@@ -43,13 +45,24 @@ const rewritings: Readonly<
 /**
  * The ONNX model of a graph. Holds what the outputs depend on and nothing else; the same graph gives the same model.
  * Every declared input stays an input, used or not, so that callers feed one fixed set of names.
+ * @param dimensions names for dimensions of inputs and outputs, by their names, that the file leaves open: undefined keeps
+ * the length. What the graph computes must not depend on it; nothing checks that.
  */
-export function toOnnx(graph: Graph, name: string): OnnxModel {
+export function toOnnx(graph: Graph, name: string, dimensions: NamedDimensions = new Map()): OnnxModel {
+  for (const [valueName, named] of dimensions) {
+    const { shape } = graph.inputs.get(valueName) ?? graph.outputs.get(valueName) ?? {};
+    if (shape?.length !== named.length)
+      throw new Error(
+        `Names of ${named.length} dimensions for "${valueName}" of shape [${shape?.join(', ')}].`,
+      );
+  }
+
   const unused = (base: string): string =>
     graph.inputs.has(base) || graph.outputs.has(base) ? unused(`${base}_`) : base;
   const names = new Map<Value, string>();
   for (const [inputName, value] of graph.inputs) names.set(value, inputName);
   const nodes: OnnxNode[] = [];
+  const domains = new Set<Domain>(['']);
   const initializers: OnnxTensor[] = [];
 
   const nameOf = (value: Value): string => {
@@ -96,8 +109,11 @@ export function toOnnx(graph: Graph, name: string): OnnxModel {
         });
       continue;
     }
+    const domain = DOMAINS[node.op];
+    if (domain !== undefined) domains.add(domain);
     nodes.push({
       opType: node.op,
+      ...(domain !== undefined && { domain }),
       name: `${node.op}_${nodes.length}`,
       inputs: node.inputs.map((x) => (x ? nameOf(x) : '')),
       outputs: node.outputs.map(nameOf),
@@ -118,11 +134,11 @@ export function toOnnx(graph: Graph, name: string): OnnxModel {
   const info = ([valueName, value]: [string, Value]) => ({
     name: valueName,
     dataType: value.type,
-    shape: [...value.shape],
+    shape: value.shape.map((n, axis) => dimensions.get(valueName)?.[axis] ?? n),
   });
   return {
     irVersion: IR_VERSION,
-    opsets: [{ domain: '', version: OPSET }],
+    opsets: [...domains].map((domain) => ({ domain, version: OPSETS[domain] })),
     producerName: 'elastic-precision',
     graph: {
       name,

@@ -1,4 +1,4 @@
-/** The operators that graphs are made of, and their attributes, as ONNX defines them (opset 20). */
+/** The operators that graphs are made of, and their attributes, as ONNX defines them (opset 20) or ONNX Runtime. */
 
 /** A number is an integer to ONNX; floats are marked. */
 export type Attribute = number | string | readonly number[] | { readonly float: number };
@@ -28,6 +28,8 @@ export interface OperatorAttributes {
   readonly LayerNormalization: { readonly axis: number; readonly epsilon: { readonly float: number } };
   readonly Log: None;
   readonly MatMul: None;
+  /** Of ONNX Runtime. */
+  readonly MatMulNBits: Readonly<Record<'K' | 'N' | 'bits' | 'block_size', number>>;
   readonly Max: None;
   readonly Min: None;
   readonly Mul: None;
@@ -55,3 +57,9 @@ export interface OperatorAttributes {
 }
 
 export type Operator = keyof OperatorAttributes;
+
+/** The domain of an operator that is not of ONNX itself. */
+export const DOMAINS: Readonly<Partial<Record<Operator, Domain>>> = { MatMulNBits: 'com.microsoft' };
+/** The version of every domain's operators that graphs use; '' is ONNX itself. */
+export const OPSETS = { '': 20, 'com.microsoft': 1 } as const;
+export type Domain = keyof typeof OPSETS;

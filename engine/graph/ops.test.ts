@@ -10,6 +10,31 @@ afterAll(() => runtime.dispose());
 const constant = (graph: Graph, data: readonly number[], type: DType, shape: Shape = [data.length]) =>
   graph.constant(type === 'bool' ? Uint8Array.from(data) : BigInt64Array.from(data, BigInt), shape);
 
+/** Two rows of 40 integers in groups of 32, in bytes that run through all pairs; integer i of group g is `at(g, i)`. */
+function packed(graph: Graph, bits: 4 | 8) {
+  const [rows, groups, groupSize, columns] = [2, 2, 32, 40];
+  const size = (groupSize * bits) / 8;
+  const bytes = Uint8Array.from({ length: rows * groups * size }, (_, i) => (37 * i + 11) % 256);
+  const zeros = bits === 4 ? Uint8Array.of(0x58, 0xc3) : Uint8Array.of(120, 5, 3, 250);
+  const scales = Float32Array.of(0.5, 0.25, 1, 2);
+  const unpacked = (from: Uint8Array, i: number) =>
+    bits === 8 ? from[i]! : (from[i >> 1]! >> (4 * (i % 2))) & 15;
+  const at = (group: number, i: number) =>
+    scales[group]! * (unpacked(bytes, group * groupSize + i) - unpacked(zeros, group));
+  const weight: op.PackedWeight = {
+    bits,
+    groupSize,
+    columns,
+    integers: graph.constant(bytes, [rows, groups, size], 'uint8'),
+    scales: graph.constant(scales, [rows * groups]),
+    zeros: graph.constant(zeros, [zeros.length], 'uint8'),
+  };
+  const floats = Array.from({ length: rows }, (_, row) =>
+    Array.from({ length: columns }, (_, c) => at(row * groups + Math.floor(c / groupSize), c % groupSize)),
+  );
+  return { weight, floats };
+}
+
 const isValue = (result: Value | readonly Value[]): result is Value => 'id' in result;
 
 type Build = (...inputs: Value[]) => Value | readonly Value[];
@@ -126,6 +151,10 @@ const cases: Readonly<Record<string, readonly (readonly [Shape[], Build])[]>> = 
     [[[2, 3], [4, 3], [2, 1]], (a, b, c) => op.gemm(a, b, { transB: true, c: c })], // prettier-ignore
     [[[3, 2], [3, 4], []], (a, b, c) => op.gemm(a, b, { transA: true, c: c })], // prettier-ignore
   ],
+  matMulNBits: [
+    [[[3, 40]], (x) => op.matMulNBits(x, packed(x.graph, 4).weight)],
+    [[[2, 1, 40]], (x) => op.matMulNBits(x, packed(x.graph, 8).weight)],
+  ],
   softmax: [[[[2, 3]], (x) => op.softmax(x)]],
   layerNormalization: [[[[2, 3, 4], [4], [4]], (x, w, b) => op.layerNormalization(x, w, b, 1e-6)]], // prettier-ignore
   conv: [
@@ -202,6 +231,24 @@ describe('what an operator computes', () => {
   });
 });
 
+it.each([4, 8] as const)(
+  'matMulNBits multiplies by the weight that its %i-bit integers stand for',
+  async (bits) => {
+    const x = array(
+      [40],
+      range(40).map((i) => ((7 * i) % 11) - 5),
+    );
+    const { y } = await evaluate({ x: { ...x, shape: [1, 40] } }, (v, graph) => ({
+      y: op.matMulNBits(v.x!, packed(graph, bits).weight),
+    }));
+    const { floats } = packed(new Graph(), bits);
+    const expected = floats.map((row) => row.reduce((sum, w, i) => sum + w * x.data[i]!, 0));
+    // The kernel may round its input to 8 bits.
+    const size = Math.max(...expected.map(Math.abs));
+    expected.forEach((sum, row) => expect(Math.abs(y![row]! - sum)).toBeLessThan(0.01 * size));
+  },
+);
+
 describe('what does not change anything builds no node', () => {
   const graph = new Graph();
   const x = graph.input('x', [2, 3]);
@@ -260,6 +307,16 @@ describe('what does not fit is refused', () => {
     ['matMul', () => op.matMul(float(3), float(3, 2)), 'MatMul of [3] and [3, 2].'],
     ['matMul', () => op.matMul(float(2, 2, 3), float(3, 3, 2)), 'Shapes [2] and [3] do not broadcast.'],
     ['gemm', () => op.gemm(float(2, 3), float(4, 3)), 'Gemm of [2, 3] and [4, 3].'],
+    [
+      'matMulNBits',
+      () => op.matMulNBits(float(2, 41), packed(graph, 4).weight),
+      'MatMulNBits of [2, 41] and integers of shape [2, 2, 16].',
+    ],
+    [
+      'matMulNBits',
+      () => op.matMulNBits(float(2, 40), { ...packed(graph, 4).weight, scales: float(3) }),
+      'MatMulNBits with [3] scales and [2] bytes of zeros.',
+    ],
     [
       'gemm',
       () => op.gemm(float(3, 2), float(4, 2), { transA: true, transB: true }),

@@ -261,6 +261,38 @@ export function gemm(
     throw new Error(`Gemm of shape ${show([m!, n!])} and a term of shape ${show(c.shape)}.`);
   return single('Gemm', c ? [a, b, c] : [a, b], { transA: transA ? 1 : 0, transB: transB ? 1 : 0 }, [m!, n!]);
 }
+/** Integers of a weight [N, K] as `matMulNBits` reads them. */
+export interface PackedWeight {
+  readonly bits: number;
+  /** Columns that share a scale: a power of two from 16 on. */
+  readonly groupSize: number;
+  readonly columns: number;
+  /** uint8 [N, ⌈K / groupSize⌉, groupSize · bits / 8]: row by row, the first integer of a byte lowest. */
+  readonly integers: Value;
+  /** [N · ⌈K / groupSize⌉]. */
+  readonly scales: Value;
+  /** uint8 [N · ⌈⌈K / groupSize⌉ · bits / 8⌉], each row packed like the integers. */
+  readonly zeros: Value;
+}
+/** a·Ŵᵀ on the last axis, ŵ = scale · (integer − zero); an operator of ONNX Runtime's own. It has no gradient. */
+export function matMulNBits(a: Value, weight: PackedWeight): Value {
+  const { bits, groupSize, columns, integers, scales, zeros } = weight;
+  const [rows, groups] = integers.shape as readonly [number, number];
+  const expected = [rows, Math.ceil(columns / groupSize), (groupSize * bits) / 8];
+  if (a.shape.at(-1) !== columns || show(integers.shape) !== show(expected))
+    throw new Error(`MatMulNBits of ${show(a.shape)} and integers of shape ${show(integers.shape)}.`);
+  if (
+    show(scales.shape) !== show([rows * groups]) ||
+    zeros.shape[0] !== rows * Math.ceil((groups * bits) / 8)
+  )
+    throw new Error(`MatMulNBits with ${show(scales.shape)} scales and ${show(zeros.shape)} bytes of zeros.`);
+  return single(
+    'MatMulNBits',
+    [a, integers, scales, zeros],
+    { K: columns, N: rows, bits, block_size: groupSize },
+    [...a.shape.slice(0, -1), rows],
+  );
+}
 export const softmax = (x: Value, axis = -1) =>
   single('Softmax', [x], { axis: axisOf(axis, x.shape.length) }, x.shape);
 /** Normalises the last axis to mean 0 and variance 1, then applies `weight` and `bias` of that axis' length. */
