@@ -52,8 +52,8 @@ export async function openPlainPart(
 
 /** What a run's graph depends on, precision apart. */
 export const runOf = ({ kind }: Part, inputs: Tensors, batch: number) =>
-  `${kind} ×${batch} on ${Object.values(inputs)
-    .map(({ shape }) => shape.join('×'))
+  `${kind} ×${batch} on ${Object.entries(inputs)
+    .map(([name, { shape }]) => `${name} ${shape.join('×')}`)
     .join()}`;
 
 export const shapesOf = (tensors: Tensors): PortShapes =>
