@@ -169,6 +169,29 @@ describe('the queue', () => {
     await expect(engine.manager.uses(at('same'))).resolves.toBe(false);
     await engine.manager.start(calibration('same'));
   });
+
+  it('accepts one of several calibrations into the same folder that start at once', async () => {
+    const engine = await open();
+    const starts = [0, 1, 2].map(() => engine.manager.start(calibration('same')));
+    const results = await Promise.allSettled(starts);
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected']);
+    expect(await engine.manager.list()).toHaveLength(1);
+  });
+
+  it('accepts one of several stopped calibrations into the same folder that are resumed at once', async () => {
+    const engine = await open();
+    const ids: string[] = [];
+    for (let i = 0; i < 2; i++) {
+      const { id } = await engine.manager.start(calibration('same'));
+      await engine.manager.cancel(id);
+      ids.push(id);
+    }
+    const results = await Promise.allSettled(ids.map((id) => engine.manager.resume(id)));
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+    // What was refused is let go of.
+    await engine.manager.cancel(ids[0]!);
+    await engine.manager.resume(ids[1]!);
+  });
 });
 
 describe('cancelling', () => {
@@ -194,6 +217,14 @@ describe('cancelling', () => {
     engine.processes[0]!.end({ type: 'result', result: calibrateResult });
     await reaches(engine, 'finished');
     expect(engine.processes).toHaveLength(1);
+  });
+
+  it('reaches a job that has only just been queued', async () => {
+    const engine = await open();
+    const starting = engine.manager.start(calibration());
+    await reaches(engine, 'running');
+    expect(await engine.manager.cancel(engine.changes[0]!.id)).toMatchObject({ state: 'cancelled' });
+    await starting;
   });
 
   it('says what cannot be cancelled', async () => {
@@ -380,7 +411,19 @@ describe('records on disk', () => {
     expect(await engine.manager.list()).toEqual([good]);
     expect(engine.logged).toHaveLength(bad.length);
     for (const line of engine.logged) expect(line).toMatch(/^A job cannot be shown: zzzzzzz/);
+    // Once each.
+    await engine.manager.list();
+    expect(engine.logged).toHaveLength(bad.length);
   });
+});
+
+it('closing waits for a job that is being queued', async () => {
+  const engine = await open();
+  const starting = engine.manager.start(calibration());
+  await reaches(engine, 'running');
+  await engine.manager.close();
+  await starting;
+  expect(engine.changes.at(-1)).toMatchObject({ state: 'interrupted' });
 });
 
 it('closing leaves jobs interrupted and kills what runs', async () => {

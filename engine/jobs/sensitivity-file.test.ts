@@ -40,7 +40,9 @@ describe('an unfinished measurement', () => {
     const out = at('sensitivity.json');
     await (await openMeasured(out, identity, false)).add([2, 1]);
     const other = { ...identity, tensors_sha256: 'd'.repeat(64) };
-    expect(await complaint(() => openMeasured(out, other, true))).toMatch(/measured on something else; resume/);
+    expect(await complaint(() => openMeasured(out, other, true))).toMatch(
+      /measured on something else; resume/,
+    );
     await writeFile(`${out}.partial`, '{"identity":');
     expect(await complaint(() => openMeasured(out, identity, true))).toContain('sensitivity.json.partial');
   });
