@@ -23,7 +23,7 @@ import { openCheckpoint, type Checkpoint, type HostTensor } from '../engine/mode
 import { headOf } from '../engine/models/model.js';
 import { smoothingSites } from '../engine/transforms/smooth.js';
 import { temporaryFolder, writeRandomModel, writeRandomPictures } from './fixtures.js';
-import { stages, TINY_STAGES } from './stages.js';
+import { stages, TIME, TINY_STAGES } from './stages.js';
 import { maxDifference } from './support.js';
 
 const programs = usePrograms();
@@ -47,6 +47,10 @@ const KINDS = {
       // A third of the tokens are hidden, others in every sample.
       mask: maskOf((sample, token) => (sample + token) % 3 === 0),
     },
+  },
+  'with towers': {
+    config: { ...TINY_STAGES, towers: true },
+    side: { [TIME]: normals([SAMPLES, 3], 'time') },
   },
 } satisfies Record<string, { config: object; side: Readonly<Record<string, HostTensor>> }>;
 type Kind = keyof typeof KINDS;
@@ -163,18 +167,17 @@ it('has no norm folded whose output the stream goes on with', async () => {
   expect(config.norms).toEqual({ 'stages.blocks.1.norm': 32 });
 });
 
-it('reads what feeds its side ports', async () => {
-  const plain = await openPlainModel(programs, checkpoints.get('conditioned')!);
-  const logits = await logitsOf(plain, 'conditioned');
-  const side = new Map(sideOf('conditioned').map(([name, { data }]) => [name, data]));
-  for (const data of side.values()) {
+it.each(['conditioned', 'with towers'] as const)('%s: reads what feeds it beside pictures', async (kind) => {
+  const plain = await openPlainModel(programs, checkpoints.get(kind)!);
+  const logits = await logitsOf(plain, kind);
+  for (const [, { data }] of sideOf(kind)) {
     const before = data.slice();
     data.fill(0);
-    expect(maxDifference(await logitsOf(plain, 'conditioned'), logits)).toBeGreaterThan(1e-3);
+    expect(maxDifference(await logitsOf(plain, kind), logits)).toBeGreaterThan(1e-3);
     data.set(before);
   }
   const x = programs.runtime.tensor(pixels, [SAMPLES, 1, 8, 8]);
-  await expect(plain.run(x, SAMPLES)).rejects.toThrow('nothing feeds the side port "condition"');
+  await expect(plain.run(x, SAMPLES)).rejects.toThrow(/nothing feeds "(condition|time)"/);
   plain.dispose();
 });
 
@@ -278,4 +281,7 @@ it('costs what its parts hold', () => {
   // Three stores of 16 tokens of 8 channels, one of which is being replaced by 4 tokens of 16.
   expect(activations).toBe(SAMPLES * 4 * (64 + 3 * 128 + 64));
   expect(headOf(checkpoint.model)).toEqual({ size: 4 * 16, rows: 1, outputs: 6 });
+  const towers = calibrationCost(checkpoints.get('with towers')!, options, SAMPLES).activations;
+  // Beside them the time, and what both towers yield, in full precision and for each of two bit groups.
+  expect(towers - activations).toBe(SAMPLES * 4 * (3 + 3 * (3 + 64)));
 });

@@ -1,12 +1,14 @@
 /**
  * A toy family: post-norm blocks, as BERT has them, in two stages of different width and number of tokens, as Swin's. Those
- * of a `conditioned` model read a vector that every token gets a share of, and in the first stage a mask of tokens.
+ * of a `conditioned` model read a vector that every token gets a share of, and in the first stage a mask of tokens. Those of
+ * one with `towers` read a vector that a chain makes of a time, and in the second stage what another makes of the picture,
+ * which reads the vector as well.
  */
 import type { Value } from '../engine/graph/ir.js';
 import * as op from '../engine/graph/ops.js';
 import { attention } from '../engine/models/attention.js';
 import type { Family } from '../engine/models/family.js';
-import type { Builder, Part, SidePort } from '../engine/models/model.js';
+import type { Builder, Part, SidePort, Tower } from '../engine/models/model.js';
 
 export const TINY_STAGES = {
   architectures: ['StagesForImageClassification'],
@@ -20,14 +22,18 @@ export const TINY_STAGES = {
 export const CONDITION: SidePort = { name: 'condition', shape: (batch) => [batch, 3] };
 export const MASK: SidePort = { name: 'mask', shape: (batch) => [batch, 16] };
 
+/** What a model with towers reads beside pictures, and the features that its second stage attends to. */
+export const TIME = 'time';
+const COARSE: SidePort = { name: 'coarse', shape: (batch) => [batch * 4, 16] };
+
 const HEADS = 2;
 const EPSILON = 1e-6;
 
 /** Pictures of one channel in patches of 2×2: [batch, 1, side, side] → [batch·(side/2)², width]. */
-const stem = (side: number, width: number): Part => {
+const stem = (prefix: string, side: number, width: number): Part => {
   const tokens = (side / 2) ** 2;
   return {
-    prefix: 'stages.embeddings.',
+    prefix,
     kind: 'stem',
     inputShape: (batch) => [batch, 1, side, side],
     outputShape: (batch) => [batch * tokens, width],
@@ -50,19 +56,16 @@ function squares(x: Value, batch: number, side: number): Value {
   return op.reshape(op.transpose(apart, [0, 2, 1, 3, 4]), [batch * half * half, 4 * width]);
 }
 
-const block = (index: number, tokens: number, width: number, side: readonly SidePort[]): Part => ({
-  prefix: `stages.blocks.${index}.`,
-  kind: `block of ${tokens} tokens`,
+const block = (prefix: string, tokens: number, width: number, side: readonly SidePort[]): Part => ({
+  prefix,
+  kind: ['block', tokens, ...side.map(({ name }) => name)].join(' '),
   inputShape: (batch) => [batch * tokens, width],
   outputShape: (batch) => [batch * tokens, width],
   side,
-  forward: (b, input, batch, { condition, mask }) => {
+  forward: (b, input, batch, { condition, mask, coarse }) => {
     const x = condition ? conditioned(b, input, condition, batch) : input;
-    const [q, k, v] = ['query', 'key', 'value'].map((name) => b.linear(name, x, width)) as [
-      Value,
-      Value,
-      Value,
-    ];
+    const q = b.linear('query', x, width);
+    const [k, v] = ['key', 'value'].map((name) => b.linear(name, coarse ?? x, width)) as [Value, Value];
     const options = mask ? { mask: op.reshape(mask, [batch, 1, 1, tokens]) } : {};
     const mixed = b.linear('output', attention(b, 'attention', q, k, v, batch, HEADS, options), width);
     const attended = b.layerNorm('attention_norm', op.add(x, mixed), EPSILON);
@@ -79,8 +82,8 @@ function conditioned(b: Builder, x: Value, condition: Value, batch: number): Val
 }
 
 /** A quarter of the tokens, twice the channels. */
-const merging = (index: number, side: number, width: number): Part => ({
-  prefix: `stages.blocks.${index}.`,
+const merging = (prefix: string, side: number, width: number): Part => ({
+  prefix,
   kind: 'merging',
   inputShape: (batch) => [batch * side * side, width],
   outputShape: (batch) => [(batch * side * side) / 4, 2 * width],
@@ -89,6 +92,28 @@ const merging = (index: number, side: number, width: number): Part => ({
     return b.linear('reduction', normal, 2 * width, { bias: false });
   },
 });
+
+/** Two layers: a time [batch, 3] → a condition [batch, 3]. */
+const conditioning: Tower = {
+  name: CONDITION.name,
+  input: TIME,
+  stem: {
+    prefix: 'stages.time.',
+    kind: 'time',
+    inputShape: (batch) => [batch, 3],
+    outputShape: (batch) => [batch, 6],
+    forward: (b, x) => b.linear('embedding', x, 6),
+  },
+  blocks: [
+    {
+      prefix: 'stages.condition.',
+      kind: 'condition',
+      inputShape: (batch) => [batch, 6],
+      outputShape: (batch) => [batch, 3],
+      forward: (b, x) => b.linear('layer', op.gelu(x), 3),
+    },
+  ],
+};
 
 /** The mean of the tokens, normalised without parameters. */
 const head = (tokens: number, width: number, classes: number): Part => ({
@@ -109,19 +134,32 @@ export const stages: Family = {
     const side = config.size('image_size');
     const width = config.size('hidden_size');
     const classes = config.classCount();
-    const isConditioned = config.flag('conditioned', false);
-    const [first, second] = isConditioned ? [[CONDITION, MASK], [CONDITION]] : [[], []];
+    const hasTowers = config.flag('towers', false);
+    const [first, second] = hasTowers
+      ? [[CONDITION], [CONDITION, COARSE]]
+      : config.flag('conditioned', false)
+        ? [[CONDITION, MASK], [CONDITION]]
+        : [[], []];
     const grid = side / 2;
     const [many, few] = [grid ** 2, (grid / 2) ** 2];
+    const coarse: Tower = {
+      name: COARSE.name,
+      stem: stem('stages.coarse.embeddings.', side, width),
+      blocks: [
+        merging('stages.coarse.0.', grid, width),
+        block('stages.coarse.1.', few, 2 * width, [CONDITION]),
+      ],
+    };
     return {
+      ...(hasTowers && { towers: [conditioning, coarse] }),
       family: 'stages',
       task: 'image-classification',
-      stem: stem(side, width),
+      stem: stem('stages.embeddings.', side, width),
       blocks: [
-        block(0, many, width, first),
-        merging(1, grid, width),
-        block(2, few, 2 * width, second),
-        block(3, few, 2 * width, second),
+        block('stages.blocks.0.', many, width, first),
+        merging('stages.blocks.1.', grid, width),
+        block('stages.blocks.2.', few, 2 * width, second),
+        block('stages.blocks.3.', few, 2 * width, second),
       ],
       head: head(few, 2 * width, classes),
       image: { channels: 1, height: side, width: side },

@@ -4,7 +4,7 @@ import { basename, join, resolve } from 'node:path';
 import { messageOf, UserError } from '../errors.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import { storedName } from '../models/listing.js';
-import { partsOf, type Part } from '../models/model.js';
+import { blocksOf, partsOf, type Part } from '../models/model.js';
 import type {
   BlockDescription,
   ModelDescription,
@@ -74,13 +74,13 @@ const facts = (path: string, { model, source, parameters }: Checkpoint) => ({
 
 const summarise = (path: string, checkpoint: Checkpoint): SupportedModel => ({
   ...facts(path, checkpoint),
-  blocks: checkpoint.model.blocks.length,
+  blocks: blocksOf(checkpoint.model).length,
   layers: partsOf(checkpoint.model).reduce((n, part) => n + checkpoint.listing(part).linears.length, 0),
 });
 
 const describe = (path: string, checkpoint: Checkpoint): ModelDescription => ({
   ...facts(path, checkpoint),
-  blocks: checkpoint.model.blocks.map((part) => describeBlock(checkpoint, part)),
+  blocks: blocksOf(checkpoint.model).map((part) => describeBlock(checkpoint, part)),
 });
 
 function describeBlock(checkpoint: Checkpoint, part: Part): BlockDescription {

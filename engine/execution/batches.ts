@@ -18,7 +18,7 @@ export interface BatchReader {
 export function batchReader(part: Part, x: Samples, side: Sources, batch: number): BatchReader {
   const ports = portsOf(part).map(({ port, input, type }) => {
     const source = port === undefined ? x : side.get(port);
-    if (!source) throw new Error(`${part.prefix} (${part.kind}): nothing feeds the side port "${port!}".`);
+    if (!source) throw new Error(`${part.prefix} (${part.kind}): nothing feeds "${port!}".`);
     const elements = batch * source.size;
     return {
       input,

@@ -2,10 +2,18 @@
 import { sizeOf } from '../graph/ir.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import { sideInput } from '../models/builders.js';
-import { partsOf, type Model, type Part } from '../models/model.js';
+import {
+  blocksOf,
+  chainParts,
+  inputSize,
+  partsOf,
+  type Chain,
+  type Model,
+  type Part,
+} from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import type { Tensor } from '../runtime/session.js';
-import type { RunnablePart, Tensors } from './part.js';
+import { disposeAll, type RunnablePart, type Tensors } from './part.js';
 import { plainParts, type OpenPart } from './part-by-part.js';
 
 /**
@@ -31,26 +39,41 @@ export interface RunnableModel {
 
 /** The full names of the layers that have a bit-width of their own: those of blocks, in the model's order. */
 export const layerNames = ({ model, listing }: Pick<Checkpoint, 'model' | 'listing'>): string[] =>
-  model.blocks.flatMap((part) => listing(part).linears.map(({ name }) => part.prefix + name));
+  blocksOf(model).flatMap((part) => listing(part).linears.map(({ name }) => part.prefix + name));
 
 export async function openPlainModel(programs: Programs, checkpoint: Checkpoint): Promise<RunnableModel> {
-  const parts: RunnablePart[] = [];
-  for (const part of partsOf(checkpoint.model)) parts.push(await plainParts(programs, checkpoint)(part));
-  return chain(programs, checkpoint.model, parts);
+  const parts = new Map<Part, RunnablePart>();
+  for (const part of partsOf(checkpoint.model)) parts.set(part, await plainParts(programs, checkpoint)(part));
+  return joinParts(programs, checkpoint.model, parts);
 }
 
-export function chain(programs: Programs, model: Model, parts: readonly RunnablePart[]): RunnableModel {
+/** @param parts all of the model's; they become the whole model's to dispose of */
+export function joinParts(
+  programs: Programs,
+  model: Model,
+  parts: ReadonlyMap<Part, RunnablePart>,
+): RunnableModel {
   /** Elements of one of the head's samples. */
-  const size = sizeOf(model.head.inputShape(1));
-  const shared = new Map(partsOf(model).map((part, i) => [part, { ...parts[i]!, dispose: () => undefined }]));
-  /** What the head reads. */
-  const hidden = async (inputs: Tensor, batch: number, side: Tensors) => {
-    let x = inputs;
-    for (const part of [model.stem, ...model.blocks]) {
-      const y = await shared.get(part)!.run(x, batch, portsFed(part, side));
-      if (x !== inputs) x.dispose();
+  const size = inputSize(model.head);
+  const head = parts.get(model.head)!;
+  const runChain = async (chain: Chain, entering: Tensor, batch: number, named: Tensors) => {
+    let x = entering;
+    for (const part of chainParts(chain)) {
+      const y = await parts.get(part)!.run(x, batch, portsFed(part, named));
+      if (x !== entering) x.dispose();
       x = y;
     }
+    return x;
+  };
+  /** What the head reads. */
+  const hidden = async (inputs: Tensor, batch: number, side: Tensors) => {
+    const made: Record<string, Tensor> = {};
+    const entering = ({ input, stem }: Chain) =>
+      input === undefined ? inputs : feeding({ ...side, ...made }, input, stem);
+    for (const tower of model.towers ?? [])
+      made[tower.name] = await runChain(tower, entering(tower), batch, { ...side, ...made });
+    const x = await runChain(model, entering(model), batch, { ...side, ...made });
+    disposeAll(made);
     return x;
   };
   const read = async (tensor: Tensor) => {
@@ -60,18 +83,18 @@ export function chain(programs: Programs, model: Model, parts: readonly Runnable
   };
   const logits = async (inputs: Tensor, batch: number, side: Tensors = {}) => {
     const x = await hidden(inputs, batch, side);
-    const y = await parts.at(-1)!.run(x, sizeOf(x.shape) / size);
+    const y = await head.run(x, sizeOf(x.shape) / size);
     x.dispose();
     return y;
   };
   return {
     model,
-    open: (part) => Promise.resolve(shared.get(part)!),
+    open: (part) => Promise.resolve({ ...parts.get(part)!, dispose: () => undefined }),
     logits,
     row: async (inputs, row, side = {}) => {
       const x = await read(await hidden(inputs, 1, side));
       const own = x.slice(row * size, (row + 1) * size);
-      const y = await parts.at(-1)!.run(programs.runtime.tensor(own, model.head.inputShape(1)), 1);
+      const y = await head.run(programs.runtime.tensor(own, model.head.inputShape(1)), 1);
       return read(y);
     },
     run: async (inputs, batch, side) => read(await logits(inputs, batch, side)),
@@ -81,10 +104,10 @@ export function chain(programs: Programs, model: Model, parts: readonly Runnable
 
 /** What feeds a part's side ports, by the names of its graph's inputs. */
 const portsFed = (part: Part, side: Tensors): Tensors =>
-  Object.fromEntries(
-    (part.side ?? []).map(({ name }) => {
-      const tensor = side[name];
-      if (!tensor) throw new Error(`${part.prefix} (${part.kind}): nothing feeds the side port "${name}".`);
-      return [sideInput(name), tensor];
-    }),
-  );
+  Object.fromEntries((part.side ?? []).map(({ name }) => [sideInput(name), feeding(side, name, part)]));
+
+function feeding(named: Tensors, name: string, { prefix, kind }: Part): Tensor {
+  const tensor = named[name];
+  if (!tensor) throw new Error(`${prefix} (${kind}): nothing feeds "${name}".`);
+  return tensor;
+}

@@ -11,7 +11,15 @@ import {
 import { batchReader, tensorsOfBatch } from './batches.js';
 import { CancelledError } from '../errors.js';
 import type { Checkpoint } from '../models/checkpoint.js';
-import { outputSize, type Model, type Part } from '../models/model.js';
+import {
+  chainParts,
+  chainsOf,
+  outputSize,
+  partsOf,
+  type Chain,
+  type Model,
+  type Part,
+} from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { openPlainPart, type RunnablePart } from './part.js';
 
@@ -91,8 +99,15 @@ export async function passPart(
   return target;
 }
 
+/** What the stem of a chain reads. @param named what feeds side ports and towers, by their names */
+export function entering({ input, stem }: Chain, own: Samples, named: Sources): Samples {
+  const samples = input === undefined ? own : named.get(input);
+  if (!samples) throw new Error(`${stem.prefix} (${stem.kind}): nothing feeds "${input!}".`);
+  return samples;
+}
+
 /**
- * Stem and blocks, one after another, on all of the inputs.
+ * All chains, one part after another, on all of the inputs.
  * @returns what the head reads of every sample; whoever asks for it releases it
  */
 export async function passBlocks(
@@ -104,26 +119,54 @@ export async function passBlocks(
   batch: number,
   { signal, status }: PassHooks,
 ): Promise<SampleStore> {
-  const parts = [model.stem, ...model.blocks];
+  const count = partsOf(model).length - 1;
+  let passed = 0;
+  const side = new Map(inputs.side);
+  const towers: SampleStore[] = [];
   let store: SampleStore | undefined;
   try {
-    for (const [i, part] of parts.entries()) {
-      const runnable = await open(part);
-      store = await passPart(programs, part, runnable, store ?? inputs, store, cache, batch, {
-        signal,
-        status: (done) => status?.((i + done) / parts.length),
-        side: inputs.side ?? NO_SOURCES,
-      }).finally(() => runnable.dispose());
+    for (const chain of chainsOf(model)) {
+      store = undefined;
+      for (const part of chainParts(chain)) {
+        const runnable = await open(part);
+        store = await passPart(
+          programs,
+          part,
+          runnable,
+          store ?? entering(chain, inputs, side),
+          store,
+          cache,
+          batch,
+          {
+            signal,
+            status: (done) => status?.((passed + done) / count),
+            side,
+          },
+        ).finally(() => runnable.dispose());
+        passed++;
+      }
+      if (chain.name === undefined) continue;
+      side.set(chain.name, store!);
+      towers.push(store!);
     }
     return store!;
   } catch (error) {
     store?.release();
     throw error;
+  } finally {
+    for (const tower of towers) tower.release();
   }
 }
 
-/** The most elements of a sample that lie in stores at once while it passes stem and blocks. */
-export function passingSize({ stem, blocks }: Model): number {
-  const sizes = [stem, ...blocks].map(outputSize);
-  return Math.max(...sizes.map((size, i) => (i > 0 && sizes[i - 1] !== size ? sizes[i - 1]! + size : size)));
+/** The most elements of a sample that lie in stores at once while it passes all chains. */
+export function passingSize(model: Model): number {
+  let most = 0;
+  let kept = 0;
+  for (const chain of chainsOf(model)) {
+    const sizes = chainParts(chain).map(outputSize);
+    for (const [i, size] of sizes.entries())
+      most = Math.max(most, kept + size + (i > 0 && sizes[i - 1] !== size ? sizes[i - 1]! : 0));
+    kept += sizes.at(-1)!;
+  }
+  return most;
 }

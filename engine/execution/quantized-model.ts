@@ -3,7 +3,7 @@ import { UserError } from '../errors.js';
 import { groupSizeOf, type AdapterSet, type AdapterSource } from '../formats/adapter-set.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { PartListing } from '../models/listing.js';
-import { streamWidth, type Part } from '../models/model.js';
+import { blocksOf, partsOf, streamWidth, type Part } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { rotateCheckpoint } from '../transforms/rotation/checkpoint.js';
 import { signsFromText } from '../transforms/rotation/signs.js';
@@ -19,7 +19,7 @@ import { MAX_BITS } from '../plans/bits.js';
 import { plainParts, type OpenPart } from './part-by-part.js';
 import { foldedParameters } from '../transforms/fold-norms.js';
 import type { NamedTensors } from './tensors.js';
-import { chain, type RunnableModel } from './model.js';
+import { joinParts, type RunnableModel } from './model.js';
 
 /** A bit-width for all layers of blocks, or one by a layer's full name; a layer of none stays in full precision. */
 export type Widths = number | ((layer: string) => number | undefined);
@@ -61,19 +61,19 @@ export async function openElasticModel(
   const open = elasticOpener(programs, checkpoint, config, (part) => tensorsOf(tensors, part), {
     left: memory,
   });
-  const stem = await open.fixed(model.stem);
-  const head = await open.fixed(model.head);
-  const blocks: ElasticPart[] = [];
-  for (const part of model.blocks) blocks.push(await open.block(part));
+  const blocks = new Map<Part, ElasticPart>();
+  for (const part of blocksOf(model)) blocks.set(part, await open.block(part));
+  const parts = new Map<Part, RunnablePart>(blocks);
+  for (const part of partsOf(model)) if (!blocks.has(part)) parts.set(part, await open.fixed(part));
   return {
-    ...chain(programs, model, [stem, ...blocks, head]),
+    ...joinParts(programs, model, parts),
     bits: config.bit_groups.flatMap((g) => g.bits).sort((a, b) => b - a),
     use: async (widths) => {
-      const precisions = model.blocks.map((part) =>
-        precisionOf(config, part, checkpoint.listing(part), widths),
+      const precisions = new Map(
+        blocksOf(model).map((part) => [part, precisionOf(config, part, checkpoint.listing(part), widths)]),
       );
       let changed = 0;
-      for (const [i, block] of blocks.entries()) changed += await block.use(precisions[i]!);
+      for (const [part, block] of blocks) changed += await block.use(precisions.get(part)!);
       return changed;
     },
   };
@@ -106,7 +106,7 @@ export function elasticParts(
   const { model } = checkpoint;
   const open = elasticOpener(programs, checkpoint, config, adaptersOf);
   return (widths) => async (part) => {
-    if (part === model.stem || part === model.head) return open.fixed(part);
+    if (!blocksOf(model).includes(part)) return open.fixed(part);
     const precision = precisionOf(config, part, checkpoint.listing(part), widths);
     const block = await open.block(part);
     await block.use(precision);
@@ -129,7 +129,7 @@ export function elasticOpener(
   };
   /** Embedding and head have one bit-width, or stay in floating point. */
   const fixed = async (part: Part): Promise<RunnablePart> => {
-    const bits = part === checkpoint.model.stem ? config.embedding_bits : config.head_bits;
+    const bits = part === checkpoint.model.head ? config.head_bits : config.embedding_bits;
     if (bits > MAX_BITS) return plainParts(programs, checkpoint)(part);
     const elastic = await block(part);
     await elastic.use({ weight: bits, rank: 0 });

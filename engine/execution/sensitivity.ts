@@ -6,21 +6,30 @@
  * Nothing before the changed layer's block is run again: its input is computed once for all layers and bit-widths.
  */
 import {
-  NO_SOURCES,
   type ModelInputs,
   type SampleCache,
   type Samples,
   type SampleStore,
+  type Sources,
 } from './sample-store.js';
 import { matrixFlops } from '../graph/work.js';
 import type { Checkpoint } from '../models/checkpoint.js';
-import { headOf, partsOf, type Model, type Part } from '../models/model.js';
+import {
+  blocksOf,
+  chainParts,
+  chainsOf,
+  headOf,
+  partsOf,
+  readersOf,
+  type Model,
+  type Part,
+} from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { elasticOpener, precisionOf, type Adapters } from './quantized-model.js';
 import { plainGraph, type RunnablePart } from './part.js';
 import { type ElasticPart } from './quantized-part.js';
 import { meanDivergence } from './logit-divergence.js';
-import { passPart, plainParts } from './part-by-part.js';
+import { entering, passPart, plainParts } from './part-by-part.js';
 import type { NamedTensors } from './tensors.js';
 
 export interface SensitivityTask {
@@ -53,15 +62,16 @@ export async function measureSensitivity(
 ): Promise<void> {
   const { checkpoint, config, adaptersOf, bits, inputs, cache } = task;
   const { model } = checkpoint;
-  const { blocks } = model;
-  const { samples, side = NO_SOURCES } = inputs;
-  const batch = Math.min(task.batch, samples);
+  const chains = chainsOf(model);
+  const batch = Math.min(task.batch, inputs.samples);
   const plain = plainParts(programs, checkpoint);
   const opener = elasticOpener(programs, checkpoint, config, adaptersOf);
-  /** What enters the changed block; what the head reads in full precision; what it reads where one layer is quantized. */
-  let entering: SampleStore | undefined;
-  let reference: SampleStore | undefined;
-  let changed: SampleStore | undefined;
+  /** Of each chain: what enters its changed block, what it yields in full precision, and what with one layer quantized. */
+  const before: SampleStore[] = [];
+  const full: SampleStore[] = [];
+  const changed: SampleStore[] = [];
+  /** What feeds side ports in full precision. */
+  const side = new Map(inputs.side);
   const kept = new Map<Part, ElasticPart>();
 
   const withBlock = async (part: Part, use: (block: ElasticPart) => Promise<void>) => {
@@ -69,58 +79,96 @@ export async function measureSensitivity(
     if (task.keepBlocks) kept.set(part, block);
     await use(block).finally(() => task.keepBlocks || block.dispose());
   };
-  const run = (part: Part, runnable: RunnablePart, from: Samples, into: SampleStore | undefined) =>
-    passPart(programs, part, runnable, from, into, cache, batch, { signal, side });
+  const run = (
+    part: Part,
+    runnable: RunnablePart,
+    from: Samples,
+    into: SampleStore | undefined,
+    named: Sources = side,
+  ) => passPart(programs, part, runnable, from, into, cache, batch, { signal, side: named });
+  /** Runs the stem of chain `c` into its place among `stores`. */
+  const runStem = async (c: number, stores: SampleStore[], named: Sources = side) => {
+    const chain = chains[c]!;
+    const stem = await plain(chain.stem);
+    const source = entering(chain, inputs, named);
+    stores[c] = await run(chain.stem, stem, source, stores[c], named).finally(() => stem.dispose());
+  };
+  /** Runs blocks of chain `c` from the k-th on into its place among `stores`. */
+  const runBlocks = async (
+    c: number,
+    k: number,
+    from: SampleStore,
+    stores: SampleStore[],
+    named: Sources = side,
+  ) => {
+    let source = from;
+    for (const part of chains[c]!.blocks.slice(k))
+      await withBlock(part, async (block) => {
+        source = stores[c] = await run(part, block, source, stores[c], named);
+      });
+  };
+  /** What the head reads where chain `c` yields what is in `changed`. */
+  const runReaders = async (c: number): Promise<SampleStore> => {
+    const named = new Map<string, Samples>(side);
+    const name = (d: number) => chains[d]!.name !== undefined && named.set(chains[d]!.name, changed[d]!);
+    name(c);
+    const readers = readersOf(model, c);
+    for (const d of readers) {
+      await runStem(d, changed, named);
+      await runBlocks(d, 0, changed[d]!, changed, named);
+      name(d);
+    }
+    const last = chains.length - 1;
+    return c === last || readers.includes(last) ? changed[last]! : full[last]!;
+  };
 
   const work = workOf(model, (part) => checkpoint.listing(part).linears.length * bits.length);
   let done = 0;
   const advance = (by: number) => status((done += by) / work.whole);
   const head = await plain(model.head);
   try {
-    const stem = await plain(model.stem);
-    entering = await run(model.stem, stem, inputs, undefined).finally(() => stem.dispose());
-    for (const part of blocks)
-      await withBlock(part, async (block) => {
-        reference = await run(part, block, reference ?? entering!, reference);
-      });
+    for (const [c, { name }] of chains.entries()) {
+      await runStem(c, before);
+      await runBlocks(c, 0, before[c]!, full);
+      full[c] ??= before[c]!;
+      if (name !== undefined) side.set(name, full[c]);
+    }
     advance(work.pass);
 
     let layer = 0;
-    for (const [k, part] of blocks.entries())
-      await withBlock(part, async (block) => {
-        const listing = checkpoint.listing(part);
-        for (const { name } of listing.linears) {
-          if (layer++ < known) {
-            advance(bits.length * work.behind(k));
-            continue;
+    for (const [c, { blocks }] of chains.entries())
+      for (const [k, part] of blocks.entries())
+        await withBlock(part, async (block) => {
+          const listing = checkpoint.listing(part);
+          for (const { name } of listing.linears) {
+            if (layer++ < known) {
+              advance(bits.length * work.behind(c, k));
+              continue;
+            }
+            const costs: number[] = [];
+            for (const width of bits) {
+              const only = (full: string) => (full === part.prefix + name ? width : undefined);
+              const precision = precisionOf(config, part, listing, only);
+              // Keys and values in the cache are no part of the layer.
+              await block.use({ layers: precision.layers });
+              changed[c] = await run(part, block, before[c]!, changed[c]);
+              await runBlocks(c, k + 1, changed[c], changed);
+              const pair = [full.at(-1)!, await runReaders(c)].map((store) => ({ head, store }));
+              const cost = await meanDivergence(programs, model, pair[0]!, pair[1]!, signal);
+              // Rounding can bring the mean of next to nothing below zero.
+              costs.push(Math.max(0, cost));
+              advance(work.behind(c, k));
+            }
+            await measured(costs);
           }
-          const costs: number[] = [];
-          for (const width of bits) {
-            const only = (full: string) => (full === part.prefix + name ? width : undefined);
-            const precision = precisionOf(config, part, listing, only);
-            // Keys and values in the cache are no part of the layer.
-            await block.use({ layers: precision.layers });
-            changed = await run(part, block, entering!, changed);
-            for (const next of blocks.slice(k + 1))
-              await withBlock(next, async (following) => {
-                changed = await run(next, following, changed!, changed);
-              });
-            const pair = [reference!, changed].map((store) => ({ head, store }));
-            const cost = await meanDivergence(programs, model, pair[0]!, pair[1]!, signal);
-            // Rounding can bring the mean of next to nothing below zero.
-            costs.push(Math.max(0, cost));
-            advance(work.behind(k));
-          }
-          await measured(costs);
-        }
-        await block.use({ layers: new Map() });
-        if (k + 1 < blocks.length) entering = await run(part, block, entering!, entering);
-        advance(work.block(k));
-      });
+          await block.use({ layers: new Map() });
+          if (k + 1 < blocks.length) before[c] = await run(part, block, before[c]!, before[c]);
+          advance(work.of(part));
+        });
   } finally {
     head.dispose();
     for (const block of kept.values()) block.dispose();
-    for (const store of [entering, reference, changed]) store?.release();
+    for (const store of [...before, ...full, ...changed]) store?.release();
   }
 }
 
@@ -132,7 +180,7 @@ export function savedWork(checkpoint: Checkpoint, bits: number): number {
   const { model } = checkpoint;
   const count = (part: Part) => checkpoint.listing(part).linears.length * bits;
   const { whole, all } = workOf(model, count);
-  const runs = model.blocks.reduce((sum, part) => sum + count(part), 0);
+  const runs = blocksOf(model).reduce((sum, part) => sum + count(part), 0);
   return 1 - whole / (all * (runs + 1));
 }
 
@@ -145,13 +193,17 @@ function workOf(model: Model, runs: (part: Part) => number) {
       flops.set(part.kind, matrixFlops(plainGraph(part, part === model.head ? rows : 1)));
     return flops.get(part.kind)!;
   };
-  const all = partsOf(model).reduce((sum, part) => sum + of(part), 0);
-  const blocks = model.blocks.map(of);
-  const head = of(model.head);
-  const block = (k: number) => blocks[k]!;
-  const pass = all - head;
-  /** From block k on, and the head twice. */
-  const behind = (k: number) => blocks.slice(k).reduce((sum, flops) => sum + flops, 0) + 2 * head;
-  const whole = model.blocks.reduce((sum, part, k) => sum + runs(part) * behind(k) + block(k), pass);
-  return { all, block, pass, behind, whole };
+  const sum = (parts: readonly Part[]) => parts.reduce((total, part) => total + of(part), 0);
+  const chains = chainsOf(model);
+  const all = sum(partsOf(model));
+  const pass = all - of(model.head);
+  const readers = chains.map((_, c) =>
+    readersOf(model, c).reduce((total, d) => total + sum(chainParts(chains[d]!)), 0),
+  );
+  /** From block k of chain c on, what reads the chain, and the head twice. */
+  const behind = (c: number, k: number) => sum(chains[c]!.blocks.slice(k)) + readers[c]! + 2 * of(model.head);
+  let whole = pass;
+  for (const [c, { blocks }] of chains.entries())
+    for (const [k, part] of blocks.entries()) whole += runs(part) * behind(c, k) + of(part);
+  return { all, of, pass, behind, whole };
 }

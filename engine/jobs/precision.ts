@@ -14,6 +14,7 @@ import {
 import { readSensitivity, SENSITIVITY_FILE, type Sensitivity } from '../formats/sensitivity.js';
 import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
+import { blocksOf } from '../models/model.js';
 import { solve, type AllocationLayer, type Frontier } from '../plans/allocate.js';
 import type {
   AllocateParams,
@@ -63,7 +64,7 @@ export async function describePrecision(
 }
 
 function layersOf(checkpoint: Checkpoint, config: Config | undefined, bits: readonly number[]) {
-  return checkpoint.model.blocks.flatMap((part) =>
+  return blocksOf(checkpoint.model).flatMap((part) =>
     checkpoint.listing(part).linears.map((linear): PrecisionLayer => {
       const name = part.prefix + linear.name;
       if (config && !Object.hasOwn(config.layers, name))
@@ -95,7 +96,7 @@ function layerBytes(
  */
 function otherBytes(checkpoint: Checkpoint, config: Config | undefined): number {
   const kept = config ?? { embedding_bits: 16, head_bits: 16, layers: {} };
-  const linears = checkpoint.model.blocks.flatMap((part) => checkpoint.listing(part).linears);
+  const linears = blocksOf(checkpoint.model).flatMap((part) => checkpoint.listing(part).linears);
   const weights = linears.reduce((sum, { in: columns, out }) => sum + columns * out, 0);
   const rank = Math.max(0, ...(config?.bit_groups ?? []).map((g) => (g.gain > 0 ? g.rank : 0)));
   const adapters = linears.reduce((sum, { in: columns, out }) => sum + rank * (columns + out), 0);

@@ -64,7 +64,7 @@ export interface AttentionRoles {
 
 /** What a part reads beside its input: a mask, a conditioning, features of another chain. */
 export interface SidePort {
-  /** Of the model's input that feeds it. */
+  /** Of what feeds it: an input of the model, or a tower. */
   readonly name: string;
   /** The shape for a batch of this many samples, one after another. */
   shape(this: void, batch: number): Shape;
@@ -95,12 +95,25 @@ export interface Part {
   readonly roles?: Roles;
 }
 
-/** What every model has. */
-interface ModelBase {
-  readonly family: string;
+/** Parts of which each reads what the one before it yields. */
+export interface Chain {
+  /** What the stem reads: an input of the model or a tower before this chain, by its name. Default what the model reads. */
+  readonly input?: string;
   readonly stem: Part;
   readonly blocks: readonly Part[];
+}
+
+/** A chain beside a model's own, such as a vision tower: what it yields feeds later chains, by its name. */
+export interface Tower extends Chain {
+  readonly name: string;
+}
+
+/** What every model has: a chain, which the head goes on with. */
+interface ModelBase extends Chain {
+  readonly family: string;
   readonly head: Part;
+  /** In the order they run, before the model's own chain. Default none. */
+  readonly towers?: readonly Tower[];
 }
 
 /** A vision model: pixels [batch, channels, height, width] → stem → blocks → head → logits [batch, classes]. */
@@ -151,8 +164,50 @@ export function headOf({ stem, blocks, head }: Model): HeadPort {
   return { size, rows: size / inputSize(head), outputs: outputSize(head) };
 }
 
+/** All chains in the order they run; the last is the model's own, and has no name. */
+export const chainsOf = (model: Model): readonly (Chain & Partial<Tower>)[] => [
+  ...(model.towers ?? []),
+  model,
+];
+
+/** The numbers of the chains that what the chain with this number yields has an effect on, by others or directly. */
+export function readersOf(model: Model, chain: number): number[] {
+  const chains = chainsOf(model);
+  const names = new Set([chains[chain]!.name]);
+  const readers: number[] = [];
+  for (const [d, { name, input, ...parts }] of chains.entries()) {
+    if (d <= chain) continue;
+    const read = [input, ...chainParts(parts).flatMap(({ side = [] }) => side.map((port) => port.name))];
+    if (!read.some((each) => each !== undefined && names.has(each))) continue;
+    readers.push(d);
+    names.add(name);
+  }
+  return readers;
+}
+
+/** The parts of a chain in the order they run. */
+export const chainParts = ({ stem, blocks }: Chain): readonly Part[] => [stem, ...blocks];
+
+/** The blocks of all chains in the order they run. */
+export const blocksOf = (model: Model): readonly Part[] => chainsOf(model).flatMap(({ blocks }) => blocks);
+
 /** All parts in the order they run. */
-export const partsOf = (model: Model): readonly Part[] => [model.stem, ...model.blocks, model.head];
+export const partsOf = (model: Model): readonly Part[] => [
+  ...chainsOf(model).flatMap(chainParts),
+  model.head,
+];
+
+/** Everything that a model reads from outside, each once: what its first stems read, and what feeds side ports but no tower yields. */
+export function inputsOf(model: Model): readonly Omit<SidePort, 'name'>[] {
+  const named = new Map<string | undefined, Omit<SidePort, 'name'>>();
+  for (const { input, stem, blocks } of chainsOf(model)) {
+    const { inputType: type } = stem;
+    named.set(input, { shape: (batch) => stem.inputShape(batch), ...(type && { type }) });
+    for (const port of [stem, ...blocks].flatMap(({ side = [] }) => side)) named.set(port.name, port);
+  }
+  for (const { name } of model.towers ?? []) named.delete(name);
+  return [...named.values()];
+}
 
 /** The model as an image classifier. Throws UserError, naming the checkpoint and what needs one, where it is none. */
 export function requireVision(model: Model, checkpoint: string, user: string): VisionModel {

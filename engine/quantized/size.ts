@@ -5,7 +5,7 @@ import type { Adapters, Widths } from '../execution/quantized-model.js';
 import { MAX_BITS } from '../plans/bits.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import { storedName, type ParameterEntry } from '../models/listing.js';
-import { partsOf, type Part } from '../models/model.js';
+import { blocksOf, partsOf, type Part } from '../models/model.js';
 import type { RowHead } from '../protocol/protocol.js';
 
 /** Of a float16. */
@@ -51,9 +51,10 @@ export function quantizedBytes(
   widths: Widths,
 ): number {
   const { model } = checkpoint;
+  const blocks = new Set(blocksOf(model));
   const bitsOf = (part: Part, layer: string) => {
-    if (part === model.stem) return config.embedding_bits;
     if (part === model.head) return config.head_bits;
+    if (!blocks.has(part)) return config.embedding_bits;
     return typeof widths === 'number' ? widths : (widths(part.prefix + layer) ?? Infinity);
   };
   const stored = new Map<string, number>();

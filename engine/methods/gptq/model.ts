@@ -1,17 +1,17 @@
 /** GPTQ of a whole model (Frantar et al. 2023), block by block: the baseline that corrects its rounding errors. */
 import {
-  NO_SOURCES,
   type ModelInputs,
   type SampleCache,
+  type Samples,
   type SampleStore,
   type Sources,
 } from '../../execution/sample-store.js';
 import type { Checkpoint, HostTensor } from '../../models/checkpoint.js';
 import type { LinearEntry, PartListing } from '../../models/listing.js';
-import type { Part } from '../../models/model.js';
+import { blocksOf, chainsOf, type Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import { disposeAll, openPlainPart } from '../../execution/part.js';
-import { passPart, plainParts, type OpenPart } from '../../execution/part-by-part.js';
+import { entering, passPart, plainParts, type OpenPart } from '../../execution/part-by-part.js';
 import { factorHessian } from './factor.js';
 import { inputHessian } from './hessian.js';
 import { toFloats, type IntegerWeight } from '../../quantized/weight.js';
@@ -52,42 +52,52 @@ export async function quantizeModel(
 ): Promise<(built: Checkpoint) => OpenPart> {
   const { model } = checkpoint;
   const open = plainParts(programs, checkpoint);
-  const tokens = Math.max(...model.blocks.map((part) => part.inputShape(1)[0]!));
+  const blocks = blocksOf(model);
+  const tokens = Math.max(...blocks.map((part) => part.inputShape(1)[0]!));
   const batch = Math.max(1, Math.min(inputs.samples, Math.floor(BATCH_TOKENS / tokens)));
-  const { side = NO_SOURCES } = inputs;
+  /** What the quantized towers yield, and what else feeds side ports. */
+  const side = new Map(inputs.side);
+  const towers: SampleStore[] = [];
   let store: SampleStore | undefined;
-  const advance = async (part: Part, opened: ReturnType<OpenPart>) => {
+  const advance = async (part: Part, source: Samples, opened: ReturnType<OpenPart>) => {
     const runnable = await opened;
-    store = await passPart(programs, part, runnable, store ?? inputs, store, cache, batch, {
+    store = await passPart(programs, part, runnable, source, store, cache, batch, {
       signal,
       side,
     }).finally(() => runnable.dispose());
   };
   try {
-    await advance(model.stem, open(model.stem));
-    for (const [index, part] of model.blocks.entries()) {
-      const parameters = await checkpoint.read(part);
-      const quantized = await quantizeBlock(
-        programs,
-        part,
-        checkpoint.listing(part),
-        parameters,
-        store!,
-        side,
-        batch,
-        grid,
-        {
-          signal,
-          note,
-          status: (done) => status((index + done) / model.blocks.length),
-        },
-      );
-      await files.write(part, quantized);
-      if (index + 1 < model.blocks.length)
-        await advance(part, openPlainPart(programs, part, withWeights(parameters, quantized)));
+    for (const chain of chainsOf(model)) {
+      store = undefined;
+      await advance(chain.stem, entering(chain, inputs, side), open(chain.stem));
+      for (const part of chain.blocks) {
+        const parameters = await checkpoint.read(part);
+        const index = blocks.indexOf(part);
+        const quantized = await quantizeBlock(
+          programs,
+          part,
+          checkpoint.listing(part),
+          parameters,
+          store!,
+          side,
+          batch,
+          grid,
+          {
+            signal,
+            note,
+            status: (done) => status((index + done) / blocks.length),
+          },
+        );
+        await files.write(part, quantized);
+        if (index + 1 < blocks.length)
+          await advance(part, store!, openPlainPart(programs, part, withWeights(parameters, quantized)));
+      }
+      if (chain.name === undefined) continue;
+      side.set(chain.name, store!);
+      towers.push(store!);
     }
   } finally {
-    store?.release();
+    for (const each of [...towers, store]) each?.release();
   }
   return (built) => async (part) => {
     const parameters = await built.read(part);

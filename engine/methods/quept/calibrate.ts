@@ -10,7 +10,7 @@ import { UserError } from '../../errors.js';
 import { writeAdapterSet, type AdapterSetConfig, type WrittenTensor } from '../../formats/adapter-set.js';
 import type { Checkpoint, HostTensor } from '../../models/checkpoint.js';
 import type { PartListing } from '../../models/listing.js';
-import { streamWidth, type Model, type Part } from '../../models/model.js';
+import { blocksOf, chainsOf, streamWidth, type Chain, type Model, type Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import { rotateCheckpoint } from '../../transforms/rotation/checkpoint.js';
 import { drawSigns, signsToText } from '../../transforms/rotation/signs.js';
@@ -22,7 +22,7 @@ import { GUARD_SAMPLES, keepBetter, keptTensors } from './guard.js';
 import { hasOwnStreams } from './merge.js';
 import { checkOptions, groupSizesOf, type QueptOptions } from './options.js';
 import { MAX_BITS } from '../../plans/bits.js';
-import { passPart } from '../../execution/part-by-part.js';
+import { entering, passPart } from '../../execution/part-by-part.js';
 import { openProgress, type FinishedBlock, type SavedProgress } from './progress.js';
 import { reconstruct } from './reconstruct.js';
 import { foldedParameters } from '../../transforms/fold-norms.js';
@@ -102,7 +102,7 @@ export async function calibrate(
     status: (status) => hooks.status({ ...status, done: status.done * (1 - share) }),
   });
 
-  const blockOf = async (part: Part) => (await progress.block(model.blocks.indexOf(part)))!;
+  const blockOf = async (part: Part) => (await progress.block(blocksOf(model).indexOf(part)))!;
   const layers = layersOf(checkpoint, options);
   const { groups, kept } = options.guard
     ? await keepBetter(programs, request, layers, blockOf, {
@@ -147,7 +147,7 @@ function tensorsOfBlocks(
     return (await latest.tensors).get(name)!.data;
   };
   return new Map(
-    model.blocks.flatMap((part, i) =>
+    blocksOf(model).flatMap((part, i) =>
       [...blocks[i]!.shapes].map(
         ([name, shape]) => [part.prefix + name, { shape, data: () => read(part, name) }] as const,
       ),
@@ -163,12 +163,24 @@ function guardShare(samples: number, { groups, epochs }: QueptOptions): number {
 }
 
 const lastStatus = ({ checkpoint, options }: CalibrationRequest): Omit<CalibrationStatus, 'done'> => {
-  const blocks = checkpoint.model.blocks.length;
+  const blocks = blocksOf(checkpoint.model).length;
   return {
     ...{ block: blocks - 1, blocks, epoch: options.epochs, epochs: options.epochs, losses: undefined },
     groups: options.groups.map((g) => g.bits),
   };
 };
+
+/** Activations of a chain: in full precision, and one store per quantized stream. */
+interface Activations {
+  readonly plain: SampleStore;
+  readonly streams: readonly SampleStore[];
+}
+
+/** What feeds side ports and chains, by name: in full precision, and for each quantized stream. */
+interface Feeds {
+  readonly plain: Sources;
+  readonly streams: readonly Sources[];
+}
 
 async function reconstructBlocks(
   programs: Programs,
@@ -176,18 +188,48 @@ async function reconstructBlocks(
   progress: SavedProgress,
   hooks: CalibrationHooks,
 ): Promise<BlockSummary[]> {
+  const { checkpoint, set, options } = request;
+  const { side = NO_SOURCES } = set.inputs;
+  const count = hasOwnStreams(options.merge) ? options.groups.length : 1;
+  let feeds: Feeds = { plain: side, streams: Array<Sources>(count).fill(side) };
+  const finished: BlockSummary[] = [];
+  const stores: SampleStore[] = [];
+  for (const chain of chainsOf(checkpoint.model)) {
+    const behind = await reconstructChain(programs, request, progress, hooks, chain, feeds, finished);
+    stores.push(behind.plain, ...behind.streams);
+    const { name } = chain;
+    const named = (before: Sources, own: SampleStore): Sources =>
+      name === undefined ? before : new Map([...before, [name, own]]);
+    feeds = {
+      plain: named(feeds.plain, behind.plain),
+      streams: feeds.streams.map((before, g) => named(before, behind.streams[g]!)),
+    };
+  }
+  for (const store of stores) store.release();
+  return finished;
+}
+
+/** Adds to `finished`; resolves to what the chain yields, but for the model's last block, which quantized streams do not pass. */
+async function reconstructChain(
+  programs: Programs,
+  request: CalibrationRequest,
+  progress: SavedProgress,
+  hooks: CalibrationHooks,
+  chain: Chain,
+  feeds: Feeds,
+  finished: BlockSummary[],
+): Promise<Activations> {
   const { checkpoint, options, cache } = request;
   const { signal } = hooks;
-  const { model } = checkpoint;
+  const blocks = blocksOf(checkpoint.model);
   /** Full-precision activations, in front of a block until its start is found, then behind it. */
-  let { plain, streams } = await embed(programs, request, signal);
-  const { side = NO_SOURCES } = request.set.inputs;
-  const sides = streams.map(() => side);
+  let { plain, streams } = await embed(programs, request, chain, feeds, signal);
+  const { plain: side, streams: sides } = feeds;
   const batch = Math.min(options.batch, plain.samples);
 
-  const finished: BlockSummary[] = [];
-  for (const [index, part] of model.blocks.entries()) {
-    const isLast = index + 1 === model.blocks.length;
+  for (const part of chain.blocks) {
+    const index = blocks.indexOf(part);
+    const isLast = index + 1 === blocks.length;
     const listing = checkpoint.listing(part);
     const layout = layoutOf(part, listing, options);
     const parameters = await checkpoint.read(part);
@@ -240,9 +282,9 @@ async function reconstructBlocks(
           signal,
           onStep: (epoch, step, steps, losses) =>
             hooks.status({
-              ...{ block: index, blocks: model.blocks.length, epoch, epochs: options.epochs, losses },
+              ...{ block: index, blocks: blocks.length, epoch, epochs: options.epochs, losses },
               groups: options.groups.map((g) => g.bits),
-              done: (index + step / steps) / model.blocks.length,
+              done: (index + step / steps) / blocks.length,
             }),
           save: (snapshot) => progress.saveEpoch(index, snapshot),
         },
@@ -251,32 +293,32 @@ async function reconstructBlocks(
       return { tensors: new Map([...start, ...learned]), started: changedByTraining(start), first, last };
     }
   }
-  plain.release();
-  for (const stream of streams) stream.release();
-  return finished;
+  return { plain, streams };
 }
 
-/** The inputs of the first block: in full precision, and for each stream with the embedding's weights quantized. */
+/** The inputs of a chain's first block: in full precision, and for each stream with the embedding's weights quantized. */
 async function embed(
   programs: Programs,
   { checkpoint, set, options, cache }: CalibrationRequest,
+  chain: Chain,
+  feeds: Feeds,
   signal: AbortSignal,
-) {
-  const { stem } = checkpoint.model;
-  const { samples, side = NO_SOURCES } = set.inputs;
-  const batch = Math.min(options.batch, samples);
+): Promise<Activations> {
+  const { stem } = chain;
+  const batch = Math.min(options.batch, set.inputs.samples);
   const parameters = await checkpoint.read(stem);
-  const embedded = (runnable: RunnablePart) =>
-    passPart(programs, stem, runnable, set.inputs, undefined, cache, batch, { signal, side });
+  const embedded = (runnable: RunnablePart, side: Sources) => {
+    const source = entering(chain, set.inputs, side);
+    return passPart(programs, stem, runnable, source, undefined, cache, batch, { signal, side });
+  };
 
   const original = await openPlainPart(programs, stem, parameters);
-  const plain = await embedded(original);
+  const plain = await embedded(original, feeds.plain);
   const quantized = await openElasticPart(programs, stem, checkpoint.listing(stem), parameters, new Map());
   const isQuantized = options.embeddingBits <= MAX_BITS;
   if (isQuantized) await quantized.use({ weight: options.embeddingBits, rank: 0 });
   const streams: SampleStore[] = [];
-  for (let i = 0; i < (hasOwnStreams(options.merge) ? options.groups.length : 1); i++)
-    streams.push(await embedded(isQuantized ? quantized : original));
+  for (const side of feeds.streams) streams.push(await embedded(isQuantized ? quantized : original, side));
   original.dispose();
   quantized.dispose();
   return { plain, streams };
@@ -350,7 +392,7 @@ export function layersOf(
   const bySetting = Object.fromEntries(options.groups.flatMap((g, i) => g.bits.map((b) => [b, sizes[i]!])));
   const group_size = sizes.every((size) => size === -1) ? -1 : bySetting;
   return Object.fromEntries(
-    checkpoint.model.blocks.flatMap((part) =>
+    blocksOf(checkpoint.model).flatMap((part) =>
       checkpoint
         .listing(part)
         .linears.map(
@@ -383,7 +425,7 @@ function describe(
     samples: _samples,
     ...rest
   } = options;
-  const listings = model.blocks.map((part) => [part.prefix, checkpoint.listing(part)] as const);
+  const listings = blocksOf(model).map((part) => [part.prefix, checkpoint.listing(part)] as const);
   const byGroup = (losses: readonly number[]) =>
     Object.fromEntries(groups.map((g, i) => [g.bits.join(), losses[i]!]));
   const norms = listings.flatMap(([prefix, listing], i) =>
@@ -412,7 +454,7 @@ function describe(
         : listings.flatMap(([prefix, { operands }]) => operands.map((o) => prefix + o)),
     norms: Object.fromEntries(norms),
     losses: blocks.map((b, i) => ({
-      block: model.blocks[i]!.prefix.replace(/\.$/, ''),
+      block: blocksOf(model)[i]!.prefix.replace(/\.$/, ''),
       first: byGroup(b.first),
       last: byGroup(b.last),
     })),

@@ -7,7 +7,15 @@ import { peakBytes, workOf, type Work } from '../../graph/work.js';
 import { sizeOf, type Graph } from '../../graph/ir.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
 import type { PartListing } from '../../models/listing.js';
-import { inputSize, outputSize, type Part } from '../../models/model.js';
+import {
+  blocksOf,
+  chainParts,
+  chainsOf,
+  inputSize,
+  inputsOf,
+  outputSize,
+  type Part,
+} from '../../models/model.js';
 import type { AdapterLayout } from './adapters.js';
 import { layoutOf } from './calibrate.js';
 import { SEARCH_RUNS, sideGraph } from './clip-start.js';
@@ -41,20 +49,21 @@ export function calibrationCost(
   const { model } = checkpoint;
   const batch = Math.min(options.batch, samples);
   const byKind = new Map<string, BlockCost>();
-  for (const part of model.blocks)
+  for (const part of blocksOf(model))
     if (!byKind.has(part.kind))
       byKind.set(part.kind, blockCost(part, checkpoint.listing(part), options, samples));
-  const blocks = model.blocks.map((part) => byKind.get(part.kind)!);
+  const blocks = blocksOf(model).map((part) => byKind.get(part.kind)!);
 
   const passes = (graph: Graph, count: number) => times(workOf(graph), Math.ceil(count / batch));
-  const ends = [model.stem, model.head].map((part) => plainGraph(part, batch));
+  const stems = chainsOf(model).map(({ stem }) => plainGraph(stem, batch));
+  const ends = [...stems, plainGraph(model.head, batch)];
   const forward = blocks.map(({ forward }) => forward);
   const bits = options.groups.flatMap((g) => g.bits);
   // In full precision once, and at every bit-width as learned and as started.
   const guarded = options.guard ? (1 + 2 * bits.length) * Math.min(samples, GUARD_SAMPLES) : 0;
   const work = sum([
     ...blocks.map(({ work }) => work),
-    passes(ends[0]!, 2 * samples),
+    ...stems.map((graph) => passes(graph, 2 * samples)),
     ...ends.map((graph) => passes(graph, guarded)),
     ...forward.map((one) => times(one, guarded / batch)),
   ]);
@@ -63,16 +72,21 @@ export function calibrationCost(
   // one is replaced after another.
   const groups = options.groups.length;
   const stores = 1 + (hasOwnStreams(options.merge) ? groups : 1 + groups);
-  const isText = model.stem.inputType === 'int64';
-  const inputs = inputSize(model.stem) * (isText ? 8 : FLOAT);
-  const held = model.blocks.map((part) => {
-    const [before, after] = [inputSize(part), outputSize(part)];
-    return stores * Math.max(before, after) + (before === after ? 0 : Math.min(before, after));
+  const inputs = inputsOf(model).map(({ shape, type }) => sizeOf(shape(1)) * (type === 'int64' ? 8 : FLOAT));
+  // What towers yield is kept in full precision and in every quantized stream.
+  let kept = 0;
+  const held = chainsOf(model).flatMap((chain) => {
+    const before = kept;
+    kept += (1 + (hasOwnStreams(options.merge) ? groups : 1)) * outputSize(chainParts(chain).at(-1)!);
+    return chain.blocks.map((part) => {
+      const [from, to] = [inputSize(part), outputSize(part)];
+      return before + stores * Math.max(from, to) + (from === to ? 0 : Math.min(from, to));
+    });
   });
   return {
     work,
     looked: total(blocks.map(({ looked }) => looked)),
-    activations: samples * (inputs + Math.max(...held) * FLOAT),
+    activations: samples * (total(inputs) + Math.max(...held) * FLOAT),
     tensors: Math.max(...blocks.map(({ bytes }) => bytes)),
   };
 }

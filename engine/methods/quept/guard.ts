@@ -4,7 +4,7 @@
  * At high bit-widths rounding is close to exact, and what is learned for others can cost more than it gains.
  */
 import type { AdapterSetConfig, BitGroup } from '../../formats/adapter-set.js';
-import type { Part } from '../../models/model.js';
+import { blocksOf, type Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { CalibrationRequest } from './calibrate.js';
 import { elasticParts } from '../../execution/quantized-model.js';
@@ -59,7 +59,7 @@ export async function keepBetter(
       ...(kvBits <= MAX_BITS && { kv_bits: kvBits }),
     };
     return elasticParts(programs, checkpoint, config, async (part) =>
-      model.blocks.includes(part) ? pick(await blockOf(part)) : new Map(),
+      blocksOf(model).includes(part) ? pick(await blockOf(part)) : new Map(),
     );
   };
   const learned = opener(({ tensors }) => tensors);

@@ -1,14 +1,14 @@
 /** The baseline that only rounds: whole weight range per row, percentile start of activations, nothing learned. */
-import { NO_SOURCES, openSampleCache, samplesIn, type SampleStore } from '../../execution/sample-store.js';
+import { openSampleCache, samplesIn, type Samples, type SampleStore } from '../../execution/sample-store.js';
 import type { AdapterSetConfig } from '../../formats/adapter-set.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
-import type { Part } from '../../models/model.js';
+import { chainsOf, type Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import { adapterLayout } from '../quept/adapters.js';
 import type { Adapters } from '../../execution/quantized-model.js';
 import { openPlainPart } from '../../execution/part.js';
 import { PAPER_TEXT, PAPER_VIT } from '../quept/options.js';
-import { passPart } from '../../execution/part-by-part.js';
+import { entering, passPart } from '../../execution/part-by-part.js';
 import { observe } from '../../execution/observe.js';
 import { startActivations } from '../quept/start.js';
 import type { NamedTensors } from '../../execution/tensors.js';
@@ -28,25 +28,28 @@ export async function roundToNearest(
   const groups = [{ bits, rank: 0, gain: 1 }];
   const { signal } = new AbortController();
   const cache = await openSampleCache(Infinity);
-  let x: SampleStore | undefined;
-  const run = async (part: Part) => {
+  const side = new Map<string, Samples>();
+  const run = async (part: Part, source: Samples, into?: SampleStore) => {
     const plain = await openPlainPart(programs, part, await checkpoint.read(part));
-    const source = x ?? samplesIn(inputs, samples);
-    x = await passPart(programs, part, plain, source, x, cache, batch, { signal });
+    const x = await passPart(programs, part, plain, source, into, cache, batch, { signal, side });
     plain.dispose();
+    return x;
   };
 
   const tensors: NamedTensors = new Map();
-  await run(model.stem);
-  for (const part of model.blocks) {
-    const listing = checkpoint.listing(part);
-    const parameters = await checkpoint.read(part);
-    const layout = adapterLayout(listing, groups, true);
-    const batches = batchesOf(part, x!, NO_SOURCES, samples, batch);
-    const observed = await observe(programs, part, layout.quantizers, parameters, batches, batch);
-    const start = startActivations(listing, layout, parameters, observed, { percentiles }, false);
-    for (const [name, tensor] of start) tensors.set(part.prefix + name, tensor);
-    await run(part);
+  for (const chain of chainsOf(model)) {
+    let x = await run(chain.stem, entering(chain, samplesIn(inputs, samples), side));
+    for (const part of chain.blocks) {
+      const listing = checkpoint.listing(part);
+      const parameters = await checkpoint.read(part);
+      const layout = adapterLayout(listing, groups, true);
+      const batches = batchesOf(part, x, side, samples, batch);
+      const observed = await observe(programs, part, layout.quantizers, parameters, batches, batch);
+      const start = startActivations(listing, layout, parameters, observed, { percentiles }, false);
+      for (const [name, tensor] of start) tensors.set(part.prefix + name, tensor);
+      x = await run(part, x, x);
+    }
+    if (chain.name !== undefined) side.set(chain.name, x);
   }
   return {
     config: {

@@ -175,6 +175,17 @@ describe('refuses', () => {
     await checkpoint.close();
   });
 
+  it('a model with towers', async () => {
+    const checkpoint = await openRandom('towers', {});
+    const { stem, blocks } = checkpoint.model;
+    const model = { ...checkpoint.model, towers: [{ name: 'tower', stem, blocks }] };
+    const options = { signs: drawSigns(streamWidth(model), 1), keys: false };
+    expect(() => rotateCheckpoint(programs, { ...checkpoint, model }, options)).toThrow(
+      /models with towers, such as those of the family "llama", cannot be rotated/,
+    );
+    await checkpoint.close();
+  });
+
   it('a norm of the stream that more than linear layers read: its gain cannot move into them', async () => {
     const checkpoint = await openRandom('post-norm', {});
     const listing = (part: Part) => {

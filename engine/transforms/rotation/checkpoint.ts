@@ -54,6 +54,10 @@ export function rotateModel(
   options: Pick<RotationOptions, 'keys'>,
 ): Pick<Checkpoint, 'model' | 'listing'> & { readonly originalOf: (part: Part) => Part } {
   const { model } = checkpoint;
+  if (model.towers)
+    throw new UserError(
+      `${checkpoint.name}: models with towers, such as those of the family "${model.family}", cannot be rotated.`,
+    );
   for (const part of partsOf(model)) requireRotatable(checkpoint, part);
   const originals = new Map<Part, Part>();
   const listings = new Map<string, PartListing>();
