@@ -273,8 +273,6 @@ describe('a calibration', { timeout: 300_000 }, () => {
       const next = await open('killed');
       const { jobs } = await next.request('jobs/list', {});
       expect(jobs).toMatchObject([{ id: job.id, state: 'interrupted', resumable: true, elsewhere: false }]);
-      // The record may be an epoch behind the files.
-      expect(jobs[0]!.progress).toBeGreaterThan(0.25);
       await next.request('jobs/resume', { id: job.id });
       expect(await next.reaches(job.id, 'finished', 'failed')).toMatchObject({ state: 'finished' });
       expect(await hashes('killed')).toEqual(expected);
