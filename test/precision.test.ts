@@ -6,6 +6,7 @@ import sharp from 'sharp';
 import type { ResponseError } from 'vscode-jsonrpc/node';
 import { CancellationTokenSource } from 'vscode-jsonrpc/node';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { decodeBits } from '../engine/plans/bits.js';
 import { ErrorCode, type PrecisionTable, type SensitivityRequest } from '../engine/protocol/protocol.js';
 import { runCli } from './cli-run.js';
 import { childrenOf, isRunning, startEngine, until, type Engine } from './engine-process.js';
@@ -122,15 +123,17 @@ describe('allocation', () => {
     const engine = await open('allocation');
     const params = { model: at('model'), adapters: at('set') };
     const fixed = table.layers[3]!.name;
-    const { points, exact } = await engine.request('precision/allocate', {
+    const { offered, points, exact } = await engine.request('precision/allocate', {
       ...params,
       budget: 'bytes',
       constraints: [{ layer: fixed, fixed: 8 }],
     });
     expect(exact).toBe(true);
+    expect(offered).toEqual(table.bits);
     for (const { size, cost, bits } of points) {
-      const index = [...bits].map((b) => table.bits.indexOf(Number(b)));
-      expect(bits[3]).toBe('8');
+      const widths = decodeBits(bits, offered);
+      const index = widths.map((width) => table.bits.indexOf(width));
+      expect(widths[3]).toBe(8);
       expect(table.layers.reduce((sum, l, i) => sum + l.bytes[index[i]!]!, 0)).toBe(size);
       expect(index.reduce((sum, b, i) => sum + table.sensitivity!.costs[i]![b]!, 0)).toBeCloseTo(cost, 9);
     }
@@ -175,16 +178,17 @@ describe('a session', () => {
     expect(seconds).toBeGreaterThan(0);
     const input = { picture: await picture() };
     const ask = () => engine.request('session/predict', { session, input });
-    const use = (bits: string) => engine.request('session/use', { session, bits });
+    const use = (bits: readonly number[]) => engine.request('session/use', { session, bits });
+    const all = (bits: number) => Array<number>(12).fill(bits);
 
     const before = await ask();
     expect('classes' in before.plan && before.plan.classes).toHaveLength(5);
-    expect(await use('2'.repeat(12))).toMatchObject({ changed: 12 });
+    expect(await use(all(2))).toMatchObject({ changed: 12 });
     const low = await ask();
     expect(low.full).toEqual(before.full);
     expect(low.plan).not.toEqual(before.plan);
-    expect(await use(`8${'2'.repeat(11)}`)).toMatchObject({ changed: 1 });
-    expect(await use('8'.repeat(12))).toMatchObject({ changed: 11 });
+    expect(await use([8, ...all(2).slice(1)])).toMatchObject({ changed: 1 });
+    expect(await use(all(8))).toMatchObject({ changed: 11 });
     expect((await ask()).plan).toEqual(before.plan);
 
     const progress: number[] = [];
@@ -193,8 +197,9 @@ describe('a session', () => {
     expect(row).toMatchObject({ bits: 8, samples: 64 });
     expect(progress.at(-1)).toBeCloseTo(1, 2);
 
-    expect(await failure(use('8'))).toMatchObject({ code: ErrorCode.userError });
-    expect(await failure(use('9'.repeat(12)))).toMatchObject({ code: ErrorCode.invalidParams });
+    expect(await failure(use([8]))).toMatchObject({ code: ErrorCode.userError });
+    expect((await failure(use(all(2.3))))?.message).toContain('no 2.3-bit setting');
+    expect(await failure(use(all(9)))).toMatchObject({ code: ErrorCode.invalidParams });
     const text = engine.request('session/predict', { session, input: { text: 'to be' } });
     expect((await failure(text))?.message).toContain('classifies pictures');
     const stop = new CancellationTokenSource();

@@ -59,7 +59,7 @@ export async function allocate(file: string, options: AllocateOptions): Promise<
     throw new UserError(
       `No plan is within ${showSize(kind, budget)}; the smallest possible has ${shown(frontier.points[0]!.size)}.`,
     );
-  const widths = [...found.bits].map(Number);
+  const widths = found.bits();
   await writeFileAtomic(
     options.out,
     planText(names, widths, resolve(options.out), { ...options, adapters: folder }),

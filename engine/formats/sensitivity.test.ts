@@ -27,6 +27,13 @@ describe('sensitivity.json', () => {
     expect(await readFile(path())).toEqual(bytes);
   });
 
+  it('has bits that are fractions, those that sets offer', async () => {
+    const costs = [[1, 0.5, 0.1], [2, 1, 0]]; // prettier-ignore
+    const fractions = { ...good, bits: [1.08, 2.3, 4], costs };
+    await writeSensitivity(path(), fractions);
+    expect(await readSensitivity(path())).toEqual(fractions);
+  });
+
   it.each<[string, object, RegExp]>([
     ['another version', { schema_version: 2 }, /schema_version/],
     ['a cost below zero', { costs: [[0.1, -1], [0, 0]] }, /costs/], // prettier-ignore
@@ -35,6 +42,7 @@ describe('sensitivity.json', () => {
     ['a cost too many', { costs: [[0.1, 0, 0], [0, 0, 0]] }, /must have 2 rows of 2/], // prettier-ignore
     ['bits that fall', { bits: [4, 2] }, /must ascend/],
     ['bits that are none', { bits: [2, 9] }, /bits/],
+    ['less than a bit', { bits: [0.5, 2] }, /bits/],
     ['a layer twice', { layers: ['a', 'a'] }, /names one twice/],
     ['a digest that is none', { tensors_sha256: 'x' }, /64 hex digits/],
     ['no layers', { layers: [], costs: [] }, /layers/],

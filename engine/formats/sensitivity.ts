@@ -1,5 +1,6 @@
 /** `sensitivity.json` of an adapter set: what each bit-width of each layer costs by itself (docs/FORMATS.md). */
 import { UserError } from '../errors.js';
+import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
 import { writeFileAtomic } from './atomic.js';
 import { readJsonFile } from './json.js';
 import { integer, list, number, readFields, record, sha256, text, type Fields } from './json-fields.js';
@@ -12,7 +13,7 @@ export interface SensitivityIdentity {
   /** Of the adapter set. */
   readonly tensors_sha256: string;
   readonly calibration: { readonly name: string; readonly samples: number; readonly fingerprint: string };
-  /** Ascending. */
+  /** 1 to 8, ascending. */
   readonly bits: readonly number[];
   /** Full names, in the model's order. */
   readonly layers: readonly string[];
@@ -36,7 +37,7 @@ const fields: Fields<Sensitivity> = {
   model: record({ family: text(), name: text(), fingerprint: sha256() }),
   tensors_sha256: sha256(),
   calibration: record({ name: text(), samples: integer(1), fingerprint: sha256() }),
-  bits: list(integer(2, 8), 1),
+  bits: list(number(MIN_BITS, MAX_BITS), 1),
   layers: list(text(), 1),
   costs: list((object, key, where) => list(number(0))(object, key, where)),
 };

@@ -12,7 +12,7 @@ import {
   type AdapterSetConfig,
 } from '../formats/adapter-set.js';
 import { readSensitivity, SENSITIVITY_FILE, type Sensitivity } from '../formats/sensitivity.js';
-import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
+import { encodeBits } from '../plans/bits.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import { blocksOf } from '../models/model.js';
 import { solve, type AllocationLayer, type Frontier } from '../plans/allocate.js';
@@ -32,7 +32,8 @@ type Config = Pick<
   'bit_groups' | 'layers' | 'embedding_bits' | 'head_bits' | 'rotation' | 'model'
 >;
 
-const ALL_BITS = Array.from({ length: MAX_BITS - MIN_BITS + 1 }, (_, i) => MIN_BITS + i);
+/** Of a model without an adapter set, whose sizes alone are known. */
+const WHOLE_BITS = [2, 3, 4, 5, 6, 7, 8];
 /** Of a float16. */
 const FLOAT_BYTES = 2;
 
@@ -44,7 +45,7 @@ export async function describePrecision(
   const checkpoint = await openCheckpoint(model);
   try {
     const config = adapters === undefined ? undefined : await readAdapterConfig(adapters);
-    const bits = config ? bitsOf(config).sort((a, b) => a - b) : ALL_BITS;
+    const bits = config ? bitsOf(config).sort((a, b) => a - b) : WHOLE_BITS;
     const layers = layersOf(checkpoint, config, bits);
     const { name, model: built } = checkpoint;
     const sensitivity =
@@ -133,8 +134,8 @@ export function staleness(
   return undefined;
 }
 
-/** Digits of plans that one answer carries; of larger frontiers points are left out, evenly. */
-const MAX_DIGITS = 1 << 22;
+/** Bits of layers that one answer carries, over all plans; of larger frontiers points are left out, evenly. */
+const MAX_CHOICES = 1 << 22;
 const LEAST_POINTS = 64;
 
 /** Throws UserError where no sensitivity is known, and for limits that leave a layer no bit-width. */
@@ -149,7 +150,7 @@ export async function allocatePrecision(
     );
   const frontier = solve(bits, constrained(layers, sensitivity.costs, constraints), budget);
   const { exact, unit } = frontier;
-  return { points: pointsOf(frontier, layers.length, within), exact, unit };
+  return { offered: bits, points: pointsOf(frontier, bits, layers.length, within), exact, unit };
 }
 
 /** Layers for the allocator. Throws UserError for a limit on a layer that there is not. */
@@ -168,8 +169,13 @@ export function constrained(
 }
 
 /** The points that are sent: all, or as many as an answer holds, with the ends and the best one within a size. */
-function pointsOf({ points }: Frontier, layers: number, within: number | undefined): AllocationPoint[] {
-  const most = Math.max(LEAST_POINTS, Math.floor(MAX_DIGITS / layers));
+function pointsOf(
+  { points }: Frontier,
+  offered: readonly number[],
+  layers: number,
+  within: number | undefined,
+): AllocationPoint[] {
+  const most = Math.max(LEAST_POINTS, Math.floor(MAX_CHOICES / layers));
   const step = Math.max(1, points.length / most);
   const chosen = new Set<number>([points.length - 1]);
   for (let at = 0; at < points.length; at += step) chosen.add(Math.floor(at));
@@ -179,7 +185,8 @@ function pointsOf({ points }: Frontier, layers: number, within: number | undefin
   }
   return [...chosen]
     .sort((a, b) => a - b)
-    .map((i) => ({ size: points[i]!.size, cost: points[i]!.cost, bits: points[i]!.bits }));
+    .map((i) => points[i]!)
+    .map(({ size, cost, bits }) => ({ size, cost, bits: encodeBits(bits(), offered) }));
 }
 
 /** A measured table as it stands in files: costs of the layers with their sizes, the adapter set's folder given. */

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { createRandom } from '../data/random.js';
 import { best, solve, type AllocationLayer } from './allocate.js';
+import { sizeWithin } from './budget.js';
 import type { Budget } from '../protocol/protocol.js';
 
 const KINDS: readonly Budget[] = ['average-bits', 'average-bits-per-weight', 'bytes'];
@@ -11,14 +12,18 @@ const sizeAt = (layer: AllocationLayer, kind: Budget, bits: readonly number[], b
   kind === 'bytes' ? layer.size[b]! : bits[b]! * (kind === 'average-bits' ? 1 : layer.weights);
 
 /** Size and cost of a plan, and whether its layers' limits allow it. */
-function measure(plan: string, bits: readonly number[], layers: readonly AllocationLayer[], kind: Budget) {
-  const widths = [...plan].map(Number);
+function measure(
+  widths: readonly number[],
+  bits: readonly number[],
+  layers: readonly AllocationLayer[],
+  kind: Budget,
+) {
   const at = (i: number) => bits.indexOf(widths[i]!);
   return {
     size: layers.reduce((sum, layer, i) => sum + sizeAt(layer, kind, bits, at(i)), 0),
     cost: layers.reduce((sum, layer, i) => sum + layer.cost[at(i)]!, 0),
     allowed: layers.every(
-      ({ min = 2, max = 8, fixed }, i) =>
+      ({ min = 0, max = 8, fixed }, i) =>
         widths[i]! >= min && widths[i]! <= max && (fixed ?? widths[i]) === widths[i],
     ),
   };
@@ -26,15 +31,18 @@ function measure(plan: string, bits: readonly number[], layers: readonly Allocat
 
 /** All non-dominated (size, cost), by trying every plan. */
 function bruteForce(bits: readonly number[], layers: readonly AllocationLayer[], kind: Budget) {
-  let plans = [''];
-  for (const _ of layers) plans = plans.flatMap((plan) => bits.map((b) => plan + b));
+  let plans: number[][] = [[]];
+  for (const _ of layers) plans = plans.flatMap((plan) => bits.map((b) => [...plan, b]));
   const all = plans
     .map((plan) => measure(plan, bits, layers, kind))
     .filter(({ allowed }) => allowed)
     .sort((a, b) => a.size - b.size || a.cost - b.cost);
   const frontier: { size: number; cost: number }[] = [];
   for (const { size, cost } of all)
-    if (frontier.length === 0 || cost < frontier.at(-1)!.cost - 1e-12) frontier.push({ size, cost });
+    // Sums of the same fractions in another order are the same size.
+    if (frontier.length === 0 || cost < frontier.at(-1)!.cost - 1e-12)
+      if (size < (frontier.at(-1)?.size ?? -1) + 1e-9) frontier.splice(-1, 1, { size, cost });
+      else frontier.push({ size, cost });
   return frontier;
 }
 
@@ -49,7 +57,7 @@ function randomLayers(seed: number, count: number, bits: readonly number[], limi
     const limit = limited ? random.integer(5) : 4;
     return {
       weights,
-      size: bits.map((b) => weights * b + random.integer(5)),
+      size: bits.map((b) => Math.ceil(weights * b) + random.integer(5)),
       // Whole costs make ties.
       cost: bits.map((b) => {
         const cost = sensitivity * 4 ** -b * 16 + 0.02 * random.normal();
@@ -80,16 +88,17 @@ describe('solve', () => {
       const frontier = solve(bits, layers, 'average-bits');
       const found = best(frontier, total)!;
       expect(found.cost).toBeCloseTo(min_cost, 9);
-      const { size, cost } = measure(found.bits, bits, layers, 'average-bits');
+      const { size, cost } = measure(found.bits(), bits, layers, 'average-bits');
       expect(size).toBeLessThanOrEqual(total);
       expect(cost).toBeCloseTo(min_cost, 9);
-      expect(measure(one_optimal_plan.join(''), bits, layers, 'average-bits').cost).toBeCloseTo(cost, 9);
+      expect(measure(one_optimal_plan, bits, layers, 'average-bits').cost).toBeCloseTo(cost, 9);
     },
   );
 
+  const offers = [[2, 4, 8], [2, 3, 5, 8], [1, 2.3, 4, 8], [1.08, 2.3, 4], [2, 7 / 3, 2.5]]; // prettier-ignore
   it.each(KINDS)('finds the whole frontier, and plans that are on it: %s', (kind) => {
-    for (let seed = 0; seed < 60; seed++) {
-      const bits = seed % 3 === 0 ? [2, 4, 8] : [2, 3, 5, 8];
+    for (let seed = 0; seed < 100; seed++) {
+      const bits = offers[seed % offers.length]!;
       const layers = randomLayers(seed, 2 + (seed % 5), bits, seed % 2 === 1);
       const expected = bruteForce(bits, layers, kind);
       if (expected.length === 0) {
@@ -98,11 +107,12 @@ describe('solve', () => {
       }
       const { points, exact } = solve(bits, layers, kind);
       expect(exact).toBe(true);
-      expect(points.map(({ size }) => size)).toEqual(expected.map(({ size }) => size));
+      expect(points).toHaveLength(expected.length);
       for (const [i, { size, cost, bits: plan }] of points.entries()) {
+        expect(size).toBeCloseTo(expected[i]!.size, 9);
         expect(cost).toBeCloseTo(expected[i]!.cost, 10);
-        const own = measure(plan, bits, layers, kind);
-        expect(own.size).toBe(size);
+        const own = measure(plan(), bits, layers, kind);
+        expect(own.size).toBeCloseTo(size, 9);
         expect(own.cost).toBeCloseTo(cost, 10);
         expect(own.allowed).toBe(true);
       }
@@ -138,7 +148,7 @@ describe('solve', () => {
     const off = points
       .filter((_, i) => i % 997 === 0)
       .map(({ size, cost, bits }) => {
-        const own = measure(bits, BITS, layers, 'bytes');
+        const own = measure(bits(), BITS, layers, 'bytes');
         expect(own.cost).toBeCloseTo(cost, 9);
         return size - own.size;
       });
@@ -153,7 +163,42 @@ describe('solve', () => {
     const { points, exact } = solve(BITS, layers, 'average-bits');
     expect(exact).toBe(true);
     const middle = points[points.length >> 1]!;
-    expect(measure(middle.bits, BITS, layers, 'average-bits').size).toBe(middle.size);
+    expect(measure(middle.bits(), BITS, layers, 'average-bits').size).toBe(middle.size);
+  });
+
+  it.each(['average-bits', 'average-bits-per-weight'] as const)(
+    'rounds bits up that are multiples of no fraction, says so and stays within the budget: %s',
+    (kind) => {
+      const bits = [1.0837482917, Math.E, 4, 6 + Math.SQRT1_2];
+      for (let seed = 0; seed < 5; seed++) {
+        const layers = randomLayers(seed, 2 + (seed % 4), bits, false);
+        const { points, exact } = solve(bits, layers, kind);
+        expect(exact).toBe(false);
+        const weights = kind === 'average-bits' ? layers.length : layers.reduce((n, l) => n + l.weights, 0);
+        const slack = weights * 1e-4;
+        for (const { size, cost } of bruteForce(bits, layers, kind))
+          expect(best({ points, exact, unit: 1 }, size + slack)!.cost).toBeLessThanOrEqual(cost + 1e-12);
+        for (const { size, cost, bits: plan } of points) {
+          const own = measure(plan(), bits, layers, kind);
+          expect(own.cost).toBeCloseTo(cost, 10);
+          expect(own.size).toBeLessThanOrEqual(size + 1e-9);
+          expect(own.size).toBeGreaterThan(size - slack);
+        }
+      }
+    },
+  );
+
+  it('finds the plan of a mean that its bits reach only in fractions', () => {
+    const bits = [1.08, 2.3, 4];
+    const layers = randomLayers(5, 100, bits, false).map((layer) => ({ ...layer, cost: [2, 1, 0.5] }));
+    const frontier = solve(bits, layers, 'average-bits');
+    expect(best(frontier, sizeWithin('average-bits', { layers, otherBytes: 0 }, 1.08))!.bits()).toEqual(
+      layers.map(() => 1.08),
+    );
+    expect(best(frontier, sizeWithin('average-bits', { layers, otherBytes: 0 }, 2.3))!.bits()).toEqual(
+      layers.map(() => 2.3),
+    );
+    expect(best(frontier, 107.99)).toBeUndefined();
   });
 
   it('names layers that are left no bit-width', () => {

@@ -4,6 +4,7 @@
  */
 import { UserError } from '../errors.js';
 import type { Budget } from '../protocol/protocol.js';
+import { MAX_BITS, MIN_BITS } from './bits.js';
 import { mergeAll, type Choices } from './frontier.js';
 
 export interface AllocationLayer {
@@ -22,8 +23,8 @@ export interface FrontierPoint {
   /** The sum of the layers' bits, the sum of bits over all weights, or bytes; where sizes are rounded, at least that. */
   readonly size: number;
   readonly cost: number;
-  /** A digit a layer; computed when it is read. */
-  readonly bits: string;
+  /** Of each layer, computed anew each time. */
+  readonly bits: () => number[];
 }
 
 export interface Frontier {
@@ -38,9 +39,24 @@ export interface Frontier {
 /** What a layer can have. */
 interface Option {
   readonly bits: number;
+  /** In grains. */
   readonly size: number;
   readonly cost: number;
 }
+
+/** What sizes are counted in. */
+interface Grain {
+  /** How many make a bit, or a byte. */
+  readonly perUnit: number;
+  /** Whether every size is a whole number of them. */
+  readonly exact: boolean;
+}
+
+const BYTE: Grain = { perUnit: 1, exact: true };
+/** Grains to a bit where no larger ones are exact; times the weights of any model they are still whole numbers. */
+const FINEST = 10_000;
+/** Bits this close to a whole number of grains are one but for the rounding of binary fractions. */
+const ROUNDING = 1e-9;
 
 /** Sizes that are told apart, and comparisons made, before sizes are rounded up to a larger unit. */
 const MAX_SIZES = 1 << 20;
@@ -50,15 +66,17 @@ const FEW_SIZES = 1 << 14;
 
 /**
  * Sizes are told apart in units of their greatest common divisor. Where that makes more than 2^20 sizes, or more than 2^31
- * comparisons, they are rounded up to larger units, eightfold each time. Throws UserError where a layer is left no bit-width.
- * @param bits offered bit-widths, 2 to 9
+ * comparisons, they are rounded up to larger units, eightfold each time; so are bits that are no multiples of any common
+ * fraction down to 1/10,000. Throws UserError where a layer is left no bit-width.
+ * @param bits offered bit-widths, from 1 to 8 and not necessarily whole
  */
 export function solve(bits: readonly number[], layers: readonly AllocationLayer[], kind: Budget): Frontier {
-  const own = optionsOf(bits, layers, kind);
+  const grain = kind === 'bytes' ? BYTE : grainOf(bits);
+  const own = optionsOf(bits, layers, kind, grain);
   const least = own.reduce((sum, options) => sum + options[0]!.size, 0);
   const floor = own.reduce((sum, options) => sum + options.at(-1)!.cost, 0);
   const steps = own.flatMap((options) => options.map((o) => o.size - options[0]!.size));
-  const divisor = steps.reduce(gcd, 0) || 1;
+  const divisor = grain.exact ? steps.reduce(gcd, 0) || 1 : 1;
   const range = own.reduce((sum, options) => sum + options.at(-1)!.size - options[0]!.size, 0);
 
   for (let unit = divisor; ; unit *= 8) {
@@ -69,17 +87,12 @@ export function solve(bits: readonly number[], layers: readonly AllocationLayer[
       sizes <= FEW_SIZES ? Infinity : MAX_WORK,
     );
     if (!merged) continue;
-    const points = merged.sizes.map((size, i): FrontierPoint => {
-      let found: string | undefined;
-      return {
-        size: least + size * unit,
-        cost: floor + merged.costs[i]!,
-        get bits() {
-          return (found ??= digits(own, merged.choices(size)));
-        },
-      };
-    });
-    return { points, exact: unit === divisor, unit };
+    const points = merged.sizes.map((size, i): FrontierPoint => ({
+      size: (least + size * unit) / grain.perUnit,
+      cost: floor + merged.costs[i]!,
+      bits: () => chosenBits(own, merged.choices(size)),
+    }));
+    return { points, exact: grain.exact && unit === divisor, unit: unit / grain.perUnit };
   }
 }
 
@@ -94,12 +107,25 @@ export function best({ points }: Frontier, size: number): FrontierPoint | undefi
   return points[low - 1];
 }
 
+/** The largest fraction of a bit that all bit-widths are multiples of; the finest one where there is none. */
+function grainOf(bits: readonly number[]): Grain {
+  const isWhole = (grains: number) => Math.abs(grains - Math.round(grains)) < ROUNDING;
+  for (let perUnit = 1; perUnit <= FINEST; perUnit++)
+    if (bits.every((width) => isWhole(width * perUnit))) return { perUnit, exact: true };
+  return { perUnit: FINEST, exact: false };
+}
+
 /** The options of each layer that may be part of a best plan, from the smallest on. */
-function optionsOf(bits: readonly number[], layers: readonly AllocationLayer[], kind: Budget): Option[][] {
+function optionsOf(
+  bits: readonly number[],
+  layers: readonly AllocationLayer[],
+  kind: Budget,
+  grain: Grain,
+): Option[][] {
   return layers.map((layer, i) => {
     const allowed = bits.flatMap((width, b) =>
       allows(layer, width)
-        ? [{ bits: width, size: sizeAt(layer, kind, width, b), cost: layer.cost[b]! }]
+        ? [{ bits: width, size: sizeAt(layer, kind, grain, width, b), cost: layer.cost[b]! }]
         : [],
     );
     if (allowed.length > 0) return undominated(allowed);
@@ -110,12 +136,20 @@ function optionsOf(bits: readonly number[], layers: readonly AllocationLayer[], 
   });
 }
 
-const allows = ({ min = 0, max = 9, fixed }: AllocationLayer, bits: number) =>
+const allows = ({ min = MIN_BITS, max = MAX_BITS, fixed }: AllocationLayer, bits: number) =>
   bits >= min && bits <= max && (fixed === undefined || bits === fixed);
 
-function sizeAt({ size, weights }: AllocationLayer, kind: Budget, bits: number, b: number): number {
+/** In grains. */
+function sizeAt(
+  { size, weights }: AllocationLayer,
+  kind: Budget,
+  { perUnit, exact }: Grain,
+  bits: number,
+  b: number,
+): number {
   if (kind === 'bytes') return size[b]!;
-  return kind === 'average-bits' ? bits : bits * weights;
+  const grains = exact ? Math.round(bits * perUnit) : bits * perUnit;
+  return kind === 'average-bits' ? grains : grains * weights;
 }
 
 function undominated(options: readonly Option[]): Option[] {
@@ -138,7 +172,7 @@ function inUnits(options: readonly Option[], unit: number): Choices {
   return choices;
 }
 
-const digits = (layers: readonly (readonly Option[])[], choices: Uint8Array): string =>
-  layers.map((options, i) => options[choices[i]!]!.bits).join('');
+const chosenBits = (layers: readonly (readonly Option[])[], choices: Uint8Array): number[] =>
+  layers.map((options, i) => options[choices[i]!]!.bits);
 
 const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));

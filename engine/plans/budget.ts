@@ -16,8 +16,9 @@ export function budgetOfSize(kind: Budget, { layers, otherBytes }: Budgeted, siz
 /** The largest size of a point that a budget, in the terms of `budgetOfSize`, allows. */
 export function sizeWithin(kind: Budget, { layers, otherBytes }: Budgeted, budget: number): number {
   const size = kind === 'bytes' ? budget - otherBytes : budget * countOf(kind, layers);
-  // Two decimals times a thousand layers are a whole number but for rounding.
-  return Math.floor(size * (1 + 1e-12));
+  // Two decimals times a thousand layers are the size that is meant but for rounding.
+  const allowed = size * (1 + 1e-12);
+  return kind === 'bytes' ? Math.floor(allowed) : allowed;
 }
 
 const countOf = (kind: Exclude<Budget, 'bytes'>, layers: Budgeted['layers']): number =>

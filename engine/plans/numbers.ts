@@ -26,6 +26,10 @@ export function formatBytes(bytes: number, digits: number, locale?: string): str
   return `${numberFormat(locale, options).format(value)} ${unit}`;
 }
 
+/** A bit-width or a mean of some: up to two decimals, such as `4`, `2.3` or `1.08`. */
+export const formatWidth = (bits: number, locale?: string): string =>
+  numberFormat(locale, { maximumFractionDigits: 2 }).format(bits);
+
 const formats = new Map<string, Intl.NumberFormat>();
 
 /** Making one takes longer than using it a hundred times. */

@@ -21,6 +21,13 @@ describe('parsePlan', () => {
     expect(parsePlan('{ "default": 4, "note": [1] }').plan).toEqual({ default: 4, layers: {} });
   });
 
+  it('takes fractions of a bit', () => {
+    expect(parsePlan('{ "default": 1, "layers": { "a": 2.3 } }').plan).toEqual({
+      default: 1,
+      layers: { a: 2.3 },
+    });
+  });
+
   it.each([
     ['', 'syntax '],
     ['{ "default": 4, }', 'syntax }'],
@@ -28,10 +35,11 @@ describe('parsePlan', () => {
     ['{ "default": 4 } {}', 'syntax {'],
     ['[]', 'shape []'],
     ['{}', 'shape {'],
-    ['{ "default": 4.5 }', 'shape 4.5'],
+    ['{ "default": 0.9 }', 'shape 0.9'],
+    ['{ "default": 8.5 }', 'shape 8.5'],
     ['{ "default": "4" }', 'shape "4"'],
     ['{ "default": 9 }', 'shape 9'],
-    ['{ "default": 4, "layers": { "a": 1 } }', 'shape 1'],
+    ['{ "default": 4, "layers": { "a": 0 } }', 'shape 0'],
     ['{ "default": 4, "layers": { "a": 2, "a": 3 } }', 'shape "a"'],
     ['{ "default": 4, "layers": { "__proto__": 2 } }', 'shape "__proto__"'],
     ['{ "default": 4, "layers": [] }', 'shape []'],
@@ -71,6 +79,15 @@ describe('resolvePlan', () => {
   it('tells of keys that match nothing and of widths that are not offered', () => {
     const text = '{ "default": 5, "layers": { "y.*": 3, "x.2.q": 3, "x.0.q": 7 } }';
     expect(said(text, resolve(text))).toEqual(['bits 5', 'layer "y.*"', 'layer "x.2.q"', 'bits "x.0.q"']);
+  });
+
+  it('takes the bit-widths that are offered, whatever they are', () => {
+    const text = '{ "default": 2.3, "layers": { "x.0.q": 1.08, "x.1.q": 2 } }';
+    const { plan, places } = parsePlan(text);
+    const found = resolvePlan(plan!, layers, [1.08, 2.3, 4], places);
+    expect(found.bits).toEqual([1.08, 2.3, 2, 2.3]);
+    expect(said(text, found)).toEqual(['bits "x.1.q"']);
+    expect(found.problems[0]!.message).toBe('2 bits are not offered; there are 1.08, 2.3, 4.');
   });
 
   it('says nothing of a default that decides no layer', () => {

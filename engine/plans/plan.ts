@@ -41,7 +41,7 @@ export interface PlanReading {
   readonly places: { readonly layers: ReadonlyMap<string, TextRange>; readonly default?: TextRange };
 }
 
-/** Reads a plan. Comments, commas too many, keys twice, bits outside 2–8 and absolute paths are problems. */
+/** Reads a plan. Comments, commas too many, keys twice, bits outside 1 to 8 and absolute paths are problems. */
 export function parsePlan(text: string): PlanReading {
   const layers = new Map<string, TextRange>();
   const errors: ParseError[] = [];
@@ -206,10 +206,10 @@ function membersOf(object: Node, problems: PlanProblem[]): Map<string, Member> {
 
 function checkBits(key: string, node: Node, problems: PlanProblem[]): void {
   const value: unknown = node.value;
-  const fits = Number.isInteger(value) && Number(value) >= MIN_BITS && Number(value) <= MAX_BITS;
+  const fits = typeof value === 'number' && value >= MIN_BITS && value <= MAX_BITS;
   if (!fits)
     problems.push(
-      problem('shape', `"${key}" must be a whole number of bits, ${MIN_BITS} to ${MAX_BITS}.`, node),
+      problem('shape', `"${key}" must be a number of bits from ${MIN_BITS} to ${MAX_BITS}.`, node),
     );
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { bitsOfDigits, digitsOf, priceIndex, totalsOf } from './totals.js';
+import { priceIndex, totalsOf } from './totals.js';
 
 const table = {
   bits: [2, 4, 8],
@@ -18,6 +18,13 @@ describe('totalsOf', () => {
     });
   });
 
+  it('adds up fractions of a bit', () => {
+    const { averageBits, bitsPerWeight, bytes } = totalsOf({ ...table, bits: [1.08, 2.3, 4] }, [2.3, 4]);
+    expect(averageBits).toBeCloseTo(3.15, 12);
+    expect(bitsPerWeight).toBeCloseTo((230 + 1200) / 400, 12);
+    expect(bytes).toBe(1000 + 55 + 305);
+  });
+
   it('knows no cost without sensitivities', () => {
     expect(totalsOf(table, [4, 4])).toEqual({
       averageBits: 4,
@@ -31,8 +38,4 @@ describe('totalsOf', () => {
     expect([2, 3, 5, 6, 7].map((bits) => priceIndex(table.bits, bits))).toEqual([0, 0, 1, 1, 2]);
     expect(totalsOf(table, [7, 4]).bytes).toBe(1000 + 105 + 155);
   });
-});
-
-it('writes a digit a layer', () => {
-  expect(bitsOfDigits(digitsOf([8, 2, 4]))).toEqual([8, 2, 4]);
 });

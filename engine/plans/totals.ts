@@ -52,7 +52,3 @@ export function priceIndex(offered: readonly number[], bits: number): number {
     if (Math.abs(width - bits) < Math.abs(offered[best]! - bits)) best = i;
   return best;
 }
-
-/** Bits of layers as one digit each, and back. */
-export const digitsOf = (bits: readonly number[]): string => bits.join('');
-export const bitsOfDigits = (digits: string): number[] => Array.from(digits, Number);

@@ -60,6 +60,8 @@ export interface LayerConstraint {
 }
 
 export interface Allocation {
+  /** Bit-widths that the points choose from, ascending. */
+  readonly offered: readonly number[];
   /** Non-dominated, by size; the first is the smallest possible. Of very many, some are left out, evenly. */
   readonly points: readonly AllocationPoint[];
   /** Whether the points are the best there are; else sizes were rounded up to a multiple of `unit`. */
@@ -72,6 +74,9 @@ export interface AllocationPoint {
   readonly size: number;
   /** The sum of the layers' sensitivities, nats. */
   readonly cost: number;
-  /** A digit a layer. */
+  /**
+   * One character per layer, in the order of `precision/describe`: the one whose code is 48 + the place of the layer's
+   * bit-width among those offered, so `0` for the lowest.
+   */
   readonly bits: string;
 }

@@ -18,8 +18,8 @@ export interface SessionParams {
 }
 
 export interface UseParams extends SessionParams {
-  /** A digit a layer, in the order of `precision/describe`. */
-  readonly bits: string;
+  /** Of each layer, in the order of `precision/describe`. */
+  readonly bits: readonly number[];
 }
 
 export interface UseResult {

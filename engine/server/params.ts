@@ -12,7 +12,6 @@ import {
   readFields,
   record,
   text,
-  type Field,
   type Fields,
 } from '../formats/json-fields.js';
 import { expectObject } from '../formats/json.js';
@@ -49,14 +48,10 @@ const none = (value: unknown): Empty => {
 };
 const job = { id: text() };
 const session = { session: text() };
-const digits: Field<string> = (object, key, where) => {
-  const found = text()(object, key, where);
-  if (!/^[2-8]+$/.test(found)) throw new UserError(`${where}: "${key}" must be digits from 2 to 8.`);
-  return found;
-};
 const precision: Fields<PrecisionParams> = { model: path(), adapters: optional(path()) };
-const bits = optional(integer(MIN_BITS, MAX_BITS));
-const constraint: Fields<LayerConstraint> = { layer: text(), min: bits, max: bits, fixed: bits };
+const bits = number(MIN_BITS, MAX_BITS);
+const limit = optional(bits);
+const constraint: Fields<LayerConstraint> = { layer: text(), min: limit, max: limit, fixed: limit };
 
 /** Each throws `UserError` for the first thing wrong, naming its place. */
 export const paramReaders: { readonly [M in RequestMethod]: (value: unknown) => ParamsOf<M> } = {
@@ -93,7 +88,7 @@ export const paramReaders: { readonly [M in RequestMethod]: (value: unknown) => 
     adapters: path(),
     device: optional(oneOf('auto', 'cpu', 'webgpu', 'cuda')),
   }),
-  'session/use': of<UseParams>({ ...session, bits: digits }),
+  'session/use': of<UseParams>({ ...session, bits: list(bits) }),
   'session/predict': of<PredictParams>({
     ...session,
     input: either(

@@ -126,9 +126,9 @@ describe('a prediction of text', () => {
     const elastic = await openElasticModel(programs, checkpoint, await readAdapterSet(adapters));
     const full = await openPlainModel(programs, checkpoint);
     const texts: string[] = [];
-    for (const bits of ['8'.repeat(layers.length), `2${'4'.repeat(layers.length - 1)}`]) {
+    for (const bits of [layers.map(() => 8), layers.map((_, i) => (i === 0 ? 2 : 4))]) {
       await session.use(bits);
-      await elastic.use(widthsOf(layers, [...bits].map(Number)));
+      await elastic.use(widthsOf(layers, bits));
       for (const [tokens, expected] of [
         [10, [32]],
         [30, [32, 64]],

@@ -24,8 +24,8 @@ import type { EvaluationRow, Prediction, PredictParams } from '../protocol/proto
 import type { Programs } from '../runtime/programs.js';
 
 export interface ElasticSession {
-  /** @param bits a digit a layer; resolves to how many layers had to change */
-  use(bits: string): Promise<number>;
+  /** @param bits of each layer; resolves to how many layers had to change */
+  use(bits: readonly number[]): Promise<number>;
   predict(
     input: PredictParams['input'],
     signal: AbortSignal,
@@ -55,16 +55,13 @@ export async function openElasticSession(
       const elastic = await openElasticModel(programs, checkpoint, set, defaultCacheMemory() / 2);
       const full = await openPlainModel(programs, checkpoint);
       const layers = layerNames(checkpoint);
-      let bits = layers.map(() => elastic.bits[0]!);
+      let bits: readonly number[] = layers.map(() => elastic.bits[0]!);
       await elastic.use(widthsOf(layers, bits));
       const predict = await predictor(programs, checkpoint);
       return {
-        use: async (digits) => {
-          if (digits.length !== layers.length)
-            throw new UserError(
-              `The model has ${layers.length} layers; bits were given for ${digits.length}.`,
-            );
-          const next = [...digits].map(Number);
+        use: async (next) => {
+          if (next.length !== layers.length)
+            throw new UserError(`The model has ${layers.length} layers; bits were given for ${next.length}.`);
           const changed = await elastic.use(widthsOf(layers, next));
           bits = next;
           return changed;

@@ -50,7 +50,7 @@ describe('sessions', () => {
     const { sessions, processes, closed, open } = setUp();
     const session = await open();
     vi.advanceTimersByTime(IDLE - 1);
-    const using = sessions.use({ session, bits: '4' }, signal);
+    const using = sessions.use({ session, bits: [4] }, signal);
     // However long the work takes.
     vi.advanceTimersByTime(5 * IDLE);
     expect(closed).toEqual([]);
@@ -61,7 +61,7 @@ describe('sessions', () => {
     vi.advanceTimersByTime(1);
     expect(closed).toMatchObject([{ session, reason: expect.stringContaining('not used') as string }]);
     expect(await processes[0]!.process.ended).toBe('SIGKILL');
-    await expect(sessions.use({ session, bits: '4' }, signal)).rejects.toThrow('no such session');
+    await expect(sessions.use({ session, bits: [4] }, signal)).rejects.toThrow('no such session');
   });
 
   it('that crash are reported once, and fail what was asked of them with a line for people', async () => {
@@ -92,7 +92,7 @@ describe('sessions', () => {
     await sessions.close({ session: first });
     await sessions.closeAll();
     expect(await Promise.all(processes.map(({ process }) => process.ended))).toEqual(['SIGKILL', 'SIGKILL']);
-    await expect(sessions.use({ session: second, bits: '4' }, signal)).rejects.toThrow(UserError);
+    await expect(sessions.use({ session: second, bits: [4] }, signal)).rejects.toThrow(UserError);
     expect(closed).toEqual([]);
   });
 });

@@ -10,7 +10,7 @@ export type SessionWork =
       readonly adapters: string;
       readonly device?: DeviceChoice;
     }
-  | { readonly kind: 'use'; readonly bits: string }
+  | { readonly kind: 'use'; readonly bits: readonly number[] }
   | { readonly kind: 'predict'; readonly input: PredictParams['input'] }
   | { readonly kind: 'evaluate'; readonly data: string; readonly limit?: number };
 

@@ -77,7 +77,7 @@ export const setRow = ({ owner, entry: { set } }: SetNode): Row =>
 function readableRow(set: ReadableAdapterSet, model: SupportedModel | undefined): Row {
   const { config, path, name, modified, matches } = set;
   const changed = model !== undefined && !matches ? vscode.l10n.t('model has changed') : '';
-  const widths = vscode.l10n.t('{0} bits', formatBits(offeredBits(set)));
+  const widths = vscode.l10n.t('{0} bits', formatBits(offeredBits(set), locale()));
   return {
     id: path,
     label: name,
@@ -117,7 +117,7 @@ const unreadableRow = (path: string, name: string, reason: string): Row => ({
 
 export function groupRow({ parent, group }: GroupNode): Row {
   const { bits, rank, keptStart, first, last } = group;
-  const label = vscode.l10n.t('{0} bits', formatBits(bits));
+  const label = vscode.l10n.t('{0} bits', formatBits(bits, locale()));
   const size = vscode.l10n.t('rank {0}', rank);
   const losses =
     first === undefined || last === undefined

@@ -50,7 +50,7 @@ export async function pickTarget(
     items: targets.map((value) => ({
       value,
       label: value.set.name,
-      description: `${modelName(value.model)} · ${vscode.l10n.t('{0} bits', formatBits(offeredBits(value.set)))}`,
+      description: `${modelName(value.model)} · ${vscode.l10n.t('{0} bits', formatBits(offeredBits(value.set), vscode.env.language))}`,
       detail: value.set.path,
     })),
   });

@@ -116,7 +116,7 @@ export function remember(before: Remembered, { mode, bits, data, length }: Choic
 
 /** A name that is free: `elastic-8-4`, `elastic-8-4-2`, … */
 export function suggestName(bits: readonly number[], taken: readonly string[]): string {
-  const name = `elastic-${formatBits(bits).replace(/\D+/g, '-')}`;
+  const name = `elastic-${formatBits(bits, 'en').replace(/[^\d.]+/g, '-')}`;
   const used = new Set(taken.map(fold));
   if (!used.has(fold(name))) return name;
   for (let number = 2; ; number++) if (!used.has(fold(`${name}-${number}`))) return `${name}-${number}`;

@@ -35,16 +35,19 @@ export function formatDuration(seconds: number): string {
 export const percent = (share: number): number =>
   share >= 1 ? 100 : Math.min(99, Math.max(0, Math.floor(share * 100)));
 
-/** Bit-widths with their runs closed up, high to low, such as `8–4` or `8, 4, 2`. */
-export function formatBits(bits: readonly number[]): string {
+/** Bit-widths with runs of whole ones closed up, high to low, such as `8–4`, `8, 4, 2` or `4, 2.3`. */
+export function formatBits(bits: readonly number[], locale?: string): string {
+  const text = (width: number) => numbers.formatWidth(width, locale);
   const sorted = [...new Set(bits)].sort((a, b) => b - a);
   const runs: number[][] = [];
   for (const width of sorted) {
     const run = runs.at(-1);
-    if (run?.at(-1) === width + 1) run.push(width);
+    if (Number.isInteger(width) && run?.at(-1) === width + 1) run.push(width);
     else runs.push([width]);
   }
-  return runs.map((run) => (run.length > 2 ? `${run[0]!}–${run.at(-1)!}` : run.join(', '))).join(', ');
+  return runs
+    .map((run) => (run.length > 2 ? `${text(run[0]!)}–${text(run.at(-1)!)}` : run.map(text).join(', ')))
+    .join(', ');
 }
 
 /** A loss or divergence with three digits that mean something. */

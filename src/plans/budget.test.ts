@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseBudget } from './budget.js';
+import { parseBudget, roundedUp, usualBudget } from './budget.js';
 
 describe('parseBudget', () => {
   it.each([
@@ -14,3 +14,18 @@ describe('parseBudget', () => {
     ['bytes', '', undefined],
   ] as const)('%s of %s is %s', (kind, text, value) => expect(parseBudget(kind, text)).toBe(value));
 });
+
+it.each([
+  [2, 2],
+  [1.08, 1.08],
+  [1.0837, 1.09],
+])('%s bits are at most the %s that are written', (bits, written) => expect(roundedUp(bits)).toBe(written));
+
+it.each([
+  [2, [2, 4, 8], 3.5],
+  [1.08, [1.08, 2.3], 1.69],
+  [4, [4, 8], 6],
+  [4, [4], 4],
+])('from %s of %s bits, %s are offered first', (least, offered, budget) =>
+  expect(usualBudget(least, offered)).toBe(budget),
+);

@@ -1,6 +1,7 @@
 /** Commands of precision plans. */
 import { basename, dirname, join } from 'node:path';
 import { vscode } from '../common/vscode.js';
+import { decodeBits } from '../../engine/plans/bits.js';
 import { budgetOfSize, sizeWithin } from '../../engine/plans/budget.js';
 import { editPath } from '../../engine/plans/edit.js';
 import type { Budget, SupportedModel } from '../../engine/protocol/protocol.js';
@@ -22,8 +23,8 @@ import { readSettings } from '../configuration.js';
 import type { Context } from '../context.js';
 import { chooseSensitivityData } from '../data/remembered.js';
 import { modelName } from '../models/names.js';
-import { parseBudget } from './budget.js';
-import { editsOfDigits, newPlanText } from './document.js';
+import { parseBudget, roundedUp, usualBudget } from './budget.js';
+import { editsOfBits, newPlanText } from './document.js';
 import { PLAN_EDITOR } from './editor.js';
 import { isPlan, planName, relativePath } from './plans.js';
 
@@ -130,14 +131,14 @@ export async function allocate(context: Context, uri?: vscode.Uri): Promise<void
         ? vscode.l10n.t('Enter a size such as 1.2 GB or 700 kB.')
         : vscode.l10n.t('Enter a number of bits such as 3.5.');
     if (value >= least - 1e-9) return undefined;
-    const smallest = kind === 'bytes' ? formatBytes(least, vscode.env.language) : least.toFixed(2);
+    const smallest = kind === 'bytes' ? formatBytes(least, vscode.env.language) : roundedUp(least).toFixed(2);
     return vscode.l10n.t('Too small: the smallest possible is {0}.', smallest);
   };
   const text = await vscode.window.showInputBox({
     title,
     prompt:
       kind === 'bytes' ? vscode.l10n.t('Largest size of the model') : vscode.l10n.t('Most bits on average'),
-    value: kind === 'bytes' ? formatBytes(table.fullBytes / 8, 'en') : '3.5',
+    value: kind === 'bytes' ? formatBytes(table.fullBytes / 8, 'en') : String(usualBudget(least, table.bits)),
     validateInput: problem,
   });
   const value = text === undefined ? undefined : parseBudget(kind, text);
@@ -147,7 +148,7 @@ export async function allocate(context: Context, uri?: vscode.Uri): Promise<void
   const answer = await context.engine.request('precision/allocate', { ...params, budget: kind, within });
   const best = answer.points.filter(({ size }) => size <= within).at(-1);
   if (!best) return;
-  await context.plans.edit(document, (now) => editsOfDigits(now, table, best.bits));
+  await context.plans.edit(document, (now) => editsOfBits(now, table, decodeBits(best.bits, answer.offered)));
   if (activePlan()?.toString() !== plan.toString()) await openPlan(context, plan);
 }
 

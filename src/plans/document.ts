@@ -1,21 +1,22 @@
 /** A precision plan's text together with its model's table: bits of the layers, problems, and edits. Knows no editor. */
 import { editPlan, editWholePlan, type TextEdit } from '../../engine/plans/edit.js';
 import { parsePlan, resolvePlan, type PlanProblem, type PrecisionPlan } from '../../engine/plans/plan.js';
-import { bitsOfDigits, digitsOf, totalsOf, type Totals } from '../../engine/plans/totals.js';
+import { priceIndex, totalsOf, type Totals } from '../../engine/plans/totals.js';
 import type { PrecisionTable } from '../../engine/protocol/protocol.js';
 
 export interface PlanState {
   readonly text: string;
   /** Of the last text that was a plan. */
   readonly plan: PrecisionPlan | undefined;
-  /** One digit per layer, of that plan; empty without a table. */
-  readonly digits: string;
+  /** Of each layer, by that plan; empty without a table. */
+  readonly bits: readonly number[];
   /** Why the text is not a plan now. */
   readonly broken: string | undefined;
   /** Of a text that is not a plan, the one reason; else what the table says against it. */
   readonly problems: readonly PlanProblem[];
 }
 
+/** What layers are shown at before there was a plan: the offered bit-width next to it. */
 const UNKNOWN_BITS = 4;
 
 /** @param before the state that the text was in, whose plan stays while this text is not one */
@@ -24,18 +25,18 @@ export function readDocument(text: string, table: PrecisionTable | undefined, be
   const plan = reading.plan ?? before?.plan;
   const names = table?.layers.map(({ name }) => name) ?? [];
   const resolved = table && plan && resolvePlan(plan, names, table.bits, reading.plan && reading.places);
-  const digits = resolved ? digitsOf(resolved.bits) : String(UNKNOWN_BITS).repeat(names.length);
+  const unknown = table?.bits[priceIndex(table.bits, UNKNOWN_BITS)] ?? UNKNOWN_BITS;
   return {
     text,
     plan,
-    digits,
+    bits: resolved?.bits ?? names.map(() => unknown),
     broken: reading.plan ? undefined : (reading.problems[0]?.message ?? ''),
     problems: reading.plan ? (resolved?.problems ?? []) : reading.problems,
   };
 }
 
-export function totalsOfPlan({ digits, plan, broken }: PlanState, table: PrecisionTable): Totals | undefined {
-  return plan && broken === undefined ? totalsOf(table, bitsOfDigits(digits)) : undefined;
+export function totalsOfPlan({ bits, plan, broken }: PlanState, table: PrecisionTable): Totals | undefined {
+  return plan && broken === undefined ? totalsOf(table, bits) : undefined;
 }
 
 /** Edits that give layers, by index, their bits. */
@@ -52,9 +53,8 @@ export function editsOfChanges(
   return editPlan(text, new Map(wanted), names);
 }
 
-/** Edits that give every layer its digit; none where there is not one for each. */
-export function editsOfDigits(text: string, table: PrecisionTable, digits: string): TextEdit[] {
-  const bits = bitsOfDigits(digits);
+/** Edits that give every layer its bits; none where there are not offered ones for each. */
+export function editsOfBits(text: string, table: PrecisionTable, bits: readonly number[]): TextEdit[] {
   if (bits.length !== table.layers.length || !bits.every((width) => table.bits.includes(width))) return [];
   return editWholePlan(
     text,

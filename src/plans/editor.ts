@@ -50,7 +50,7 @@ export function createPlanEditors(surroundings: Omit<PageSurroundings, 'running'
     apply: async (uri) => {
       const plan = await plans.read(await vscode.workspace.openTextDocument(uri));
       const live = running.update(uri.toString(), plan);
-      live?.follow(plan.state.digits);
+      live?.follow(plan.state.bits);
       await live?.open();
     },
     compare: (uri, other) => {

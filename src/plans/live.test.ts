@@ -25,7 +25,7 @@ function setUp() {
   const live = createLive(connection, { model: '/m', adapters: '/a', device: () => 'cpu', limit: 8 });
   const asked = () =>
     connection.requests.map(({ method, params }) =>
-      [method.slice(8), (params as { bits?: string }).bits].filter(Boolean).join(' '),
+      [method.slice(8), (params as { bits?: number[] }).bits?.join()].filter(Boolean).join(' '),
     );
   /** Until everything that can go on has gone on. */
   const settled = () => new Promise((resolve) => setImmediate(resolve));
@@ -35,59 +35,69 @@ function setUp() {
 describe('createLive', () => {
   it('opens nothing until something is measured, then follows edits', async () => {
     const { live, asked, evaluations, settled } = setUp();
-    live.follow('44');
+    live.follow([4, 4]);
     live.setData('/d', 'd');
     await settled();
     expect(asked()).toEqual([]);
     const measured = live.measure();
     await settled();
-    expect(asked()).toEqual(['open', 'use 44', 'evaluate']);
+    expect(asked()).toEqual(['open', 'use 4,4', 'evaluate']);
     expect(live.now()).toMatchObject({ state: 'open', measuring: { done: 0 }, switched: { layers: 1 } });
     evaluations[0]!({ row, seconds: 2 });
     await measured;
     expect(live.now().measured).toEqual([
-      { bits: '44', metric: 'top1', value: 0.875, samples: 8, seconds: 2 },
+      { bits: [4, 4], metric: 'top1', value: 0.875, samples: 8, seconds: 2 },
     ]);
     expect(live.now().measuring).toBeUndefined();
-    live.follow('42');
+    live.follow([4, 2]);
     await settled();
-    expect(asked().at(-1)).toBe('use 42');
+    expect(asked().at(-1)).toBe('use 4,2');
   });
 
   it('skips edits that were overtaken', async () => {
     const { live, asked, settled } = setUp();
-    live.follow('44');
+    live.follow([4, 4]);
     await live.open();
-    for (const digits of ['24', '28', '88']) live.follow(digits);
+    for (const bits of [[2, 4], [2, 8], [8, 8]]) live.follow(bits); // prettier-ignore
     await settled();
-    expect(asked()).toEqual(['open', 'use 44', 'use 88']);
+    expect(asked()).toEqual(['open', 'use 4,4', 'use 8,8']);
+  });
+
+  it('switches to nothing that it has already', async () => {
+    const { live, asked, settled } = setUp();
+    live.follow([2.3, 4]);
+    await live.open();
+    live.follow([8, 4]);
+    live.follow([2.3, 4]);
+    await settled();
+    expect(asked()).toEqual(['open', 'use 2.3,4']);
   });
 
   it('measures again after each edit while told so, and drops what is stale', async () => {
     const { live, asked, evaluations, settled } = setUp();
-    live.follow('44');
+    live.follow([4, 4]);
     live.setData('/d', 'd');
     live.keep(true);
     await settled();
-    live.follow('22');
+    live.follow([2, 2]);
     evaluations[0]!({ row, seconds: 1 });
     await settled();
-    expect(asked()).toEqual(['open', 'use 44', 'evaluate', 'use 22', 'evaluate']);
+    expect(asked()).toEqual(['open', 'use 4,4', 'evaluate', 'use 2,2', 'evaluate']);
     evaluations[1]!({ row, seconds: 1 });
     await settled();
-    expect(live.now().measured.map(({ bits }) => bits)).toEqual(['22']);
+    expect(live.now().measured.map(({ bits }) => bits)).toEqual([[2, 2]]);
   });
 
   it('answers again after each edit', async () => {
     const { live, asked, settled } = setUp();
     const answers: unknown[] = [];
     live.onDidTry((answer) => answers.push(answer));
-    live.follow('44');
+    live.follow([4, 4]);
     live.attempt({ text: 'To be' });
     await settled();
-    live.follow('24');
+    live.follow([2, 4]);
     await settled();
-    expect(asked()).toEqual(['open', 'use 44', 'predict', 'use 24', 'predict']);
+    expect(asked()).toEqual(['open', 'use 4,4', 'predict', 'use 2,4', 'predict']);
     expect(answers).toHaveLength(2);
   });
 
@@ -98,7 +108,7 @@ describe('createLive', () => {
       'session/close': () => ({}),
     });
     const live = createLive(connection, { model: '/m', adapters: '/a', device: () => 'cpu', limit: 8 });
-    live.follow('44');
+    live.follow([4, 4]);
     const opening = live.open();
     await new Promise((resolve) => setImmediate(resolve));
     live.dispose();
@@ -109,16 +119,16 @@ describe('createLive', () => {
 
   it('says why the model was closed, and opens it again when it is needed', async () => {
     const { live, connection, asked, settled } = setUp();
-    live.follow('44');
+    live.follow([4, 4]);
     await live.open();
     connection.notify('session/closed', { session: 'other', reason: 'no' });
     expect(live.now().state).toBe('open');
     connection.notify('session/closed', { session: 's', reason: 'It was idle.' });
     expect(live.now()).toMatchObject({ state: 'closed', reason: 'It was idle.' });
-    live.follow('22');
+    live.follow([2, 2]);
     await settled();
     await live.open();
-    expect(asked()).toEqual(['open', 'use 44', 'open', 'use 22']);
+    expect(asked()).toEqual(['open', 'use 4,4', 'open', 'use 2,2']);
     live.dispose();
     expect(asked().at(-1)).toBe('close');
   });

@@ -2,6 +2,7 @@
  * A running model that follows a plan: opened at the first need, switched with each edit, measured and asked on the way.
  * Requests of one session go one after another; of several edits in the meantime the last one counts. Knows no editor.
  */
+import { sameBits } from '../../engine/plans/bits.js';
 import type { DeviceChoice, EvaluationRow } from '../../engine/protocol/protocol.js';
 import type { Live, Measurement, MetricKey, Tried, TryInput } from '../../webview/precision/protocol.js';
 import type { Connection } from '../common/connection.js';
@@ -13,7 +14,7 @@ export interface LiveModel extends Disposable {
   readonly onDidTry: Event<{ readonly result?: Tried; readonly error?: string }>;
   now(): Live;
   /** The plan is this now. Opens nothing. */
-  follow(digits: string): void;
+  follow(bits: readonly number[]): void;
   /** Opens the model where it is not, and switches it to the plan. */
   open(): Promise<void>;
   /** Resolves once measured, cancelled or failed. */
@@ -42,8 +43,8 @@ export function createLive(connection: Connection, options: LiveOptions): LiveMo
   const tried = createEmitter<{ readonly result?: Tried; readonly error?: string }>();
   let state: Live = { state: 'closed', keep: false, measured: [] };
   let session: string | undefined;
-  let wanted = '';
-  let used: string | undefined;
+  let wanted: readonly number[] = [];
+  let used: readonly number[] | undefined;
   let input: TryInput | undefined;
   let answered: string | undefined;
   let data: string | undefined;
@@ -114,7 +115,7 @@ export function createLive(connection: Connection, options: LiveOptions): LiveMo
 
   async function catchUp(): Promise<void> {
     const id = await ensureOpen();
-    if (used !== wanted) {
+    if (!used || !sameBits(used, wanted)) {
       const bits = wanted;
       const { changed: layers, seconds } = await connection.request('session/use', { session: id, bits });
       used = bits;
@@ -165,9 +166,9 @@ export function createLive(connection: Connection, options: LiveOptions): LiveMo
     onDidChange: changed.event,
     onDidTry: tried.event,
     now: () => state,
-    follow: (digits) => {
-      if (digits === wanted) return;
-      wanted = digits;
+    follow: (bits) => {
+      if (sameBits(bits, wanted)) return;
+      wanted = bits;
       measuring?.abort();
       if (session === undefined && state.state === 'closed') return;
       if (state.keep && data !== undefined) void measure();
@@ -200,7 +201,11 @@ export function createLive(connection: Connection, options: LiveOptions): LiveMo
 }
 
 /** The score that a task is known by. */
-function measurementOf(row: EvaluationRow, bits: string, seconds: number): Measurement | undefined {
+function measurementOf(
+  row: EvaluationRow,
+  bits: readonly number[],
+  seconds: number,
+): Measurement | undefined {
   const keys: readonly MetricKey[] = ['top1', 'perplexity', 'accuracy', 'kl'];
   const metric = keys.find((key) => row[key] !== undefined);
   return metric && { bits, metric, value: row[metric]!, samples: row.samples, seconds };

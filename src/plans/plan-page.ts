@@ -6,7 +6,7 @@ import type { Connection } from '../common/connection.js';
 import { serve, type Handlers } from '../common/webview.js';
 import { chooseEvaluationData } from '../data/remembered.js';
 import type { ModelList } from '../models/model-list.js';
-import { editsOfChanges, editsOfDigits, readDocument } from './document.js';
+import { editsOfChanges, editsOfBits, readDocument } from './document.js';
 import type { LiveModel } from './live.js';
 import { frontierPoints } from './page.js';
 import { planName, type Plans } from './plans.js';
@@ -87,7 +87,7 @@ const handlersOf = (page: Page): Handlers<FromPage, Results> => ({
   set: ({ changes }) =>
     void page.plans.edit(page.document, (text, table) => (table ? editsOfChanges(text, table, changes) : [])),
   setAll: ({ bits }) =>
-    void page.plans.edit(page.document, (text, table) => (table ? editsOfDigits(text, table, bits) : [])),
+    void page.plans.edit(page.document, (text, table) => (table ? editsOfBits(text, table, bits) : [])),
   frontier: ({ pinned }) => frontier(page, pinned),
   act: ({ action }) => void act(page, action),
   try: ({ input }) => liveOf(page)?.attempt(input),
@@ -138,11 +138,11 @@ async function show(page: Page): Promise<void> {
     followLive(page);
     void showComparison(page);
   }
-  const { digits, broken, problems } = plan.state;
-  live?.follow(digits);
+  const { bits, broken, problems } = plan.state;
+  live?.follow(bits);
   post(page, {
     type: 'plan',
-    bits: digits,
+    bits,
     ...(broken !== undefined && { broken }),
     problems: broken === undefined ? problems.map(({ message }) => message) : [],
   });
@@ -175,8 +175,8 @@ async function showComparison(page: Page): Promise<void> {
   const table = plans.known(document)?.table;
   if (other === undefined || !table) return post(page, { type: 'comparison' });
   const text = (await vscode.workspace.openTextDocument(other)).getText();
-  const { digits } = readDocument(text, table);
-  post(page, { type: 'comparison', other: { name: planName(other), bits: digits } });
+  const { bits } = readDocument(text, table);
+  post(page, { type: 'comparison', other: { name: planName(other), bits } });
 }
 
 /** The best plans of all sizes in which some layers keep their bits. */
@@ -190,13 +190,13 @@ async function frontier(
     const layer = table.layers[i]?.name;
     return layer === undefined ? [] : [{ layer, fixed: bits }];
   });
-  const { points } = await engine.request('precision/allocate', {
+  const allocation = await engine.request('precision/allocate', {
     model: paths.model,
     ...(paths.adapters !== undefined && { adapters: paths.adapters }),
     budget: 'bytes',
     constraints,
   });
-  return { points: frontierPoints(points, table) };
+  return { points: frontierPoints(allocation, table) };
 }
 
 async function openText({ document }: Page): Promise<void> {

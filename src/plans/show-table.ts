@@ -27,7 +27,7 @@ function subtitleOf(
   { bits, sensitivity }: NonNullable<OpenPlan['table']>,
 ): string {
   const set = adapters === undefined ? vscode.l10n.t('no adapter set') : basename(adapters);
-  const widths = vscode.l10n.t('{0} bits', formatBits(bits));
+  const widths = vscode.l10n.t('{0} bits', formatBits(bits, vscode.env.language));
   if (!sensitivity) return `${set} · ${widths}`;
   const { samples, data } = sensitivity;
   return `${set} · ${widths} · ${vscode.l10n.t('sensitivity on {0} samples of {1}', samples, data)}`;

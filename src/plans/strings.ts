@@ -26,7 +26,7 @@ export const pageStrings = (): Strings => ({
   unpin: l10n.t('Unpin (P)'),
   grid: l10n.t('Bits of each layer'),
   gridHelp: l10n.t(
-    'Up and down move, Shift extends the selection, digits 2 to 8 set its bits, left and right step, Enter fills down, P pins.',
+    'Up and down move, Shift extends the selection, digits set its bits, left and right step, Enter fills down, P pins.',
   ),
   rowLabel: l10n.t('{0}, {1} bits, {2}'),
   rowCost: l10n.t('cost {0}'),

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Browser, Locator } from 'playwright-core';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { digitsOf } from '../../engine/plans/totals.js';
+import { decodeBits, encodeBits } from '../../engine/plans/bits.js';
 import type { Live, Strings } from '../../webview/precision/protocol.js';
 import { launch, openPage, type TestPage } from './page.js';
 import { frontierOf, showOf, tableOf } from './precision-model.js';
@@ -21,16 +21,20 @@ beforeAll(async () => {
 });
 afterAll(() => browser.close());
 
-const uniform = (count: number, bits: number) => String(bits).repeat(count);
-const plan = (bits: string, more: object = {}) => ({ type: 'plan', bits, problems: [], ...more });
+const uniform = (count: number, bits: number) => Array<number>(count).fill(bits);
+const plan = (bits: readonly number[], more: object = {}) => ({ type: 'plan', bits, problems: [], ...more });
 
 /** The page with a model and a plan, and its frontier answered. */
-async function open(options: Parameters<typeof openPage>[2] = {}, bits = uniform(36, 4)): Promise<TestPage> {
+async function open(
+  options: Parameters<typeof openPage>[2] = {},
+  bits = uniform(36, 4),
+  [shown, best] = [table, points],
+): Promise<TestPage> {
   const opened = await openPage(browser, 'precision', options);
-  await opened.post(showOf(table, strings), plan(bits));
+  await opened.post(showOf(shown, strings), plan(bits));
   await expect.poll(async () => (await opened.sent()).some(({ type }) => type === 'frontier')).toBe(true);
   const { id } = (await opened.sent()).find(({ type }) => type === 'frontier')!;
-  await opened.post({ type: 'answer', id, result: { points } });
+  await opened.post({ type: 'answer', id, result: { points: best } });
   await opened.page.getByRole('slider').waitFor();
   return opened;
 }
@@ -97,8 +101,8 @@ describe('the page', () => {
     const shown = await average(opened);
     await opened.page.mouse.up();
     await expect.poll(() => last(opened, 'setAll')).toBeDefined();
-    const { bits } = (await last(opened, 'setAll')) as { bits: string };
-    expect(points.map((point) => point.bits)).toContain(bits);
+    const { bits } = (await last(opened, 'setAll')) as { bits: number[] };
+    expect(points.map((point) => decodeBits(point.bits, table.bits))).toContainEqual(bits);
     expect(shown).toBe(await average(opened));
     expect((await opened.sent()).filter(({ type }) => type === 'frontier')).toHaveLength(1);
     await opened.page.close();
@@ -153,8 +157,9 @@ describe('the page', () => {
     await opened.page.getByRole('button', { name: 'All 6 bits' }).click();
     expect(await last(opened, 'setAll')).toEqual({ type: 'setAll', bits: uniform(36, 6) });
     await opened.page.getByRole('button', { name: /no larger than all layers at 3 bits/ }).click();
-    const best = (await last(opened, 'setAll')) as { bits: string };
-    expect(points.find(({ bits }) => bits === best.bits)!.averageBits).toBeLessThanOrEqual(3.5);
+    const best = (await last(opened, 'setAll')) as { bits: number[] };
+    const found = points.find(({ bits }) => bits === encodeBits(best.bits, table.bits));
+    expect(found!.averageBits).toBeLessThanOrEqual(3.5);
     await opened.page.getByRole('searchbox').fill('layer.3 dense');
     await expect.poll(() => opened.page.locator('.line.layer').count()).toBe(2);
     await row(opened, /^output\.dense/).click();
@@ -162,7 +167,38 @@ describe('the page', () => {
     await opened.page.getByRole('searchbox').fill('');
     expect(await row(opened, /pinned/).getAttribute('aria-rowindex')).toBe('2');
     const pinned = (await last(opened, 'frontier')) as { pinned: unknown[] };
-    expect(pinned.pinned).toEqual([[23, Number(best.bits[23])]]);
+    expect(pinned.pinned).toEqual([[23, best.bits[23]]]);
+    await opened.page.close();
+  });
+
+  it('has a column for each bit-width that is offered, fractions of a bit too', async () => {
+    const offered = [1.08, 2, 2.3, 4];
+    const fractions = tableOf(36, offered);
+    const opened = await open({}, uniform(36, 2.3), [fractions, frontierOf(fractions)]);
+    expect(await average(opened)).toBe('2.30');
+    const head = opened.page.locator('.line.head .bits');
+    expect(await head.allInnerTexts()).toEqual(['1.08', '2', '2.3', '4']);
+    const query = row(opened, /^attention\.query, 2\.3 bits, encoder\.layer\.0/);
+    // No label is wider than its cell.
+    expect(await query.locator('.bits').evaluateAll(OVERFLOWING)).toEqual([]);
+    await query.locator('[data-bits="1.08"]').click();
+    expect(await last(opened, 'set')).toEqual({ type: 'set', changes: [[0, 1.08]] });
+    await opened.page.keyboard.press('2');
+    expect(await last(opened, 'set')).toEqual({ type: 'set', changes: [[0, 2]] });
+    await opened.page.keyboard.press('2');
+    expect(await last(opened, 'set')).toEqual({ type: 'set', changes: [[0, 2.3]] });
+    await opened.page.keyboard.press('ArrowRight');
+    expect(await last(opened, 'set')).toEqual({ type: 'set', changes: [[0, 4]] });
+    expect(await opened.page.getByRole('log').locator('p').last().textContent()).toBe('4 bits for 1 layers');
+    await opened.page.getByRole('button', { name: 'All 1.08 bits' }).click();
+    expect(await last(opened, 'setAll')).toEqual({ type: 'setAll', bits: uniform(36, 1.08) });
+    const slider = opened.page.getByRole('slider');
+    await slider.focus();
+    await opened.page.keyboard.press('ArrowRight');
+    const { bits } = (await last(opened, 'setAll')) as { bits: number[] };
+    expect(new Set(bits)).toEqual(new Set([1.08, 2]));
+    expect(await opened.page.locator('.uniform text').allTextContents()).toEqual(['1.08', '2', '2.3', '4']);
+    expect(opened.errors).toEqual([]);
     await opened.page.close();
   });
 
@@ -243,17 +279,23 @@ const SCROLL = `(async () => {
 
 describe('every theme', () => {
   it.each<Theme>(['dark', 'light', 'contrast', 'contrast-light'])('%s', async (theme) => {
-    const opened = await open({ theme, width: 1320, height: 860 }, digitsOf(table.layers.map((_, i) => 2 + ((i * 5) % 6)))); // prettier-ignore
+    const opened = await open({ theme, width: 1320, height: 860 }, table.layers.map((_, i) => 2 + ((i * 5) % 6))); // prettier-ignore
     const live: Live = {
       ...{ state: 'open', keep: true, data: 'evaluation-images', switched: { layers: 1, seconds: 0.0031 } },
       measured: [
         { bits: uniform(36, 4), metric: 'top1', value: 0.8712, samples: 1000, seconds: 2 },
-        { bits: points[60]!.bits, metric: 'top1', value: 0.8745, samples: 1000, seconds: 2 },
+        {
+          bits: decodeBits(points[60]!.bits, table.bits),
+          metric: 'top1',
+          value: 0.8745,
+          samples: 1000,
+          seconds: 2,
+        },
       ],
     };
     await opened.post(
       { type: 'live', live },
-      { type: 'comparison', other: { name: 'fast', bits: points[90]!.bits } },
+      { type: 'comparison', other: { name: 'fast', bits: decodeBits(points[90]!.bits, table.bits) } },
     );
     const classes = (first: number) => ({
       classes: ['Sneaker', 'Sandal', 'Ankle boot', 'Bag', 'Shirt'].map((label, i) => ({ label, probability: first / 3 ** i })), // prettier-ignore
@@ -349,6 +391,12 @@ function contrast(a: string, b: string): number {
   const [dark, bright] = [luminance(a), luminance(b)].sort((x, y) => x - y);
   return (bright! + 0.05) / (dark! + 0.05);
 }
+
+/** Texts of cells that do not fit. */
+const OVERFLOWING = (cells: readonly unknown[]): (string | null)[] =>
+  (cells as { scrollWidth: number; clientWidth: number; textContent: string | null }[])
+    .filter(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth)
+    .map(({ textContent }) => textContent);
 
 /** Where the digit of the first cell ends, from the cell's left edge. */
 const DIGIT_END = `(() => {

@@ -1,6 +1,6 @@
 /** Size against predicted cost: the frontier, uniform plans, the plan itself; a slider moves along it. */
 import { element, followWidth, setAttributes, svg } from '../common/dom.js';
-import { numberFormat } from '../../engine/plans/numbers.js';
+import { formatWidth, numberFormat } from '../../engine/plans/numbers.js';
 import { fill, formatBytes } from '../common/text.js';
 import { bestWithin, chartLayout, indexOf, nearestAlong, someOf } from './frontier.js';
 import { decimals, formatCost } from './grid.js';
@@ -15,6 +15,7 @@ export interface ChartContent {
   readonly strings: Strings;
   readonly locale: string;
   readonly points: readonly FrontierPoint[];
+  /** Its bits as those of points are written. */
   readonly current: Spot & { readonly averageBits: number; readonly bits: string };
   readonly uniform: readonly (Spot & { readonly bits: number })[];
   readonly compared: (Spot & { readonly name: string }) | undefined;
@@ -171,9 +172,9 @@ function picture(content: ChartContent, width: number): SVGSVGElement {
       return svg(
         'g',
         { class: 'uniform', transform: `translate(${left} ${top})` },
-        svg('title', {}, fill(strings.uniform, spot.bits)),
+        svg('title', {}, fill(strings.uniform, formatWidth(spot.bits, locale))),
         svg('circle', { r: 3 }),
-        svg('text', { x: 6, y: -5 }, String(spot.bits)),
+        svg('text', { x: 6, y: -5 }, formatWidth(spot.bits, locale)),
       );
     }),
     other &&

@@ -1,6 +1,6 @@
 /** The layers as a grid of a line each: only those in view are in the page. One tab stop; keys are `selection.ts`'s. */
 import { element, setAttributes } from '../common/dom.js';
-import { numberFormat } from '../../engine/plans/numbers.js';
+import { formatWidth, numberFormat } from '../../engine/plans/numbers.js';
 import { fill, formatBytes } from '../common/text.js';
 import { priceIndex, totalsOf } from '../../engine/plans/totals.js';
 import type { Heat } from './heat.js';
@@ -106,7 +106,8 @@ export function layerGrid({ onMeaning, onSelect, onBits, onPin }: GridOptions): 
   function take(kind: Line['kind']): Row {
     const at = free.findIndex((row) => row.kind === kind);
     if (at >= 0) return free.splice(at, 1)[0]!;
-    return kind === 'block' ? blockRow(content!.table.bits.length) : layerRow(content!.table.bits);
+    const { table, locale } = content!;
+    return kind === 'block' ? blockRow(table.bits.length) : layerRow(table.bits, locale);
   }
 
   function lineAt(event: Event): number | undefined {
@@ -118,14 +119,16 @@ export function layerGrid({ onMeaning, onSelect, onBits, onPin }: GridOptions): 
     const { table, strings, lines, selection } = next;
     const moved = content?.selection.active !== selection.active;
     content = next;
-    const nextShape = JSON.stringify([table.bits, strings.layer]);
+    const labels = table.bits.map((bits) => formatWidth(bits, next.locale));
+    const nextShape = JSON.stringify([table.bits, labels, strings.layer]);
     if (nextShape !== shape) {
       shape = nextShape;
-      head.replaceChildren(...headCells(table, strings));
+      head.replaceChildren(...headCells(labels, strings));
       for (const row of drawn.values()) row.root.remove();
       drawn.clear();
       free.length = 0;
       root.style.setProperty('--widths', String(table.bits.length));
+      root.style.setProperty('--characters', String(Math.max(1, ...labels.map(({ length }) => length))));
     }
     setAttributes(root, {
       'aria-label': strings.grid,
@@ -189,17 +192,13 @@ export function layerGrid({ onMeaning, onSelect, onBits, onPin }: GridOptions): 
   return { root, show, focus };
 }
 
-function headCells(table: Table, strings: Strings): HTMLElement[] {
+function headCells(labels: readonly string[], strings: Strings): HTMLElement[] {
   const cell = (name: string, text: string) => element('div', { class: name, role: 'columnheader' }, text);
   return [
     element('div', { class: 'pin', role: 'columnheader', 'aria-label': strings.pin }),
     cell('name', strings.layer),
     cell('share', strings.share),
-    element(
-      'div',
-      { class: 'widths', role: 'presentation' },
-      ...table.bits.map((bits) => cell('bits', String(bits))),
-    ),
+    element('div', { class: 'widths', role: 'presentation' }, ...labels.map((label) => cell('bits', label))),
     cell('number', strings.cost),
     cell('number', strings.size),
   ];
@@ -257,14 +256,14 @@ const partOf = (table: Table, layers: readonly number[]) => ({
   ...(table.sensitivity && { sensitivity: { costs: layers.map((i) => table.sensitivity!.costs[i]!) } }),
 });
 
-function layerRow(widths: readonly number[]): Row {
+function layerRow(widths: readonly number[], locale: string): Row {
   const pin = element('button', { class: 'pin', tabindex: -1, type: 'button' });
   const name = element('div', { class: 'name', role: 'rowheader' });
   const bar = element('span', { class: 'bar' });
   const percent = element('span', { class: 'percent' });
   const share = element('div', { class: 'share', role: 'gridcell' }, bar, percent);
   const cells = widths.map((bits) =>
-    element('div', { class: 'bits', role: 'gridcell', 'data-bits': bits }, String(bits)),
+    element('div', { class: 'bits', role: 'gridcell', 'data-bits': bits }, formatWidth(bits, locale)),
   );
   const cost = element('div', { class: 'number', role: 'gridcell' });
   const size = element('div', { class: 'number', role: 'gridcell' });
@@ -284,7 +283,7 @@ function layerRow(widths: readonly number[]): Row {
     update(index, content) {
       const line = content.lines[index]!;
       if (line.kind !== 'layer') return;
-      const { table, strings, locale, heat } = content;
+      const { table, strings, heat } = content;
       const { layer: i } = line;
       const layer = table.layers[i]!;
       const bits = content.bits[i]!;
@@ -322,14 +321,18 @@ function layerRow(widths: readonly number[]): Row {
         ];
         cell.className = marks.join(' ');
         const cellCost = costs ? `${fill(strings.rowCost, formatCost(costs[j]!, locale))} · ` : '';
-        cell.title = `${fill(strings.selected, width)} · ${cellCost}${formatBytes(layer.bytes[j]!, locale)}`;
+        cell.title = `${fill(strings.selected, formatWidth(width, locale))} · ${cellCost}${formatBytes(layer.bytes[j]!, locale)}`;
       }
       const label = [
-        fill(strings.rowLabel, nameWithin(layer.block, layer.name), bits, layer.block),
+        fill(strings.rowLabel, nameWithin(layer.block, layer.name), formatWidth(bits, locale), layer.block),
         ...(costs ? [fill(strings.rowCost, formatCost(costs[at]!, locale))] : []),
         shared,
-        ...(suggested !== undefined && suggested !== bits ? [fill(strings.rowSuggested, suggested)] : []),
-        ...(compared !== undefined && compared !== bits ? [fill(strings.rowCompared, compared)] : []),
+        ...(suggested !== undefined && suggested !== bits
+          ? [fill(strings.rowSuggested, formatWidth(suggested, locale))]
+          : []),
+        ...(compared !== undefined && compared !== bits
+          ? [fill(strings.rowCompared, formatWidth(compared, locale))]
+          : []),
         ...(pinned ? [strings.rowPinned] : []),
       ];
       setAttributes(root, { 'aria-label': label.join(', ') });

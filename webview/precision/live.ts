@@ -3,7 +3,6 @@ import { button, checkbox, progressBar } from '../common/controls.js';
 import { element } from '../common/dom.js';
 import { numberFormat } from '../../engine/plans/numbers.js';
 import { fill } from '../common/text.js';
-import { bitsOfDigits } from '../../engine/plans/totals.js';
 import { decimals } from './grid.js';
 import type { Act, Live, Measurement, Prediction, Strings, Tried, TryInput } from './protocol.js';
 
@@ -106,7 +105,7 @@ function stateText(strings: Strings, locale: string, { state, reason, switched }
 }
 
 const historyRow = (measured: Measurement, strings: Strings, locale: string): HTMLElement => {
-  const bits = bitsOfDigits(measured.bits);
+  const { bits } = measured;
   const average = bits.reduce((a, b) => a + b, 0) / Math.max(1, bits.length);
   return element(
     'tr',

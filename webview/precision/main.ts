@@ -3,9 +3,10 @@ import { announcer } from '../common/announce.js';
 import { dropdown } from '../common/controls.js';
 import { element, setAttributes } from '../common/dom.js';
 import { openChannel } from '../common/messaging.js';
-import { numberFormat } from '../../engine/plans/numbers.js';
+import { decodeBits, encodeBits, sameBits } from '../../engine/plans/bits.js';
+import { formatWidth, numberFormat } from '../../engine/plans/numbers.js';
 import { fill, formatBytes } from '../common/text.js';
-import { digitsOf, totalsOf, type Totals } from '../../engine/plans/totals.js';
+import { totalsOf, type Totals } from '../../engine/plans/totals.js';
 import { frontierChart } from './chart.js';
 import { decimals, formatCost, layerGrid, type GridContent } from './grid.js';
 import { formatMeasured, livePanel, tryPanel } from './live.js';
@@ -51,7 +52,7 @@ const grid = layerGrid({
 });
 const chart = frontierChart({
   onPreview: (point) => preview(point),
-  onApply: (point) => setAll(point.bits),
+  onApply: (point) => setAll(bitsOf(point)),
 });
 const plans = planPanel({ onBits: (bits) => setAll(bits), act });
 const live = livePanel(act);
@@ -128,23 +129,28 @@ function apply(meaning: Meaning): void {
   const bits = [...state.bits];
   for (const [i, width] of changes) bits[i] = width;
   update((now) => ({ ...now, bits, pending: true }));
-  const widths = [...new Set(changes.map(([, width]) => width))].sort().join(', ');
-  spoken.say(fill(state.shown.strings.setDone, changes.length, widths));
+  const { strings, locale } = state.shown;
+  const widths = [...new Set(changes.map(([, width]) => width))].sort((a, b) => a - b);
+  const said = widths.map((width) => formatWidth(width, locale)).join(', ');
+  spoken.say(fill(strings.setDone, changes.length, said));
 }
 
-function setAll(bits: string): void {
-  if (!state || state.broken !== undefined || bits === digitsOf(state.bits))
+function setAll(bits: readonly number[]): void {
+  if (!state || state.broken !== undefined || sameBits(bits, state.bits))
     return update((now) => ({ ...now, preview: undefined }));
   channel.tell({ type: 'setAll', bits });
-  update((now) => withLines({ ...now, bits: Array.from(bits, Number), preview: undefined, pending: true }));
+  update((now) => withLines({ ...now, bits, preview: undefined, pending: true }));
 }
+
+/** Of the layers of a plan on the frontier. */
+const bitsOf = (point: FrontierPoint): number[] => decodeBits(point.bits, state?.shown.table?.bits ?? []);
 
 let frame: number | undefined;
 
 /** A slider sends more than a screen shows. */
 function preview(point: FrontierPoint | undefined): void {
   if (!state) return;
-  state = { ...state, preview: point && Array.from(point.bits, Number) };
+  state = { ...state, preview: point && bitsOf(point) };
   frame ??= requestAnimationFrame(() => {
     frame = undefined;
     render(state);
@@ -259,7 +265,6 @@ function render(before: State | undefined): void {
   grid.show(content);
   showTiles(state, totals);
   showLegend(state);
-  const digits = digitsOf(bits);
   const other = content.compared && totalsOf(table, content.compared);
   const uniform = uniformOf(table);
   const spot = <T extends { readonly cost: number | undefined }>(value: T) => ({
@@ -271,7 +276,7 @@ function render(before: State | undefined): void {
     locale,
     points: state.frontier,
     readOnly: content.readOnly,
-    current: { ...spot(totals), bits: digits },
+    current: { ...spot(totals), bits: encodeBits(bits, table.bits) },
     uniform: uniform.map(spot),
     compared: other && { ...spot(other), name: compared!.name },
   });
@@ -307,7 +312,7 @@ function uniformOf(table: Table): readonly (Totals & { readonly bits: number })[
 let suggestion: { readonly point: FrontierPoint; readonly bits: readonly number[] } | undefined;
 
 function suggestionBits(point: FrontierPoint): readonly number[] {
-  if (suggestion?.point !== point) suggestion = { point, bits: Array.from(point.bits, Number) };
+  if (suggestion?.point !== point) suggestion = { point, bits: bitsOf(point) };
   return suggestion.bits;
 }
 
@@ -345,7 +350,7 @@ function showNotices({ shown, broken, problems }: State): void {
 function showTiles({ shown, live: { measured }, bits }: State, totals: ReturnType<typeof totalsOf>): void {
   const { strings, locale, table } = shown;
   const latest = measured.at(-1);
-  const fresh = latest?.bits === digitsOf(bits);
+  const fresh = latest !== undefined && sameBits(latest.bits, bits);
   const tile = (label: string, value: string, detail: string, name = '') =>
     element(
       'div',

@@ -2,7 +2,9 @@
 import { button } from '../common/controls.js';
 import { element } from '../common/dom.js';
 import { fill, formatBytes } from '../common/text.js';
-import { digitsOf, totalsOf } from '../../engine/plans/totals.js';
+import { decodeBits } from '../../engine/plans/bits.js';
+import { formatWidth } from '../../engine/plans/numbers.js';
+import { totalsOf } from '../../engine/plans/totals.js';
 import { bestWithin } from './frontier.js';
 import { decimals, formatCost } from './grid.js';
 import type { Act, FrontierPoint, Strings, Table } from './protocol.js';
@@ -22,11 +24,14 @@ export interface PlanPanel {
   show(content: PlansContent): void;
 }
 
-/** Bit-widths that a uniform plan is offered at, where the adapter set has them. */
-const UNIFORM = [8, 6, 4];
+/** Bit-widths that a uniform plan is offered at, from the highest down: all of a few, every other of more. */
+function uniformWidths(offered: readonly number[]): number[] {
+  const falling = [...offered].reverse();
+  return falling.length <= 4 ? falling : falling.filter((_, i) => i % 2 === 0).slice(0, 3);
+}
 
 export function planPanel(options: {
-  readonly onBits: (digits: string) => void;
+  readonly onBits: (bits: readonly number[]) => void;
   readonly act: (action: Act['action']) => void;
 }): PlanPanel {
   const heading = element('h2');
@@ -44,14 +49,14 @@ export function planPanel(options: {
       const next = JSON.stringify([table.bits, bits.length, readOnly, strings.presets]);
       if (next !== shape || frontier !== shownFrontier) {
         [shape, shownFrontier] = [next, frontier];
-        const widths = UNIFORM.filter((width) => table.bits.includes(width));
+        const widths = uniformWidths(table.bits);
         const uniformOf = (width: number) => bits.map(() => width);
         uniform.replaceChildren(
           ...widths.map((width) =>
             button({
-              label: fill(strings.presetUniform, width),
+              label: fill(strings.presetUniform, formatWidth(width, locale)),
               disabled: readOnly,
-              onPress: () => options.onBits(digitsOf(uniformOf(width))),
+              onPress: () => options.onBits(uniformOf(width)),
             }),
           ),
         );
@@ -61,11 +66,12 @@ export function planPanel(options: {
           ...offered.map((width) => {
             const { bytes } = totalsOf(table, uniformOf(width));
             const control = button({
-              label: String(width),
+              label: formatWidth(width, locale),
               disabled: readOnly,
-              onPress: () => options.onBits(frontier[bestWithin(frontier, bytes)]!.bits),
+              onPress: () =>
+                options.onBits(decodeBits(frontier[bestWithin(frontier, bytes)]!.bits, table.bits)),
             });
-            const hint = fill(strings.presetBestHint, width, formatBytes(bytes, locale));
+            const hint = fill(strings.presetBestHint, formatWidth(width, locale), formatBytes(bytes, locale));
             control.title = hint;
             control.setAttribute('aria-label', hint);
             return control;

@@ -34,7 +34,7 @@ export interface FrontierPoint {
   readonly bytes: number;
   readonly averageBits: number;
   readonly cost: number;
-  /** One digit per layer. */
+  /** Of the layers as `encodeBits` writes them, of the table's bit-widths: there are many points. */
   readonly bits: string;
 }
 
@@ -57,8 +57,8 @@ export interface ShowTable {
 /** The plan as its text is now. */
 export interface ShowPlan {
   readonly type: 'plan';
-  /** One digit per layer: of the last text that was a plan. */
-  readonly bits: string;
+  /** Of each layer, by the last text that was a plan. */
+  readonly bits: readonly number[];
   /** Why the text is not a plan now; rows cannot be edited then. */
   readonly broken?: string;
   /** One line each, of a plan that is well formed. */
@@ -67,7 +67,7 @@ export interface ShowPlan {
 
 export interface ShowComparison {
   readonly type: 'comparison';
-  readonly other?: { readonly name: string; readonly bits: string };
+  readonly other?: { readonly name: string; readonly bits: readonly number[] };
 }
 
 export interface ShowLive {
@@ -94,7 +94,8 @@ export interface Live {
 }
 
 export interface Measurement {
-  readonly bits: string;
+  /** Of each layer. */
+  readonly bits: readonly number[];
   readonly metric: MetricKey;
   readonly value: number;
   readonly samples: number;
@@ -132,10 +133,10 @@ export interface Set {
   readonly changes: readonly (readonly [layer: number, bits: number])[];
 }
 
-/** Gives every layer its digit. */
+/** Gives every layer its bits. */
 export interface SetAll {
   readonly type: 'setAll';
-  readonly bits: string;
+  readonly bits: readonly number[];
 }
 
 export interface AskFrontier {

@@ -54,6 +54,8 @@ export interface Key {
 export type Meaning =
   | { readonly kind: 'select'; readonly selection: Selection }
   | { readonly kind: 'bits'; readonly bits: number }
+  /** The offered bit-widths whose whole part it is, one after another. */
+  | { readonly kind: 'digit'; readonly digit: number }
   /** One offered width up or down. */
   | { readonly kind: 'step'; readonly by: 1 | -1 }
   | { readonly kind: 'fill' }
@@ -100,7 +102,7 @@ export function meaningOf(
     if (key.toLowerCase() === 'a') return { kind: 'select', selection: selectAll(now, count) };
     return key.toLowerCase() === 'd' ? { kind: 'fill' } : undefined;
   }
-  if (/^[2-8]$/.test(key)) return { kind: 'bits', bits: Number(key) };
+  if (/^[1-9]$/.test(key)) return { kind: 'digit', digit: Number(key) };
   return key.toLowerCase() === 'p' ? { kind: 'pin' } : undefined;
 }
 

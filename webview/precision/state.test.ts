@@ -18,7 +18,7 @@ const show = (own: Table = table): ShowTable => ({
   live: true,
   table: own,
 });
-const open = (bits = '4'.repeat(12), own = table): State =>
+const open = (bits: readonly number[] = Array<number>(12).fill(4), own = table): State =>
   receive(receive(undefined, show(own)), { type: 'plan', bits, problems: [] })!;
 const lines = (options: Partial<LineOptions>, bits = Array<number>(12).fill(4)) =>
   linesOf(table, bits, { filter: '', order: 'model', pinned: new Set(), ...options }).map((line) =>
@@ -43,7 +43,7 @@ describe('linesOf', () => {
 });
 
 describe('changesOf', () => {
-  const at = (line: number, bits?: string) => ({ ...open(bits), selection: selectOne(line) });
+  const at = (line: number, bits?: readonly number[]) => ({ ...open(bits), selection: selectOne(line) });
 
   it('changes the selected layers, a block as its layers, and says nothing of what is so', () => {
     expect(changesOf(at(1), { kind: 'bits', bits: 8 })).toEqual([[0, 8]]);
@@ -52,7 +52,7 @@ describe('changesOf', () => {
   });
 
   it('steps each from where it is, within what is offered', () => {
-    expect(changesOf(at(0, '284444444444'), { kind: 'step', by: 1 })).toEqual([
+    expect(changesOf(at(0, [2, 8, ...Array<number>(10).fill(4)]), { kind: 'step', by: 1 })).toEqual([
       [0, 3],
       [2, 5],
       [3, 5],
@@ -62,7 +62,7 @@ describe('changesOf', () => {
   });
 
   it('fills down from the first', () => {
-    expect(changesOf(at(0, '244443444444'), { kind: 'fill' })).toEqual([
+    expect(changesOf(at(0, [2, 4, 4, 4, 4, 3, ...Array<number>(6).fill(4)]), { kind: 'fill' })).toEqual([
       [1, 2],
       [2, 2],
       [3, 2],
@@ -71,8 +71,37 @@ describe('changesOf', () => {
     ]);
   });
 
+  it('reads digits as the offered bit-widths with that whole part, one after another', () => {
+    const own = tableOf(12, [1.08, 2, 2.3, 4, 8]);
+    const press = (digit: number, ...bits: number[]) => {
+      const state = open([...bits, ...Array<number>(12 - bits.length).fill(4)], own);
+      const selection = { active: 1, anchor: 1, lines: new Set([1, 2]) };
+      return changesOf({ ...state, selection }, { kind: 'digit', digit });
+    };
+    const both = (bits: number) => [0, 1].map((layer) => [layer, bits]);
+    expect(press(1, 4, 4)).toEqual(both(1.08));
+    expect(press(2, 4, 4)).toEqual(both(2));
+    expect(press(2, 2, 2)).toEqual(both(2.3));
+    expect(press(2, 2.3, 2.3)).toEqual(both(2));
+    expect(press(2, 2.3, 4)).toEqual(both(2));
+    expect(press(4, 4, 4)).toEqual([]);
+    expect(press(3, 4, 4)).toEqual([]);
+  });
+
+  it('steps through what is offered, whatever it is', () => {
+    const own = tableOf(12, [1.08, 2.3, 4]);
+    const state = { ...open([1.08, 2.3, ...Array<number>(10).fill(4)], own), selection: selectOne(0) };
+    expect(changesOf(state, { kind: 'step', by: 1 })).toEqual([[0, 2.3], [1, 4]]); // prettier-ignore
+    expect(changesOf(state, { kind: 'bits', bits: 2 })).toEqual([]);
+  });
+
   it('changes nothing while the text is broken', () => {
-    const broken = receive(open(), { type: 'plan', bits: '4'.repeat(12), broken: 'no', problems: [] })!;
+    const broken = receive(open(), {
+      type: 'plan',
+      bits: Array<number>(12).fill(4),
+      broken: 'no',
+      problems: [],
+    })!;
     expect(changesOf({ ...broken, selection: selectOne(1) }, { kind: 'bits', bits: 8 })).toEqual([]);
   });
 

@@ -1,5 +1,5 @@
 /** What the page knows, and how messages and the person change it. No DOM. */
-import { bitsOfDigits, priceIndex } from '../../engine/plans/totals.js';
+import { priceIndex } from '../../engine/plans/totals.js';
 import { bestWithin } from './frontier.js';
 import { heatOf, type Heat } from './heat.js';
 import type { FrontierPoint, Live, Shown, ShowTable, Table, Tried } from './protocol.js';
@@ -43,21 +43,17 @@ export function receive(state: State | undefined, message: Shown): State | undef
   }
   if (!state) return undefined;
   switch (message.type) {
-    case 'plan': {
-      const bits = bitsOfDigits(message.bits);
+    case 'plan':
       return withLines({
         ...state,
-        bits,
+        bits: message.bits,
         preview: undefined,
         pending: false,
         broken: message.broken,
         problems: message.problems,
       });
-    }
-    case 'comparison': {
-      const { other } = message;
-      return { ...state, compared: other && { name: other.name, bits: bitsOfDigits(other.bits) } };
-    }
+    case 'comparison':
+      return { ...state, compared: message.other };
     case 'live':
       return { ...state, live: message.live };
     case 'tried':
@@ -120,6 +116,10 @@ export function changesOf(state: State, meaning: Meaning): Changes {
   switch (meaning.kind) {
     case 'bits':
       return changesTo(state, table, layers, () => meaning.bits);
+    case 'digit': {
+      const bits = bitsOfDigit(state, table, layers, meaning.digit);
+      return bits === undefined ? [] : changesTo(state, table, layers, () => bits);
+    }
     case 'step':
       return changesTo(state, table, layers, (i) => {
         const at = priceIndex(table.bits, state.bits[i]!) + meaning.by;
@@ -131,6 +131,19 @@ export function changesOf(state: State, meaning: Meaning): Changes {
     case 'select':
       return [];
   }
+}
+
+/** The offered bit-width with this whole part; of several the next one, where all of the layers have one of them. */
+function bitsOfDigit(
+  { bits }: State,
+  table: Table,
+  layers: readonly number[],
+  digit: number,
+): number | undefined {
+  const meant = table.bits.filter((width) => Math.floor(width) === digit);
+  const now = bits[layers[0]!]!;
+  const isAgain = layers.every((i) => bits[i] === now);
+  return meant[isAgain ? (meant.indexOf(now) + 1) % meant.length : 0];
 }
 
 function changesTo(

@@ -1,10 +1,13 @@
 /** What can be set about a QuEPT calibration, the paper's settings and the defaults, and bit lists read from text. */
 import { UserError } from '../../errors.js';
 import type { AdapterSetConfig, BitGroup } from '../../formats/adapter-set.js';
-import { MAX_BITS, MIN_BITS } from '../../plans/bits.js';
+import { MAX_BITS } from '../../plans/bits.js';
 import { PERCENTILES } from '../../execution/activation-ranges.js';
 import { mergeWeights, type MergeMode } from './merge.js';
 import type { Apart, StateKind } from './step.js';
+
+/** Below it a learned grid is nothing but a sign. */
+const MIN_BITS = 2;
 
 export interface QueptOptions {
   readonly mode: AdapterSetConfig['mode'];
