@@ -9,6 +9,7 @@ import {
   formatModels,
   formatStatus,
   parseBytes,
+  parseWidths,
 } from './cli/format.js';
 import { progressBar } from './cli/progress.js';
 import { CancelledError, messageOf, UserError } from './errors.js';
@@ -70,7 +71,7 @@ const ranks = (text: string) => {
 /** `fp` is always evaluated; what is left are bit-widths. */
 const evaluatedBits = (text: string) => {
   const rest = text.split(',').filter((item) => item.trim() !== 'fp');
-  return rest.length > 0 ? parseBits(rest.join()) : [];
+  return rest.length > 0 ? parseWidths(rest.join()) : [];
 };
 const task = (text: string) => {
   const tasks = {
@@ -86,7 +87,10 @@ const fix = (text: string, before: [string, number][] = []): [string, number][] 
   const at = text.lastIndexOf('=');
   if (at < 1)
     throw new InvalidArgumentError('It must be a layer or glob and its bits, such as "**.dense=8".');
-  return [...before, [text.slice(0, at), bitWidth(text.slice(at + 1))]];
+  const bits = Number(text.slice(at + 1).trim() || NaN);
+  if (!(bits >= MIN_BITS && bits <= MAX_BITS))
+    throw new InvalidArgumentError(`Bits must be a number from ${MIN_BITS} to ${MAX_BITS}.`);
+  return [...before, [text.slice(0, at), bits]];
 };
 /** As in `rtn,gptq`. */
 const baselines = (text: string) =>
@@ -256,7 +260,7 @@ program
   .addOption(
     new Option(
       '--bits <list>',
-      'bit-widths, such as fp,8,4 or 2-8 (default: all of the adapter sets)',
+      'bit-widths, such as fp,8,2.3 or 2-8 (default: all of the adapter sets)',
     ).argParser(parsed(evaluatedBits)),
   )
   .addOption(

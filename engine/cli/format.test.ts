@@ -6,6 +6,7 @@ import {
   formatEvaluation,
   formatModels,
   parseBytes,
+  parseWidths,
   percentage,
   table,
 } from './format.js';
@@ -53,6 +54,16 @@ it.each([
 
 it.each(['', 'GB', '4 XB', '-1', '1e9', '4GBs', '.5GB'])('"%s" is no amount of memory', (text) => {
   expect(() => parseBytes(text)).toThrow('write 4GB or 512MB');
+});
+
+it.each([
+  ['4-8', [8, 7, 6, 5, 4]],
+  ['1.08, 2.3,8', [8, 2.3, 1.08]],
+  ['4-2,3,3', [4, 3, 2]],
+])('"%s" are bit-widths', (text, widths) => expect(parseWidths(text)).toEqual(widths));
+
+it.each(['', '9', '0.5', '2-9', '2.3-4', '4,', 'x'])('"%s" is not a list of bit-widths', (text) => {
+  expect(() => parseWidths(text)).toThrow('with widths from 1 to 8');
 });
 
 describe('models', () => {

@@ -1,5 +1,6 @@
 /** Results as text for people. */
 import { UserError } from '../errors.js';
+import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
 import { inByteUnit, type ByteUnit } from '../plans/numbers.js';
 import type {
   DeviceReport,
@@ -30,6 +31,21 @@ export function parseBytes(text: string): number {
   const [, number, unit = '', binary] = /^\s*(\d+(?:\.\d+)?)\s*(?:([kmgt])(i?)b?|b)?\s*$/i.exec(text) ?? [];
   if (number === undefined) throw new UserError(`"${text}" is no amount of memory; write 4GB or 512MB.`);
   return Math.floor(Number(number) * (binary ? 1024 : 1000) ** ' kmgt'.indexOf(unit.toLowerCase() || ' '));
+}
+
+/** Bit-widths from text such as `4-8` or `1.08,2.3,8`: a range has its whole numbers. High to low, each once. */
+export function parseWidths(text: string): number[] {
+  const widths = text.split(',').flatMap((item) => {
+    const [, one, from, to] = /^\s*(?:(\d+(?:\.\d+)?)|(\d+)\s*-\s*(\d+))\s*$/.exec(item) ?? [];
+    const ends = [Number(one ?? from), Number(one ?? to)];
+    const [low, high] = [Math.min(...ends), Math.max(...ends)];
+    if (!(low >= MIN_BITS && high <= MAX_BITS))
+      throw new UserError(
+        `"${text}" is not a list of bit-widths; write 4-8 or 2.3,4, with widths from ${MIN_BITS} to ${MAX_BITS}.`,
+      );
+    return Array.from({ length: high - low + 1 }, (_, i) => low + i);
+  });
+  return [...new Set(widths)].sort((a, b) => b - a);
 }
 
 export function formatModels(models: readonly ModelReport[]): string {

@@ -14,7 +14,7 @@ import type { Checkpoint } from '../models/checkpoint.js';
 import type { VisionModel } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { withDevice } from '../jobs/device.js';
-import { planLabel, widthsOf, type NamedSet } from '../jobs/evaluated-sets.js';
+import { baselineWidths, planLabel, widthsOf, type NamedSet } from '../jobs/evaluated-sets.js';
 import type { NamedPlan } from '../jobs/plan-file.js';
 import type { EvaluateHooks } from '../jobs/requests.js';
 import type { EvaluateRequest, EvaluateResult } from '../protocol/protocol.js';
@@ -58,7 +58,11 @@ export async function evaluatePictures(
         });
     };
     if (request.baseline?.includes('rtn'))
-      await add('rounding', 'rounding', await rounding(programs, checkpoint, request, preprocessor, widths));
+      await add(
+        'rounding',
+        'rounding',
+        await rounding(programs, checkpoint, request, preprocessor, baselineWidths(widths)),
+      );
     for (const { label, set, plans } of sets) await add(label, 'adapters', set, plans);
     const rows = await evaluateClassifier(
       programs.runtime,

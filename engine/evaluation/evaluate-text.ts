@@ -25,7 +25,7 @@ import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { LanguageModel } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { withDevice } from '../jobs/device.js';
-import { planLabel, widthsOf, type NamedSet } from '../jobs/evaluated-sets.js';
+import { baselineWidths, planLabel, widthsOf, type NamedSet } from '../jobs/evaluated-sets.js';
 import { openGptq, readCalibration } from '../jobs/gptq-baseline.js';
 import type { NamedPlan } from '../jobs/plan-file.js';
 import type { EvaluateHooks } from '../jobs/requests.js';
@@ -39,6 +39,7 @@ export async function evaluateText(
   hooks: EvaluateHooks,
 ): Promise<Omit<EvaluateResult, 'seconds' | 'peakMemory'>> {
   const widths = widthsOf(request, sets);
+  const rounded = baselineWidths(widths);
   const tokenizer = await openTokenizer(checkpoint.folder);
   requireVocabulary(tokenizer, model.vocabulary);
   const task = request.task ?? ((await holdsChoices(request.data)) ? 'multiple-choice' : 'perplexity');
@@ -56,14 +57,14 @@ export async function evaluateText(
       const own = elasticCandidates(programs, checkpoint, request, sets, widths);
       const memory = request.cacheMemory ?? defaultCacheMemory();
       // A pass of GPTQ over the calibration set for each group of layers, one of evaluation over the evaluation set.
-      const work = calibration ? widths.length * calibration.tokens * 5 : 0;
+      const work = calibration ? rounded.length * calibration.tokens * 5 : 0;
       const all =
         work +
-        (1 + own.rounding.length + own.adapters.length + (calibration ? widths.length : 0)) *
+        (1 + own.rounding.length + own.adapters.length + (calibration ? rounded.length : 0)) *
           evaluation.tokens;
       const gptq =
         calibration &&
-        (await openGptq(programs, checkpoint, calibration, widths, memory, {
+        (await openGptq(programs, checkpoint, calibration, rounded, memory, {
           signal: hooks.signal,
           note: (line) => hooks.note(line),
           status: (done) => hooks.status({ done: (done * work) / all, rows: [] }),
@@ -116,7 +117,9 @@ function elasticCandidates(
       ...plans.map((plan) => candidate(planLabel(label, plan, sets), plan.bits, plan.widths)),
     ];
   };
-  const rounding = request.baseline?.includes('rtn') ? roundText(checkpoint, widths, sets) : [];
+  const rounding = request.baseline?.includes('rtn')
+    ? roundText(checkpoint, baselineWidths(widths), sets)
+    : [];
   return {
     full,
     rounding: rounding.flatMap(({ label, adapters }) => elastic(label, 'rounding', adapters)),

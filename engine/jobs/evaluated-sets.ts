@@ -54,8 +54,15 @@ export function widthsOf(
   const widths = [...new Set(asked)].sort((a, b) => b - a);
   if (baseline.length > 0 && widths.length === 0)
     throw new UserError('Say which bit-widths to evaluate, such as --bits 8,4.');
+  if (baseline.length > 0 && baselineWidths(widths).length === 0)
+    throw new UserError(
+      `A baseline rounds to whole bits, and has nothing beside ${widths.join(', ')}; name some, such as --bits 8,4.`,
+    );
   return widths;
 }
+
+/** Those of bit-widths that baselines have rows for: the ones that are whole. */
+export const baselineWidths = (widths: readonly number[]): number[] => widths.filter(Number.isInteger);
 
 /** A plan's name, with that of its set where there are several. */
 export const planLabel = (set: string, plan: NamedPlan, sets: readonly NamedSet[]): string =>

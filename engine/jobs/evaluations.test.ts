@@ -49,7 +49,7 @@ describe('an evaluation', () => {
   it.each([
     ['a score outside its range', (rows: Record<string, unknown>[]) => (rows[0]!.top1 = 1.5), 'top1'],
     ['an unknown kind', (rows: Record<string, unknown>[]) => (rows[0]!.kind = 'magic'), 'kind'],
-    ['a bit-width of 9', (rows: Record<string, unknown>[]) => (rows[0]!.bits = 9), 'bits'],
+    ['less than a bit', (rows: Record<string, unknown>[]) => (rows[0]!.bits = 0.5), 'bits'],
   ])('with %s is refused, and the place named', async (_, spoil, place) => {
     const path = await saved('first');
     const value = JSON.parse(await readFile(path, 'utf8')) as {

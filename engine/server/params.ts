@@ -1,5 +1,4 @@
 /** Parameters of requests from JSON of unknown origin. A method without a reader here does not compile. */
-import { UserError } from '../errors.js';
 import {
   flag,
   either,

@@ -1,5 +1,6 @@
 /** The scores of an evaluation in a few words. */
 import { vscode } from '../common/vscode.js';
+import { formatBits } from '../common/format.js';
 import type { Evaluation } from '../../engine/protocol/protocol.js';
 
 export type EvaluationRow = Evaluation['result']['rows'][number];
@@ -31,5 +32,7 @@ export function headline(rows: readonly EvaluationRow[]): string {
   const row = narrow ?? rows[0];
   if (!row) return '';
   const score = scoreOf(row);
-  return row.bits === 'fp' || score === '' ? score : vscode.l10n.t('{0} at {1} bits', score, row.bits);
+  return row.bits === 'fp' || score === ''
+    ? score
+    : vscode.l10n.t('{0} at {1} bits', score, formatBits([row.bits], vscode.env.language));
 }

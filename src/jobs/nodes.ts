@@ -2,7 +2,7 @@
 import { vscode } from '../common/vscode.js';
 import type { EvaluateJob, JobRecord, JobState } from '../../engine/protocol/protocol.js';
 import { scoreOf } from '../evaluation/score.js';
-import { formatDuration, formatLoss, percent } from '../common/format.js';
+import { formatBits, formatDuration, formatLoss, percent } from '../common/format.js';
 import type { Row } from '../common/tree.js';
 import { actionsOf, isActive, latestFigures } from './job-list.js';
 
@@ -126,7 +126,10 @@ function linesOf(job: JobRecord): Line[] {
 const scoreLines = ({ result, partial }: EvaluateJob): Line[] =>
   (result ?? partial)?.rows.map((row) => ({
     key: `${row.label} ${row.bits}`,
-    label: row.bits === 'fp' ? vscode.l10n.t('Full precision') : vscode.l10n.t('{0} bits', row.bits),
+    label:
+      row.bits === 'fp'
+        ? vscode.l10n.t('Full precision')
+        : vscode.l10n.t('{0} bits', formatBits([row.bits], locale())),
     description: row.bits === 'fp' ? scoreOf(row) : `${row.label} · ${scoreOf(row)}`,
     icon: 'graph',
   })) ?? [];

@@ -1,9 +1,10 @@
 /** What to evaluate, on what, at which bit-widths. Parts are built anew only when what they offer changes: focus stays. */
 import { button, checkbox, numberField } from '../common/controls.js';
 import { element } from '../common/dom.js';
+import { formatWidth } from '../../engine/plans/numbers.js';
 import { fill } from '../common/text.js';
 import type { Setup, StringKey, Strings } from './protocol.js';
-import { chooseBits, chooseSet, commonBits, missing } from './state.js';
+import { chooseBits, chooseSet, commonBits, missing, offeredBits } from './state.js';
 
 export interface FormActions {
   change(form: Setup): void;
@@ -17,10 +18,9 @@ export interface Form {
   show(form: Setup, again: boolean): void;
 }
 
-const BITS = [8, 7, 6, 5, 4, 3, 2];
 const MISSING = 'form-missing';
 
-export function formView(initial: Setup, strings: Strings, actions: FormActions): Form {
+export function formView(initial: Setup, strings: Strings, locale: string, actions: FormActions): Form {
   let form = initial;
   const change = (next: Setup) => {
     form = next;
@@ -97,10 +97,10 @@ export function formView(initial: Setup, strings: Strings, actions: FormActions)
           }),
         );
 
-  const bitBoxes = (available: readonly number[]) =>
-    BITS.map((width) =>
+  const bitBoxes = (offered: readonly number[], available: readonly number[]) =>
+    offered.map((width) =>
       checkbox({
-        label: fill(strings.bits, width),
+        label: fill(strings.bits, formatWidth(width, locale)),
         ...(!available.includes(width) && { hint: strings.bitsMissing }),
         checked: available.includes(width) && form.bits.includes(width),
         disabled: !available.includes(width),
@@ -112,13 +112,13 @@ export function formView(initial: Setup, strings: Strings, actions: FormActions)
     root,
     show(next, again) {
       form = next;
-      const available = commonBits(form);
+      const [offered, available] = [offeredBits(form), commonBits(form)];
       const problem = missing(form);
       sets.show(
         form.sets.map(({ id, problem: reason }) => [id, reason]),
         setBoxes,
       );
-      bits.show(available, () => bitBoxes(available));
+      bits.show([offered, available], () => bitBoxes(offered, available));
       data.textContent = form.data?.name ?? strings.noData;
       data.classList.toggle('muted', form.data === undefined);
       submit.show([again, problem], () => [

@@ -40,6 +40,17 @@ describe('layout', () => {
     );
   });
 
+  it('has ticks at the whole numbers around fractions of a bit', () => {
+    const some = [full, row('a', 2.3, 0.8), row('a', 1.08, 0.7), row('a', 4, 0.9)];
+    const { x, series, plot } = layout(chartable(some, metricsOf(rows, 'image-classification')[0]!), options);
+    expect(x.map((tick) => tick.value)).toEqual([1, 2, 3, 4]);
+    const places = series[0]!.marks.map((mark) => mark.x);
+    expect(places).toEqual([...places].sort((a, b) => a - b));
+    expect(places[0]).toBeGreaterThan(x[0]!.at);
+    expect(places[1]).toBeCloseTo(x[1]!.at + 0.3 * (x[2]!.at - x[1]!.at), 6);
+    expect(places[2]).toBeLessThan(plot.right);
+  });
+
   it('stands a single bit-width in the middle, and no rows at all', () => {
     const one = layout(chartable([row('a', 4, 0.8)], metricsOf(rows, 'image-classification')[0]!), options);
     expect(one.series[0]!.marks[0]!.x).toBeCloseTo((one.plot.left + one.plot.right) / 2, 0);

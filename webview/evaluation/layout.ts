@@ -1,4 +1,5 @@
 /** Where everything of a chart lies, in pixels of a given size. No DOM. */
+import { MAX_BITS, MIN_BITS } from '../../engine/plans/bits.js';
 import type { Chartable, Point, Series } from './series.js';
 import { linearScale, valueScale, type Scale } from '../common/scales.js';
 
@@ -41,7 +42,7 @@ const REACH = 32;
 /** Room that a tick's label needs. */
 const LABEL_WIDTH = 64;
 
-/** Series against bits (whole numbers, each with a tick) or against size in bytes. */
+/** Series against bits (a tick at each whole number) or against size in bytes. */
 export function layout(
   { full, series }: Chartable,
   options: {
@@ -88,7 +89,8 @@ export function layout(
 
 function bitScale(points: readonly Point[]): Scale {
   const bits = points.map((point) => point.bits);
-  const [low, high] = bits.length > 0 ? [Math.min(...bits), Math.max(...bits)] : [2, 8];
+  const [low, high] =
+    bits.length > 0 ? [Math.floor(Math.min(...bits)), Math.ceil(Math.max(...bits))] : [MIN_BITS, MAX_BITS];
   const ticks = Array.from({ length: high - low + 1 }, (_, i) => low + i);
   return {
     domain: [low, high],

@@ -4,6 +4,7 @@ import { button, progressBar } from '../common/controls.js';
 import { element } from '../common/dom.js';
 import { openChannel, type Ask } from '../common/messaging.js';
 import { formView, type Form } from './form.js';
+import { formatWidth } from '../../engine/plans/numbers.js';
 import { fill } from '../common/text.js';
 import { formatMetric } from './metrics.js';
 import type { FromPage, Progress, Results, Run, Setup, Show, View } from './protocol.js';
@@ -72,7 +73,7 @@ function showSetup({ view, strings, form: shown }: State, before: View | undefin
   setup.hidden = view.setup === undefined || isActive(view);
   say(view.setup === undefined ? view.reason : undefined);
   if (!shown) return;
-  form = formView(shown, strings, {
+  form = formView(shown, strings, view.locale, {
     change: (next) => {
       showForm(next);
       channel.tell({ type: 'remember', ...draftOf(next) });
@@ -146,7 +147,7 @@ function announce(now: State, before: View | undefined): void {
     for (const row of settledRows(before.run?.rows ?? [], view.run.rows)) {
       const value = row[metric.key];
       if (value === undefined) continue;
-      const bits = row.bits === 'fp' ? '' : fill(strings.bits, row.bits);
+      const bits = row.bits === 'fp' ? '' : fill(strings.bits, formatWidth(row.bits, view.locale));
       spoken.say(fill(strings.rowDone, nameOf(row, strings), bits, formatMetric(metric, value, view.locale)));
     }
   if (view.run && view.run.state !== before.run?.state) spoken.say(runText(view.run, now));

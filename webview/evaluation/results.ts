@@ -2,6 +2,7 @@
 import { button, dropdown, grid, type Column } from '../common/controls.js';
 import { element } from '../common/dom.js';
 import { chart, fullSwatch, swatch, type ChartContent } from './chart.js';
+import { formatWidth } from '../../engine/plans/numbers.js';
 import { fill, formatBytes } from '../common/text.js';
 import { differencesFrom, formatDifference, referencesOf, type Reference } from './differences.js';
 import { formatCell, formatMetric, formatTick, metricsOf, type Metric } from './metrics.js';
@@ -121,7 +122,7 @@ export function resultsView(actions: ResultsActions): Results {
           key: rowKey(row),
           cells: [
             nameOf(row, strings),
-            row.bits === 'fp' ? '–' : String(row.bits),
+            bitsText(row, view.locale),
             formatBytes(row.bytes, view.locale),
             ...listedMetrics.map((m) =>
               reference ? formatDifference(row, m, view.locale) : formatCell(row, m, task, view.locale),
@@ -193,6 +194,9 @@ export function durationOf(seconds: number, strings: Strings, locale: string): s
     : fill(strings.minutes, number.format(seconds / 60));
 }
 
+const bitsText = ({ bits }: Pick<EvaluationRow, 'bits'>, locale: string): string =>
+  bits === 'fp' ? '–' : formatWidth(bits, locale);
+
 /** The name of a row's model; a set keeps its own. */
 export function nameOf({ kind, label }: Pick<EvaluationRow, 'kind' | 'label'>, strings: Strings): string {
   const names: Partial<Record<EvaluationRow['kind'], StringKey>> = {
@@ -229,7 +233,7 @@ function tilesOf(
     tiles.push(
       tile(
         strings.tileBest,
-        fill(strings.bits, best.bits),
+        fill(strings.bits, bitsText(best, locale)),
         fill(
           strings.tileBestDetail,
           nameOf(best, strings),
@@ -272,12 +276,12 @@ function chartContent(
     fullValue: data.full?.[metric.key],
     logarithmicNote: strings.logarithmic,
     formatValue: (value) => formatTick(metric, value, locale),
-    formatX: (value) => (axis === 'bits' ? String(value) : formatBytes(value, locale)),
+    formatX: (value) => (axis === 'bits' ? formatWidth(value, locale) : formatBytes(value, locale)),
     describe: (mark, series) =>
       fill(
         strings.pointLabel,
         nameOf(series, strings),
-        fill(strings.bits, mark.bits),
+        fill(strings.bits, formatWidth(mark.bits, locale)),
         formatBytes(mark.bytes, locale),
         formatMetric(metric, mark.value, locale),
       ),

@@ -5,6 +5,7 @@ import {
   chooseBits,
   chooseSet,
   commonBits,
+  offeredBits,
   currentMetric,
   draftOf,
   isActive,
@@ -43,7 +44,11 @@ describe('the form', () => {
   it('offers the bit-widths that all chosen sets have; sets with a problem do not count', () => {
     expect(commonBits(setup)).toEqual([8, 4, 2]);
     expect(commonBits(chooseSet(setup, 'b', true))).toEqual([8, 4]);
-    expect(commonBits(chooseSet(setup, 'a', false))).toEqual([8, 7, 6, 5, 4, 3, 2]);
+    expect(commonBits(chooseSet(setup, 'a', false))).toEqual([8, 6, 4, 2]);
+    const [set] = setup.sets;
+    const fractions: Setup = { ...setup, sets: [set!, { ...set!, id: 'd', bits: [8, 4, 2.3, 1.08] }] };
+    expect(offeredBits(fractions)).toEqual([8, 4, 2.3, 2, 1.08]);
+    expect(commonBits(fractions)).toEqual([8, 4]);
   });
 
   it('says what is missing', () => {

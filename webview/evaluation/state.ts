@@ -64,10 +64,14 @@ export const currentReference = ({ view, reference }: State): Reference | undefi
 
 export const chosenSets = (form: Setup): SetChoice[] => form.sets.filter((set) => set.chosen && !set.problem);
 
-/** Bit-widths that every chosen set has, high to low; without a set all from 8 to 2. */
+/** Bit-widths that any set has, high to low. */
+export const offeredBits = ({ sets }: Setup): number[] =>
+  [...new Set(sets.flatMap((set) => (set.problem ? [] : set.bits)))].sort((a, b) => b - a);
+
+/** Those that every chosen set has; without one, all. */
 export function commonBits(form: Setup): number[] {
   const sets = chosenSets(form);
-  return [8, 7, 6, 5, 4, 3, 2].filter((bits) => sets.every((set) => set.bits.includes(bits)));
+  return offeredBits(form).filter((bits) => sets.every((set) => set.bits.includes(bits)));
 }
 
 export const chooseSet = (form: Setup, id: string, chosen: boolean): Setup => ({

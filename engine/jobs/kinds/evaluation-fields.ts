@@ -10,7 +10,7 @@ import {
   text,
   type Fields,
 } from '../../formats/json-fields.js';
-import { MAX_BITS, MIN_BITS } from '../../plans/bits.js';
+import { MIN_BITS } from '../../plans/bits.js';
 import type { Difference, EvaluateResult, EvaluationRow } from '../../protocol/protocol.js';
 import { device, skipped } from './fields.js';
 
@@ -30,7 +30,7 @@ const difference: Fields<Difference> = {
 const row: Fields<EvaluationRow> = {
   label: text(),
   kind: rowKind,
-  bits: either(number(MIN_BITS, MAX_BITS), oneOf('fp')),
+  bits: either(number(MIN_BITS), oneOf('fp')),
   bytes: integer(0),
   samples: integer(0),
   top1: share,

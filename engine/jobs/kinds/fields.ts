@@ -1,5 +1,14 @@
 /** Readers that requests and results of several kinds share. */
-import { integer, list, oneOf, optional, record, text, type Fields } from '../../formats/json-fields.js';
+import {
+  integer,
+  list,
+  number,
+  oneOf,
+  optional,
+  record,
+  text,
+  type Fields,
+} from '../../formats/json-fields.js';
 import { MAX_BITS, MIN_BITS } from '../../plans/bits.js';
 import type { Placement, Skipped } from '../../protocol/protocol.js';
 
@@ -8,6 +17,7 @@ export const placement: Fields<Placement> = {
   threads: optional(integer(1, 1024)),
 };
 
-export const bits = integer(MIN_BITS, MAX_BITS);
+/** Which of them a method or a set has is its own to say. */
+export const bits = number(MIN_BITS, MAX_BITS);
 export const device = oneOf('cpu', 'webgpu', 'cuda');
 export const skipped = list(record<Skipped>({ name: text(), reason: text() }));
