@@ -11,21 +11,17 @@ import {
   parseBytes,
   parseWidths,
 } from './cli/format.js';
+import { addMethodOptions, methodOfArguments, methodOption, splitOptions } from './cli/method-options.js';
 import { progressBar } from './cli/progress.js';
 import { CancelledError, messageOf, UserError } from './errors.js';
 import type { WorkKind, Jobs } from './jobs/requests.js';
 import { isKind, kindOf } from './jobs/kinds/registry.js';
 import { runJob } from './jobs/run.js';
-import { parseBits, parseGroups } from './methods/quept/options.js';
+import { methods } from './methods/registry.js';
 import { MAX_BITS, MIN_BITS } from './plans/bits.js';
 import { serveStdio } from './server.js';
 import { version } from './version.js';
-import {
-  BASELINES,
-  type CalibrateRequest,
-  type EvaluateRequest,
-  type SensitivityRequest,
-} from './protocol/protocol.js';
+import { type CalibrateRequest, type EvaluateRequest, type SensitivityRequest } from './protocol/protocol.js';
 
 type EvaluateOptions = Common & Omit<EvaluateRequest, 'model' | 'plans'> & { readonly plan?: string[] };
 
@@ -53,20 +49,11 @@ const whole = (least: number) => (text: string) => {
     throw new InvalidArgumentError(`It must be a whole number from ${least}.`);
   return value;
 };
-const bitWidth = (text: string) => {
-  const value = whole(MIN_BITS)(text);
-  if (value > MAX_BITS) throw new InvalidArgumentError(`It must be at most ${MAX_BITS}.`);
-  return value;
-};
 const fraction = (text: string) => {
   const value = Number(text);
   if (text.trim() === '' || !(value >= 0))
     throw new InvalidArgumentError('It must be a number that is not negative.');
   return value;
-};
-const ranks = (text: string) => {
-  const list = text.split(',').map(whole(0));
-  return list.length === 1 ? list[0]! : list;
 };
 /** `fp` is always evaluated; what is left are bit-widths. */
 const evaluatedBits = (text: string) => {
@@ -92,12 +79,13 @@ const fix = (text: string, before: [string, number][] = []): [string, number][] 
     throw new InvalidArgumentError(`Bits must be a number from ${MIN_BITS} to ${MAX_BITS}.`);
   return [...before, [text.slice(0, at), bits]];
 };
-/** As in `rtn,gptq`. */
+/** As in `rounding,gptq`; `rtn` (round to nearest) is another name of the first. */
 const baselines = (text: string) =>
   text.split(',').map((item) => {
-    const found = BASELINES.find((name) => name === item.trim());
-    if (!found) throw new InvalidArgumentError(`Baselines are: ${BASELINES.join(', ')}.`);
-    return found;
+    const name = item.trim() === 'rtn' ? 'rounding' : item.trim();
+    const compared = methods.filter((one) => one.baselines).map((one) => one.name);
+    if (!compared.includes(name)) throw new InvalidArgumentError(`Baselines are: ${compared.join(', ')}.`);
+    return name;
   });
 
 const program = new Command('elastic-precision')
@@ -131,15 +119,17 @@ program
     print(options, await run('models', { folders }), (result) => formatModels(result));
   });
 
-program
+const method = methodOfArguments(process.argv);
+const calibrate = program
   .command('calibrate')
   .description('calibrate a model once and write its adapter set')
   .argument('<model>', 'checkpoint folder')
-  .requiredOption(
+  .option(
     '--data <path>',
     'what to calibrate on: pictures (folder, IDX, Parquet) or text (text, JSONL, Parquet)',
   )
   .requiredOption('--out <folder>', 'folder of the adapter set')
+  .addOption(methodOption())
   .addOption(
     new Option(
       '--mode <mode>',
@@ -147,88 +137,34 @@ program
     ).choices(['weight-activation', 'weight-only']),
   )
   .addOption(
-    new Option('--recipe <name>', "settings to start from: what measured best, or the paper's own")
-      .choices(['default', 'paper'])
-      .default('default'),
-  )
-  .addOption(
-    new Option('--bits <list>', 'bit-widths, such as 4-8 or 2,4,8 (default: 4-8)').argParser(
-      parsed(parseBits),
+    new Option('--bits <list>', 'bit-widths, such as 4-8 or 2,4,8 (default: 4-8; 2-8 for text)').argParser(
+      parsed(parseWidths),
     ),
-  )
-  .addOption(
-    new Option('--groups <list>', 'bit groups from high to low, such as 7,8/5,6/4')
-      .argParser(parsed(parseGroups))
-      .conflicts('bits'),
-  )
-  .addOption(
-    new Option(
-      '--rank <n>',
-      'adapter directions that each group adds, or those it uses: 16,32,48 (default: 16)',
-    ).argParser(ranks),
   )
   .addOption(
     new Option(
       '--samples <n>',
-      'pictures, or windows of text, to calibrate on (default: 1024, or 128)',
+      "pictures, or windows of text, to calibrate on (default: the method's)",
     ).argParser(whole(1)),
   )
-  .addOption(
-    new Option('--epochs <n>', 'passes over them, for every block (default: 20, or 15 for text)').argParser(
-      whole(1),
-    ),
-  )
   .addOption(length())
-  .addOption(new Option('--batch <n>', 'samples a step (default: 32, or 2 for text)').argParser(whole(1)))
   .addOption(new Option('--seed <n>', 'seed of all random draws (default: 0)').argParser(whole(0)))
-  .addOption(new Option('--loss <name>', 'reconstruction loss').choices(['mae', 'mse']))
-  .addOption(
-    new Option('--merge <mode>', "how the groups' outputs become the next block's input").choices([
-      'selective',
-      'uniform',
-      'random',
-      'off',
-      'drawn',
-    ]),
-  )
-  .addOption(
-    new Option('--keep <share>', "share of tokens that keep the highest group's feature").argParser(fraction),
-  )
-  .addOption(new Option('--clip-start <how>', 'start of the clip logits').choices(['paper', 'search']))
-  .addOption(
-    new Option(
-      '--smooth <state>',
-      'whether input channels are scaled before weights are quantized, as AWQ does',
-    ).choices(['on', 'off']),
-  )
-  .addOption(
-    new Option(
-      '--guard <state>',
-      'whether a bit-width that calibration did not improve keeps its start',
-    ).choices(['on', 'off']),
-  )
-  .addOption(
-    new Option(
-      '--rotation <state>',
-      'whether a language model is rotated before weights and activations are quantized (default: on)',
-    ).choices(['on', 'off']),
-  )
-  .addOption(
-    new Option('--kv-bits <n>', 'bits of keys and values in the cache (default: floating point)').argParser(
-      bitWidth,
-    ),
-  )
-  .addOption(new Option('--rate-lora <lr>', 'learning rate of the adapters').argParser(fraction))
-  .addOption(new Option('--rate-clip <lr>', 'learning rate of the clip logits').argParser(fraction))
-  .addOption(new Option('--rate-scale <lr>', 'learning rate of the activation scales').argParser(fraction))
   .addOption(cacheMemory())
   .addOption(new Option('--resume', 'continue an unfinished calibration'))
   .addOption(device())
   .addOption(threads())
   .addOption(json())
-  .action(async (model: string, { json: asJson, ...options }: Common & Omit<CalibrateRequest, 'model'>) => {
+  .addOption(
+    new Option('--recipe <name>', 'settings to start from')
+      .choices(method.recipes)
+      .default(method.recipes[0]),
+  );
+addMethodOptions(calibrate, method).action(
+  async (model: string, { json: asJson, ...typed }: Common & Omit<CalibrateRequest, 'model'>) => {
     const bar = progressBar('Calibrating');
-    const result = await run('calibrate', { ...options, model }, (status) =>
+    const { common, own } = splitOptions(typed, method);
+    const request = { ...common, model, method: method.name, options: own };
+    const result = await run('calibrate', request, (status) =>
       bar.update(status.done, formatStatus(status)),
     ).finally(() => bar.stop());
     reportSkipped(result.skipped);
@@ -236,9 +172,10 @@ program
       { json: asJson ?? false },
       result,
       (r) =>
-        `Wrote ${r.out}: ${r.bits.join(', ')} bits, from ${r.samples} samples, on ${r.device}, in ${r.seconds.toFixed(0)} s; at most ${bytes(r.peakMemory)} of memory.`,
+        `Wrote ${r.out}: ${r.bits.join(', ')} bits,${r.samples > 0 ? ` from ${r.samples} samples,` : ''} on ${r.device}, in ${r.seconds.toFixed(0)} s; at most ${bytes(r.peakMemory)} of memory.`,
     );
-  });
+  },
+);
 
 program
   .command('evaluate')
@@ -276,18 +213,17 @@ program
   .addOption(
     new Option(
       '--baseline <list>',
-      'rows for comparison: rtn, which only rounds, and for language models gptq',
+      'methods to compare with at the same bit-widths: rounding (or rtn), gptq',
     ).argParser(baselines),
   )
   .option(
     '--baseline-data <path>',
-    'pictures that give rtn its activation ranges (default: the first of --data), or text that gptq calibrates on',
+    'what they are calibrated on (default: the first pictures of --data; of text there is none)',
   )
   .addOption(
-    new Option(
-      '--baseline-samples <n>',
-      'how many of them (default: 256 pictures, or as many windows as the first adapter set was calibrated on, or 128)',
-    ).argParser(whole(1)),
+    new Option('--baseline-samples <n>', "how many samples of it (default: the method's)").argParser(
+      whole(1),
+    ),
   )
   .addOption(cacheMemory())
   .addOption(device())

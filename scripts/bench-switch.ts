@@ -9,18 +9,20 @@ import { parseArgs } from 'node:util';
 import { table } from '../engine/cli/format.js';
 import { createRandom } from '../engine/data/random.js';
 import { sizeOf, type Shape } from '../engine/graph/ir.js';
-import { withDevice } from '../engine/jobs/device.js';
+import { withDevice } from '../engine/runtime/with-device.js';
 import { scaleRows } from '../engine/graph/quantizers.js';
 import { adapterLayout } from '../engine/methods/quept/adapters.js';
 import { layerNames } from '../engine/execution/model.js';
-import { openElasticModel, widthsOf, type Adapters } from '../engine/execution/quantized-model.js';
+import { openElasticModel, widthsOf } from '../engine/execution/quantized-model.js';
 import { openElasticPart } from '../engine/execution/quantized-part.js';
 import { bitGroups, groupSizesOf } from '../engine/methods/quept/options.js';
+import { blockSource, elasticSource, type ElasticSettings } from '../engine/methods/quept/source.js';
 import type { NamedTensors } from '../engine/execution/tensors.js';
 import { openCheckpoint, type Checkpoint } from '../engine/models/checkpoint.js';
 import { listPart, type PartListing } from '../engine/models/listing.js';
 import type { Part } from '../engine/models/model.js';
 import { chooseDevice } from '../engine/runtime/devices.js';
+import type { Programs } from '../engine/runtime/programs.js';
 
 const { values: flags } = parseArgs({
   options: {
@@ -67,23 +69,36 @@ function adaptersOf(listing: PartListing, activations: boolean) {
       tensors.set(`${name}.act_scale.${b}`, constant([1], 6 / (2 ** b - 1)));
       tensors.set(`${name}.act_zero.${b}`, constant([1], 2 ** (b - 1)));
     }
-  return { tensors, sizes };
+  return tensors;
 }
 
-function randomSet(checkpoint: Checkpoint): Adapters {
-  const mode = checkpoint.model.task === 'text-generation' ? 'weight-only' : 'weight-activation';
-  const tensors: NamedTensors = new Map();
-  const layers: Record<string, Adapters['config']['layers'][string]> = {};
-  for (const part of checkpoint.model.blocks) {
-    const listing = checkpoint.listing(part);
-    const own = adaptersOf(listing, mode === 'weight-activation');
-    for (const [name, tensor] of own.tensors) tensors.set(part.prefix + name, tensor);
-    const group_size = Object.fromEntries(groups.flatMap((g, i) => g.bits.map((b) => [b, own.sizes[i]!])));
-    for (const { name, in: columns, out, input } of listing.linears)
-      layers[part.prefix + name] = { in: columns, out, group_size, input: part.prefix + input };
-  }
-  return { config: { mode, layers, bit_groups: groups, embedding_bits: 8, head_bits: 8 }, tensors };
-}
+const settingsOf = (isActivationQuantized: boolean): ElasticSettings => ({
+  groups,
+  groupSizeOf: (_layer, bits) =>
+    groupSizesOf({ groups, groupSize: isActivationQuantized ? -1 : 128 })[
+      groups.findIndex((group) => group.bits.includes(bits))
+    ]!,
+  isActivationQuantized,
+  embeddingBits: 8,
+  headBits: 8,
+  cacheBits: undefined,
+});
+
+const isClassifier = ({ model }: Checkpoint) => model.task === 'image-classification';
+
+/** Learned tensors of every block, by its prefix. */
+const randomTensors = (checkpoint: Checkpoint): ReadonlyMap<string, NamedTensors> =>
+  new Map(
+    checkpoint.model.blocks.map((part) => [
+      part.prefix,
+      adaptersOf(checkpoint.listing(part), isClassifier(checkpoint)),
+    ]),
+  );
+
+const sourceOf = (programs: Programs, checkpoint: Checkpoint, tensors: ReadonlyMap<string, NamedTensors>) =>
+  elasticSource(programs, checkpoint, settingsOf(isClassifier(checkpoint)), ({ prefix }) =>
+    Promise.resolve(tensors.get(prefix)!),
+  );
 
 const median = (list: readonly number[]) => [...list].sort((a, b) => a - b)[list.length >> 1]!;
 async function milliseconds(work: () => Promise<unknown>): Promise<number> {
@@ -110,14 +125,12 @@ async function largeLayer() {
     forward: (b, x) => b.linear('layer', x, 2048, { bias: false }),
   };
   const listing = listPart(part);
-  const { tensors, sizes } = adaptersOf(listing, false);
+  const tensors = adaptersOf(listing, false);
   return withDevice({ device }, async (programs) => {
     const parameters = new Map([['layer.weight', normals([2048, 2048], 0.02)]]);
-    const layer = await openElasticPart(programs, part, listing, parameters, tensors, { left: MEMORY });
-    const times = await timed((bits) => {
-      const g = groups.findIndex((group) => group.bits.includes(bits));
-      return layer.use({ weight: bits, rank: groups[g]!.rank, gain: 1, groupSize: sizes[g]! });
-    });
+    const source = blockSource(parameters, settingsOf(false), part, tensors);
+    const layer = await openElasticPart(programs, part, listing, source, { left: MEMORY });
+    const times = await timed((bits) => layer.use(bits));
     layer.dispose();
     return { name: 'LLaMA-style layer, 2048 × 2048', layer: median(times), fastest: Math.min(...times) };
   });
@@ -125,10 +138,10 @@ async function largeLayer() {
 
 async function sample(name: string) {
   const folder = join(samples, name);
-  const set = await openCheckpoint(folder).then((c) => c.close().then(() => randomSet(c)));
   return withDevice({ device }, async (programs) => {
     const checkpoint = await openCheckpoint(folder);
-    const model = await openElasticModel(programs, checkpoint, set, MEMORY);
+    const tensors = randomTensors(checkpoint);
+    const model = await openElasticModel(programs, sourceOf(programs, checkpoint, tensors), MEMORY);
     const layers = layerNames(checkpoint);
     const last = layers.length - 1;
     await model.use(8);
@@ -149,7 +162,7 @@ async function sample(name: string) {
         await withDevice({ device }, (own) =>
           milliseconds(async () => {
             const again = await openCheckpoint(folder);
-            const fresh = await openElasticModel(own, again, set, MEMORY);
+            const fresh = await openElasticModel(own, sourceOf(own, again, tensors), MEMORY);
             await fresh.use(4);
             fresh.dispose();
             await again.close();

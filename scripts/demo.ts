@@ -35,7 +35,9 @@ interface Sample {
   readonly mode: NonNullable<CalibrateRequest['mode']>;
   /** Where the recipe's own are not meant. */
   readonly groups?: string;
-  readonly calibration: Pick<CalibrateRequest, 'data' | 'samples' | 'epochs' | 'batch'>;
+  readonly calibration: { readonly data: string; readonly samples?: number };
+  /** Of the method. */
+  readonly options: { readonly epochs?: number; readonly batch?: number };
   readonly evaluation: Pick<EvaluateRequest, 'data' | 'baseline' | 'limit'>;
   /** What is counted, and how well the full model does. */
   readonly title: (full: EvaluationRow) => string;
@@ -47,9 +49,10 @@ const PICTURES: Sample = {
   mode: 'weight-activation',
   groups: '7,8/5,6/3,4/2',
   calibration: { data: data('fashion-mnist', 'calibration-images-idx3-ubyte.gz') },
+  options: {},
   evaluation: {
     data: data('fashion-mnist', 'evaluation-images-idx3-ubyte.gz'),
-    baseline: ['rtn'],
+    baseline: ['rounding'],
   },
   title: (full) => `${full.samples} held-out pictures. Full precision: ${percentage(full.top1)} % top-1.`,
   scores: [
@@ -61,8 +64,9 @@ const PICTURES: Sample = {
 const TEXT: Sample = {
   model: 'llama-speeches',
   mode: 'weight-only',
-  calibration: { data: data('speeches', 'calibration.txt'), samples: 256, epochs: 8, batch: 8 },
-  evaluation: { data: data('speeches', 'evaluation.txt'), baseline: ['rtn', 'gptq'], limit: 200 },
+  calibration: { data: data('speeches', 'calibration.txt'), samples: 256 },
+  options: { epochs: 8, batch: 8 },
+  evaluation: { data: data('speeches', 'evaluation.txt'), baseline: ['rounding', 'gptq'], limit: 200 },
   title: (full) =>
     `${full.samples} held-out windows. Full precision: perplexity ${full.perplexity?.toFixed(2)}.`,
   scores: [
@@ -109,8 +113,11 @@ for (const recipe of flags.paper ? (['default', 'paper'] as const) : (['default'
   const request: CalibrateRequest = {
     ...sample.calibration,
     ...{ model, mode, out, recipe, device, seed: Number(flags.seed) },
-    ...(groups && { groups: parseGroups(groups) }),
-    ...(flags.epochs && { epochs: Number(flags.epochs) }),
+    options: {
+      ...sample.options,
+      ...(groups && { groups: parseGroups(groups) }),
+      ...(flags.epochs && { epochs: Number(flags.epochs) }),
+    },
   };
   const result = await runJob('calibrate', request, {
     signal,
@@ -130,7 +137,7 @@ const { task, rows } = await runJob(
   {
     ...{ model, adapters, device, baselineData: sample.calibration.data },
     ...sample.evaluation,
-    ...(mode === 'weight-activation' && { baseline: ['rtn'] as const }),
+    ...(mode === 'weight-activation' && { baseline: ['rounding'] }),
     ...(flags.limit && { limit: Number(flags.limit) }),
   },
   { signal, note, status: ({ done }) => bar.update(done, '') },

@@ -3,7 +3,9 @@ import { existsSync } from 'node:fs';
 import { rename, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { messageOf, UserError } from '../errors.js';
-import { bitsOf, groupSizeOf, readAdapterConfig, type AdapterSetConfig } from '../formats/adapter-set.js';
+import { readSetConfig } from '../formats/set.js';
+import { groupSizeOf, type SetConfig } from '../formats/set-config.js';
+import { methodNamed } from '../methods/registry.js';
 import { checkName, fileError } from '../formats/paths.js';
 import type { AdapterSetReport, ReadableAdapterSet } from '../protocol/protocol.js';
 import type { FingerprintOf } from './fingerprints.js';
@@ -40,14 +42,14 @@ async function report(path: string, models: readonly KnownModel[]): Promise<Adap
   const file = await stat(join(path, CONFIG_FILE)).catch(() => undefined);
   const modified = file?.mtimeMs ?? 0;
   try {
-    const config = await readAdapterConfig(path);
+    const config = await readSetConfig(path);
     const tensors = await stat(join(path, TENSORS_FILE)).catch(() => undefined);
     if (!tensors) throw new UserError(`${TENSORS_FILE} is missing; calibrate again.`);
     return {
       ...{ path, name, modified, readable: true },
       bytes: tensors.size + (file?.size ?? 0),
       ...belongsTo(path, config, models),
-      config: factsOf(config),
+      facts: factsOf(config),
       groupSizes: groupSizesOf(config),
     };
   } catch (error) {
@@ -59,7 +61,7 @@ async function report(path: string, models: readonly KnownModel[]): Promise<Adap
 /** The model a set was calibrated for; where that is gone or has changed, the one that looks most like it. */
 function belongsTo(
   path: string,
-  { model }: Pick<AdapterSetConfig, 'model'>,
+  { model }: Pick<SetConfig, 'model'>,
   models: readonly KnownModel[],
 ): Pick<ReadableAdapterSet, 'model' | 'matches'> {
   const nearest = (candidates: readonly KnownModel[]) =>
@@ -79,19 +81,27 @@ function shared(a: string, b: string): number {
   return end === -1 ? left.length : end;
 }
 
-const factsOf = ({
-  schema_version: _schema,
-  method: _method,
-  layers: _layers,
-  products: _products,
-  norms: _norms,
-  rotation: _rotation,
-  ...facts
-}: AdapterSetConfig): ReadableAdapterSet['config'] => facts;
+function factsOf(config: SetConfig): ReadableAdapterSet['facts'] {
+  const { calibration, kv_bits, mode, model, offered, seed } = config;
+  const method = methodNamed(config.method.name);
+  return {
+    engineVersion: config.engine_version,
+    method: { name: method.name, title: method.words.title },
+    mode,
+    offered,
+    model,
+    ...(calibration && { calibration }),
+    seed,
+    embeddingBits: config.embedding_bits,
+    headBits: config.head_bits,
+    ...(kv_bits !== undefined && { kvBits: kv_bits }),
+    parts: method.parts(config),
+  };
+}
 
-const groupSizesOf = (config: AdapterSetConfig): Record<string, number> =>
+const groupSizesOf = (config: SetConfig): Record<string, number> =>
   Object.fromEntries(
-    bitsOf(config).map((bits) => {
+    config.offered.map((bits) => {
       const sizes = Object.values(config.layers).map((layer) => groupSizeOf(layer, bits));
       const parts = sizes.filter((size) => size !== -1);
       return [String(bits), parts.length > 0 ? Math.min(...parts) : -1];

@@ -1,106 +1,71 @@
 /** Evaluation of an image classifier: from paths to rows. */
-import type { ImageSource } from '../data/image-source.js';
 import { openImages } from '../data/images.js';
-import { readPreprocessor, type Preprocessor } from '../data/preprocessor.js';
+import { readPreprocessor } from '../data/preprocessor.js';
 import { selectFirst } from '../data/select.js';
 import { UserError } from '../errors.js';
-import { evaluateClassifier, type PictureCandidate } from './pictures.js';
-import { quantizedBytes } from '../quantized/size.js';
 import { openPlainModel } from '../execution/model.js';
-import { openElasticModel, type Adapters } from '../execution/quantized-model.js';
-import { PAPER_VIT } from '../methods/quept/options.js';
-import { roundToNearest } from '../methods/rounding/rounding.js';
+import { openElasticModel } from '../execution/quantized-model.js';
+import { defaultCacheMemory } from '../execution/sample-store.js';
+import { openSource } from '../methods/sets.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { VisionModel } from '../models/model.js';
-import type { Programs } from '../runtime/programs.js';
-import { withDevice } from '../jobs/device.js';
-import { baselineWidths, planLabel, widthsOf, type NamedSet } from '../jobs/evaluated-sets.js';
-import type { NamedPlan } from '../jobs/plan-file.js';
-import type { EvaluateHooks } from '../jobs/requests.js';
-import type { EvaluateRequest, EvaluateResult } from '../protocol/protocol.js';
+import type { EvaluateRequest } from '../protocol/protocol.js';
+import { withDevice } from '../runtime/with-device.js';
+import { planBaselines } from './baselines.js';
+import type { EvaluationJobHooks, Measured } from './evaluate.js';
+import { evaluateClassifier, type PictureCandidate } from './pictures.js';
+import { rowsOf, widthsOf, type NamedSet } from './sets.js';
 
 export async function evaluatePictures(
   request: EvaluateRequest,
   checkpoint: Checkpoint,
   { image }: VisionModel,
   sets: readonly NamedSet[],
-  hooks: EvaluateHooks,
-): Promise<Omit<EvaluateResult, 'seconds' | 'peakMemory'>> {
+  { signal, status, note }: EvaluationJobHooks,
+): Promise<Measured> {
   if (request.task !== undefined)
     throw new UserError(`${checkpoint.name} is an image classifier; the task "${request.task}" is for text.`);
-  if (request.baseline?.includes('gptq'))
-    throw new UserError('The baseline "gptq" is for language models; image classifiers have "rtn".');
   const widths = widthsOf(request, sets);
+  const baselines = planBaselines(checkpoint, request, sets, widths);
   const preprocessor = await readPreprocessor(checkpoint.folder, {
     channels: image.channels,
     imageSize: image,
   });
   const source = await openImages(request.data);
   const indices = selectFirst(source, request.limit ?? source.length);
+  const share = baselines.work / (baselines.work + indices.length * (1 + widths.length));
   return withDevice(request, async (programs) => {
-    const candidates: PictureCandidate[] = [];
-    const add = async (
-      label: string,
-      kind: PictureCandidate['kind'],
-      adapters: Adapters,
-      plans: readonly NamedPlan[] = [],
-    ) => {
-      const model = await openElasticModel(programs, checkpoint, adapters);
-      for (const bits of widths.filter((width) => model.bits.includes(width)))
-        candidates.push({
-          ...{ label, kind, bits, model },
-          bytes: quantizedBytes(checkpoint, adapters.config, bits),
-        });
-      for (const plan of plans)
-        candidates.push({
-          ...{ label: planLabel(label, plan, sets), kind, bits: plan.bits, widths: plan.widths, model },
-          bytes: quantizedBytes(checkpoint, adapters.config, plan.widths),
-        });
-    };
-    if (request.baseline?.includes('rtn'))
-      await add(
-        'rounding',
-        'rounding',
-        await rounding(programs, checkpoint, request, preprocessor, baselineWidths(widths)),
+    try {
+      const memory = request.cacheMemory ?? defaultCacheMemory();
+      const compared = await baselines.open(programs, memory, {
+        signal,
+        note,
+        status: (done) => status(done * share, []),
+      });
+      const candidates: PictureCandidate[] = [];
+      for (const named of [...compared, ...sets]) {
+        const rows = rowsOf(checkpoint, named, sets, widths);
+        if (rows.length === 0) continue;
+        const model = await openElasticModel(programs, openSource(programs, checkpoint, named.set));
+        for (const { head, widths: own } of rows) candidates.push({ ...head, widths: own, model });
+      }
+      const rows = await evaluateClassifier(
+        programs.runtime,
+        checkpoint,
+        await openPlainModel(programs, checkpoint),
+        candidates,
+        { source, indices, preprocessor },
+        { signal, status: (done, live) => status(share + (1 - share) * done, live) },
       );
-    for (const { label, set, plans } of sets) await add(label, 'adapters', set, plans);
-    const rows = await evaluateClassifier(
-      programs.runtime,
-      checkpoint,
-      await openPlainModel(programs, checkpoint),
-      candidates,
-      { source, indices, preprocessor },
-      { signal: hooks.signal, status: (done, live) => hooks.status({ done, rows: live }) },
-    );
-    return {
-      device: programs.runtime.device,
-      task: 'image-classification' as const,
-      data: source.name,
-      rows,
-      skipped: source.skipped,
-    };
+      return {
+        device: programs.runtime.device,
+        task: 'image-classification',
+        data: source.name,
+        rows,
+        skipped: source.skipped,
+      };
+    } finally {
+      await baselines.close();
+    }
   });
-}
-
-/** The baseline that only rounds, activation ranges from the first pictures. */
-async function rounding(
-  programs: Programs,
-  checkpoint: Checkpoint,
-  { data, baselineData = data, baselineSamples = PAPER_VIT.rangeSamples }: EvaluateRequest,
-  preprocessor: Preprocessor,
-  widths: readonly number[],
-): Promise<Adapters> {
-  const { pixels, count } = await firstPictures(
-    await openImages(baselineData),
-    baselineSamples,
-    preprocessor,
-  );
-  return roundToNearest(programs, checkpoint, pixels, count, widths);
-}
-
-/** Throws UserError where none of them can be read. */
-async function firstPictures(source: ImageSource, count: number, preprocessor: Preprocessor) {
-  const indices = selectFirst(source, count);
-  for await (const batch of source.batches(indices, indices.length, preprocessor)) return batch;
-  throw new UserError(`${source.name}: no picture could be read.`);
 }

@@ -10,15 +10,13 @@ import type { ElasticModel, Widths } from '../execution/quantized-model.js';
 import type { Runtime } from '../runtime/session.js';
 import { classificationScorer } from './classification.js';
 import { withDistances } from './paired-error.js';
-import { rowOf, type EvaluationHooks } from './rows.js';
-import { fullHead } from '../quantized/size.js';
+import { fullHead, rowOf, type EvaluationHooks } from './rows.js';
 import type { EvaluationRow, RowHead } from '../protocol/protocol.js';
 
 /** An image classifier at a bit-width. */
 export interface PictureCandidate extends RowHead {
   readonly bits: number;
-  /** Default: `bits` for all layers. */
-  readonly widths?: Widths;
+  readonly widths: Widths;
   readonly model: ElasticModel;
 }
 
@@ -60,7 +58,7 @@ export async function evaluateClassifier(
     const references: Float32Array[] = [];
     const chunkSize = chunk.reduce((n, batch) => n + batch.count, 0);
     for (const [i, candidate] of [undefined, ...candidates].entries()) {
-      await candidate?.model.use(candidate.widths ?? candidate.bits);
+      await candidate?.model.use(candidate.widths);
       for (const [b, batch] of chunk.entries()) {
         if (hooks.signal.aborted) throw new CancelledError();
         const inputs = new Float32Array(BATCH * pixels);

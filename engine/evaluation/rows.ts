@@ -3,6 +3,7 @@ import type { OpenPart } from '../execution/part-by-part.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { Model } from '../models/model.js';
 import type { EvaluationRow, RowHead } from '../protocol/protocol.js';
+import { checkpointBytes } from '../quantized/size.js';
 
 export interface EvaluationHooks {
   readonly signal: AbortSignal;
@@ -23,4 +24,18 @@ export interface TextCandidate extends RowHead {
 export const mainScore = ({ top1, perplexity, accuracy }: EvaluationRow): number | undefined =>
   top1 ?? perplexity ?? accuracy;
 
-export const rowOf = ({ label, kind, bits, bytes }: RowHead): RowHead => ({ label, kind, bits, bytes });
+export const rowOf = ({ label, kind, method, bits, bytes }: RowHead): RowHead => ({
+  label,
+  kind,
+  ...(method !== undefined && { method }),
+  bits,
+  bytes,
+});
+
+/** What the row of full precision says of its model. */
+export const fullHead = (checkpoint: Checkpoint): RowHead => ({
+  label: 'full',
+  kind: 'full',
+  bits: 'fp',
+  bytes: checkpointBytes(checkpoint),
+});

@@ -1,60 +1,15 @@
 /** Running a part at a bit-width: weights are quantized once a switch, activations in every run. */
-import { Graph, sizeOf, type Value } from '../graph/ir.js';
+import { Graph, type Value } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
-import { fakeQuantizeWeight, scaleRows } from '../graph/quantizers.js';
 import { buildPart, fullPrecision, parameterInputs, type PortShapes } from '../models/builders.js';
-import type { HostTensor } from '../models/checkpoint.js';
 import type { LinearEntry, PartListing } from '../models/listing.js';
 import type { Builder, Part } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { remembered } from '../runtime/remembered.js';
-import type { Program, Tensor } from '../runtime/session.js';
+import type { Program, Runtime, Tensor } from '../runtime/session.js';
 import { cacheOf, quantizeInput, quantizeOperand, type Cache } from './activations.js';
-import { adaptedWeight } from '../methods/quept/adapters.js';
-import type { NamedTensors } from './tensors.js';
-import { type RunnablePart, disposeAll, runOf, shapesOf } from './part.js';
-/** A clip logit whose sigmoid is 1 in float32: the whole range of the row. */
-export const NO_CLIP = 30;
-
-/** Q_b(W + gain · B[:, :r] A[:r, :]): inputs `weight`, `lora_A`, `lora_B` (where r > 0), `clip_upper`, `clip_lower`, `levels`; output `weight_q`. */
-export function weightGraph(
-  out: number,
-  columns: number,
-  fullRank: number,
-  rank: number,
-  gain = 1,
-  groupSize = -1,
-): Graph {
-  const rows = scaleRows({ in: columns, out }, groupSize);
-  const graph = new Graph();
-  const weight = graph.input('weight', [out, columns]);
-  const adapter = rank > 0 && {
-    a: graph.input('lora_A', [fullRank, columns]),
-    b: graph.input('lora_B', [out, fullRank]),
-  };
-  const clips = [graph.input('clip_upper', [rows, 1]), graph.input('clip_lower', [rows, 1])] as const;
-  const adapted = adapter ? adaptedWeight(weight, adapter, { rank, gain }) : weight;
-  graph.output('weight_q', fakeQuantizeWeight(adapted, ...clips, graph.input('levels', []), groupSize));
-  return graph;
-}
-
-/** W + gain · B[:, :r] A[:r, :]: inputs `weight`, `lora_A`, `lora_B`; output `adapted`. */
-function adaptedGraph(out: number, columns: number, fullRank: number, rank: number, gain: number): Graph {
-  const graph = new Graph();
-  const weight = graph.input('weight', [out, columns]);
-  const adapter = {
-    a: graph.input('lora_A', [fullRank, columns]),
-    b: graph.input('lora_B', [out, fullRank]),
-  };
-  graph.output('adapted', adaptedWeight(weight, adapter, { rank, gain }));
-  return graph;
-}
-
-/** Memory for weights with the adapter of a bit group added, which parts keep so that only the first switch to it adds them. */
-export interface AdaptedWeights {
-  /** Bytes. */
-  left: number;
-}
+import { disposeAll, runOf, shapesOf, type RunnablePart } from './part.js';
+import type { ActivationForm, KeptMemory, PartSource } from './source.js';
 
 /**
  * Which activations of a part are quantized, and how. Layers that share an input and a bit-width share a quantizer, which
@@ -109,157 +64,45 @@ export function quantizedGraph(
   return graph;
 }
 
-/** How a layer is quantized. */
-export interface LayerPrecision {
-  /** Bit-width of its weight. */
-  readonly weight: number;
-  /** Bit-width of its input, per token where that has no grid; it stays in floating point where undefined. */
-  readonly activation?: number;
-  /** Directions of the adapter in use, and the factor on their product. */
-  readonly rank: number;
-  readonly gain?: number;
-  /** Input columns that share a weight scale; a whole row where undefined or -1. */
-  readonly groupSize?: number;
-}
-
-/** How one part's layers are quantized, all alike. */
-export interface PartPrecision extends LayerPrecision {
-  /** Bit-width of keys and values in the cache; floating point where undefined or above 8. */
-  readonly cache?: number;
-}
-
-/** How each of a part's layers is quantized; one that it lacks stays in full precision. */
-export interface MixedPrecision {
-  readonly layers: ReadonlyMap<string, LayerPrecision>;
-  readonly cache?: number;
-}
+/** A bit-width for all layers, or one by a layer's name; a layer of none stays in full precision. */
+export type Widths = number | ((layer: string) => number | undefined);
 
 /** A part that can be switched between bit-widths. */
 export interface ElasticPart extends RunnablePart {
-  /** Recomputes the quantized weights of layers whose precision changes; resolves to how many they are. */
-  use(precision: PartPrecision | MixedPrecision): Promise<number>;
+  /**
+   * Recomputes the quantized weights of layers whose bit-width changes; resolves to how many they are.
+   * @param widths by local names; @param cached whether keys and values in the cache are quantized too
+   */
+  use(widths: Widths, cached?: boolean): Promise<number>;
 }
 
-/**
- * @param parameters the part's own, or folded ones (`foldedParameters`)
- * @param adapters tensors of the adapter set by local name; a layer without clip logits uses its whole range
- * @param memory shared by all parts that are given it
- */
+/** @param memory shared by all parts that are given it */
 export async function openElasticPart(
   programs: Programs,
   part: Part,
   listing: PartListing,
-  parameters: ReadonlyMap<string, HostTensor>,
-  adapters: NamedTensors,
-  memory: AdaptedWeights = { left: 0 },
+  source: PartSource,
+  memory: KeptMemory = { left: 0 },
 ): Promise<ElasticPart> {
   const { runtime } = programs;
   const { linears } = listing;
-  const weights = new Map<string, Tensor>();
-  const fixed: Record<string, Tensor> = {};
-  for (const [name, { data, shape }] of parameters) {
-    const placed = await runtime.place(runtime.tensor(data, shape));
-    const layer = linears.find((l) => name === `${l.name}.weight`);
-    if (layer) weights.set(layer.name, placed);
-    else fixed[name] = placed;
-  }
-  for (const { name, out } of linears)
-    fixed[`${name}.bias`] ??= await runtime.place(runtime.tensor(new Float32Array(out), [out]));
-  const quantized = new Map<string, { readonly how: string; readonly weight: Tensor }>();
+  const { weights, fixed } = await placeParameters(runtime, linears, source);
+  const switcher = weightSwitcher(linears, source.weights(programs, weights, memory));
   const elements = linears.reduce((sum, { in: columns, out }) => sum + columns * out, 0);
   const isSmall = runtime.device === 'cpu' && elements <= TOGETHER;
-  const kept = new Map<string, Tensor>();
-  const known = new Map<string, Promise<Program>>();
-  let limits: Record<string, Tensor> = {};
   let activations: QuantizedActivations = { inputs: new Map(), grids: new Set(), cache: undefined };
-
-  /** What a layer's weight becomes, where that is not what it is now. */
-  const switchLayer = async (layer: LinearEntry, precision: LayerPrecision | undefined) => {
-    const how = precision && weightKey(precision);
-    const now = quantized.get(layer.name);
-    if (now?.how === how) return false;
-    const weight = precision && (await quantizeWeight(layer, precision));
-    now?.weight.dispose();
-    if (weight) quantized.set(layer.name, { how: how!, weight });
-    else quantized.delete(layer.name);
-    return true;
-  };
-  const quantizeWeight = async (
-    { name, in: columns, out }: LinearEntry,
-    { weight: bits, rank, gain = 1, groupSize = -1 }: LayerPrecision,
-  ) => {
-    const named = (key: string) => {
-      const tensor = adapters.get(`${name}.${key}`);
-      return tensor && runtime.tensor(tensor.data, tensor.shape);
-    };
-    const lora = { a: named('lora_A'), b: named('lora_B') };
-    const adapted = lora.a && rank > 0 && gain !== 0 ? await keptWeight(name, lora, rank, gain) : undefined;
-    const { a, b } = adapted ? { a: undefined, b: undefined } : lora;
-    const used = a ? rank : 0;
-    const full = a?.shape[0] ?? 0;
-    const usedGain = used > 0 ? gain : 1;
-    const label = `weight ${out}×${columns} of rank ${used}`;
-    const parameters = [out, columns, full, used, usedGain, groupSize] as const;
-    const program = await programs.getBuilt(weightGraph, parameters, label);
-    const rows = scaleRows({ in: columns, out }, groupSize);
-    const whole = () => runtime.tensor(new Float32Array(rows).fill(NO_CLIP), [rows, 1]);
-    const outputs = await program.run({
-      weight: adapted ?? weights.get(name)!,
-      ...(used > 0 && { lora_A: a!, lora_B: b! }),
-      clip_upper: named(`clip_upper.${bits}`) ?? whole(),
-      clip_lower: named(`clip_lower.${bits}`) ?? whole(),
-      levels: scalar(2 ** bits - 1),
-    });
-    return outputs.weight_q!;
-  };
-  /** W + gain · BA where it is kept, or can be from now on. */
-  const keptWeight = async (
-    name: string,
-    { a, b }: { readonly a: Tensor | undefined; readonly b: Tensor | undefined },
-    rank: number,
-    gain: number,
-  ): Promise<Tensor | undefined> => {
-    const key = `${name} ${rank} ${gain}`;
-    const weight = weights.get(name)!;
-    const [out, columns] = weight.shape as readonly [number, number];
-    const bytes = out * columns * Float32Array.BYTES_PER_ELEMENT;
-    if (kept.has(key) || memory.left < bytes) return kept.get(key);
-    memory.left -= bytes;
-    const full = a!.shape[0]!;
-    const label = `adapted ${out}×${columns} of rank ${rank}`;
-    const program = await programs.getBuilt(adaptedGraph, [out, columns, full, rank, gain], label);
-    kept.set(key, (await program.run({ weight, lora_A: a!, lora_B: b! })).adapted!);
-    return kept.get(key);
-  };
-  const scalar = (x: number, shape: readonly number[] = []) => runtime.tensor(Float32Array.of(x), shape);
+  let limits: Record<string, Tensor> = {};
+  const known = new Map<string, Promise<Program>>();
 
   return {
-    use: async (precision) => {
-      const each =
-        'layers' in precision ? precision.layers : new Map(linears.map(({ name }) => [name, precision]));
+    use: async (widths, cached = true) => {
+      const bitsOf = typeof widths === 'number' ? () => widths : widths;
       const switched = await switchAll(linears, isSmall ? linears.length : 1, (layer) =>
-        switchLayer(layer, each.get(layer.name)),
+        switcher.use(layer, bitsOf(layer.name)),
       );
-      const changed = switched.filter(Boolean).length;
-      const { inputs, bits } = quantizersOf(listing, each);
-      limits = {};
-      const grids = new Set<string>();
-      for (const [name, { owner, width }] of bits) {
-        const scale = adapters.get(`${owner}.act_scale.${width}`)?.data[0];
-        const zero = adapters.get(`${owner}.act_zero.${width}`)?.data[0];
-        const onGrid = scale !== undefined && zero !== undefined;
-        if (!onGrid && listing.operands.includes(name)) continue;
-        if (onGrid) {
-          grids.add(name);
-          limits[`${name}.scale`] = scalar(scale, [1, 1]);
-        }
-        const top = 2 ** (width - 1) - 1;
-        limits[`${name}.lower`] = scalar(onGrid ? -zero : -top);
-        limits[`${name}.upper`] = scalar(onGrid ? 2 ** width - 1 - zero : top);
-      }
-      const { cache } = precision;
-      activations = { inputs, grids, cache: cache === undefined ? undefined : cacheOf(part, cache) };
-      return changed;
+      const cache = cached && source.cache !== undefined ? cacheOf(part, source.cache) : undefined;
+      ({ activations, limits } = activationInputs(runtime, listing, source, bitsOf, cache));
+      return switched.filter(Boolean).length;
     },
     run: async (x, batch, side = {}) => {
       const now = activations;
@@ -269,60 +112,125 @@ export async function openElasticPart(
         programs.get(quantizedGraph(part, now, batch, shapesOf(ports)), name),
       );
       const feeds: Record<string, Tensor> = { ...fixed, ...limits, ...ports };
-      for (const { name } of linears)
-        feeds[`${name}.weight`] = quantized.get(name)?.weight ?? weights.get(name)!;
+      for (const { name } of linears) feeds[`${name}.weight`] = switcher.weight(name) ?? weights.get(name)!;
       return (await program.run(feeds)).y!;
     },
     dispose: () => {
       disposeAll(fixed);
-      for (const { weight } of quantized.values()) weight.dispose();
-      for (const tensor of kept.values()) {
-        memory.left += sizeOf(tensor.shape) * Float32Array.BYTES_PER_ELEMENT;
-        tensor.dispose();
-      }
+      switcher.dispose();
       for (const tensor of weights.values()) tensor.dispose();
     },
   };
 }
 
-const weightKey = ({ weight, rank, gain = 1, groupSize = -1 }: LayerPrecision) =>
-  [weight, rank, gain, groupSize].join();
+/** The unquantized weights of layers on the device, and all other parameters, a bias for every layer among them. */
+async function placeParameters(
+  runtime: Runtime,
+  linears: readonly LinearEntry[],
+  { parameters }: PartSource,
+): Promise<{ readonly weights: Map<string, Tensor>; readonly fixed: Record<string, Tensor> }> {
+  const weights = new Map<string, Tensor>();
+  const fixed: Record<string, Tensor> = {};
+  const layerOf = new Map(linears.map(({ name }) => [`${name}.weight`, name]));
+  for (const [name, { data, shape }] of parameters) {
+    const placed = await runtime.place(runtime.tensor(data, shape));
+    const layer = layerOf.get(name);
+    if (layer === undefined) fixed[name] = placed;
+    else weights.set(layer, placed);
+  }
+  for (const { name, out } of linears)
+    fixed[`${name}.bias`] ??= await runtime.place(runtime.tensor(new Float32Array(out), [out]));
+  return { weights, fixed };
+}
+
+/** The quantized weights that are in use. */
+function weightSwitcher(linears: readonly LinearEntry[], source: ReturnType<PartSource['weights']>) {
+  const quantized = new Map<string, { readonly bits: number; readonly weight: Tensor }>();
+  return {
+    /** Resolves to whether the layer's weight had to change. */
+    use: async (layer: LinearEntry, bits: number | undefined): Promise<boolean> => {
+      const now = quantized.get(layer.name);
+      if (now?.bits === bits) return false;
+      const weight = bits === undefined ? undefined : await source.quantize(layer, bits);
+      now?.weight.dispose();
+      if (weight) quantized.set(layer.name, { bits: bits!, weight });
+      else quantized.delete(layer.name);
+      return true;
+    },
+    /** Undefined where the layer is in full precision. */
+    weight: (layer: string): Tensor | undefined => quantized.get(layer)?.weight,
+    dispose: () => {
+      for (const { name } of linears) quantized.get(name)?.weight.dispose();
+      source.dispose();
+    },
+  };
+}
+
+/** How the part's activations are quantized at these bit-widths, and the inputs that say so to its graph. */
+function activationInputs(
+  runtime: Runtime,
+  listing: PartListing,
+  source: PartSource,
+  bitsOf: (layer: string) => number | undefined,
+  cache: Cache | undefined,
+): { readonly activations: QuantizedActivations; readonly limits: Record<string, Tensor> } {
+  const { inputs, quantizers } = quantizersOf(listing, source, bitsOf);
+  const scalar = (x: number, shape: readonly number[] = []) => runtime.tensor(Float32Array.of(x), shape);
+  const limits: Record<string, Tensor> = {};
+  const grids = new Set<string>();
+  for (const [name, { form, bits }] of quantizers) {
+    const top = 2 ** (bits - 1) - 1;
+    if (form !== 'token') {
+      grids.add(name);
+      limits[`${name}.scale`] = scalar(form.scale, [1, 1]);
+    }
+    limits[`${name}.lower`] = scalar(form === 'token' ? -top : -form.zero);
+    limits[`${name}.upper`] = scalar(form === 'token' ? top : 2 ** bits - 1 - form.zero);
+  }
+  return { activations: { inputs, grids, cache }, limits };
+}
 
 const activationKey = ({ inputs, grids, cache }: QuantizedActivations) =>
   [[...inputs].join(' '), [...grids].join(), cache?.bits ?? ''].join('; ');
 
 interface Quantizer {
-  /** What its grid is stored under: the first layer that reads the input, or the operand. */
-  readonly owner: string;
-  readonly width: number;
+  readonly bits: number;
+  readonly form: ActivationForm;
 }
 
 /**
- * The quantizers of a part: one for each input and bit-width that layers read it at. An operand has the bit-width of the
- * layer that it is made of; one that is made of several has the highest of the part's, and none where a layer has none.
+ * The quantizers of a part: one for each input and bit-width that layers read it at, named after the first of these layers.
+ * An operand has the bit-width of the layer that it is made of; one that is made of several has the highest of the part's,
+ * and none where a layer has none.
  */
-function quantizersOf({ linears, operands, producers }: PartListing, each: MixedPrecision['layers']) {
+function quantizersOf(
+  { linears, operands, producers }: PartListing,
+  source: PartSource,
+  bitsOf: (layer: string) => number | undefined,
+): { readonly inputs: Map<string, string>; readonly quantizers: Map<string, Quantizer> } {
   const inputs = new Map<string, string>();
-  const bits = new Map<string, Quantizer>();
+  const quantizers = new Map<string, Quantizer>();
   const names = new Map<string, string>();
   for (const { name, input } of linears) {
-    const width = each.get(name)?.activation;
-    if (width === undefined) continue;
-    const key = `${width} ${input}`;
+    const bits = bitsOf(name);
+    const form = bits === undefined ? undefined : source.activation(input, bits);
+    if (bits === undefined || form === undefined) continue;
+    const key = `${bits} ${input}`;
     if (!names.has(key)) {
       names.set(key, name);
-      bits.set(name, { owner: input, width });
+      quantizers.set(name, { bits, form });
     }
     inputs.set(name, names.get(key)!);
   }
-  const widths = linears.map(({ name }) => each.get(name)?.activation ?? Infinity);
-  const highest = Math.max(...widths);
+  const highest = Math.max(...linears.map(({ name }) => bitsOf(name) ?? Infinity));
   for (const name of operands) {
     const producer = producers.get(name);
-    const width = producer === undefined ? highest : (each.get(producer)?.activation ?? Infinity);
-    if (width < Infinity) bits.set(name, { owner: name, width });
+    const bits = producer === undefined ? highest : (bitsOf(producer) ?? Infinity);
+    const form = bits < Infinity ? source.activation(name, bits) : undefined;
+    // Operands are quantized on grids alone: what multiplies tokens by tokens has no scale of its own per token.
+    if (form !== undefined && form !== 'token') quantizers.set(name, { bits, form });
   }
-  return { inputs, bits };
+  return { inputs, quantizers };
 }
 
 /** Weights of a part that are switched at once on a CPU, where a small layer does not keep it busy. */

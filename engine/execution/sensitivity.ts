@@ -25,19 +25,15 @@ import {
   type Part,
 } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
-import { elasticOpener, precisionOf, type Adapters } from './quantized-model.js';
+import { openBlock, widthsIn } from './quantized-model.js';
 import { plainGraph, type RunnablePart } from './part.js';
 import { type ElasticPart } from './quantized-part.js';
 import { meanDivergence } from './logit-divergence.js';
 import { entering, passPart, plainParts } from './part-by-part.js';
-import type { NamedTensors } from './tensors.js';
+import type { QuantizedSource } from './source.js';
 
 export interface SensitivityTask {
-  /** Rotated already where the config says so (`rotatedFor`). */
-  readonly checkpoint: Checkpoint;
-  readonly config: Adapters['config'];
-  readonly adaptersOf: (part: Part) => NamedTensors | Promise<NamedTensors>;
-  readonly bits: readonly number[];
+  readonly source: QuantizedSource;
   readonly inputs: ModelInputs;
   readonly batch: number;
   readonly cache: SampleCache;
@@ -49,7 +45,7 @@ export interface SensitivityHooks {
   readonly signal: AbortSignal;
   /** @param done 0 to 1 */
   readonly status: (done: number) => void;
-  /** Hears the costs of each layer, in order, as soon as they are there. */
+  /** Hears the costs of each layer at each offered bit-width, ascending, as soon as they are there. */
   readonly measured: (costs: readonly number[]) => Promise<void>;
 }
 
@@ -60,12 +56,12 @@ export async function measureSensitivity(
   known: number,
   { signal, status, measured }: SensitivityHooks,
 ): Promise<void> {
-  const { checkpoint, config, adaptersOf, bits, inputs, cache } = task;
+  const { source, inputs, cache } = task;
+  const { checkpoint, offered } = source;
   const { model } = checkpoint;
   const chains = chainsOf(model);
   const batch = Math.min(task.batch, inputs.samples);
   const plain = plainParts(programs, checkpoint);
-  const opener = elasticOpener(programs, checkpoint, config, adaptersOf);
   /** Of each chain: what enters its changed block, what it yields in full precision, and what with one layer quantized. */
   const before: SampleStore[] = [];
   const full: SampleStore[] = [];
@@ -75,7 +71,7 @@ export async function measureSensitivity(
   const kept = new Map<Part, ElasticPart>();
 
   const withBlock = async (part: Part, use: (block: ElasticPart) => Promise<void>) => {
-    const block = kept.get(part) ?? (await opener.block(part));
+    const block = kept.get(part) ?? (await openBlock(programs, source, part));
     if (task.keepBlocks) kept.set(part, block);
     await use(block).finally(() => task.keepBlocks || block.dispose());
   };
@@ -90,8 +86,8 @@ export async function measureSensitivity(
   const runStem = async (c: number, stores: SampleStore[], named: Sources = side) => {
     const chain = chains[c]!;
     const stem = await plain(chain.stem);
-    const source = entering(chain, inputs, named);
-    stores[c] = await run(chain.stem, stem, source, stores[c], named).finally(() => stem.dispose());
+    const own = entering(chain, inputs, named);
+    stores[c] = await run(chain.stem, stem, own, stores[c], named).finally(() => stem.dispose());
   };
   /** Runs blocks of chain `c` from the k-th on into its place among `stores`. */
   const runBlocks = async (
@@ -101,10 +97,10 @@ export async function measureSensitivity(
     stores: SampleStore[],
     named: Sources = side,
   ) => {
-    let source = from;
+    let own = from;
     for (const part of chains[c]!.blocks.slice(k))
       await withBlock(part, async (block) => {
-        source = stores[c] = await run(part, block, source, stores[c], named);
+        own = stores[c] = await run(part, block, own, stores[c], named);
       });
   };
   /** What the head reads where chain `c` yields what is in `changed`. */
@@ -122,7 +118,7 @@ export async function measureSensitivity(
     return c === last || readers.includes(last) ? changed[last]! : full[last]!;
   };
 
-  const work = workOf(model, (part) => checkpoint.listing(part).linears.length * bits.length);
+  const work = workOf(model, (part) => checkpoint.listing(part).linears.length * offered.length);
   let done = 0;
   const advance = (by: number) => status((done += by) / work.whole);
   const head = await plain(model.head);
@@ -142,15 +138,14 @@ export async function measureSensitivity(
           const listing = checkpoint.listing(part);
           for (const { name } of listing.linears) {
             if (layer++ < known) {
-              advance(bits.length * work.behind(c, k));
+              advance(offered.length * work.behind(c, k));
               continue;
             }
             const costs: number[] = [];
-            for (const width of bits) {
-              const only = (full: string) => (full === part.prefix + name ? width : undefined);
-              const precision = precisionOf(config, part, listing, only);
-              // Keys and values in the cache are no part of the layer.
-              await block.use({ layers: precision.layers });
+            for (const bits of offered) {
+              const only = (full: string) => (full === part.prefix + name ? bits : undefined);
+              // Keys and values in the cache are not part of the layer.
+              await block.use(widthsIn(source, part, only), false);
               changed[c] = await run(part, block, before[c]!, changed[c]);
               await runBlocks(c, k + 1, changed[c], changed);
               const pair = [full.at(-1)!, await runReaders(c)].map((store) => ({ head, store }));
@@ -161,7 +156,7 @@ export async function measureSensitivity(
             }
             await measured(costs);
           }
-          await block.use({ layers: new Map() });
+          await block.use(() => undefined, false);
           if (k + 1 < blocks.length) before[c] = await run(part, block, before[c]!, before[c]);
           advance(work.of(part));
         });

@@ -92,6 +92,16 @@ export const record =
   (object, key, where) =>
     readFields(Object.hasOwn(object, key) ? object[key] : undefined, fields, `${where}: ${key}`, others);
 
+/** An object with any keys, all of whose values one reader accepts. */
+export const mapOf =
+  <T>(item: Field<T>): Field<Readonly<Record<string, T>>> =>
+  (object, key, where) => {
+    const found = expectObject(Object.hasOwn(object, key) ? object[key] : undefined, `${where}: ${key}`);
+    return Object.fromEntries(
+      Object.keys(found).map((name) => [name, item(found, name, `${where}: ${key}`)]),
+    );
+  };
+
 /** What the first of two readers accepts, or else the second. */
 export const either =
   <A, B>(first: Field<A>, second: Field<B>): Field<A | B> =>

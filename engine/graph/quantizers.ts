@@ -43,12 +43,40 @@ export function fakeQuantizeWeight(
   levels: Value,
   groupSize = -1,
 ): Value {
+  const rows = groupRows(weight, groupSize);
+  const quantized = roundToRows(rows, op.sigmoid(clipUpper), op.sigmoid(clipLower), levels);
+  return fromGroupRows(quantized, weight.shape);
+}
+
+/**
+ * The codes, scales and zero points of `fakeQuantizeWeight`: its value is scale · (code − zero).
+ * @returns codes [out, in], scale and zero [rows, 1], whole numbers as floats
+ */
+export function weightGrid(
+  weight: Value,
+  clipUpper: Value,
+  clipLower: Value,
+  levels: Value,
+  groupSize = -1,
+): { readonly codes: Value; readonly scale: Value; readonly zero: Value } {
+  const rows = groupRows(weight, groupSize);
+  const { scale, zero } = rowGrid(rows, op.sigmoid(clipUpper), op.sigmoid(clipLower), levels);
+  const codes = op.clip(op.add(op.round(op.div(rows, scale)), zero), 0, levels);
+  return { codes: fromGroupRows(codes, weight.shape), scale, zero };
+}
+
+/** A weight [out, in] with a row per group of columns, the last of each row padded with zeros. */
+function groupRows(weight: Value, groupSize: number): Value {
   const [out, columns] = weight.shape as readonly [number, number];
   const width = groupSize === -1 ? columns : groupSize;
   const padded = Math.ceil(columns / width) * width;
-  const rows = op.reshape(op.pad(weight, 1, 0, padded - columns), [(out * padded) / width, width]);
-  const quantized = roundToRows(rows, op.sigmoid(clipUpper), op.sigmoid(clipLower), levels);
-  return op.slice(op.reshape(quantized, [out, padded]), 1, 0, columns);
+  return op.reshape(op.pad(weight, 1, 0, padded - columns), [(out * padded) / width, width]);
+}
+
+/** The inverse of `groupRows`. */
+function fromGroupRows(rows: Value, shape: Value['shape']): Value {
+  const [out, columns] = shape as readonly [number, number];
+  return op.slice(op.reshape(rows, [out, sizeOf(rows.shape) / out]), 1, 0, columns);
 }
 
 /** Rounds every row of [rows, width] to a grid over shares of its range, each [rows, 1] or a scalar. */

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { UserError } from '../errors.js';
-import { readTensorsDigest } from '../formats/adapter-set.js';
+import { readTensorsDigest } from '../formats/set.js';
 import { removeStaleTemporaries, writeFileAtomic } from '../formats/atomic.js';
 import { expectObject, readJsonFile } from '../formats/json.js';
 import { list, readFields, record, sha256, text, type Fields } from '../formats/json-fields.js';

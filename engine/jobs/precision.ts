@@ -3,14 +3,12 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FingerprintOf } from '../catalog/fingerprints.js';
 import { UserError } from '../errors.js';
-import { checkpointBytes, quantizedBytes, weightBytes } from '../quantized/size.js';
-import {
-  bitsOf,
-  groupSizeOf,
-  readAdapterConfig,
-  readTensorsDigest,
-  type AdapterSetConfig,
-} from '../formats/adapter-set.js';
+import { bytesOf, FLOAT_BYTES } from '../quantized/form.js';
+import { checkpointBytes, quantizedBytes, type SizedModel } from '../quantized/size.js';
+import { readSetConfig, readTensorsDigest } from '../formats/set.js';
+import { groupSizeOf, type SetConfig } from '../formats/set-config.js';
+import { methodNamed } from '../methods/registry.js';
+import { sizedModel } from '../methods/sets.js';
 import { readSensitivity, SENSITIVITY_FILE, type Sensitivity } from '../formats/sensitivity.js';
 import { encodeBits } from '../plans/bits.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
@@ -27,16 +25,8 @@ import type {
   SensitivityTable,
 } from '../protocol/protocol.js';
 
-type Config = Pick<
-  AdapterSetConfig,
-  'bit_groups' | 'layers' | 'embedding_bits' | 'head_bits' | 'rotation' | 'model'
->;
-
 /** Of a model without an adapter set, whose sizes alone are known. */
 const WHOLE_BITS = [2, 3, 4, 5, 6, 7, 8];
-/** Of a float16. */
-const FLOAT_BYTES = 2;
-
 /** Throws UserError where the model or the set cannot be read, or the set is for other layers. */
 export async function describePrecision(
   { model, adapters }: PrecisionParams,
@@ -44,9 +34,10 @@ export async function describePrecision(
 ): Promise<PrecisionTable> {
   const checkpoint = await openCheckpoint(model);
   try {
-    const config = adapters === undefined ? undefined : await readAdapterConfig(adapters);
-    const bits = config ? bitsOf(config).sort((a, b) => a - b) : WHOLE_BITS;
-    const layers = layersOf(checkpoint, config, bits);
+    const config = adapters === undefined ? undefined : await readSetConfig(adapters);
+    const bits = config ? [...config.offered].sort((a, b) => a - b) : WHOLE_BITS;
+    const sized = sizedModel(checkpoint, config);
+    const layers = layersOf(checkpoint, sized, config, bits);
     const { name, model: built } = checkpoint;
     const sensitivity =
       adapters !== undefined && config
@@ -55,7 +46,7 @@ export async function describePrecision(
     return {
       model: { name, task: built.task, family: built.family },
       ...{ bits, layers },
-      otherBytes: otherBytes(checkpoint, config),
+      otherBytes: otherBytes(checkpoint, sized, config),
       fullBytes: checkpointBytes(checkpoint),
       ...(sensitivity && { sensitivity }),
     };
@@ -64,7 +55,12 @@ export async function describePrecision(
   }
 }
 
-function layersOf(checkpoint: Checkpoint, config: Config | undefined, bits: readonly number[]) {
+function layersOf(
+  checkpoint: Checkpoint,
+  sized: SizedModel,
+  config: SetConfig | undefined,
+  bits: readonly number[],
+) {
   return blocksOf(checkpoint.model).flatMap((part) =>
     checkpoint.listing(part).linears.map((linear): PrecisionLayer => {
       const name = part.prefix + linear.name;
@@ -75,39 +71,27 @@ function layersOf(checkpoint: Checkpoint, config: Config | undefined, bits: read
         block: part.prefix.replace(/\.$/, ''),
         shape: [linear.out, linear.in],
         weights: linear.out * linear.in,
-        bytes: bits.map((width) => layerBytes(name, linear, width, config)),
+        bytes: bits.map((width) => bytesOf(sized.form(name, width))),
       };
     }),
   );
-}
-
-/** Integers, scales and zero points of a layer. */
-function layerBytes(
-  name: string,
-  layer: { readonly in: number; readonly out: number },
-  bits: number,
-  config: Pick<Config, 'layers'> | undefined,
-): number {
-  return weightBytes(layer, bits, config ? groupSizeOf(config.layers[name]!, bits) : -1);
 }
 
 /**
  * Everything but the layers' weights: the size with those in float16, less what they take then; and the adapters in
  * float16, all of whose directions are kept whatever the plan, so that it can be changed.
  */
-function otherBytes(checkpoint: Checkpoint, config: Config | undefined): number {
-  const kept = config ?? { embedding_bits: 16, head_bits: 16, layers: {} };
+function otherBytes(checkpoint: Checkpoint, sized: SizedModel, config: SetConfig | undefined): number {
   const linears = blocksOf(checkpoint.model).flatMap((part) => checkpoint.listing(part).linears);
   const weights = linears.reduce((sum, { in: columns, out }) => sum + columns * out, 0);
-  const rank = Math.max(0, ...(config?.bit_groups ?? []).map((g) => (g.gain > 0 ? g.rank : 0)));
-  const adapters = linears.reduce((sum, { in: columns, out }) => sum + rank * (columns + out), 0);
-  return quantizedBytes(checkpoint, kept, () => undefined) + (adapters - weights) * FLOAT_BYTES;
+  const kept = config ? (methodNamed(config.method.name).kept?.(config) ?? 0) : 0;
+  return quantizedBytes(sized, () => undefined) + (kept - weights) * FLOAT_BYTES;
 }
 
 /** Undefined where there is none, or one of other layers or bit-widths. */
 async function sensitivityOf(
   folder: string,
-  config: Config,
+  config: SetConfig,
   layers: readonly PrecisionLayer[],
   bits: readonly number[],
   fingerprint: string | undefined,
@@ -200,18 +184,20 @@ export async function readMeasured(
   readonly stale: string | undefined;
 }> {
   const found = await readSensitivity(path);
-  const config = await readAdapterConfig(folder);
+  const config = await readSetConfig(folder);
   const missing = found.layers.find((name) => !Object.hasOwn(config.layers, name));
   if (missing !== undefined)
     throw new UserError(`${path} is for another model: ${folder} has no layer "${missing}".`);
-  const lacking = found.bits.find((b) => !bitsOf(config).includes(b));
+  const lacking = found.bits.find((b) => !config.offered.includes(b));
   if (lacking !== undefined)
     throw new UserError(`${path} has costs at ${lacking} bits, which ${folder} lacks; measure again.`);
   const layers = found.layers.map((name): PrecisionLayer => {
     const layer = config.layers[name]!;
     return {
       ...{ name, block: '', shape: [layer.out, layer.in], weights: layer.out * layer.in },
-      bytes: found.bits.map((b) => layerBytes(name, layer, b, config)),
+      bytes: found.bits.map((b) =>
+        bytesOf({ kind: 'grid', in: layer.in, out: layer.out, bits: b, groupSize: groupSizeOf(layer, b) }),
+      ),
     };
   });
   const stale = staleness(found, config.model.fingerprint, await readTensorsDigest(folder));

@@ -3,7 +3,6 @@ import type {
   CalibrateEstimate,
   DeviceReport,
   EstimateRequest,
-  EvaluationRow,
   JobKind,
   JobTypes,
   ModelReport,
@@ -38,11 +37,6 @@ export interface Jobs extends QueuedJobs {
   models: { request: ModelsRequest; result: readonly ModelReport[]; status: never };
   estimate: { request: EstimateJobRequest; result: CalibrateEstimate; status: never };
   devices: { request: Record<string, never>; result: readonly DeviceReport[]; status: never };
-}
-
-/** Of an evaluation, which reports the rows that have scores by now. */
-export interface EvaluateHooks extends Omit<JobHooks<'evaluate'>, 'status'> {
-  status(status: { readonly done: number; readonly rows: readonly EvaluationRow[] }): void;
 }
 
 export type WorkKind = keyof Jobs;

@@ -1,46 +1,33 @@
 /** Calibrations: what one is asked, what it yields, and what it will cost. */
-import type { Skipped } from './common.js';
+import type { Fact, Skipped } from './common.js';
 import type { DeviceKind, Placement } from './devices.js';
 
 /** What is quantized. */
 export type Mode = 'weight-activation' | 'weight-only';
 
+/** What is asked of a calibration by any method. */
 export interface CalibrateRequest extends Placement {
   readonly model: string;
-  readonly data: string;
+  /** Pictures or text; left out where the method needs none. */
+  readonly data?: string;
   readonly out: string;
   readonly resume?: boolean;
-  /** Default `weight-activation` for pictures, `weight-only` for text. */
+  /** Default `quept`. */
+  readonly method?: string;
+  /** The method's own options, by name (docs/COMMANDS.md). */
+  readonly options?: Readonly<Record<string, unknown>>;
+  /** The method's settings to start from, by name; single options override them. */
+  readonly recipe?: string;
+  /** Default: the method's usual one for the model. */
   readonly mode?: Mode;
+  /** Bit-widths that the set shall offer, in any order. */
+  readonly bits?: readonly number[];
   /** Tokens of a sample of text; default the model's context, at most 2048. */
   readonly length?: number;
-  /** `default` is what does best by our measurements, `paper` the paper's own; single settings below override either. */
-  readonly recipe?: 'default' | 'paper';
-  /** Bit-widths in any order, grouped in pairs from the top; not together with `groups`. */
-  readonly bits?: readonly number[];
-  /** Bit-widths of each bit group, from high to low precision. */
-  readonly groups?: readonly (readonly number[])[];
-  /** Directions each group adds, or the directions that each group uses. */
-  readonly rank?: number | readonly number[];
   readonly samples?: number;
-  readonly epochs?: number;
-  readonly batch?: number;
   readonly seed?: number;
-  readonly loss?: 'mae' | 'mse';
-  readonly merge?: 'selective' | 'uniform' | 'random' | 'off' | 'drawn';
-  readonly keep?: number;
-  readonly clipStart?: 'paper' | 'search';
-  readonly smooth?: 'on' | 'off';
-  readonly guard?: 'on' | 'off';
   /** Bytes of memory for the activations of the calibration set; what does not fit goes to a file. Default half of what is free. */
   readonly cacheMemory?: number;
-  /** Weights and activations of text: whether the model is rotated first; default on. */
-  readonly rotation?: 'on' | 'off';
-  /** Bits of keys and values in the cache, 2 to 8; default floating point. */
-  readonly kvBits?: number;
-  readonly rateLora?: number;
-  readonly rateClip?: number;
-  readonly rateScale?: number;
 }
 
 export interface CalibrateResult {
@@ -55,9 +42,7 @@ export interface CalibrateResult {
 }
 
 /** A calibration that need not say yet what it reads and where it writes. */
-export interface EstimateRequest extends Omit<CalibrateRequest, 'data' | 'out' | 'resume'> {
-  readonly data?: string;
-}
+export type EstimateRequest = Omit<CalibrateRequest, 'out' | 'resume'>;
 
 export interface CalibrateEstimate {
   readonly seconds: number;
@@ -69,13 +54,37 @@ export interface CalibrateEstimate {
   readonly gflops: number;
   readonly gflop: number;
   readonly settings: {
+    readonly method: string;
     readonly mode: Mode;
-    /** High to low. */
-    readonly groups: readonly { readonly bits: readonly number[]; readonly rank: number }[];
+    /** From high to low. */
+    readonly bits: readonly number[];
     /** No more than the calibration set has, where that is named and can be counted without reading it. */
     readonly samples: number;
-    readonly epochs: number;
-    readonly batch: number;
     readonly seed: number;
+    /** What else the method says of its settings. */
+    readonly facts: readonly Fact[];
   };
+}
+
+/** A calibration method that has something for a model. */
+export interface MethodReport {
+  readonly name: string;
+  readonly title: string;
+  readonly description: string;
+  /** What it can quantize, the usual first. */
+  readonly modes: readonly Mode[];
+  /** Settings to start from, the default first. */
+  readonly recipes: readonly string[];
+  readonly options: readonly MethodOptionReport[];
+}
+
+export interface MethodOptionReport {
+  /** The key in a request's `options`. */
+  readonly name: string;
+  readonly help: string;
+  /** What a value looks like; of choices, all there are. */
+  readonly value: string;
+  readonly choices?: readonly string[];
+  /** What it is where nothing is given. */
+  readonly standard?: string;
 }

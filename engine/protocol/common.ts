@@ -11,3 +11,11 @@ export interface Skipped {
   readonly name: string;
   readonly reason: string;
 }
+
+/** One thing that is said of something, in English, such as "rank" and "16". */
+export interface Fact {
+  readonly label: string;
+  readonly value: string;
+  /** A sentence, where the label does not say it all. */
+  readonly help?: string;
+}

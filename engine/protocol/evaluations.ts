@@ -5,9 +5,6 @@ import type { DeviceKind, Placement } from './devices.js';
 /** What is measured; it decides which scores a row has. */
 export type EvaluationTask = 'image-classification' | 'perplexity' | 'multiple-choice';
 
-export const BASELINES = ['rtn', 'gptq'] as const;
-export type Baseline = (typeof BASELINES)[number];
-
 export interface EvaluateRequest extends Placement {
   readonly model: string;
   readonly data: string;
@@ -21,11 +18,11 @@ export interface EvaluateRequest extends Placement {
   readonly length?: number;
   /** Of a language model; default what the columns of the data say. */
   readonly task?: Exclude<EvaluationTask, 'image-classification'>;
-  /** Rows for comparison; `rtn` only rounds, `gptq` is for language models. */
-  readonly baseline?: readonly Baseline[];
-  /** Pictures that give rounding its activation ranges, default the first of `data`; text that GPTQ calibrates on, no default. */
+  /** Methods that are calibrated for comparison, at the same bit-widths. */
+  readonly baseline?: readonly string[];
+  /** What they are calibrated on: default the first pictures of `data`; of text no default. */
   readonly baselineData?: string;
-  /** How many of them; default 256 pictures, or as many windows as the first adapter set was calibrated on, or else 128. */
+  /** How many samples of it; default the method's. */
   readonly baselineSamples?: number;
   /** Bytes of memory for activations of text. Default half of what is free. */
   readonly cacheMemory?: number;
@@ -49,13 +46,16 @@ export interface EvaluateResult {
   readonly saved?: string;
 }
 
-export type RowKind = 'full' | 'rounding' | 'gptq' | 'adapters';
+/** Full precision, a set calibrated for comparison, an adapter set. */
+export type RowKind = 'full' | 'baseline' | 'adapters';
 
 /** One model at one bit-width, over the whole evaluation set. */
 export interface EvaluationRow {
   /** The kind, told further where several rows have it; for an adapter set its name. */
   readonly label: string;
   readonly kind: RowKind;
+  /** The method of a quantized model. */
+  readonly method?: string;
   /** A bit-width, or the mean over layers that have different ones. */
   readonly bits: number | 'fp';
   /** Size of the model: on disk in full precision, as integers at a bit-width. */
@@ -94,7 +94,7 @@ export interface Difference {
 }
 
 /** What a row says of its model. */
-export type RowHead = Pick<EvaluationRow, 'label' | 'kind' | 'bits' | 'bytes'>;
+export type RowHead = Pick<EvaluationRow, 'label' | 'kind' | 'method' | 'bits' | 'bytes'>;
 
 export type EvaluationReport = ReadableEvaluation | UnreadableEvaluation;
 

@@ -1,5 +1,5 @@
 /** What can be asked of the engine, and what it tells unasked. */
-import type { CalibrateEstimate, EstimateRequest } from './calibration.js';
+import type { CalibrateEstimate, EstimateRequest, MethodReport } from './calibration.js';
 import type { Empty, PathParams } from './common.js';
 import type { DeviceReport } from './devices.js';
 import type { Health, InitializeParams, InitializeResult, LogMessage } from './process.js';
@@ -56,6 +56,8 @@ export interface Requests {
   /** What a job reported, newest last. */
   'jobs/log': { params: JobParams; result: JobLog };
 
+  /** The calibration methods that have something for a model, the default one first. */
+  'calibrate/methods': { params: PathParams; result: { readonly methods: readonly MethodReport[] } };
   /** Time and memory of a calibration before it starts, and the settings it would have. */
   'calibrate/estimate': { params: { readonly request: EstimateRequest }; result: CalibrateEstimate };
 

@@ -1,6 +1,6 @@
 /** Adapter sets: what is found, and to which model it belongs. */
 import type { Mode } from './calibration.js';
-import type { PathParams } from './common.js';
+import type { Fact, PathParams } from './common.js';
 
 export interface ListAdaptersParams {
   /** Searched with everything below, as `models/list` does. */
@@ -29,44 +29,36 @@ export interface ReadableAdapterSet extends AdapterSetBase {
   readonly model?: string;
   /** Whether that model is still, to the byte, the one it was calibrated for. */
   readonly matches: boolean;
-  readonly config: AdapterSetFacts;
+  readonly facts: AdapterSetFacts;
   /** Input columns that share a weight scale at each bit-width, -1 for a whole row: the smallest of any layer. */
   readonly groupSizes: Readonly<Record<string, number>>;
 }
 
-/** What a set says of itself: keys of its `adapter_config.json` (docs/FORMATS.md). */
+/** What a set says of itself. */
 export interface AdapterSetFacts {
-  readonly engine_version: string;
+  readonly engineVersion: string;
+  readonly method: { readonly name: string; readonly title: string };
   readonly mode: Mode;
+  /** From high to low: 1 to 8, or averages such as 2.3. */
+  readonly offered: readonly number[];
   readonly model: { readonly family: string; readonly fingerprint: string; readonly name: string };
-  readonly calibration: { readonly fingerprint: string; readonly samples: number; readonly name: string };
-  /** From high to low bits; ranks do not fall. */
-  readonly bit_groups: readonly BitGroup[];
-  /** 2 to 8, or 16 or 32 for floating point. */
-  readonly embedding_bits: number;
-  readonly head_bits: number;
-  /** Bits of keys and values in the cache, 2 to 8; absent where they stay in floating point. */
-  readonly kv_bits?: number;
+  /** Left out where nothing was calibrated on. */
+  readonly calibration?: { readonly fingerprint: string; readonly samples: number; readonly name: string };
   readonly seed: number;
-  readonly hyperparameters: Readonly<Record<string, string | number | boolean | readonly number[]>>;
-  readonly losses: readonly BlockLosses[];
+  /** 2 to 8, or 16 or 32 for floating point. */
+  readonly embeddingBits: number;
+  readonly headBits: number;
+  /** Bits of keys and values in the cache, 2 to 8; left out where they stay in floating point. */
+  readonly kvBits?: number;
+  /** What the method says of bit-widths, from high to low. */
+  readonly parts: readonly SetPart[];
 }
 
-/**
- * Bit-widths that share adapter directions. `rank` counts those the group uses: its own and all above. `gain` multiplies
- * their product: the group's weight is W + gain · B[:, :rank] A[:rank, :].
- */
-export interface BitGroup {
+/** Bit-widths of a set that have something in common, and what that is. */
+export interface SetPart {
+  /** From high to low. */
   readonly bits: readonly number[];
-  readonly rank: number;
-  readonly gain: number;
-}
-
-/** Mean reconstruction loss of a block over its first and last epoch, by label of the bit group. */
-export interface BlockLosses {
-  readonly block: string;
-  readonly first: Readonly<Record<string, number>>;
-  readonly last: Readonly<Record<string, number>>;
+  readonly facts: readonly Fact[];
 }
 
 export interface UnreadableAdapterSet extends AdapterSetBase {

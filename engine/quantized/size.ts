@@ -1,15 +1,19 @@
-/** How large a model is: on disk, and as integers at a bit-width. */
-import { groupSizeOf, type AdapterLayer } from '../formats/adapter-set.js';
+/** How large a model is: on disk, and with its weights quantized. */
 import { sizeOf } from '../graph/ir.js';
-import type { Adapters, Widths } from '../execution/quantized-model.js';
-import { MAX_BITS } from '../plans/bits.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import { storedName, type ParameterEntry } from '../models/listing.js';
 import { blocksOf, partsOf, type Part } from '../models/model.js';
-import type { RowHead } from '../protocol/protocol.js';
+import { bytesOf, FLOAT_BYTES, type WeightForm } from './form.js';
 
-/** Of a float16. */
-const FLOAT_BYTES = 2;
+/** What sizes need of a quantized model; a `QuantizedSource` has it. */
+export interface SizedModel {
+  /** Transforms applied. */
+  readonly checkpoint: Pick<Checkpoint, 'model' | 'listing'>;
+  /** The one bit-width of a stem's or head's layers; undefined where they stay in floating point. */
+  fixedBits(part: Part): number | undefined;
+  /** @param layer its full name */
+  form(layer: string, bits: number): WeightForm;
+}
 
 /** Bytes on disk of the parameters that the model uses; a tensor that several parts share counts once. */
 export function checkpointBytes(checkpoint: Checkpoint): number {
@@ -21,54 +25,40 @@ export function checkpointBytes(checkpoint: Checkpoint): number {
   return [...names].reduce((sum, name) => sum + checkpoint.source.tensors.get(name)!.byteLength, 0);
 }
 
-/** What the row of full precision says of its model. */
-export const fullHead = (checkpoint: Checkpoint): RowHead => ({
-  ...{ label: 'full', kind: 'full', bits: 'fp' },
-  bytes: checkpointBytes(checkpoint),
-});
-
 /**
- * Bytes of a weight [out, in] at `bits`: its integers packed without gaps, and for each group of `groupSize` columns of a
- * row (-1: for each row) a float16 scale and a zero point of `bits` bits, packed likewise.
- */
-export function weightBytes(
-  { in: columns, out }: Pick<AdapterLayer, 'in' | 'out'>,
-  bits: number,
-  groupSize = -1,
-): number {
-  const scales = out * (groupSize === -1 ? 1 : Math.ceil(columns / groupSize));
-  return Math.ceil((out * columns * bits) / 8) + scales * FLOAT_BYTES + Math.ceil((scales * bits) / 8);
-}
-
-/**
- * Bytes of the model with the linear layers of its blocks at their widths, embedding and head at widths of their own, and
- * everything else in float16. A tensor that several parts share counts once, unless they store it differently, as those of
- * a rotated model do.
+ * Bytes of the model with the linear layers of its blocks at their bit-widths, embedding and head at those of their own,
+ * and everything else in float16. A tensor that several parts share counts once, unless they store it differently.
+ * @param widths one for all layers of blocks, or by full name; a layer of none stays in floating point
  */
 export function quantizedBytes(
-  checkpoint: Checkpoint,
-  config: Pick<Adapters['config'], 'embedding_bits' | 'head_bits' | 'layers' | 'rotation'>,
-  widths: Widths,
+  { checkpoint, fixedBits, form }: SizedModel,
+  widths: number | ((layer: string) => number | undefined),
 ): number {
-  const { model } = checkpoint;
+  const { model, listing } = checkpoint;
   const blocks = new Set(blocksOf(model));
-  const bitsOf = (part: Part, layer: string) => {
-    if (part === model.head) return config.head_bits;
-    if (!blocks.has(part)) return config.embedding_bits;
-    return typeof widths === 'number' ? widths : (widths(part.prefix + layer) ?? Infinity);
+  const formOf = (
+    part: Part,
+    linear: { readonly name: string; readonly in: number; readonly out: number },
+  ) => {
+    const name = part.prefix + linear.name;
+    if (blocks.has(part)) {
+      const bits = typeof widths === 'number' ? widths : widths(name);
+      return bits === undefined ? undefined : { bits, form: form(name, bits) };
+    }
+    const bits = fixedBits(part);
+    const { in: columns, out } = linear;
+    return bits === undefined
+      ? undefined
+      : { bits, form: { kind: 'grid', in: columns, out, bits, groupSize: -1 } as const };
   };
   const stored = new Map<string, number>();
   const addParameter = (part: Part, entry: ParameterEntry) => {
-    const name = config.rotation ? part.prefix + entry.name : storedName(part, entry);
-    const linear = checkpoint.listing(part).linears.find((l) => entry.name === `${l.name}.weight`);
-    const width = linear && bitsOf(part, linear.name);
-    if (!linear || width === undefined || width > MAX_BITS)
-      return stored.set(name, sizeOf(entry.shape) * FLOAT_BYTES);
-    const layer = config.layers[part.prefix + linear.name];
-    const size = weightBytes(linear, width, layer && groupSizeOf(layer, width));
-    return stored.set(`${name} at ${width} bits`, size);
+    const name = storedName(part, entry);
+    const linear = listing(part).linears.find((l) => entry.name === `${l.name}.weight`);
+    const found = linear && formOf(part, linear);
+    if (found) stored.set(`${name} at ${found.bits} bits`, bytesOf(found.form));
+    else stored.set(name, sizeOf(entry.shape) * FLOAT_BYTES);
   };
-  for (const part of partsOf(model))
-    for (const entry of checkpoint.listing(part).parameters) addParameter(part, entry);
+  for (const part of partsOf(model)) for (const entry of listing(part).parameters) addParameter(part, entry);
   return [...stored.values()].reduce((sum, size) => sum + size, 0);
 }

@@ -1,26 +1,101 @@
-/** Weights as integers on grids. */
+/**
+ * A weight matrix as data: what sizes, sessions, exporters and tests read of any method. Codes have one byte each; how
+ * they are packed belongs to files (`packing.ts`) and exporters.
+ */
 
-/** A weight [out, in] as integers on grids: Ŵ = scale · (integers − zero). */
-export interface IntegerWeight {
-  readonly shape: readonly [number, number];
-  /** [out, in] */
-  readonly integers: Uint8Array;
-  /** One a row, or one a group of `groupSize` columns: [out · ⌈in / groupSize⌉]. */
-  readonly scale: Float32Array;
-  readonly zero: Float32Array;
-  /** -1 for whole rows. */
-  readonly groupSize: number;
+/** Single elements that are kept as they are and replace the grid's values. */
+export interface Outliers {
+  readonly rows: Uint32Array;
+  readonly columns: Uint32Array;
+  readonly values: Float32Array;
 }
 
+/** W [out, in] on uniform grids: Ŵ = scale · (code − zero). */
+export interface GridWeight {
+  readonly kind: 'grid';
+  readonly shape: readonly [out: number, columns: number];
+  /** 1 to 8. */
+  readonly bits: number;
+  /** [out, in], each 0 to 2^bits − 1. */
+  readonly codes: Uint8Array;
+  /** Columns that share a scale, the last group as many as are left; -1 for whole rows. */
+  readonly groupSize: number;
+  /** One per group of columns of a row: [out · ⌈in / groupSize⌉]. */
+  readonly scale: Float32Array;
+  /** As many; whole numbers, or halves. */
+  readonly zero: Float32Array;
+  /** The order in which columns were put into groups, where a method sorted them: the i-th is column `order[i]`. */
+  readonly order?: Uint32Array;
+  readonly outliers?: Outliers;
+}
+
+/**
+ * W [out, in] as signs: every element is mean + scale · sign of its row, block of columns and class, plus, in the columns
+ * of `second`, scale · sign of a second plane.
+ */
+export interface BinaryWeight {
+  readonly kind: 'binary';
+  readonly shape: readonly [out: number, columns: number];
+  /** [out, in], 1 for +, 0 for −. */
+  readonly signs: Uint8Array;
+  /** Classes of elements that have statistics of their own, at least 1. */
+  readonly classes: number;
+  /** [out, in], each below `classes`. */
+  readonly classOf: Uint8Array;
+  /** Columns of a block, -1 for whole rows. */
+  readonly groupSize: number;
+  /** [out · blocks · classes] */
+  readonly scale: Float32Array;
+  readonly mean: Float32Array;
+  /** Columns approximated by two planes: signs [out, columns.length], scale [out · blocks]. */
+  readonly second?: {
+    readonly columns: Uint32Array;
+    readonly signs: Uint8Array;
+    readonly scale: Float32Array;
+  };
+}
+
+export type QuantizedWeight = GridWeight | BinaryWeight;
+
 /** The weight in float32, [out, in]. */
-export function toFloats({ shape: [out, n], integers, scale, zero, groupSize }: IntegerWeight): Float32Array {
+export function toFloats(weight: QuantizedWeight): Float32Array {
+  return weight.kind === 'grid' ? gridFloats(weight) : binaryFloats(weight);
+}
+
+function gridFloats({ shape: [out, n], codes, scale, zero, groupSize, order, outliers }: GridWeight) {
+  const width = groupSize === -1 ? n : groupSize;
+  const groups = Math.ceil(n / width);
+  const groupOf = new Uint32Array(n);
+  for (let i = 0; i < n; i++) groupOf[order?.[i] ?? i] = Math.floor(i / width);
+  const floats = new Float32Array(out * n);
+  for (let row = 0; row < out; row++)
+    for (let column = 0; column < n; column++) {
+      const grid = row * groups + groupOf[column]!;
+      floats[row * n + column] = scale[grid]! * (codes[row * n + column]! - zero[grid]!);
+    }
+  outliers?.values.forEach((value, i) => {
+    floats[outliers.rows[i]! * n + outliers.columns[i]!] = value;
+  });
+  return floats;
+}
+
+function binaryFloats({ shape: [out, n], groupSize, ...weight }: BinaryWeight): Float32Array {
   const width = groupSize === -1 ? n : groupSize;
   const blocks = Math.ceil(n / width);
   const floats = new Float32Array(out * n);
   for (let row = 0; row < out; row++)
     for (let column = 0; column < n; column++) {
-      const grid = row * blocks + Math.floor(column / width);
-      floats[row * n + column] = scale[grid]! * (integers[row * n + column]! - zero[grid]!);
+      const at = row * n + column;
+      const block = row * blocks + Math.floor(column / width);
+      const own = block * weight.classes + weight.classOf[at]!;
+      floats[at] = weight.mean[own]! + weight.scale[own]! * (2 * weight.signs[at]! - 1);
     }
+  const { second } = weight;
+  second?.columns.forEach((column, i) => {
+    for (let row = 0; row < out; row++)
+      floats[row * n + column]! +=
+        second.scale[row * blocks + Math.floor(column / width)]! *
+        (2 * second.signs[row * second.columns.length + i]! - 1);
+  });
   return floats;
 }

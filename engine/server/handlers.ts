@@ -29,6 +29,7 @@ import type {
 import { PROTOCOL_VERSION } from '../protocol/protocol.js';
 import { openSessions, type Sessions } from '../sessions/manager.js';
 import { startSessionProcess } from '../sessions/process.js';
+import { methodsFor } from '../methods/report.js';
 import { version } from '../version.js';
 
 type Log = (level: LogMessage['level'], message: string) => void;
@@ -129,6 +130,7 @@ function createHandlers(jobs: JobManager, sessions: Sessions, notify: Notify, lo
       return {};
     },
     'jobs/log': ({ id }) => jobs.log(id),
+    'calibrate/methods': async ({ path }) => ({ methods: await methodsFor(path) }),
     'calibrate/estimate': async ({ request }, signal) =>
       runApart('estimate', { request, devices: await devices(false) }, log, signal),
     'precision/describe': (params) => describePrecision(params, fingerprintOf),

@@ -72,6 +72,7 @@ export const paramReaders: { readonly [M in RequestMethod]: (value: unknown) => 
   'jobs/retry': of(job),
   'jobs/remove': of<RemoveJobParams>({ ...job, deleteProgress: optional(flag()) }),
   'jobs/log': of(job),
+  'calibrate/methods': of({ path: path() }),
   'calibrate/estimate': of({
     request: (object, key) => parseEstimate(object[key], 'params: request'),
   }),

@@ -13,11 +13,11 @@ import { UserError } from '../errors.js';
 import { SHORTEST } from '../evaluation/choices.js';
 import { evaluatePerplexity } from '../evaluation/perplexity.js';
 import { evaluateClassifier } from '../evaluation/pictures.js';
-import type { EvaluationHooks } from '../evaluation/rows.js';
-import { fullHead, quantizedBytes } from '../quantized/size.js';
-import { openAdapterSet } from '../formats/adapter-set.js';
+import { fullHead, type EvaluationHooks } from '../evaluation/rows.js';
+import { quantizedBytes } from '../quantized/size.js';
 import { layerNames, openPlainModel, type RunnableModel } from '../execution/model.js';
-import { openElasticModel, requireMatch, widthsOf, type ElasticModel } from '../execution/quantized-model.js';
+import { openElasticModel, widthsOf, type ElasticModel } from '../execution/quantized-model.js';
+import { openAdapterSet, openSource, requireMatch } from '../methods/sets.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { LanguageModel, VisionModel } from '../models/model.js';
 import type { EvaluationRow, Prediction, PredictParams } from '../protocol/protocol.js';
@@ -52,7 +52,8 @@ export async function openElasticSession(
     const set = await openAdapterSet(adapters);
     try {
       await requireMatch(checkpoint, set, adapters);
-      const elastic = await openElasticModel(programs, checkpoint, set, defaultCacheMemory() / 2);
+      const source = openSource(programs, checkpoint, set);
+      const elastic = await openElasticModel(programs, source, defaultCacheMemory() / 2);
       const full = await openPlainModel(programs, checkpoint);
       const layers = layerNames(checkpoint);
       let bits: readonly number[] = layers.map(() => elastic.bits[0]!);
@@ -75,7 +76,7 @@ export async function openElasticSession(
           const candidate = {
             ...{ label: 'plan', kind: 'adapters' as const, widths, model: elastic },
             bits: bits.reduce((a, b) => a + b, 0) / bits.length,
-            bytes: quantizedBytes(checkpoint, set.config, widths),
+            bytes: quantizedBytes(source, widths),
           };
           return evaluateAt(programs, checkpoint, full, candidate, { data, limit }, hooks);
         },

@@ -3,7 +3,8 @@ import { maxDifference } from '../../test/support.js';
 import { adapterLayout } from '../methods/quept/adapters.js';
 import { openPlainPart, type RunnablePart } from '../execution/part.js';
 import { openElasticPart } from '../execution/quantized-part.js';
-import { foldBias, foldedParameters, foldNorm, foldWeight, reparameterise } from './fold-norms.js';
+import { foldBias, foldNorm, reparameterise } from './fold-norms.js';
+import { rescaledParameters, scaledColumns } from './rescaling.js';
 import { observe } from '../execution/observe.js';
 import { startActivations } from '../methods/quept/start.js';
 import { normals, rowsOf, tinyBlock, usePrograms } from '../methods/quept/testing.js';
@@ -35,7 +36,7 @@ function fold(weight: Float32Array, bias: Float32Array, percentiles?: readonly n
   const output = Float32Array.from(normed(weight, bias).flat());
   const change = reparameterise(output, WIDTH, BITS, percentiles);
   const norm = foldNorm(weight, bias, change);
-  return { change, folded: normed(norm.weight, norm.bias), weight: foldWeight(next.data, change.ratio) };
+  return { change, folded: normed(norm.weight, norm.bias), weight: scaledColumns(next.data, change.ratio) };
 }
 
 describe('a folded norm', () => {
@@ -141,7 +142,7 @@ describe('a block of a model', () => {
     'with %j computes the same with folded parameters, a bias for every layer behind a norm',
     async (change) => {
       const { block, x, tensors } = await started(change);
-      const folded = foldedParameters(block.parameters, tensors);
+      const folded = rescaledParameters(block.parameters, tensors);
       const output = async (part: RunnablePart) => {
         const y = await programs.runtime.read(
           await part.run(programs.runtime.tensor(x.data, x.shape), BATCH),
@@ -188,7 +189,7 @@ describe('a block of a model', () => {
   it('does not change the parameters it is given', async () => {
     const { block, tensors } = await started({});
     const before = [...block.parameters].map(([name, { data }]) => [name, data.slice()] as const);
-    foldedParameters(block.parameters, tensors);
+    rescaledParameters(block.parameters, tensors);
     for (const [name, data] of before) expect(block.parameters.get(name)!.data).toEqual(data);
   });
 });

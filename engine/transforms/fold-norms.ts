@@ -3,9 +3,7 @@
  * calibrated per channel at the lowest bit-width, then norm, weights and biases are changed so that one scale fits all
  * channels while the function in floating point stays the same.
  */
-import type { HostTensor } from '../models/checkpoint.js';
 import { percentileStart, roundHalfEven, type Grid } from '../execution/activation-ranges.js';
-import type { NamedTensors } from '../execution/tensors.js';
 
 export interface Reparameterisation {
   /** r = s_c / s̃, per channel of the norm: norm weight ← weight / r, next weight ← weight · r per input column. */
@@ -55,12 +53,7 @@ export function foldNorm(
   return { weight: weight.map((w, c) => w / ratio[c]!), bias: bias.map((b, c) => b / ratio[c]! - shift[c]!) };
 }
 
-/** W·diag(r) for W [out, in]. */
-export function foldWeight(weight: Float32Array, ratio: Float32Array): Float32Array {
-  return weight.map((w, i) => w * ratio[i % ratio.length]!);
-}
-
-/** bias + W_new·d, with W_new [out, in] from `foldWeight`; a layer without bias gets one. */
+/** bias + W_new·d, with W_new [out, in] rescaled; a layer without bias gets one. */
 export function foldBias(
   bias: Float32Array | undefined,
   foldedWeight: Float32Array,
@@ -72,30 +65,4 @@ export function foldBias(
     for (let c = 0; c < width; c++) sum += foldedWeight[row * width + c]! * shift[c]!;
     return sum;
   });
-}
-
-/**
- * The parameters of a part as an adapter set changes them: norms and biases replaced, weights multiplied by
- * `<layer>.input_scale` per column, weights and biases by `<layer>.output_scale` per row.
- */
-export function foldedParameters(
-  parameters: ReadonlyMap<string, HostTensor>,
-  adapters: NamedTensors,
-): Map<string, HostTensor> {
-  const folded = new Map(parameters);
-  for (const [name, tensor] of adapters)
-    if (name.endsWith('.weight') || name.endsWith('.bias')) folded.set(name, tensor);
-  const change = (name: string, by: (data: Float32Array) => Float32Array) => {
-    const tensor = folded.get(name);
-    if (tensor) folded.set(name, { data: by(tensor.data), shape: tensor.shape });
-  };
-  for (const [name, { data: scale }] of adapters) {
-    const layer = name.replace(/\.[^.]*$/, '');
-    if (name.endsWith('.input_scale')) change(`${layer}.weight`, (data) => foldWeight(data, scale));
-    if (!name.endsWith('.output_scale')) continue;
-    const columns = folded.get(`${layer}.weight`)!.shape[1]!;
-    change(`${layer}.weight`, (data) => data.map((w, i) => w * scale[Math.floor(i / columns)]!));
-    change(`${layer}.bias`, (data) => data.map((b, row) => b * scale[row]!));
-  }
-  return folded;
 }

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { maxDifference } from '../../test/support.js';
 import { openPlainPart } from '../execution/part.js';
 import { secondMoments } from '../execution/moments.js';
-import { foldedParameters } from './fold-norms.js';
+import { rescaledParameters } from './rescaling.js';
 import { smooth, smoothingSites } from './smooth.js';
 import {
   normals,
@@ -45,7 +45,7 @@ describe.each([
   it('is the same function in full precision', async () => {
     const tensors = await smoothed(block);
     expect(tensors.size).toBeGreaterThan(0);
-    const changed = { ...block, parameters: foldedParameters(block.parameters, tensors) };
+    const changed = { ...block, parameters: rescaledParameters(block.parameters, tensors) };
     expect(maxDifference(await run(changed), await run(block))).toBeLessThan(1e-4);
   });
 });

@@ -1,8 +1,6 @@
 /** Adapter sets by the model they belong to, with their saved evaluations. Knows no editor. */
 import type {
   AdapterSetReport,
-  BitGroup,
-  BlockLosses,
   EvaluationReport,
   ModelReport,
   ReadableAdapterSet,
@@ -37,8 +35,7 @@ export interface AdapterList {
 }
 
 /** The bit-widths that a set holds, high to low. */
-export const offeredBits = ({ config }: ReadableAdapterSet): number[] =>
-  config.bit_groups.flatMap(({ bits }) => bits).sort((a, b) => b - a);
+export const offeredBits = ({ facts }: ReadableAdapterSet): readonly number[] => facts.offered;
 
 /** @param folders absolute; searched for adapter sets with everything below */
 export function createAdapterList(
@@ -104,31 +101,4 @@ function group(
       evaluations: model ? evaluationsOf(model.path) : [],
     }))
     .filter((entry) => entry.sets.length > 0 || entry.evaluations.length > 0);
-}
-
-export interface GroupSummary {
-  /** High to low. */
-  readonly bits: readonly number[];
-  readonly rank: number;
-  /** Whether calibration did not improve it, so that it runs as it started. */
-  readonly keptStart: boolean;
-  /** Mean over the blocks of the loss in the first and the last epoch; undefined where none was recorded. */
-  readonly first: number | undefined;
-  readonly last: number | undefined;
-}
-
-/** What an adapter set says of each of its bit groups, high to low. */
-export function summarizeGroups(groups: readonly BitGroup[], losses: readonly BlockLosses[]): GroupSummary[] {
-  return groups.map(({ bits, rank, gain }) => {
-    // A group may have been divided after its calibration, which recorded the losses of the whole.
-    const isWhole = (label: string) => bits.every((width) => label.split(',').includes(`${width}`));
-    const mean = (epoch: 'first' | 'last') => {
-      const values = losses.flatMap((block) =>
-        Object.entries(block[epoch]).flatMap(([label, loss]) => (isWhole(label) ? [loss] : [])),
-      );
-      return values.length > 0 ? values.reduce((a, b) => a + b, 0) / values.length : undefined;
-    };
-    const sorted = [...bits].sort((a, b) => b - a);
-    return { bits: sorted, rank, keptStart: gain === 0, first: mean('first'), last: mean('last') };
-  });
 }

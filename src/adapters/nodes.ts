@@ -4,13 +4,14 @@ import type {
   AdapterSetReport,
   EvaluationReport,
   ReadableAdapterSet,
+  SetPart,
   SupportedModel,
 } from '../../engine/protocol/protocol.js';
-import { formatBits, formatBytes, formatLoss } from '../common/format.js';
+import { formatBits, formatBytes } from '../common/format.js';
 import type { Row } from '../common/tree.js';
 import { headline } from '../evaluation/score.js';
 import { modelName } from '../models/names.js';
-import { offeredBits, type AdapterSetEntry, type GroupSummary, type ModelAdapters } from './adapter-list.js';
+import { offeredBits, type AdapterSetEntry, type ModelAdapters } from './adapter-list.js';
 
 export interface OwnerNode {
   readonly kind: 'owner';
@@ -21,10 +22,10 @@ export interface SetNode {
   readonly owner: ModelAdapters;
   readonly entry: AdapterSetEntry;
 }
-export interface GroupNode {
-  readonly kind: 'group';
+export interface PartNode {
+  readonly kind: 'part';
   readonly parent: SetNode;
-  readonly group: GroupSummary;
+  readonly part: SetPart;
 }
 export interface CalibrationNode {
   readonly kind: 'calibration';
@@ -36,7 +37,7 @@ export interface EvaluationNode {
   readonly parent: SetNode | OwnerNode;
   readonly report: EvaluationReport;
 }
-export type AdaptersNode = OwnerNode | SetNode | GroupNode | CalibrationNode | EvaluationNode;
+export type AdaptersNode = OwnerNode | SetNode | PartNode | CalibrationNode | EvaluationNode;
 
 const locale = () => vscode.env.language;
 const day = (time: number) => new Date(time).toLocaleDateString(locale(), { dateStyle: 'medium' });
@@ -65,7 +66,7 @@ export const ownerRow = ({ owner: { model } }: OwnerNode): Row =>
         open: 'expanded',
       };
 
-export const modeName = (mode: ReadableAdapterSet['config']['mode']): string =>
+export const modeName = (mode: ReadableAdapterSet['facts']['mode']): string =>
   mode === 'weight-only' ? vscode.l10n.t('weights') : vscode.l10n.t('weights and activations');
 
 /** Whether a set can be used: it can be read, and its model is there as it was. */
@@ -75,13 +76,15 @@ export const setRow = ({ owner, entry: { set } }: SetNode): Row =>
   set.readable ? readableRow(set, owner.model) : unreadableRow(set.path, set.name, set.reason);
 
 function readableRow(set: ReadableAdapterSet, model: SupportedModel | undefined): Row {
-  const { config, path, name, modified, matches } = set;
+  const { facts, path, name, modified, matches } = set;
   const changed = model !== undefined && !matches ? vscode.l10n.t('model has changed') : '';
   const widths = vscode.l10n.t('{0} bits', formatBits(offeredBits(set), locale()));
   return {
     id: path,
     label: name,
-    description: [changed, widths, modeName(config.mode), day(modified)].filter(Boolean).join(' · '),
+    description: [changed, widths, modeName(facts.mode), facts.method.title, day(modified)]
+      .filter(Boolean)
+      .join(' · '),
     kind: vscode.l10n.t('adapter set'),
     icon: changed ? 'warning' : 'settings',
     ...(changed && { color: 'list.warningForeground' }),
@@ -90,13 +93,21 @@ function readableRow(set: ReadableAdapterSet, model: SupportedModel | undefined)
       ...(changed
         ? [vscode.l10n.t('The model has changed since it was calibrated. Calibrate it again.')]
         : []),
-      vscode.l10n.t('Quantizes {0} at {1}', modeName(config.mode), widths),
-      vscode.l10n.t('Calibrated on {0} samples of {1}', config.calibration.samples, config.calibration.name),
+      vscode.l10n.t('Quantizes {0} at {1}, by {2}', modeName(facts.mode), widths, facts.method.title),
+      ...(facts.calibration
+        ? [
+            vscode.l10n.t(
+              'Calibrated on {0} samples of {1}',
+              facts.calibration.samples,
+              facts.calibration.name,
+            ),
+          ]
+        : []),
       vscode.l10n.t(
         '{0} on disk, made {1} by version {2}',
         formatBytes(set.bytes, locale()),
         moment(modified),
-        config.engine_version,
+        facts.engineVersion,
       ),
     ],
     context: matches ? 'adapterSet readable current' : 'adapterSet readable',
@@ -115,43 +126,39 @@ const unreadableRow = (path: string, name: string, reason: string): Row => ({
   context: 'adapterSet',
 });
 
-export function groupRow({ parent, group }: GroupNode): Row {
-  const { bits, rank, keptStart, first, last } = group;
+/** What the method says of some of the set's bit-widths, in its own words. */
+export function partRow({ parent, part: { bits, facts } }: PartNode): Row {
   const label = vscode.l10n.t('{0} bits', formatBits(bits, locale()));
-  const size = vscode.l10n.t('rank {0}', rank);
-  const losses =
-    first === undefined || last === undefined
-      ? ''
-      : vscode.l10n.t('loss {0} → {1}', formatLoss(first, locale()), formatLoss(last, locale()));
   return {
     id: `${parent.entry.set.path}#${bits.join()}`,
     label,
-    description: [size, losses, keptStart && vscode.l10n.t('kept its starting values')]
-      .filter(Boolean)
-      .join(' · '),
-    kind: vscode.l10n.t('bit group'),
+    description: facts.map(({ label: fact, value }) => `${fact} ${value}`.trim()).join(' · '),
+    kind: vscode.l10n.t('bit-widths'),
     icon: 'symbol-numeric',
-    tooltip: [
-      label,
-      vscode.l10n.t('{0} adapter directions', rank),
-      ...(keptStart
-        ? [vscode.l10n.t('Calibration did not improve it, so its starting values are used.')]
-        : []),
-      ...(losses ? [vscode.l10n.t('Mean loss of the blocks, first epoch → last: {0}', losses)] : []),
-    ],
-    context: 'group',
+    tooltip: [label, ...facts.map(({ label: fact, value, help }) => help ?? `${fact}: ${value}`)],
+    context: 'part',
   };
 }
 
-export function calibrationRow({ set: { path, config } }: CalibrationNode): Row {
-  const { name, samples } = config.calibration;
+export function calibrationRow({ set: { path, facts } }: CalibrationNode): Row {
+  const { calibration, seed } = facts;
+  if (!calibration)
+    return {
+      id: `${path}#calibration`,
+      label: vscode.l10n.t('No calibration set'),
+      kind: vscode.l10n.t('calibration set'),
+      icon: 'database',
+      tooltip: [vscode.l10n.t('The method needs no samples.')],
+      context: 'calibration',
+    };
+  const { name, samples } = calibration;
   return {
     id: `${path}#calibration`,
     label: name,
     description: vscode.l10n.t('{0} samples', samples),
     kind: vscode.l10n.t('calibration set'),
     icon: 'database',
-    tooltip: [name, vscode.l10n.t('The calibration set: {0} samples, seed {1}', samples, config.seed)],
+    tooltip: [name, vscode.l10n.t('The calibration set: {0} samples, seed {1}', samples, seed)],
     context: 'calibration',
   };
 }

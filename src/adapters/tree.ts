@@ -1,11 +1,11 @@
 /** The Adapter Sets view: models, their adapter sets, what each is made of and its evaluations. */
 import { createTree, rowItem, type Tree, type TreeSource } from '../common/tree.js';
-import { summarizeGroups, type AdapterList } from './adapter-list.js';
+import type { AdapterList } from './adapter-list.js';
 import {
   calibrationRow,
   evaluationRow,
-  groupRow,
   ownerRow,
+  partRow,
   setRow,
   type AdaptersNode,
   type EvaluationNode,
@@ -32,8 +32,8 @@ const sourceOf = (adapters: AdapterList): TreeSource<AdaptersNode> => ({
         return rowItem(ownerRow(node));
       case 'set':
         return rowItem(setRow(node));
-      case 'group':
-        return rowItem(groupRow(node));
+      case 'part':
+        return rowItem(partRow(node));
       case 'calibration':
         return rowItem(calibrationRow(node));
       case 'evaluation':
@@ -55,11 +55,7 @@ function childrenOfSet(node: SetNode): AdaptersNode[] {
   const { set, evaluations } = node.entry;
   const own: AdaptersNode[] = set.readable
     ? [
-        ...summarizeGroups(set.config.bit_groups, set.config.losses).map((group): AdaptersNode => ({
-          kind: 'group',
-          parent: node,
-          group,
-        })),
+        ...set.facts.parts.map((part): AdaptersNode => ({ kind: 'part', parent: node, part })),
         { kind: 'calibration', parent: node, set },
       ]
     : [];

@@ -85,18 +85,23 @@ export function estimateRequestOf(
 export function lengthOf(
   length: Length,
   task: Task,
-): Pick<CalibrateRequest, 'recipe' | 'samples' | 'epochs'> {
+): Pick<CalibrateRequest, 'recipe' | 'samples' | 'options'> {
   switch (length.kind) {
     case 'standard':
       return {};
     case 'paper':
       return { recipe: 'paper' };
     case 'short':
-      return SHORT[task];
+      return amountOf(SHORT[task]);
     case 'custom':
-      return { samples: length.samples, epochs: length.epochs };
+      return amountOf(length);
   }
 }
+
+const amountOf = ({ samples, epochs }: { readonly samples: number; readonly epochs: number }) => ({
+  samples,
+  options: { epochs },
+});
 
 /** Chosen last time, offered first the next. */
 export interface Remembered {

@@ -170,7 +170,7 @@ const lengthStep =
     if (kind !== 'custom') return answer(kind, (value) => ({ length: { kind: value } }));
     if (before?.kind === 'custom') return { length: before };
     const { samples, epochs } = await estimates.then(
-      ([standard]) => standard!.settings,
+      ([standard]) => ({ samples: standard!.settings.samples, epochs: epochsOf(standard!) }),
       () => ({ samples: 128, epochs: 15 }),
     );
     return { length: { kind: 'custom', samples, epochs } };
@@ -244,9 +244,6 @@ const startStep =
 
 function startChoices(choices: Choices, found: CalibrateEstimate): Choice<'start'>[] {
   const { settings, device, bytes } = found;
-  const groups = settings.groups
-    .map((group) => vscode.l10n.t('{0} (rank {1})', formatBits(group.bits), group.rank))
-    .join(', ');
   const line = (label: string, description: string): Choice<'start'> => ({ label, description });
   return [
     {
@@ -265,7 +262,8 @@ function startChoices(choices: Choices, found: CalibrateEstimate): Choice<'start
     { label: '', kind: vscode.QuickPickItemKind.Separator },
     line(vscode.l10n.t('Model'), modelName(choices.model)),
     line(vscode.l10n.t('Quantized'), modeName(settings.mode)),
-    line(vscode.l10n.t('Bit groups'), groups),
+    line(vscode.l10n.t('Bit-widths'), formatBits(settings.bits)),
+    ...settings.facts.map(({ label, value }) => line(label, value)),
     line(vscode.l10n.t('Calibration set'), `${basename(choices.data)} · ${amount(settings)}`),
     line(
       vscode.l10n.t('Device'),
@@ -275,8 +273,12 @@ function startChoices(choices: Choices, found: CalibrateEstimate): Choice<'start
   ];
 }
 
-const amount = ({ samples, epochs }: CalibrateEstimate['settings']): string =>
-  vscode.l10n.t('{0} samples, {1} epochs', new Intl.NumberFormat(locale()).format(samples), epochs);
+const amount = ({ samples }: CalibrateEstimate['settings']): string =>
+  vscode.l10n.t('{0} samples', new Intl.NumberFormat(locale()).format(samples));
+
+/** What the method says of its settings; of one without epochs the least there could be. */
+const epochsOf = ({ settings }: CalibrateEstimate): number =>
+  Number(settings.facts.find(({ label }) => label === 'epochs')?.value ?? 1);
 
 const cost = ({ seconds, bytes }: CalibrateEstimate): string =>
   vscode.l10n.t('about {0}, up to {1} of memory', formatDuration(seconds), formatBytes(bytes, locale()));

@@ -159,7 +159,7 @@ describe('a run', () => {
         adapters: ['/m/vit/adapters/a', '/m/vit/adapters/b'],
         bits: [8],
         limit: 100,
-        baseline: ['rtn'],
+        baseline: ['rounding'],
         device: 'cpu',
         threads: 2,
         save: '2025-01-02 03-04-05',

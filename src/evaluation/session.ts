@@ -186,7 +186,7 @@ export function createSession(initial: SavedSession, around: Surroundings): Eval
         save: name,
         ...(threads > 0 && { threads }),
         ...(limit !== undefined && { limit }),
-        ...(baseline && { baseline: ['rtn'] }),
+        ...(baseline && { baseline: ['rounding'] }),
       },
     });
     follow(record, join(first, 'evaluations', `${name}.json`));

@@ -194,7 +194,7 @@ export const fullSwatch = (): SVGSVGElement =>
 
 /** Colours and symbols repeat after six adapter sets, but not together. */
 const lookOf = ({ kind, look }: Pick<Series, 'kind' | 'look'>): string =>
-  kind === 'adapters' ? `look-${look % 6}` : kind;
+  kind === 'adapters' ? `look-${look % 6}` : `baseline-${look % 2}`;
 
 const SYMBOLS = [
   'M-4.5 0A4.5 4.5 0 1 0 4.5 0A4.5 4.5 0 1 0 -4.5 0Z',
@@ -202,11 +202,8 @@ const SYMBOLS = [
   'M0 -5L5 4H-5Z',
   'M0 -5.5L5.5 0L0 5.5L-5.5 0Z',
 ];
-const BASELINE_SYMBOLS = { rounding: 0, gptq: 1 };
-
-function symbol({ kind, look }: Pick<Series, 'kind' | 'look'>): SVGPathElement {
-  const index = kind === 'adapters' ? look % SYMBOLS.length : BASELINE_SYMBOLS[kind];
-  return svg('path', { class: 'symbol', d: SYMBOLS[index]! });
+function symbol({ look }: Pick<Series, 'look'>): SVGPathElement {
+  return svg('path', { class: 'symbol', d: SYMBOLS[look % SYMBOLS.length]! });
 }
 
 const path = (marks: readonly Mark[]): string =>

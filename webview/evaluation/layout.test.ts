@@ -68,8 +68,8 @@ describe('neighbour', () => {
   });
 
   it('changes series at the nearest bit-width, round and round', () => {
-    expect(from('adapters/8/a', 'ArrowUp')).toBe('rounding/8/rounding');
-    expect(from('adapters/8/a', 'ArrowDown')).toBe('rounding/8/rounding');
+    expect(from('adapters/8/a', 'ArrowUp')).toBe('baseline/8/rounding');
+    expect(from('adapters/8/a', 'ArrowDown')).toBe('baseline/8/rounding');
   });
 
   it('enters at the front series and ignores other keys', () => {
@@ -83,7 +83,7 @@ describe('nearest', () => {
     const { x, y } = drawing.series[1]!.marks[2]!;
     expect(nearest(drawing, x + 3, y + 3)?.key).toBe('adapters/8/a');
     const low = drawing.series[0]!.marks[0]!;
-    expect(nearest(drawing, low.x, low.y - 20)?.key).toBe('rounding/2/rounding');
+    expect(nearest(drawing, low.x, low.y - 20)?.key).toBe('baseline/2/rounding');
     expect(nearest(drawing, low.x + 100, low.y)).toBeUndefined();
   });
 });

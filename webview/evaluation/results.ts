@@ -197,14 +197,11 @@ export function durationOf(seconds: number, strings: Strings, locale: string): s
 const bitsText = ({ bits }: Pick<EvaluationRow, 'bits'>, locale: string): string =>
   bits === 'fp' ? '–' : formatWidth(bits, locale);
 
-/** The name of a row's model; a set keeps its own. */
+/** The name of a row's model; a set keeps its own, and so does a baseline that is told further than by its method. */
 export function nameOf({ kind, label }: Pick<EvaluationRow, 'kind' | 'label'>, strings: Strings): string {
-  const names: Partial<Record<EvaluationRow['kind'], StringKey>> = {
-    full: 'fullPrecision',
-    rounding: 'rounding',
-    gptq: 'gptq',
-  };
-  const name = names[kind];
+  if (kind === 'full') return strings.fullPrecision;
+  const names: Partial<Record<string, StringKey>> = { rounding: 'rounding', gptq: 'gptq' };
+  const name = kind === 'baseline' ? names[label] : undefined;
   return name ? strings[name] : label;
 }
 

@@ -18,7 +18,7 @@ describe('chartable', () => {
     const { full: reference, series } = chartable(rows, top1!);
     expect(reference).toBe(full);
     expect(series.map(({ label, look, points }) => [label, look, points.map((p) => p.bits)])).toEqual([
-      ['rounding', -1, [2, 4]],
+      ['rounding', 0, [2, 4]],
       ['b', 0, [4]],
       ['a', 1, [2, 4]],
     ]);
@@ -26,7 +26,7 @@ describe('chartable', () => {
 
   it('keeps a set named as a baseline apart from it', () => {
     const { series } = chartable([rounding(4, 0.8), row('rounding', 4, 0.9)], top1!);
-    expect(series.map((s) => s.kind)).toEqual(['rounding', 'adapters']);
+    expect(series.map((s) => s.kind)).toEqual(['baseline', 'adapters']);
   });
 
   it('leaves out what is not a value', () => {

@@ -12,7 +12,7 @@ export interface Point {
 export interface Series {
   readonly label: string;
   readonly kind: Exclude<EvaluationRow['kind'], 'full'>;
-  /** Which of the looks for adapter sets it has, from 0; of baselines -1. */
+  /** Which of the looks for its kind it has, from 0. */
   readonly look: number;
   /** By bit-width, low to high. */
   readonly points: readonly Point[];
@@ -35,13 +35,13 @@ export function chartable(rows: readonly EvaluationRow[], metric: Metric): Chart
     const key = `${row.kind}/${row.label}`;
     groups.set(key, [...(groups.get(key) ?? []), row]);
   }
-  let look = 0;
+  const looks = { baseline: 0, adapters: 0 };
   const series = [...groups.values()].map((group): Series => {
     const { label, kind } = group[0]!;
     return {
       label,
       kind: kind as Series['kind'],
-      look: kind === 'adapters' ? look++ : -1,
+      look: looks[kind as Series['kind']]++,
       points: group
         .flatMap((row) => {
           const value = row[metric.key];
@@ -53,7 +53,7 @@ export function chartable(rows: readonly EvaluationRow[], metric: Metric): Chart
   });
   return {
     ...(full && { full }),
-    series: [...series.filter((s) => s.look < 0), ...series.filter((s) => s.look >= 0)],
+    series: [...series.filter((s) => s.kind === 'baseline'), ...series.filter((s) => s.kind === 'adapters')],
   };
 }
 

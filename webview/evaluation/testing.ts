@@ -29,7 +29,7 @@ export const row = (
 });
 
 export const rounding = (bits: number, top1: number): EvaluationRow =>
-  row('rounding', bits, top1, { kind: 'rounding' });
+  row('rounding', bits, top1, { kind: 'baseline', method: 'rounding' });
 
 /** Every string is its own key. */
 export const strings = new Proxy({} as Strings, { get: (_, key) => key as StringKey });

@@ -1,7 +1,6 @@
 /** The kind `calibrate`: an adapter set from a model and a calibration set. */
 import { resolve } from 'node:path';
 import {
-  either,
   flag,
   integer,
   list,
@@ -13,45 +12,34 @@ import {
   text,
   type Fields,
 } from '../../formats/json-fields.js';
-import { discardProgress, progressMade } from '../../methods/quept/progress.js';
-import type { CalibrateRequest, EstimateRequest } from '../../protocol/protocol.js';
-import { bits, device, placement, skipped } from './fields.js';
+import { expectObject } from '../../formats/json.js';
+import { discardProgress, progressMade } from '../../methods/progress.js';
+import { checkMethodOptions } from '../../methods/request.js';
+import type { EstimateRequest } from '../../protocol/protocol.js';
+import { device, placement, skipped } from './fields.js';
 import type { Kind } from './kind.js';
 
-const settings: Fields<Omit<CalibrateRequest, 'data' | 'out' | 'resume'>> = {
+const settings: Fields<Omit<EstimateRequest, 'data'>> = {
   ...placement,
   model: path(),
+  method: optional(text()),
+  options: optional((object, key, where) => expectObject(object[key], `${where}: ${key}`)),
+  recipe: optional(text()),
   mode: optional(oneOf('weight-activation', 'weight-only')),
+  bits: optional(list(number(1, 8), 1)),
   length: optional(integer(2)),
-  recipe: optional(oneOf('default', 'paper')),
-  bits: optional(list(bits, 1)),
-  groups: optional(list(list(bits, 1), 1)),
-  rank: optional(either(integer(0), list(integer(0), 1))),
   samples: optional(integer(1)),
-  epochs: optional(integer(1)),
-  batch: optional(integer(1)),
   seed: optional(integer(0)),
-  loss: optional(oneOf('mae', 'mse')),
-  merge: optional(oneOf('selective', 'uniform', 'random', 'off', 'drawn')),
-  keep: optional(number(0, 1)),
-  clipStart: optional(oneOf('paper', 'search')),
-  smooth: optional(oneOf('on', 'off')),
-  guard: optional(oneOf('on', 'off')),
   cacheMemory: optional(integer(0)),
-  rotation: optional(oneOf('on', 'off')),
-  kvBits: optional(bits),
-  rateLora: optional(number(0)),
-  rateClip: optional(number(0)),
-  rateScale: optional(number(0)),
 };
 
 export const calibrate: Kind<'calibrate'> = {
   title: 'Calibrate',
-  request: { ...settings, data: path(), out: path(), resume: optional(flag()) },
+  request: { ...settings, data: optional(path()), out: path(), resume: optional(flag()) },
   result: {
     out: text(),
     device,
-    bits: list(bits),
+    bits: list(number(1, 8)),
     samples: integer(0),
     skipped,
     seconds: number(0),
@@ -69,5 +57,8 @@ export const calibrate: Kind<'calibrate'> = {
 };
 
 /** Throws UserError for the first thing wrong. */
-export const parseEstimate = (value: unknown, where = 'calibrate request'): EstimateRequest =>
-  readFields<EstimateRequest>(value, { ...settings, data: optional(path()) }, where);
+export function parseEstimate(value: unknown, where = 'calibrate request'): EstimateRequest {
+  const request = readFields<EstimateRequest>(value, { ...settings, data: optional(path()) }, where);
+  checkMethodOptions(request, where);
+  return request;
+}

@@ -1,7 +1,6 @@
 /** The kind `evaluate`: scores of a model at many bit-widths. */
 import { integer, list, oneOf, optional, path, text } from '../../formats/json-fields.js';
 import { checkName } from '../../formats/paths.js';
-import { BASELINES } from '../../protocol/protocol.js';
 import { evaluateResult, rows } from './evaluation-fields.js';
 import { bits, placement } from './fields.js';
 import type { Kind } from './kind.js';
@@ -18,7 +17,7 @@ export const evaluate: Kind<'evaluate'> = {
     limit: optional(integer(1)),
     length: optional(integer(2)),
     task: optional(oneOf('perplexity', 'multiple-choice')),
-    baseline: optional(list(oneOf(...BASELINES))),
+    baseline: optional(list(text())),
     baselineData: optional(path()),
     baselineSamples: optional(integer(1)),
     cacheMemory: optional(integer(0)),

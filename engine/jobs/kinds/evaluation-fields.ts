@@ -8,15 +8,20 @@ import {
   optional,
   record,
   text,
+  type Field,
   type Fields,
 } from '../../formats/json-fields.js';
 import { MIN_BITS } from '../../plans/bits.js';
-import type { Difference, EvaluateResult, EvaluationRow } from '../../protocol/protocol.js';
+import type { Difference, EvaluateResult, EvaluationRow, RowKind } from '../../protocol/protocol.js';
 import { device, skipped } from './fields.js';
 
 const share = optional(number(0, 1));
 const positive = optional(number(0));
-const rowKind = oneOf('full', 'rounding', 'gptq', 'adapters');
+/** Evaluations that were kept before any method could be a baseline name it as the kind of a row. */
+const rowKind: Field<RowKind> = (object, key, where) => {
+  const kind = oneOf('full', 'baseline', 'adapters', 'rounding', 'gptq')(object, key, where);
+  return kind === 'rounding' || kind === 'gptq' ? 'baseline' : kind;
+};
 
 const difference: Fields<Difference> = {
   label: text(),
@@ -30,6 +35,7 @@ const difference: Fields<Difference> = {
 const row: Fields<EvaluationRow> = {
   label: text(),
   kind: rowKind,
+  method: optional(text()),
   bits: either(number(MIN_BITS), oneOf('fp')),
   bytes: integer(0),
   samples: integer(0),

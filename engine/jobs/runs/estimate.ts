@@ -3,13 +3,10 @@ import { stat } from 'node:fs/promises';
 import { openImages } from '../../data/images.js';
 import { defaultCacheMemory } from '../../execution/sample-store.js';
 import { UserError } from '../../errors.js';
-import { calibrationCost } from '../../methods/quept/cost.js';
-import { checkOptions, type QueptOptions } from '../../methods/quept/options.js';
-import { MAX_BITS } from '../../plans/bits.js';
-import { rotateModel } from '../../transforms/rotation/checkpoint.js';
+import type { CommonSettings } from '../../methods/method.js';
+import { resolveRequest } from '../../methods/request.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
 import type { CalibrateEstimate, DeviceReport, EstimateRequest } from '../../protocol/protocol.js';
-import { resolveOptions } from './calibrate.js';
 import type { EstimateJobRequest } from '../requests.js';
 
 /**
@@ -24,7 +21,7 @@ const HOST_SECONDS = 4e-9;
 
 /**
  * Seconds: the calibration's matrix products over the device's measured rate of them, its other elements over the
- * measured rate of additions, and the measured overhead of running an operator for each (`methods/quept/cost.ts`,
+ * measured rate of additions, and the measured overhead of running an operator for each (`Method.cost`,
  * `runtime/measure.ts`). Bytes: what the activations of the calibration set (as far as they stay in memory), the
  * tensors of a step and the process itself hold at the peak. Throws UserError for a request that could not be calibrated.
  */
@@ -35,19 +32,15 @@ export async function runEstimate({ request, devices }: EstimateJobRequest): Pro
     request.length === undefined ? {} : { tokens: request.length },
   );
   try {
-    const options = resolveOptions(request, checkpoint.model.task);
-    checkOptions(options);
-    const samples = await samplesOf(request, checkpoint, options);
-    const keys = options.kvBits <= MAX_BITS;
-    const calibrated = options.rotate ? rotateModel(checkpoint, { keys }) : checkpoint;
-    const { work, looked, activations, tensors } = calibrationCost(calibrated, options, samples);
+    const { method, settings } = resolveRequest(checkpoint, request);
+    const samples = await samplesOf(request, checkpoint, settings);
+    const { work, looked, activations, tensors } = method.cost(checkpoint, settings, samples);
     const inMemory = Math.min(activations, request.cacheMemory ?? defaultCacheMemory());
     const running =
       work.flops / (device.gflops * 1e9) +
       work.elements / (device.gelements * 1e9) +
       work.operators * device.overhead;
     const seconds = STARTUP_SECONDS + SLOWDOWN * running + HOST_SECONDS * looked;
-    const { mode, groups, epochs, batch, seed } = options;
     return {
       seconds,
       bytes: PROCESS_BYTES + inMemory + tensors,
@@ -55,12 +48,12 @@ export async function runEstimate({ request, devices }: EstimateJobRequest): Pro
       gflops: device.gflops,
       gflop: work.flops / 1e9,
       settings: {
-        mode,
-        groups: groups.map(({ bits, rank }) => ({ bits, rank })),
+        method: method.name,
+        mode: settings.mode,
+        bits: settings.offered,
         samples,
-        epochs,
-        batch: Math.min(batch, samples),
-        seed,
+        seed: settings.seed,
+        facts: method.facts(settings),
       },
     };
   } finally {
@@ -83,7 +76,7 @@ function deviceOf(wanted: NonNullable<EstimateRequest['device']>, devices: reado
 async function samplesOf(
   { data }: EstimateRequest,
   { model }: Checkpoint,
-  { samples }: QueptOptions,
+  { samples }: CommonSettings,
 ): Promise<number> {
   if (data === undefined) return samples;
   if (model.task === 'image-classification') return Math.min(samples, (await openImages(data)).length);

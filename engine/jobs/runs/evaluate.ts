@@ -1,11 +1,12 @@
 /** The evaluate job: full precision, baselines and adapter sets on one evaluation set. */
 import { openCheckpoint } from '../../models/checkpoint.js';
-import { closeAdapterSets, openAdapterSets } from '../evaluated-sets.js';
+import { closeAdapterSets, openAdapterSets } from '../../evaluation/sets.js';
+import type { EvaluationJobHooks } from '../../evaluation/evaluate.js';
 import { evaluatePictures } from '../../evaluation/evaluate-pictures.js';
 import { evaluateText } from '../../evaluation/evaluate-text.js';
 import { peakMemory } from '../memory.js';
 import { prepareEvaluation, saveEvaluation } from '../evaluations.js';
-import type { EvaluateHooks, JobHooks } from '../requests.js';
+import type { JobHooks } from '../requests.js';
 import type { EvaluateRequest, EvaluateResult, EvaluationRow } from '../../protocol/protocol.js';
 
 /** Keeps the result where the request asks for it. */
@@ -13,10 +14,10 @@ export async function runEvaluate(
   request: EvaluateRequest,
   job: JobHooks<'evaluate'>,
 ): Promise<EvaluateResult> {
-  const hooks: EvaluateHooks = {
+  const hooks: EvaluationJobHooks = {
     signal: job.signal,
     note: (line) => job.note(line),
-    status: ({ done, rows }) => job.status({ done, phase: phaseOf(rows), partial: { rows } }),
+    status: (done, rows) => job.status({ done, phase: phaseOf(rows), partial: { rows } }),
   };
   if (request.save === undefined) return evaluate(request, hooks);
   // Before the work, so that it is not in vain.
@@ -29,7 +30,7 @@ export async function runEvaluate(
 const phaseOf = (rows: readonly EvaluationRow[]): string =>
   rows.length === 0 ? 'before the first scores' : `scores of ${rows.length} bit-widths`;
 
-async function evaluate(request: EvaluateRequest, hooks: EvaluateHooks): Promise<EvaluateResult> {
+async function evaluate(request: EvaluateRequest, hooks: EvaluationJobHooks): Promise<EvaluateResult> {
   const started = performance.now();
   const checkpoint = await openCheckpoint(
     request.model,

@@ -1,15 +1,15 @@
 /** The sensitivity job: from an adapter set and samples to its `sensitivity.json`. */
 import { dirname } from 'node:path';
 import { defaultCacheMemory, openSampleCache, type SampleCache } from '../../execution/sample-store.js';
-import { bitsOf, openAdapterSet, readTensorsDigest, type AdapterSource } from '../../formats/adapter-set.js';
+import { readTensorsDigest } from '../../formats/set.js';
 import { writeSensitivity, type SensitivityIdentity } from '../../formats/sensitivity.js';
 import { layerNames } from '../../execution/model.js';
-import { requireMatch, rotatedFor, tensorsOf } from '../../execution/quantized-model.js';
 import { measureSensitivity, savedWork } from '../../execution/sensitivity.js';
+import { openAdapterSet, openSource, requireMatch, type AdapterSet } from '../../methods/sets.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
 import { version } from '../../version.js';
-import { readCalibrationSet } from '../calibration-set.js';
-import { withDevice } from '../device.js';
+import { withDevice } from '../../runtime/with-device.js';
+import { readCalibrationSet } from '../../tasks/calibration-set.js';
 import { peakMemory } from '../memory.js';
 import { openMeasured, sensitivityPath } from '../sensitivity-file.js';
 import type { JobHooks } from '../requests.js';
@@ -44,17 +44,17 @@ async function measure(
   request: SensitivityRequest,
   out: string,
   original: Checkpoint,
-  { config, tensors }: AdapterSource,
+  adapters: AdapterSet,
   cache: SampleCache,
   hooks: JobHooks<'sensitivity'>,
 ): Promise<SensitivityResult> {
   const started = performance.now();
   const { task, family } = original.model;
   const batch = request.batch ?? BATCH[task];
-  const draw = { samples: request.samples ?? SAMPLES[task], seed: config.seed, batch };
+  const draw = { samples: request.samples ?? SAMPLES[task], seed: adapters.config.seed, batch };
   const { set } = await readCalibrationSet(original, request.data, draw, cache, hooks.signal);
   const { samples } = set.inputs;
-  const bits = bitsOf(config).sort((a, b) => a - b);
+  const bits = [...adapters.config.offered].sort((a, b) => a - b);
   const layers = layerNames(original);
   return withDevice(request, async (programs) => {
     const { device } = programs.runtime;
@@ -70,10 +70,9 @@ async function measure(
       request.resume ?? false,
     );
     const { costs } = progress;
-    const checkpoint = rotatedFor(programs, original, config);
-    const adaptersOf = (part: Parameters<typeof tensorsOf>[1]) => tensorsOf(tensors, part);
+    const source = openSource(programs, original, adapters);
     const keepBlocks = 2 * original.parameters * Float32Array.BYTES_PER_ELEMENT < defaultCacheMemory();
-    const settings = { checkpoint, config, adaptersOf, bits, inputs: set.inputs, batch, cache, keepBlocks };
+    const settings = { source, inputs: set.inputs, batch, cache, keepBlocks };
     await measureSensitivity(programs, settings, costs.length, {
       signal: hooks.signal,
       status: (done) =>
@@ -86,7 +85,7 @@ async function measure(
     });
     await writeSensitivity(out, { schema_version: 1, engine_version: version, ...identity, costs });
     await progress.remove();
-    const saved = savedWork(checkpoint, bits.length);
+    const saved = savedWork(source.checkpoint, bits.length);
     const seconds = (performance.now() - started) / 1000;
     return { out, device, layers: layers.length, bits, samples, saved, seconds, peakMemory: peakMemory() };
   });

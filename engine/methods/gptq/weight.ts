@@ -4,7 +4,7 @@ import { Graph } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 import { MAX_SCALE, MIN_SCALE } from '../../graph/quantizers.js';
 import type { HostTensor } from '../../models/checkpoint.js';
-import type { IntegerWeight } from '../../quantized/weight.js';
+import type { GridWeight } from '../../quantized/weight.js';
 import type { Programs } from '../../runtime/programs.js';
 
 /** Columns between two products on the device, where a group of columns does not set it. */
@@ -29,13 +29,13 @@ export async function roundCorrecting(
   isDead: (column: number) => boolean,
   { bits, groupSize }: { readonly bits: number; readonly groupSize: number },
   signal: AbortSignal,
-): Promise<IntegerWeight> {
+): Promise<GridWeight> {
   const { runtime } = programs;
   const [out, n] = shape as readonly [number, number];
   const width = groupSize === -1 ? BLOCK : groupSize;
   const blocks = Math.ceil(n / width);
   const levels = 2 ** bits - 1;
-  const integers = new Uint8Array(out * n);
+  const codes = new Uint8Array(out * n);
   const grids = out * (groupSize === -1 ? 1 : blocks);
   const [scale, zero] = [new Float32Array(grids), new Float32Array(grids)];
   const setGrid = (grid: number, low: number, high: number) => {
@@ -95,15 +95,15 @@ export async function roundCorrecting(
       }
       const [s, z] = [scale[grid]!, zero[grid]!];
       correct(row, (x, j) => {
-        const integer = Math.min(Math.max(rounded(x / s) + z, 0), levels);
-        const value = s * (integer - z);
-        integers[at + j] = integer;
+        const code = Math.min(Math.max(rounded(x / s) + z, 0), levels);
+        const value = s * (code - z);
+        codes[at + j] = code;
         errors[at + j] = weight[j]! - value;
         return value;
       });
     }
   }
-  return { shape: [out, n], integers, scale, zero, groupSize };
+  return { kind: 'grid', shape: [out, n], bits, codes, scale, zero, groupSize };
 }
 
 /** Σ_i error_i T_ji over all columns i before a block: `errors` [out, n], `rows` of T [width, n] → `before` [out, width]. */

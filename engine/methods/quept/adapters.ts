@@ -6,12 +6,21 @@
  *   clip.g   [bits_g, K]      a row a bit-width of group g: every layer's upper, then lower clip logits
  *   scale.g  [bits_g, Q]      a row a bit-width of group g: every activation quantizer's scale
  */
-import type { BitGroup } from '../../formats/adapter-set.js';
 import type { PartListing } from '../../models/listing.js';
 import type { Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 import type { Cache } from '../../execution/activations.js';
 import { scaleRows } from '../../graph/quantizers.js';
+
+/**
+ * Bit-widths that share adapter directions. `rank` counts those the group uses: its own and all above. `gain` multiplies
+ * their product: the group's weight is W + gain · B[:, :rank] A[:rank, :].
+ */
+export interface BitGroup {
+  readonly bits: readonly number[];
+  readonly rank: number;
+  readonly gain: number;
+}
 
 export interface AdapterLayer {
   readonly name: string;

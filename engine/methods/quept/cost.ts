@@ -17,7 +17,8 @@ import {
   type Part,
 } from '../../models/model.js';
 import type { AdapterLayout } from './adapters.js';
-import { layoutOf } from './calibrate.js';
+import type { CalibrationCost } from '../method.js';
+import { layoutOf } from './layout.js';
 import { SEARCH_RUNS, sideGraph } from './clip-start.js';
 import { momentsGraph, momentWidth } from '../../execution/moments.js';
 import { observeGraph } from '../../execution/observe.js';
@@ -28,17 +29,6 @@ import { hasOwnStreams } from './merge.js';
 import { groupSizesOf, type QueptOptions } from './options.js';
 import { errorGraph, smoothingSites } from '../../transforms/smooth.js';
 import { stateShapes, stepGraph } from './step.js';
-
-export interface CalibrationCost {
-  /** Of the whole calibration, on the device. */
-  readonly work: Work;
-  /** Elements that loops on the host go over, counted once for every range and bit-width tried. */
-  readonly looked: number;
-  /** Inputs and activations of the calibration set, which may lie in a file (`execution/sample-store.ts`). */
-  readonly activations: number;
-  /** The most that all other tensors take at once, on host and device together. */
-  readonly tensors: number;
-}
 
 /** @param samples of the calibration set */
 export function calibrationCost(

@@ -3,15 +3,17 @@
  * (searched clip, percentile scales, no adapter) are compared on the calibration set, and the better one is kept.
  * At high bit-widths rounding is close to exact, and what is learned for others can cost more than it gains.
  */
-import type { AdapterSetConfig, BitGroup } from '../../formats/adapter-set.js';
-import { blocksOf, type Part } from '../../models/model.js';
+import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
-import type { CalibrationRequest } from './calibrate.js';
-import { elasticParts } from '../../execution/quantized-model.js';
+import { quantizedParts } from '../../execution/quantized-model.js';
+import type { CalibrationContext } from '../method.js';
+import type { BitGroup } from './adapters.js';
 import { meanDivergence } from '../../execution/logit-divergence.js';
-import { MAX_BITS } from '../../plans/bits.js';
 import { passBlocks, plainParts, type OpenPart, type PassHooks } from '../../execution/part-by-part.js';
+import { settingsOf, type QueptOptions } from './options.js';
 import type { FinishedBlock } from './progress.js';
+import { elasticSource } from './source.js';
+import { rescaled } from '../../transforms/rescaling.js';
 import type { NamedTensors } from '../../execution/tensors.js';
 
 export interface Guarded {
@@ -30,12 +32,12 @@ export const GUARD_SAMPLES = 512;
 /** @param blockOf what was learned of a block; read again for every bit-width */
 export async function keepBetter(
   programs: Programs,
-  { checkpoint, set, options, cache }: Pick<CalibrationRequest, 'checkpoint' | 'set' | 'options' | 'cache'>,
-  layers: AdapterSetConfig['layers'],
+  { checkpoint, set, cache }: Required<Pick<CalibrationContext, 'checkpoint' | 'set' | 'cache'>>,
+  options: QueptOptions,
   blockOf: (part: Part) => Promise<Pick<FinishedBlock, 'tensors' | 'started'>>,
   { signal, status }: PassHooks,
 ): Promise<Guarded> {
-  const { mode, groups, embeddingBits, headBits, kvBits } = options;
+  const { groups } = options;
   const { model } = checkpoint;
   const samples = Math.min(set.inputs.samples, GUARD_SAMPLES);
   const batch = Math.min(options.batch, samples);
@@ -53,14 +55,10 @@ export async function keepBetter(
     return store;
   };
   const opener = (pick: (block: Pick<FinishedBlock, 'tensors' | 'started'>) => NamedTensors, gain?: 0) => {
-    const ungained = groups.map((group) => ({ ...group, gain: gain ?? group.gain }));
-    const config = {
-      ...{ mode, layers, embedding_bits: embeddingBits, head_bits: headBits, bit_groups: ungained },
-      ...(kvBits <= MAX_BITS && { kv_bits: kvBits }),
-    };
-    return elasticParts(programs, checkpoint, config, async (part) =>
-      blocksOf(model).includes(part) ? pick(await blockOf(part)) : new Map(),
-    );
+    const gained = { ...options, groups: groups.map((group) => ({ ...group, gain: gain ?? group.gain })) };
+    const tensorsOf = latest(async (part: Part) => pick(await blockOf(part)));
+    const source = elasticSource(programs, rescaled(checkpoint, tensorsOf), settingsOf(gained), tensorsOf);
+    return (bits: number): OpenPart => quantizedParts(programs, source, bits);
   };
   const learned = opener(({ tensors }) => tensors);
   const started = opener(({ tensors, started }) => new Map([...tensors, ...started]), 0);
@@ -84,6 +82,15 @@ export async function keepBetter(
   } finally {
     reference.release();
   }
+}
+
+/** What is read of a part is asked for more than once while it is open, and then never again. */
+function latest<T>(read: (part: Part) => Promise<T>): (part: Part) => Promise<T> {
+  let last: { readonly part: Part; readonly found: Promise<T> } | undefined;
+  return (part) => {
+    if (last?.part !== part) last = { part, found: read(part) };
+    return last.found;
+  };
 }
 
 /** What is kept of a block: learned, but for the bit-widths that keep their start. */

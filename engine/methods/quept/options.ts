@@ -1,16 +1,18 @@
 /** What can be set about a QuEPT calibration, the paper's settings and the defaults, and bit lists read from text. */
 import { UserError } from '../../errors.js';
-import type { AdapterSetConfig, BitGroup } from '../../formats/adapter-set.js';
 import { MAX_BITS } from '../../plans/bits.js';
+import type { Mode } from '../../protocol/protocol.js';
 import { PERCENTILES } from '../../execution/activation-ranges.js';
+import type { BitGroup } from './adapters.js';
 import { mergeWeights, type MergeMode } from './merge.js';
+import type { ElasticSettings } from './source.js';
 import type { Apart, StateKind } from './step.js';
 
 /** Below it a learned grid is nothing but a sign. */
-const MIN_BITS = 2;
+export const MIN_BITS = 2;
 
 export interface QueptOptions {
-  readonly mode: AdapterSetConfig['mode'];
+  readonly mode: Mode;
   /** From high to low precision; ranks do not fall. */
   readonly groups: readonly BitGroup[];
   readonly samples: number;
@@ -170,6 +172,17 @@ export function bitGroups(
 export const groupSizesOf = ({ groups, groupSize }: Pick<QueptOptions, 'groups' | 'groupSize'>): number[] =>
   groups.map(({ bits }) => (Math.max(...bits) <= 4 ? groupSize : -1));
 
+/** How blocks run that are calibrated with these options. */
+export const settingsOf = (options: QueptOptions): ElasticSettings => ({
+  groups: options.groups,
+  groupSizeOf: (_layer, bits) =>
+    groupSizesOf(options)[options.groups.findIndex((group) => group.bits.includes(bits))] ?? -1,
+  isActivationQuantized: options.mode === 'weight-activation',
+  embeddingBits: options.embeddingBits,
+  headBits: options.headBits,
+  cacheBits: options.kvBits <= MAX_BITS ? options.kvBits : undefined,
+});
+
 /**
  * The default grouping of a set of bit-widths: pairs from the top, the lowest alone where it can be ({8,7} {6,5} {4}), and
  * 4 bits and less each alone where groups train their own directions only.
@@ -185,7 +198,7 @@ export function defaultGroups(bits: readonly number[], apart: Apart = 'none'): n
   return groups;
 }
 
-/** Bit-widths from text such as `4-8` or `2,4,8`. */
+/** Bit-widths from text such as `4-8` or `2,4,8`, from high to low. */
 export function parseBits(text: string): number[] {
   const bits = new Set<number>();
   for (const item of text.split(',')) {
@@ -194,7 +207,7 @@ export function parseBits(text: string): number[] {
     const [low, high] = [Math.min(from, to), Math.max(from, to)];
     if (!(low >= MIN_BITS && high <= MAX_BITS))
       throw new UserError(
-        `"${text}" is no list of bit-widths; write 4-8 or 2,4,8, with widths from ${MIN_BITS} to ${MAX_BITS}.`,
+        `"${text}" is not a list of bit-widths; write 4-8 or 2,4,8, with widths from ${MIN_BITS} to ${MAX_BITS}.`,
       );
     for (let b = low; b <= high; b++) bits.add(b);
   }

@@ -9,15 +9,15 @@ import { type AdapterLayout } from './adapters.js';
 import { PAPER_LOGIT, searchClip } from './clip-start.js';
 import type { Moments } from '../../execution/moments.js';
 import type { QueptOptions } from './options.js';
-import {
-  foldBias,
-  foldedParameters,
-  foldNorm,
-  foldWeight,
-  reparameterise,
-} from '../../transforms/fold-norms.js';
+import { foldBias, foldNorm, reparameterise } from '../../transforms/fold-norms.js';
+import { composed, rescaledParameters, scaledColumns } from '../../transforms/rescaling.js';
+import { smooth } from '../../transforms/smooth.js';
+import { batchesOf } from '../../execution/batches.js';
+import { momentWidth, secondMoments } from '../../execution/moments.js';
+import type { SampleStore } from '../../execution/sample-store.js';
+import type { BlockContext } from './block.js';
 import type { NamedTensors } from '../../execution/tensors.js';
-import type { Observed } from '../../execution/observe.js';
+import { observe, type Observed } from '../../execution/observe.js';
 
 /**
  * Static activation grids for every quantizer and bit-width, and the folding of norms at the lowest bit-width.
@@ -65,7 +65,7 @@ function foldInto(
   tensors.set(`${norm}.weight`, { shape: weight.shape, data: folded.weight });
   tensors.set(`${norm}.bias`, { shape: bias.shape, data: folded.bias });
   for (const layer of listing.linears.filter((l) => l.norm === norm)) {
-    const next = foldWeight(parameters.get(`${layer.name}.weight`)!.data, change.ratio);
+    const next = scaledColumns(parameters.get(`${layer.name}.weight`)!.data, change.ratio);
     tensors.set(`${layer.name}.input_scale`, { shape: [layer.in], data: change.ratio });
     tensors.set(`${layer.name}.bias`, {
       shape: [layer.out],
@@ -78,18 +78,60 @@ function foldInto(
   }
 }
 
+/** Starting values of everything a block's learned tensors hold. @param inputs what the block reads in full precision */
+export async function startBlock(
+  programs: Programs,
+  { part, listing, layout, parameters, side, options }: BlockContext,
+  inputs: SampleStore,
+): Promise<NamedTensors> {
+  const batch = Math.min(options.batch, inputs.samples);
+  const slices = () => batchesOf(part, inputs, side, Math.min(options.rangeSamples, inputs.samples), batch);
+  const seen = (own: BlockContext['parameters']) =>
+    observe(programs, part, layout.quantizers, own, slices(), batch);
+  const moments = (own: BlockContext['parameters']) =>
+    secondMoments(programs, part, listing, own, slices(), batch, momentWidth(options));
+
+  const folds = startActivations(listing, layout, parameters, await seen(parameters), options);
+  const smoothed = options.smooth ? await smoothBlock() : undefined;
+  const changes = smoothed ?? folds;
+  const rescaled = rescaledParameters(parameters, changes);
+  const weights = await startWeights(
+    programs,
+    layout,
+    rescaled,
+    options,
+    part.prefix,
+    await moments(rescaled),
+  );
+  return new Map([...changes, ...weights]);
+
+  /** Smoothing after the folding of norms; the grids are those of the inputs that it leaves. */
+  async function smoothBlock(): Promise<NamedTensors> {
+    const bits = layout.groups.flatMap((g) => g.bits);
+    const groupSizeOf = (b: number) => layout.groupSizes[layout.groups.findIndex((g) => g.bits.includes(b))]!;
+    const folded = rescaledParameters(parameters, folds);
+    const scales = await smooth(programs, part, listing, folded, await moments(folded), {
+      bits,
+      groupSizeOf,
+    });
+    const both = composed(folds, scales);
+    if (layout.quantizers.length === 0) return both;
+    const own = rescaledParameters(parameters, both);
+    const grids = startActivations(listing, layout, own, await seen(own), options, false);
+    return new Map([...both, ...grids]);
+  }
+}
+
 /** Clip logits and adapters: A Kaiming-uniform with a = √5 or Xavier-uniform, B zero (method, section 2), drawn from (seed, block, layer). */
 export async function startWeights(
   programs: Programs,
   layout: AdapterLayout,
   parameters: ReadonlyMap<string, HostTensor>,
-  adapters: NamedTensors,
   options: Pick<QueptOptions, 'clipStart' | 'adapterStart' | 'seed'>,
   block: string,
   moments: ReadonlyMap<string, Moments>,
 ): Promise<NamedTensors> {
   const tensors: NamedTensors = new Map();
-  const folded = foldedParameters(parameters, adapters);
   for (const { name, in: columns, out } of layout.layers) {
     const random = createRandom(options.seed, 'lora_A', block, name);
     const bound =
@@ -104,7 +146,13 @@ export async function startWeights(
       for (const bits of group.bits) {
         const { upper, lower } =
           options.clipStart === 'search'
-            ? await searchClip(programs, folded.get(`${name}.weight`)!, bits, moments.get(name)!, groupSize)
+            ? await searchClip(
+                programs,
+                parameters.get(`${name}.weight`)!,
+                bits,
+                moments.get(name)!,
+                groupSize,
+              )
             : { upper: paper(), lower: paper() };
         tensors.set(`${name}.clip_upper.${bits}`, { shape: [rows, 1], data: upper });
         tensors.set(`${name}.clip_lower.${bits}`, { shape: [rows, 1], data: lower });

@@ -1,5 +1,4 @@
 /** One calibration step of a block as a graph (method, section 4): forward at one bit-width a group, loss, backward, Adam. */
-import type { BitGroup } from '../../formats/adapter-set.js';
 import { Graph, sizeOf, type Value } from '../../graph/ir.js';
 import { gradients } from '../../graph/gradients.js';
 import * as op from '../../graph/ops.js';
@@ -16,6 +15,7 @@ import {
   splitLora,
   splitScale,
   type AdapterLayout,
+  type BitGroup,
 } from './adapters.js';
 
 /**

@@ -50,14 +50,7 @@ export async function advanceStreams(
     const random = createRandom(options.seed, 'stream', part.prefix, g);
     const drawn = everySample(source).map(() => random.integer(group.bits.length));
     for (const [i, bits] of group.bits.entries()) {
-      await block.use({
-        weight: bits,
-        ...((layout.tokens || layout.quantizers.length > 0) && { activation: bits }),
-        ...(layout.cache && { cache: layout.cache.bits }),
-        rank: group.rank,
-        gain: group.gain,
-        groupSize: layout.groupSizes[g]!,
-      });
+      await block.use(bits);
       const indices = everySample(source).filter((s) => drawn[s] === i);
       await runSamples(programs, part, block, source, into, indices, batch, {
         signal,

@@ -64,7 +64,7 @@ export function rotateModel(
   const turn = (part: Part): Part => {
     const turned = turnedPart(part, options);
     originals.set(turned, part);
-    if (!listings.has(turned.kind)) listings.set(turned.kind, listPart(turned));
+    if (!listings.has(turned.kind)) listings.set(turned.kind, ownListing(turned));
     return turned;
   };
   return {
@@ -76,11 +76,13 @@ export function rotateModel(
 
 /** The part with what has to be turned as it is computed. */
 function turnedPart(part: Part, { keys }: Pick<RotationOptions, 'keys'>): Part {
-  const { attention, gated } = part.roles!;
+  const { attention, gated, gatedFactor: _factor, ...roles } = part.roles!;
   const scored = keys && attention ? [attention.queries, attention.keys] : [];
   return {
     ...part,
     kind: `rotated${keys ? ' with keys' : ''} ${part.kind}`,
+    // What turns the gated product stands between its factor and its reader: scales of channels do not pass it.
+    roles: { ...roles, ...(attention && { attention }), ...(gated !== undefined && { gated }) },
     forward: (builder, x, batch, side) => {
       const turning: Builder = {
         ...builder,
@@ -92,6 +94,13 @@ function turnedPart(part: Part, { keys }: Pick<RotationOptions, 'keys'>): Part {
       return part.forward(turning, x, batch, side);
     },
   };
+}
+
+/** A turned tensor is no part's but its own, even where the checkpoint stores it once for two. */
+function ownListing(part: Part): PartListing {
+  const listing = listPart(part);
+  const parameters = listing.parameters.map(({ storedName: _shared, ...entry }) => entry);
+  return { ...listing, parameters };
 }
 
 function requireRotatable(checkpoint: Pick<Checkpoint, 'name' | 'model' | 'listing'>, part: Part): void {

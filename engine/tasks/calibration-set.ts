@@ -2,19 +2,25 @@
 import { openImages } from '../data/images.js';
 import { readPreprocessor } from '../data/preprocessor.js';
 import { samplesIn, type SampleCache } from '../execution/sample-store.js';
-import { selectRandom } from '../data/select.js';
+import { selectFirst, selectRandom } from '../data/select.js';
 import { openText } from '../data/text/source.js';
 import { openTokenizer, requireVocabulary } from '../data/text/tokenizer.js';
 import { readWindows } from '../data/text/windows.js';
 import { CancelledError } from '../errors.js';
-import type { CalibrationSet } from '../methods/quept/calibrate.js';
-import type { QueptOptions } from '../methods/quept/options.js';
+import type { CalibrationSet } from '../methods/method.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import { requireVision, type LanguageModel } from '../models/model.js';
 import type { CalibrateResult } from '../protocol/protocol.js';
 
 /** How a calibration set is drawn. */
-type Draw = Pick<QueptOptions, 'samples' | 'seed' | 'batch'>;
+export interface Draw {
+  readonly samples: number;
+  readonly seed: number;
+  /** Samples that are read at once. */
+  readonly batch: number;
+  /** Whether pictures are the first of the data rather than drawn by the seed. */
+  readonly first?: boolean;
+}
 
 interface ReadSet {
   readonly set: CalibrationSet;
@@ -33,7 +39,7 @@ export const readCalibrationSet = (
     ? readText(checkpoint, checkpoint.model, path, draw)
     : readPictures(checkpoint, path, draw, cache, signal);
 
-/** Pictures drawn by the seed (all of them where there are no more), preprocessed. */
+/** Pictures (all of them where there are no more), preprocessed. */
 async function readPictures(
   checkpoint: Checkpoint,
   path: string,
@@ -47,7 +53,9 @@ async function readPictures(
     channels: image.channels,
     imageSize: image,
   });
-  const indices = selectRandom(source, options.samples, options.seed);
+  const indices = options.first
+    ? selectFirst(source, options.samples)
+    : selectRandom(source, options.samples, options.seed);
   const size = image.channels * image.height * image.width;
   const pixels = cache.store(indices.length, size);
   let samples = 0;

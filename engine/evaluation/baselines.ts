@@ -1,0 +1,135 @@
+/** Sets that an evaluation calibrates for itself, by other methods, to hold adapter sets against. */
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { UserError } from '../errors.js';
+import { openSampleCache, scratchFolder } from '../execution/sample-store.js';
+import { calibrate } from '../methods/calibrate.js';
+import type { AnyMethod, CalibrationSet, CommonSettings } from '../methods/method.js';
+import { methodNamed } from '../methods/registry.js';
+import { openAdapterSet } from '../methods/sets.js';
+import type { Checkpoint } from '../models/checkpoint.js';
+import type { EvaluateRequest } from '../protocol/protocol.js';
+import type { Programs } from '../runtime/programs.js';
+import { readCalibrationSet } from '../tasks/calibration-set.js';
+import { version } from '../version.js';
+import { baselineWidths, type NamedSet } from './sets.js';
+
+/** A baseline before it is calibrated. */
+interface Planned {
+  readonly label: string;
+  readonly method: AnyMethod;
+  readonly settings: CommonSettings;
+  /** Where its samples come from; absent where it wants none. */
+  readonly data?: string;
+}
+
+export interface Baselines {
+  /** Samples that calibrating reads, over and over: a measure of its work beside the evaluation's. */
+  readonly work: number;
+  /** Calibrates them, one after another; the caller closes them by `close`. @param status hears the share that is done */
+  open(programs: Programs, memory: number, hooks: BaselineHooks): Promise<readonly NamedSet[]>;
+  close(): Promise<void>;
+}
+
+export interface BaselineHooks {
+  readonly signal: AbortSignal;
+  readonly status: (done: number) => void;
+  readonly note: (line: string) => void;
+}
+
+/**
+ * Decides what will be calibrated. Throws UserError, before any work, for a method that cannot be a baseline of this
+ * model, and where its data is not named.
+ */
+export function planBaselines(
+  checkpoint: Checkpoint,
+  request: EvaluateRequest,
+  sets: readonly NamedSet[],
+  widths: readonly number[],
+): Baselines {
+  const planned = (request.baseline ?? []).flatMap((name) =>
+    plan(methodNamed(name), checkpoint, request, sets, widths),
+  );
+  const folder = join(scratchFolder(), `baselines.${process.pid}-${randomBytes(4).toString('hex')}`);
+  const opened: NamedSet[] = [];
+  const work = planned.reduce((sum, { settings }) => sum + workOf(checkpoint, settings), 0);
+  return {
+    work,
+    open: async (programs, memory, { signal, status, note }) => {
+      const cache = await openSampleCache(memory);
+      let before = 0;
+      try {
+        for (const [i, { label, method, settings, data }] of planned.entries()) {
+          const set = data === undefined ? undefined : await read(checkpoint, data, settings, cache, signal);
+          const out = join(folder, `${i}`);
+          const own = workOf(checkpoint, settings);
+          const asked = { checkpoint, ...(set && { set }), method, settings, out, cache };
+          await calibrate(
+            programs,
+            { ...asked, resume: false, engineVersion: version },
+            {
+              signal,
+              note,
+              status: ({ done }) => work > 0 && status((before + done * own) / work),
+            },
+          );
+          before += own;
+          opened.push({ label, kind: 'baseline', set: await openAdapterSet(out), plans: [] });
+        }
+        return opened;
+      } finally {
+        cache.close();
+      }
+    },
+    close: async () => {
+      for (const { set } of opened) await set.close();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function plan(
+  method: AnyMethod,
+  checkpoint: Checkpoint,
+  { data, baselineData, baselineSamples }: EvaluateRequest,
+  sets: readonly NamedSet[],
+  widths: readonly number[],
+): Planned[] {
+  if (!method.baselines)
+    throw new UserError(`The method "${method.name}" is not for comparison; evaluate an adapter set of it.`);
+  const configs = sets.map(({ set }) => set.config);
+  return method.baselines(checkpoint, configs).map(({ label, common, given }): Planned => {
+    const own = { ...common, bits: baselineWidths(widths) };
+    const asked = method.settings(checkpoint, own, given);
+    const settings =
+      asked.samples === 0 || baselineSamples === undefined
+        ? asked
+        : method.settings(checkpoint, { ...own, samples: baselineSamples }, given);
+    if (settings.samples === 0) return { label, method, settings };
+    const isText = checkpoint.model.task === 'text-generation';
+    if (isText && baselineData === undefined)
+      throw new UserError(
+        `The baseline "${method.name}" needs text to calibrate on; name it with --baseline-data.`,
+      );
+    return { label, method, settings, data: baselineData ?? data };
+  });
+}
+
+/** The first samples, so that the same ones come whatever the seed. */
+async function read(
+  checkpoint: Checkpoint,
+  data: string,
+  { samples, seed, batch }: CommonSettings,
+  cache: Awaited<ReturnType<typeof openSampleCache>>,
+  signal: AbortSignal,
+): Promise<CalibrationSet> {
+  const draw = { samples, seed, batch, first: true };
+  return (await readCalibrationSet(checkpoint, data, draw, cache, signal)).set;
+}
+
+/** Passes of samples through a block: one for each input that layers share, and one to the next block, at every bit-width. */
+function workOf({ model, listing }: Checkpoint, { samples, offered }: CommonSettings): number {
+  const inputs = new Set(listing(model.blocks[0]!).linears.map(({ input }) => input)).size;
+  return samples * offered.length * (1 + inputs);
+}

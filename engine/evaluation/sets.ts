@@ -1,0 +1,108 @@
+/** The adapter sets and baselines of an evaluation, and the bit-widths it has rows for. */
+import { basename, resolve } from 'node:path';
+import { UserError } from '../errors.js';
+import { layerNames } from '../execution/model.js';
+import { quantizedParts, type Widths } from '../execution/quantized-model.js';
+import { openAdapterSet, openSource, requireMatch, sizedModel, type AdapterSet } from '../methods/sets.js';
+import type { Checkpoint } from '../models/checkpoint.js';
+import type { EvaluateRequest, RowHead } from '../protocol/protocol.js';
+import { quantizedBytes } from '../quantized/size.js';
+import type { Programs } from '../runtime/programs.js';
+import { openPlan, type NamedPlan } from './plan-file.js';
+import type { TextCandidate } from './rows.js';
+
+export interface NamedSet {
+  readonly label: string;
+  readonly kind: Exclude<RowHead['kind'], 'full'>;
+  readonly set: AdapterSet;
+  readonly plans: readonly NamedPlan[];
+}
+
+/** Opens the sets; the caller closes them. Throws UserError for a set of another model, or one that lacks a bit-width asked for. */
+export async function openAdapterSets(
+  checkpoint: Checkpoint,
+  { adapters = [], bits: asked = [], plans = [] }: EvaluateRequest,
+): Promise<NamedSet[]> {
+  const sets: NamedSet[] = [];
+  if (plans.length > 0 && adapters.length === 0)
+    throw new UserError('A precision plan needs an adapter set: name it with --adapters.');
+  try {
+    for (const folder of adapters) {
+      const set = await openAdapterSet(folder);
+      const opened: NamedPlan[] = [];
+      sets.push({ label: basename(resolve(folder)), kind: 'adapters', set, plans: opened });
+      await requireMatch(checkpoint, set, folder);
+      const { offered } = set.config;
+      const missing = asked.find((bits) => !offered.includes(bits));
+      if (missing !== undefined)
+        throw new UserError(`${folder} has no ${missing}-bit setting; it has ${offered.join(', ')}.`);
+      for (const path of plans) opened.push(await openPlan(path, layerNames(checkpoint), offered));
+    }
+    return sets;
+  } catch (error) {
+    await closeAdapterSets(sets);
+    throw error;
+  }
+}
+
+export async function closeAdapterSets(sets: readonly NamedSet[]): Promise<void> {
+  for (const { set } of sets) await set.close();
+}
+
+/** The bit-widths asked for, or all of the adapter sets, from high to low. Throws UserError where baselines have none. */
+export function widthsOf(
+  { bits, plans = [], baseline = [] }: EvaluateRequest,
+  sets: readonly NamedSet[],
+): number[] {
+  const asked = bits ?? (plans.length > 0 ? [] : sets).flatMap(({ set }) => set.config.offered);
+  const widths = [...new Set(asked)].sort((a, b) => b - a);
+  if (baseline.length > 0 && widths.length === 0)
+    throw new UserError('Say which bit-widths to evaluate, such as --bits 8,4.');
+  if (baseline.length > 0 && baselineWidths(widths).length === 0)
+    throw new UserError(
+      `A baseline rounds to whole bits, and has nothing beside ${widths.join(', ')}; name some, such as --bits 8,4.`,
+    );
+  return widths;
+}
+
+/** Those of bit-widths that baselines have rows for: the ones that are whole. */
+export const baselineWidths = (widths: readonly number[]): number[] => widths.filter(Number.isInteger);
+
+/** A row to be: what it says of its model, and the bits of the layers. */
+export interface SetRow {
+  readonly head: RowHead & { readonly bits: number };
+  readonly widths: Widths;
+}
+
+/** The rows of a set: its bit-widths among those of the evaluation, from high to low, then its plans. */
+export function rowsOf(
+  checkpoint: Checkpoint,
+  { label, kind, set, plans }: NamedSet,
+  sets: readonly NamedSet[],
+  widths: readonly number[],
+): SetRow[] {
+  const sized = sizedModel(checkpoint, set.config);
+  const method = set.config.method.name;
+  const row = (name: string, bits: number, own: Widths): SetRow => ({
+    head: { label: name, kind, method, bits, bytes: quantizedBytes(sized, own) },
+    widths: own,
+  });
+  const named = sets.filter((other) => other.kind === 'adapters').length > 1;
+  return [
+    ...widths.filter((bits) => set.config.offered.includes(bits)).map((bits) => row(label, bits, bits)),
+    ...plans.map((plan) => row(named ? `${plan.label} (${label})` : plan.label, plan.bits, plan.widths)),
+  ];
+}
+
+/** A row of a language model, to be run part by part. */
+export const textCandidate = (
+  programs: Programs,
+  { set }: NamedSet,
+  { head, widths }: SetRow,
+): TextCandidate => ({
+  ...head,
+  build: (built) => {
+    const source = openSource(programs, built, set);
+    return { model: source.checkpoint.model, open: quantizedParts(programs, source, widths) };
+  },
+});

@@ -1,0 +1,171 @@
+/** What an adapter set's config says of QuEPT (docs/FORMATS.md). */
+import { UserError } from '../../errors.js';
+import {
+  integer,
+  list,
+  mapOf,
+  number,
+  readFields,
+  record,
+  text,
+  type Field,
+  type Fields,
+} from '../../formats/json-fields.js';
+import { show } from '../../formats/paths.js';
+import type { ExpectedTensor, ExpectedTensors } from '../../formats/set.js';
+import { groupSizeOf, type SetConfig } from '../../formats/set-config.js';
+import { scaleRows } from '../../graph/quantizers.js';
+import { MAX_BITS } from '../../plans/bits.js';
+import type { SetPart } from '../../protocol/protocol.js';
+import type { BitGroup } from './adapters.js';
+import type { ElasticSettings } from './source.js';
+
+/** Mean reconstruction loss of a block over its first and last epoch, by label of the bit group. */
+export interface BlockLosses {
+  readonly block: string;
+  readonly first: Readonly<Record<string, number>>;
+  readonly last: Readonly<Record<string, number>>;
+}
+
+export type Hyperparameters = Readonly<Record<string, string | number | boolean | readonly number[]>>;
+
+export interface QueptConfig {
+  /** From high to low bits; ranks do not fall. */
+  readonly bit_groups: readonly BitGroup[];
+  /** Full names of quantized operands of attention products, which have an activation quantizer and no weight. */
+  readonly products: readonly string[];
+  readonly hyperparameters: Hyperparameters;
+  readonly losses: readonly BlockLosses[];
+}
+
+const bitGroups: Field<readonly BitGroup[]> = (object, key, where) => {
+  const groups = list(
+    record<BitGroup>({ bits: list(integer(2, 8), 1), rank: integer(0), gain: gainOf }, 'dropped'),
+    1,
+  )(object, key, where);
+  let [lowest, rank] = [9, 0];
+  groups.forEach((group, i) => {
+    const at = `${where}: ${key}[${i}]`;
+    if (new Set(group.bits).size !== group.bits.length)
+      throw new UserError(`${at}: "bits" must be different bit-widths, found ${show(group.bits, 40)}.`);
+    if (Math.max(...group.bits) >= lowest)
+      throw new UserError(`${at}: bit groups must go from high to low, found ${show(group.bits, 40)}.`);
+    const least = i === groups.length - 1 ? Math.max(rank, 1) : rank;
+    if (group.rank < least)
+      throw new UserError(`${at}: "rank" must be an integer of at least ${least}, found ${group.rank}.`);
+    lowest = Math.min(...group.bits);
+    rank = group.rank;
+  });
+  return groups;
+};
+
+/** Sets of the first version may lack it. */
+function gainOf(...[object, key, where]: Parameters<Field<number>>): number {
+  return Object.hasOwn(object, key) ? number(0, 1)(object, key, where) : 1;
+}
+
+const setting: Field<Hyperparameters[string]> = (object, key, where) => {
+  const value = object[key];
+  const isList = Array.isArray(value) && value.every((item) => typeof item === 'number');
+  if (!isList && !['string', 'number', 'boolean'].includes(typeof value))
+    throw new UserError(`${where}: ${show(key)} has an unexpected value.`);
+  return value as Hyperparameters[string];
+};
+
+const fields: Fields<QueptConfig> = {
+  bit_groups: bitGroups,
+  products: list(text()),
+  hyperparameters: mapOf(setting),
+  losses: list(record({ block: text(), first: mapOf(number()), last: mapOf(number()) }, 'dropped')),
+};
+
+/** Throws UserError for a config that is not QuEPT's, or whose groups do not offer what its head says. */
+export function readQueptConfig({ method, offered }: SetConfig): QueptConfig {
+  const where = 'adapter_config.json: method';
+  const { name: _name, ...own } = method;
+  const config = readFields(own, fields, where, 'dropped');
+  const bits = config.bit_groups.flatMap((group) => group.bits).sort((a, b) => b - a);
+  if (bits.join() !== offered.join())
+    throw new UserError(`${where}: its bit groups hold ${bits.join(', ')} bits, not ${offered.join(', ')}.`);
+  return config;
+}
+
+/** How a set's blocks run. */
+export const elasticSettings = (
+  { mode, layers, embedding_bits, head_bits, kv_bits }: SetConfig,
+  { bit_groups: groups }: QueptConfig,
+): ElasticSettings => ({
+  groups,
+  groupSizeOf: (layer, bits) => groupSizeOf(layers[layer]!, bits),
+  isActivationQuantized: mode === 'weight-activation',
+  embeddingBits: embedding_bits,
+  headBits: head_bits,
+  cacheBits: kv_bits !== undefined && kv_bits <= MAX_BITS ? kv_bits : undefined,
+});
+
+/** Every tensor of a set, but for its transforms'. */
+export function queptTensors(config: SetConfig): ExpectedTensors {
+  const { bit_groups, products } = readQueptConfig(config);
+  const { offered, layers, mode } = config;
+  const rank = bit_groups.at(-1)!.rank;
+  const grids = (owner: string, optional: boolean): (readonly [string, ExpectedTensor])[] =>
+    offered.flatMap((bits) => [
+      [`${owner}.act_scale.${bits}`, { shape: [1], positive: true, optional, group: owner }] as const,
+      [`${owner}.act_zero.${bits}`, { shape: [1], optional, group: owner }] as const,
+    ]);
+  const expected = Object.entries(layers).flatMap(([name, layer]): (readonly [string, ExpectedTensor])[] => [
+    [`${name}.lora_A`, { shape: [rank, layer.in] }],
+    [`${name}.lora_B`, { shape: [layer.out, rank] }],
+    ...offered.flatMap((bits): (readonly [string, ExpectedTensor])[] => {
+      const shape = [scaleRows(layer, groupSizeOf(layer, bits)), 1];
+      return [
+        [`${name}.clip_upper.${bits}`, { shape }],
+        [`${name}.clip_lower.${bits}`, { shape }],
+      ];
+    }),
+    ...(mode === 'weight-activation' && layer.input === name ? grids(name, true) : []),
+  ]);
+  return new Map([...expected, ...products.flatMap((name) => grids(name, false))]);
+}
+
+/** What each bit group of a set is, for people. */
+export function queptParts(config: SetConfig): SetPart[] {
+  const { bit_groups, losses } = readQueptConfig(config);
+  return bit_groups.map(({ bits, rank, gain }) => {
+    // A group may have been divided after its calibration, which recorded the losses of the whole.
+    const isWhole = (label: string) => bits.every((b) => label.split(',').includes(`${b}`));
+    const mean = (epoch: 'first' | 'last') => {
+      const values = losses.flatMap((block) =>
+        Object.entries(block[epoch]).flatMap(([label, loss]) => (isWhole(label) ? [loss] : [])),
+      );
+      return values.length > 0 ? values.reduce((a, b) => a + b, 0) / values.length : undefined;
+    };
+    const [first, last] = [mean('first'), mean('last')];
+    return {
+      bits: [...bits].sort((a, b) => b - a),
+      facts: [
+        { label: 'rank', value: `${rank}`, help: `${rank} adapter directions.` },
+        ...(first !== undefined && last !== undefined
+          ? [
+              {
+                label: 'loss',
+                value: `${short(first)} → ${short(last)}`,
+                help: `Mean loss of the blocks, first epoch → last: ${short(first)} → ${short(last)}.`,
+              },
+            ]
+          : []),
+        ...(gain === 0
+          ? [
+              {
+                label: 'kept its start',
+                value: '',
+                help: 'Calibration did not improve it, so it runs as it started.',
+              },
+            ]
+          : []),
+      ],
+    };
+  });
+}
+
+const short = (x: number): string => `${Number(x.toPrecision(3))}`;

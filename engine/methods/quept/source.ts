@@ -1,0 +1,101 @@
+/** A calibrated model as a source: its learned tensors read a part at a time, its weights made on the device. */
+import {
+  fixedBits,
+  requireOffered,
+  type ActivationForm,
+  type PartSource,
+  type QuantizedSource,
+} from '../../execution/source.js';
+import type { NamedTensors } from '../../execution/tensors.js';
+import type { Checkpoint, HostTensor } from '../../models/checkpoint.js';
+import { blocksOf, type Part } from '../../models/model.js';
+import type { WeightForm } from '../../quantized/form.js';
+import type { Programs } from '../../runtime/programs.js';
+import { blockWeights, layerCodes, type BlockPrecision } from './weights.js';
+
+/** What a set's config says of how its blocks run. */
+export interface ElasticSettings {
+  readonly groups: BlockPrecision['groups'];
+  /** Input columns that share a weight scale, -1 for whole rows. @param layer its full name */
+  groupSizeOf(layer: string, bits: number): number;
+  readonly isActivationQuantized: boolean;
+  /** 2 to 8, or more for floating point. */
+  readonly embeddingBits: number;
+  readonly headBits: number;
+  readonly cacheBits: number | undefined;
+}
+
+/**
+ * @param checkpoint transforms applied
+ * @param tensorsOf what was learned of a block, by local name
+ */
+export function elasticSource(
+  programs: Programs,
+  checkpoint: Checkpoint,
+  settings: ElasticSettings,
+  tensorsOf: (part: Part) => Promise<NamedTensors>,
+): QuantizedSource {
+  const { model } = checkpoint;
+  const offered = settings.groups.flatMap(({ bits }) => bits).sort((a, b) => a - b);
+  const layers = new Map(
+    blocksOf(model).flatMap((part) =>
+      checkpoint.listing(part).linears.map((layer) => [part.prefix + layer.name, { part, layer }] as const),
+    ),
+  );
+  return {
+    offered,
+    checkpoint,
+    cache: settings.cacheBits,
+    fixedBits: fixedBits(model, settings.embeddingBits, settings.headBits),
+    form: (name, bits): WeightForm => {
+      const { in: columns, out } = layers.get(name)!.layer;
+      return { kind: 'grid', in: columns, out, bits, groupSize: settings.groupSizeOf(name, bits) };
+    },
+    weight: async (name, bits) => {
+      requireOffered(offered, bits);
+      const { part, layer } = layers.get(name)!;
+      const parameters = await checkpoint.read(part);
+      const { data } = parameters.get(`${layer.name}.weight`)!;
+      return layerCodes(programs, inBlock(settings, part), await tensorsOf(part), layer, data, bits);
+    },
+    activation: async (name, bits) => {
+      const part = blocksOf(model).find(({ prefix }) => name.startsWith(prefix))!;
+      return activationOf(settings, await tensorsOf(part), name.slice(part.prefix.length), bits);
+    },
+    part: async (part) => blockSource(await checkpoint.read(part), settings, part, await tensorsOf(part)),
+  };
+}
+
+/** A block that runs at any offered bit-width. @param parameters transforms applied */
+export const blockSource = (
+  parameters: ReadonlyMap<string, HostTensor>,
+  settings: ElasticSettings,
+  part: Pick<Part, 'prefix'>,
+  learned: NamedTensors,
+): PartSource => ({
+  parameters,
+  cache: settings.cacheBits,
+  activation: (owner, bits) => activationOf(settings, learned, owner, bits),
+  weights: (programs, placed, memory) =>
+    blockWeights(programs, inBlock(settings, part), learned, placed, memory),
+});
+
+const inBlock = (
+  { groups, groupSizeOf }: ElasticSettings,
+  { prefix }: Pick<Part, 'prefix'>,
+): BlockPrecision => ({
+  groups,
+  groupSizeOf: (layer, bits) => groupSizeOf(prefix + layer, bits),
+});
+
+function activationOf(
+  { isActivationQuantized }: ElasticSettings,
+  learned: NamedTensors,
+  owner: string,
+  bits: number,
+): ActivationForm | undefined {
+  if (!isActivationQuantized) return undefined;
+  const scale = learned.get(`${owner}.act_scale.${bits}`)?.data[0];
+  const zero = learned.get(`${owner}.act_zero.${bits}`)?.data[0];
+  return scale === undefined || zero === undefined ? 'token' : { scale, zero };
+}

@@ -1,0 +1,17 @@
+/** All calibration methods. */
+import { UserError } from '../errors.js';
+import { show } from '../formats/paths.js';
+import type { AnyMethod } from './method.js';
+import { quept } from './quept/method.js';
+
+/** The first is the default. */
+export const methods: readonly AnyMethod[] = [quept];
+
+/** Throws UserError for a name that no method has. */
+export function methodNamed(name: string): AnyMethod {
+  const found = methods.find((method) => method.name === name);
+  if (found) return found;
+  throw new UserError(
+    `There is no calibration method ${show(name, 40)}; there are ${methods.map((m) => m.name).join(', ')}.`,
+  );
+}
