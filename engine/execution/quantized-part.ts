@@ -236,14 +236,17 @@ function quantizersOf(
 /** Weights of a part that are switched at once on a CPU, where a small layer does not keep it busy. */
 const TOGETHER = 1 << 22;
 
-/** Handles the items, so many at a time; what comes of them in their order. */
+/** Handles the items, so many at a time; what comes of them in their order. Nothing is under way any more when it throws. */
 async function switchAll<T, R>(
   items: readonly T[],
   atOnce: number,
   handle: (item: T) => Promise<R>,
 ): Promise<R[]> {
   const results: R[] = [];
-  for (let first = 0; first < items.length; first += atOnce)
-    results.push(...(await Promise.all(items.slice(first, first + atOnce).map(handle))));
+  for (let first = 0; first < items.length; first += atOnce) {
+    const handled = items.slice(first, first + atOnce).map(handle);
+    await Promise.allSettled(handled);
+    results.push(...(await Promise.all(handled)));
+  }
   return results;
 }
