@@ -7,10 +7,21 @@ import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { Tensor } from '../runtime/session.js';
 import { adapterLayout } from '../methods/quept/adapters.js';
 import { layerNames, openPlainModel } from './model.js';
-import { openElasticModel, widthsOf, type Adapters, type ElasticModel } from './quantized-model.js';
+import { openElasticModel, widthsOf, type ElasticModel } from './quantized-model.js';
 import { bitGroups } from '../methods/quept/options.js';
+import type { ElasticSettings } from '../methods/quept/source.js';
+import type { Part } from '../models/model.js';
+import type { Mode } from '../protocol/protocol.js';
+import { toFloats } from '../quantized/weight.js';
+import { partOf, type QuantizedSource } from './source.js';
 import type { NamedTensors } from './tensors.js';
-import { normals, randomAdapters, usePrograms } from '../methods/quept/testing.js';
+import {
+  elasticSettings,
+  learnedModel,
+  modelAdapters,
+  normals,
+  usePrograms,
+} from '../methods/quept/testing.js';
 
 const programs = usePrograms();
 const BITS = [8, 6, 4, 2];
@@ -19,26 +30,22 @@ const BATCH = 2;
 
 interface Setting {
   readonly checkpoint: Checkpoint;
-  readonly adapters: Adapters;
+  readonly precision: ElasticSettings;
+  /** Learned, different from layer to layer. */
+  readonly tensors: NamedTensors;
   readonly inputs: Tensor;
 }
 
-/** A model with an adapter set that differs from layer to layer. */
-function settingOf(checkpoint: Checkpoint, mode: Adapters['config']['mode'], inputs: Tensor): Setting {
-  const tensors: NamedTensors = new Map();
-  const layers: Record<string, Adapters['config']['layers'][string]> = {};
-  for (const part of checkpoint.model.blocks) {
-    const listing = checkpoint.listing(part);
-    const sizes = mode === 'weight-only' ? [-1, 8, 8] : [-1, -1, -1];
-    const layout = adapterLayout(listing, groups, mode === 'weight-activation', true, sizes);
-    for (const [name, tensor] of randomAdapters(layout)) tensors.set(part.prefix + name, tensor);
-    const group_size = Object.fromEntries(groups.flatMap((g, i) => g.bits.map((b) => [b, sizes[i]!])));
-    for (const { name, in: columns, out, input } of listing.linears)
-      layers[part.prefix + name] = { in: columns, out, group_size, input: part.prefix + input };
-  }
-  const config = { mode, layers, bit_groups: groups, embedding_bits: 8, head_bits: 32 };
-  return { checkpoint, adapters: { config, tensors }, inputs };
+function settingOf(checkpoint: Checkpoint, mode: Mode, inputs: Tensor): Setting {
+  const sizes = mode === 'weight-only' ? [-1, 8, 8] : [-1, -1, -1];
+  const layoutOf = (part: Part) =>
+    adapterLayout(checkpoint.listing(part), groups, mode === 'weight-activation', true, sizes);
+  const precision = elasticSettings(layoutOf(checkpoint.model.blocks[0]!), { embeddingBits: 8 });
+  return { checkpoint, precision, tensors: modelAdapters(checkpoint, layoutOf), inputs };
 }
+
+const sourceOf = ({ checkpoint, precision, tensors }: Setting) =>
+  learnedModel(programs, checkpoint, precision, tensors);
 
 const settings: Record<string, Setting> = {};
 const cleanUps: (() => Promise<void>)[] = [];
@@ -65,9 +72,16 @@ afterAll(async () => {
 const logitsOf = async (model: ElasticModel, { inputs }: Setting) => (await model.run(inputs, BATCH)).slice();
 
 async function fresh(setting: Setting, plan: readonly number[]): Promise<Float32Array> {
-  const { checkpoint, adapters } = setting;
-  const model = await openElasticModel(programs, checkpoint, adapters);
-  await model.use(widthsOf(layerNames(checkpoint), plan));
+  return freshOf(sourceOf(setting), setting, plan);
+}
+
+async function freshOf(
+  source: QuantizedSource,
+  setting: Setting,
+  plan: readonly number[],
+): Promise<Float32Array> {
+  const model = await openElasticModel(programs, source);
+  await model.use(widthsOf(layerNames(source.checkpoint), plan));
   const logits = await logitsOf(model, setting);
   model.dispose();
   return logits;
@@ -76,10 +90,9 @@ async function fresh(setting: Setting, plan: readonly number[]): Promise<Float32
 describe.each(['vit', 'llama'])('an elastic %s', (name) => {
   it('gives, after any switches, the bits of a model opened with the same plan', async () => {
     const setting = settings[name]!;
-    const { checkpoint, adapters } = setting;
-    const layers = layerNames(checkpoint);
+    const layers = layerNames(setting.checkpoint);
     // Room for the adapted weights of some layers, and not of all.
-    const model = await openElasticModel(programs, checkpoint, adapters, 20_000);
+    const model = await openElasticModel(programs, sourceOf(setting), 20_000);
     const random = createRandom(1, name);
     const draw = () => BITS[random.integer(BITS.length)]!;
     let plan = layers.map(draw);
@@ -100,7 +113,7 @@ describe.each(['vit', 'llama'])('an elastic %s', (name) => {
 
   it('is the same whether all layers have one bit-width by themselves or together', async () => {
     const setting = settings[name]!;
-    const model = await openElasticModel(programs, setting.checkpoint, setting.adapters);
+    const model = await openElasticModel(programs, sourceOf(setting));
     for (const bits of BITS) {
       await model.use(bits);
       const together = await logitsOf(model, setting);
@@ -135,9 +148,9 @@ describe.each(['vit', 'llama'])('an elastic %s', (name) => {
 
   it('without a bit-width for any layer is the model in full precision', async () => {
     const setting = settings[name]!;
-    const { checkpoint, adapters, inputs } = setting;
-    const unrounded = { ...adapters, config: { ...adapters.config, embedding_bits: 32 } };
-    const model = await openElasticModel(programs, checkpoint, unrounded);
+    const { checkpoint, precision, inputs } = setting;
+    const unrounded = { ...setting, precision: { ...precision, embeddingBits: 32 } };
+    const model = await openElasticModel(programs, sourceOf(unrounded));
     const plain = await openPlainModel(programs, checkpoint);
     await model.use(4);
     await model.use(() => undefined);
@@ -151,19 +164,92 @@ describe.each(['vit', 'llama'])('an elastic %s', (name) => {
 describe('operands of attention products', () => {
   it('take the bit-width of the layer that makes them', async () => {
     const setting = settings.vit!;
-    const { checkpoint, adapters } = setting;
+    const { checkpoint } = setting;
     const layers = layerNames(checkpoint);
     const key = layers.findIndex((name) => name.endsWith('attention.attention.key'));
     const plan = layers.map((_, i) => (i === key ? 2 : 8));
     const before = await fresh(setting, plan);
     const spoiled = async (bits: number) => {
-      const tensors = new Map(adapters.tensors as NamedTensors);
+      const tensors = new Map(setting.tensors);
       const name = `${checkpoint.model.blocks[0]!.prefix}attention.attention.k.act_scale.${bits}`;
       const { shape, data } = tensors.get(name)!;
       tensors.set(name, { shape, data: data.map((x) => x * 3) });
-      return fresh({ ...setting, adapters: { ...adapters, tensors } }, plan);
+      return fresh({ ...setting, tensors }, plan);
     };
     expect(maxDifference(await spoiled(2), before)).toBeGreaterThan(1e-4);
     expect(await spoiled(8)).toEqual(before);
+  });
+});
+
+describe('a switch that fails', () => {
+  /** The source with its layers' weights made by `quantize`, which is given what makes them. @param layer its full name */
+  const changed = (
+    source: QuantizedSource,
+    quantize: (layer: string, make: () => Promise<Tensor>) => Promise<Tensor>,
+  ): QuantizedSource => ({
+    ...source,
+    part: async (part) => {
+      const own = await partOf(source, part);
+      return {
+        ...own,
+        weights: (...given) => {
+          const weights = own.weights(...given);
+          return {
+            ...weights,
+            quantize: (layer, bits) =>
+              quantize(part.prefix + layer.name, () => weights.quantize(layer, bits)),
+          };
+        },
+      };
+    },
+  });
+
+  it.each(['vit', 'llama'])('leaves %s at the plan it had, whichever layer it is', async (name) => {
+    const setting = settings[name]!;
+    const layers = layerNames(setting.checkpoint);
+    const before = layers.map((_, i) => [8, 4, 6][i % 3]!);
+    const expected = await fresh(setting, before);
+    for (const failing of layers) {
+      let isFailing = false;
+      // The layers beside it are still being made when it fails.
+      const source = changed(sourceOf(setting), (layer, make) =>
+        isFailing && layer === failing ? Promise.reject(new Error('The memory is full.')) : make(),
+      );
+      const model = await openElasticModel(programs, source);
+      await model.use(widthsOf(layers, before));
+      isFailing = true;
+      await expect(model.use(2)).rejects.toThrow('The memory is full.');
+      isFailing = false;
+      expect(await logitsOf(model, setting), failing).toEqual(expected);
+      expect(await model.use(widthsOf(layers, before)), failing).toBe(0);
+      model.dispose();
+    }
+  });
+});
+
+describe('a source of weights and activations alone', () => {
+  it.each(['vit', 'llama'])('runs %s as it does where it opens parts by itself', async (name) => {
+    const setting = settings[name]!;
+    // Embedding and head belong to parts alone: a method without any leaves them in floating point.
+    const precision = { ...setting.precision, embeddingBits: 32 };
+    const { part: _, ...source } = sourceOf({ ...setting, precision });
+    const plan = layerNames(setting.checkpoint).map((_layer, i) => BITS[i % BITS.length]!);
+    expect(await freshOf(source, setting, plan)).toEqual(await fresh({ ...setting, precision }, plan));
+  });
+
+  it('runs a layer as the floats of its weight', async () => {
+    const setting = settings.llama!;
+    const { part: _, ...source } = sourceOf(setting);
+    const { model } = setting.checkpoint;
+    const [block] = model.blocks;
+    const opened = await partOf(source, block!);
+    const weights = opened.weights(programs, new Map(), { left: 0 });
+    for (const layer of setting.checkpoint.listing(block!).linears)
+      for (const bits of BITS) {
+        const placed = await weights.quantize(layer, bits);
+        const floats = toFloats(await source.weight(block!.prefix + layer.name, bits));
+        expect((await programs.runtime.read(placed)).slice(), layer.name).toEqual(floats);
+        placed.dispose();
+      }
   });
 });

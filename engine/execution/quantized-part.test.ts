@@ -9,13 +9,17 @@ import type { Part } from '../models/model.js';
 import { openPrograms } from '../runtime/programs.js';
 import { adapterLayout } from '../methods/quept/adapters.js';
 import { openPlainPart, type RunnablePart } from './part.js';
-import { NO_CLIP, openElasticPart, type ElasticPart, type PartPrecision } from './quantized-part.js';
+import { NO_CLIP } from '../methods/quept/weights.js';
+import { openElasticPart, type Widths } from './quantized-part.js';
+import type { PartSource } from './source.js';
 import type { NamedTensors } from './tensors.js';
 import {
+  learnedBlock,
   normals,
   quantizedRow,
   randomAdapters,
   rounded,
+  roundedBlock,
   rowsOf,
   tinyBlock,
   tinyDecoderBlock,
@@ -45,16 +49,25 @@ const layer = adapterLayout(
   true,
 );
 const adapters = randomAdapters(layer);
-const parameters = new Map([['layer.weight', weight], ['layer.bias', bias]]); // prettier-ignore
+const parameters = new Map(Object.entries({ 'layer.weight': weight, 'layer.bias': bias }));
 
-const openSingle = (tensors: NamedTensors = adapters, without: readonly string[] = []) =>
-  openElasticPart(
-    programs,
-    single,
-    listPart(single),
-    new Map([...parameters].filter(([name]) => !without.includes(name))),
-    tensors,
-  );
+/** How the layer is run: at one bit-width, its activations quantized too or not. */
+interface Run {
+  readonly bits: number;
+  readonly rank: number;
+  readonly gain?: number;
+  readonly isActivationQuantized?: boolean;
+}
+
+const sourceOf = (
+  { bits, rank, gain = 1, isActivationQuantized = false }: Run,
+  learned: NamedTensors = adapters,
+  own = parameters,
+): PartSource =>
+  learnedBlock({ part: single, parameters: own }, layer, learned, {
+    groups: [{ bits: [bits], rank, gain }],
+    isActivationQuantized,
+  });
 
 async function output(part: RunnablePart, x = input, batch = BATCH): Promise<Float32Array> {
   return (
@@ -62,14 +75,17 @@ async function output(part: RunnablePart, x = input, batch = BATCH): Promise<Flo
   ).slice();
 }
 
-async function at(part: ElasticPart, precision: PartPrecision): Promise<Float32Array> {
-  await part.use(precision);
-  return output(part);
+async function at(bits: number, source: PartSource): Promise<Float32Array> {
+  const part = await openElasticPart(programs, single, listPart(single), source);
+  await part.use(bits);
+  const found = await output(part);
+  part.dispose();
+  return found;
 }
 
 /** −(Q(x) Q(W + gain · BA)ᵀ + bias) in float64. */
 function expected(
-  { weight: bits, activation, rank, gain = 1 }: PartPrecision,
+  { bits, rank, gain = 1, isActivationQuantized = false }: Run,
   clipped: boolean,
   biased = true,
   perToken?: (row: readonly number[]) => number[],
@@ -86,12 +102,9 @@ function expected(
     return quantizedRow(adapted, bits, upper, lower);
   });
   function onGrid(x: number): number {
-    if (activation === undefined) return x;
-    const [scale, zero] = [
-      named(`act_scale.${activation}`).data[0]!,
-      named(`act_zero.${activation}`).data[0]!,
-    ];
-    return scale * Math.min(Math.max(rounded(x / scale), -zero), 2 ** activation - 1 - zero);
+    if (!isActivationQuantized) return x;
+    const [scale, zero] = [named(`act_scale.${bits}`).data[0]!, named(`act_zero.${bits}`).data[0]!];
+    return scale * Math.min(Math.max(rounded(x / scale), -zero), 2 ** bits - 1 - zero);
   }
   return Float32Array.from(
     rowsOf(input)
@@ -103,59 +116,63 @@ function expected(
 }
 
 describe('a single layer', () => {
-  it.each<[string, PartPrecision]>([
-    ['weights at 8 bits', { weight: 8, rank: 0 }],
-    ['weights and activations at 4 bits', { weight: 4, activation: 4, rank: 0 }],
-    ['with two directions', { weight: 4, activation: 4, rank: 2 }],
-    ['with all directions at half gain', { weight: 2, activation: 2, rank: 3, gain: 0.5 }],
-    ['weights at 8 and activations at 2 bits', { weight: 8, activation: 2, rank: 2 }],
-  ])('is the fake-quantized product: %s', async (_, precision) => {
-    const part = await openSingle();
-    expect(maxDifference(await at(part, precision), expected(precision, true))).toBeLessThan(1e-5);
-    part.dispose();
+  it.each<[string, Run]>([
+    ['weights at 8 bits', { bits: 8, rank: 0 }],
+    ['weights and activations at 4 bits', { bits: 4, rank: 0, isActivationQuantized: true }],
+    ['with two directions', { bits: 4, rank: 2, isActivationQuantized: true }],
+    ['with all directions at half gain', { bits: 2, rank: 3, gain: 0.5, isActivationQuantized: true }],
+    ['weights and activations at 8 bits', { bits: 8, rank: 2, isActivationQuantized: true }],
+  ])('is the fake-quantized product: %s', async (_, run) => {
+    expect(maxDifference(await at(run.bits, sourceOf(run)), expected(run, true))).toBeLessThan(1e-5);
   });
 
   it.each([2, 4, 8])('without a grid quantizes its input per token at %i bits', async (bits) => {
-    const part = await openSingle(new Map([...adapters].filter(([name]) => !/act_/.test(name))));
+    const learned = new Map([...adapters].filter(([name]) => !/act_/.test(name)));
     const top = 2 ** (bits - 1) - 1;
     const perToken = (row: readonly number[]) => {
       const scale = Math.max(...row.map(Math.abs)) / top;
       return row.map((v) => scale * rounded(v / scale));
     };
-    const found = await at(part, { weight: 8, activation: bits, rank: 2 });
-    expect(maxDifference(found, expected({ weight: 8, rank: 2 }, true, true, perToken))).toBeLessThan(1e-5);
-    part.dispose();
+    const run = { bits, rank: 2, isActivationQuantized: true };
+    const found = await at(bits, sourceOf(run, learned));
+    expect(maxDifference(found, expected(run, true, true, perToken))).toBeLessThan(1e-5);
   });
 
   it.each([2, 3, 4, 5, 6, 7, 8])(
-    'without an adapter set rounds the whole range of each row at %i bits',
+    'of which nothing was learned rounds the whole range of each row at %i bits',
     async (bits) => {
-      const part = await openSingle(new Map());
-      expect(
-        maxDifference(await at(part, { weight: bits, rank: 2 }), expected({ weight: bits, rank: 0 }, false)),
-      ).toBeLessThan(1e-5);
-      part.dispose();
+      const plain = expected({ bits, rank: 0 }, false);
+      expect(maxDifference(await at(bits, roundedBlock({ parameters })), plain)).toBeLessThan(1e-5);
+      expect(maxDifference(await at(bits, sourceOf({ bits, rank: 2 }, new Map())), plain)).toBeLessThan(1e-5);
     },
   );
 
   it('takes a layer without bias for one of bias 0', async () => {
-    const part = await openSingle(adapters, ['layer.bias']);
-    expect(
-      maxDifference(await at(part, { weight: 8, rank: 0 }), expected({ weight: 8, rank: 0 }, true, false)),
-    ).toBeLessThan(1e-5);
-    part.dispose();
+    const own = new Map([['layer.weight', weight]]);
+    const found = await at(8, sourceOf({ bits: 8, rank: 0 }, adapters, own));
+    expect(maxDifference(found, expected({ bits: 8, rank: 0 }, true, false))).toBeLessThan(1e-5);
   });
 
-  it('tells gains of the same rank apart', async () => {
-    const part = await openSingle();
-    const [full, half] = [
-      await at(part, { weight: 4, rank: 2 }),
-      await at(part, { weight: 4, rank: 2, gain: 0.5 }),
+  it('tells gains of the same rank apart, with room for what is kept or without', async () => {
+    const groups = [
+      { bits: [8], rank: 2, gain: 1 },
+      { bits: [4], rank: 2, gain: 0.5 },
     ];
-    expect(maxDifference(full, expected({ weight: 4, rank: 2 }, true))).toBeLessThan(1e-5);
-    expect(maxDifference(half, expected({ weight: 4, rank: 2, gain: 0.5 }, true))).toBeLessThan(1e-5);
-    expect(maxDifference(full, half)).toBeGreaterThan(1e-3);
-    part.dispose();
+    const source = learnedBlock({ part: single, parameters }, layer, adapters, {
+      groups,
+      isActivationQuantized: false,
+    });
+    for (const left of [0, 1e6]) {
+      const part = await openElasticPart(programs, single, listPart(single), source, { left });
+      for (const { bits, rank, gain } of [...groups, ...groups]) {
+        await part.use(bits[0]!);
+        const found = await output(part);
+        expect(maxDifference(found, expected({ bits: bits[0]!, rank, gain }, true))).toBeLessThan(1e-5);
+        const other = expected({ bits: bits[0]!, rank, gain: 1.5 - gain }, true);
+        expect(maxDifference(found, other)).toBeGreaterThan(1e-3);
+      }
+      part.dispose();
+    }
   });
 });
 
@@ -170,16 +187,14 @@ describe('a block', () => {
     true,
   );
   const x = normals(block.part.inputShape(BATCH), 'x');
-  const precisions: PartPrecision[] = [8, 7, 4].map((bits) => ({
-    weight: bits,
-    activation: bits,
-    rank: bits === 4 ? 4 : 2,
-  }));
+  const open = (source = learnedBlock(block, layout)) =>
+    openElasticPart(programs, block.part, block.listing, source);
 
   it('keeps keys and values, and no queries, at the bits of the cache', async () => {
     const decoder = tinyDecoderBlock();
     const own = openPrograms(programs.runtime);
-    const part = await openElasticPart(own, decoder.part, decoder.listing, decoder.parameters, new Map());
+    const source = { ...roundedBlock(decoder), cache: 2 };
+    const part = await openElasticPart(own, decoder.part, decoder.listing, source);
     const plain = await openPlainPart(own, decoder.part, decoder.parameters);
     // What is kept, quantized by hand: 2 heads of 4 channels, a grid for each.
     const onGrid = (x: Value, name: string) =>
@@ -196,11 +211,10 @@ describe('a block', () => {
     const byHand = await program.run({ ...feeds, x: programs.runtime.tensor(x.data, x.shape) });
     const expected = await programs.runtime.read(byHand.y!);
 
-    const precision = { weight: 24, rank: 0 };
-    await part.use({ ...precision, cache: 2 });
+    await part.use(24);
     const cached = await output(part, x);
     expect(maxDifference(cached, expected)).toBeLessThan(1e-4);
-    await part.use({ ...precision, cache: 16 });
+    await part.use(24, false);
     expect(maxDifference(await output(part, x), await output(plain, x))).toBeLessThan(1e-4);
     expect(maxDifference(cached, await output(plain, x))).toBeGreaterThan(1e-2);
     await program.dispose();
@@ -208,22 +222,17 @@ describe('a block', () => {
   });
 
   it('gives the same bits again after switching to others and back', async () => {
-    const part = await openElasticPart(
-      programs,
-      block.part,
-      block.listing,
-      block.parameters,
-      randomAdapters(layout),
-    );
-    const run = async (precision: PartPrecision) => {
-      await part.use(precision);
+    const part = await open();
+    const run = async (widths: Widths) => {
+      await part.use(widths);
       return output(part, x);
     };
+    const widths = [8, 7, 4];
     const first = [];
-    for (const precision of precisions) first.push(await run(precision));
-    for (const i of [1, 0, 2, 0, 1]) expect(await run(precisions[i]!)).toEqual(first[i]);
-    await part.use({ weight: 8, rank: 0 });
-    expect(await run(precisions[2]!)).toEqual(first[2]);
+    for (const bits of widths) first.push(await run(bits));
+    for (const i of [1, 0, 2, 0, 1]) expect(await run(widths[i]!)).toEqual(first[i]);
+    await run(() => undefined);
+    expect(await run(4)).toEqual(first[2]);
     expect(maxDifference(first[0]!, first[2]!)).toBeGreaterThan(1e-2);
     part.dispose();
   });
@@ -231,10 +240,10 @@ describe('a block', () => {
   it('comes closer to full precision with more bits', async () => {
     const plain = await openPlainPart(programs, block.part, block.parameters);
     const target = await output(plain, x);
-    const part = await openElasticPart(programs, block.part, block.listing, block.parameters, new Map());
+    const part = await open(roundedBlock(block));
     const errors = [];
     for (const bits of [2, 4, 6, 8, 12]) {
-      await part.use({ weight: bits, rank: 0 });
+      await part.use(bits);
       errors.push(maxDifference(await output(part, x), target));
     }
     for (let i = 1; i < errors.length; i++) expect(errors[i]!).toBeLessThan(errors[i - 1]! / 2);
@@ -245,30 +254,41 @@ describe('a block', () => {
   it('quantizes an input per token where it has no grid at the bit-width, and no operands then', async () => {
     const all = randomAdapters(layout);
     const has = (name: string, input: string) => !/act_(scale|zero)/.test(name) || name.startsWith(input);
-    const outputs = [];
-    for (const tensors of [all, pick(all, 'output.dense'), pick(all, '-')]) {
-      const part = await openElasticPart(programs, block.part, block.listing, block.parameters, tensors);
-      await part.use(precisions[2]!);
-      outputs.push(await output(part, x));
-      await part.use({ weight: 4, rank: 4 });
-      outputs.push(await output(part, x));
+    const pick = (input: string) => new Map([...all].filter(([name]) => has(name, input)));
+    const at4 = async (learned: NamedTensors, isActivationQuantized = true) => {
+      const part = await open(learnedBlock(block, layout, learned, { isActivationQuantized }));
+      await part.use(4);
+      const found = await output(part, x);
       part.dispose();
-    }
-    const [static_, plain, mixed, plainOfMixed, dynamic, plainOfDynamic] = outputs as [
-      Float32Array,
-      ...Float32Array[],
-    ];
-    for (const same of [plainOfMixed, plainOfDynamic]) expect(same).toEqual(plain);
-    for (const [a, b] of [
-      [static_, mixed],
-      [mixed, dynamic],
-      [dynamic, plain],
-    ] as const)
-      // prettier-ignore
-      expect(maxDifference(a!, b!)).toBeGreaterThan(1e-3);
+      return found;
+    };
+    const [onGrids, mixed, dynamic] = [await at4(all), await at4(pick('output.dense')), await at4(pick('-'))];
+    const plain = await at4(all, false);
+    for (const learned of [pick('output.dense'), pick('-')]) expect(await at4(learned, false)).toEqual(plain);
+    expect(maxDifference(onGrids, mixed)).toBeGreaterThan(1e-3);
+    expect(maxDifference(mixed, dynamic)).toBeGreaterThan(1e-3);
+    expect(maxDifference(dynamic, plain)).toBeGreaterThan(1e-3);
+  });
 
-    function pick(tensors: typeof all, input: string) {
-      return new Map([...tensors].filter(([name]) => has(name, input)));
-    }
+  it('quantizes an input anew for each bit-width that its layers are at', async () => {
+    const part = await open();
+    const [query, key, value] = ['query', 'key', 'value'].map((name) => `attention.attention.${name}`);
+    const run = async (widths: Readonly<Record<string, number>>) => {
+      await part.use((name) => widths[name]);
+      return output(part, x);
+    };
+    // Keys alone: what they read does not depend on what else reads it, nor at how many bits.
+    const [alone, other] = [await run({ [key!]: 4 }), await run({ [key!]: 8 })];
+    expect(maxDifference(alone, other)).toBeGreaterThan(1e-3);
+    const spoiled = randomAdapters(layout);
+    spoiled.set(`${query!}.act_scale.8`, { shape: [1], data: Float32Array.of(1) });
+    const coarse = await open(learnedBlock(block, layout, spoiled));
+    await coarse.use((name) => ({ [key!]: 4 })[name]);
+    expect(await output(coarse, x)).toEqual(alone);
+    await coarse.use((name) => ({ [key!]: 4, [value!]: 8 })[name]);
+    const mixed = await output(coarse, x);
+    expect(maxDifference(mixed, await run({ [key!]: 4, [value!]: 8 }))).toBeGreaterThan(1e-3);
+    coarse.dispose();
+    part.dispose();
   });
 });

@@ -8,11 +8,17 @@ import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import { headOf } from '../models/model.js';
 import { adapterLayout } from '../methods/quept/adapters.js';
 import { layerNames } from './model.js';
-import { openElasticModel, tensorsOf, type Adapters } from './quantized-model.js';
+import { openElasticModel } from './quantized-model.js';
 import { bitGroups } from '../methods/quept/options.js';
 import { measureSensitivity, savedWork, type SensitivityTask } from './sensitivity.js';
-import type { NamedTensors } from './tensors.js';
-import { normals, randomAdapters, usePrograms } from '../methods/quept/testing.js';
+import {
+  elasticSettings,
+  learnedModel,
+  modelAdapters,
+  normals,
+  usePrograms,
+} from '../methods/quept/testing.js';
+import type { Part } from '../models/model.js';
 
 const programs = usePrograms();
 const BITS = [2, 4, 8];
@@ -31,29 +37,21 @@ afterAll(() => cleanUp());
 async function open(name: string) {
   const isText = name === 'llama';
   const checkpoint = await openCheckpoint(join(folder, name), isText ? { tokens: 6 } : {});
-  const tensors: NamedTensors = new Map();
-  for (const part of checkpoint.model.blocks)
-    for (const [key, tensor] of randomAdapters(adapterLayout(checkpoint.listing(part), groups, !isText)))
-      tensors.set(part.prefix + key, tensor);
-  const config: Adapters['config'] = {
-    mode: isText ? 'weight-only' : 'weight-activation',
-    ...{ layers: {}, bit_groups: groups, embedding_bits: 32, head_bits: 32 },
-  };
+  const layoutOf = (part: Part) => adapterLayout(checkpoint.listing(part), groups, !isText);
+  const settings = elasticSettings(layoutOf(checkpoint.model.blocks[0]!));
+  const source = learnedModel(programs, checkpoint, settings, modelAdapters(checkpoint, layoutOf));
   const data = isText
     ? BigInt64Array.from({ length: SAMPLES * 6 }, (_, i) => BigInt((i * 7) % 11))
     : normals([SAMPLES, 64], 'pixels').data;
-  return { checkpoint, adapters: { config, tensors }, data };
+  return { checkpoint, source, data };
 }
 
 async function taskOf(
-  { checkpoint, adapters, data }: Awaited<ReturnType<typeof open>>,
+  { source, data }: Awaited<ReturnType<typeof open>>,
   keepBlocks = true,
 ): Promise<SensitivityTask> {
   return {
-    checkpoint,
-    config: adapters.config,
-    adaptersOf: (part) => tensorsOf(adapters.tensors, part),
-    bits: BITS,
+    source,
     inputs: samplesIn(data as Float32Array, SAMPLES) as ModelInputs,
     batch: 2,
     cache: await openSampleCache(0),
@@ -75,8 +73,8 @@ async function measure(task: SensitivityTask, known: readonly (readonly number[]
 }
 
 /** Layer by layer and bit by bit through the whole model, in float64 where numbers are summed. */
-async function plainly({ checkpoint, adapters, data }: Awaited<ReturnType<typeof open>>) {
-  const model = await openElasticModel(programs, checkpoint, adapters);
+async function plainly({ checkpoint, source, data }: Awaited<ReturnType<typeof open>>) {
+  const model = await openElasticModel(programs, source);
   const inputs = programs.runtime.tensor(data, checkpoint.model.stem.inputShape(SAMPLES));
   const logits = async (widths: (name: string) => number | undefined) => {
     await model.use(widths);

@@ -9,7 +9,8 @@ import {
   type SampleStore,
 } from '../../execution/sample-store.js';
 import { sizeOf } from '../../graph/ir.js';
-import type { HostTensor } from '../../models/checkpoint.js';
+import type { PartSource, QuantizedSource } from '../../execution/source.js';
+import type { Checkpoint, HostTensor } from '../../models/checkpoint.js';
 import { ModelConfig } from '../../models/config.js';
 import { listPart, type PartListing } from '../../models/listing.js';
 import type { Part } from '../../models/model.js';
@@ -20,6 +21,7 @@ import { openRuntime } from '../../runtime/session.js';
 import { scaleRows } from '../../graph/quantizers.js';
 import { type AdapterLayout } from './adapters.js';
 import type { NamedTensors } from '../../execution/tensors.js';
+import { blockSource, elasticSource, fixedSource, type ElasticSettings } from './source.js';
 
 /** Standard normal numbers; the same path gives the same ones. */
 export function normals(shape: readonly number[], ...path: (number | string)[]): HostTensor {
@@ -107,6 +109,59 @@ export function randomAdapters({
     }
   return tensors;
 }
+
+/** How blocks run whose learned tensors are laid out so; embedding and head stay in floating point. */
+export const elasticSettings = (
+  { groups, groupSizes, quantizers, tokens = false, cache }: AdapterLayout,
+  change: Partial<ElasticSettings> = {},
+): ElasticSettings => ({
+  groups,
+  groupSizeOf: (_layer, bits) => groupSizes[groups.findIndex((group) => group.bits.includes(bits))] ?? -1,
+  isActivationQuantized: quantizers.length > 0 || tokens,
+  embeddingBits: 32,
+  headBits: 32,
+  cacheBits: cache?.bits,
+  ...change,
+});
+
+/** A block with what it may have learned. */
+export const learnedBlock = (
+  { part, parameters }: Pick<Block, 'part' | 'parameters'>,
+  layout: AdapterLayout,
+  learned: NamedTensors = randomAdapters(layout),
+  change: Partial<ElasticSettings> = {},
+): PartSource => blockSource(parameters, elasticSettings(layout, change), part, learned);
+
+/** A block of which nothing was learned: the whole range of every row, at whatever bit-width it is run at. */
+export const roundedBlock = ({ parameters }: Pick<Block, 'parameters'>): PartSource =>
+  fixedSource(parameters, undefined);
+
+/** Learned tensors of all blocks of a model, by full name. @param layoutOf of a block */
+export function modelAdapters(
+  { model }: Pick<Checkpoint, 'model'>,
+  layoutOf: (part: Part) => AdapterLayout,
+): NamedTensors {
+  const named = (part: Part) =>
+    [...randomAdapters(layoutOf(part))].map(([name, tensor]) => [part.prefix + name, tensor] as const);
+  return new Map(model.blocks.flatMap(named));
+}
+
+/** Those of one part, by local name. */
+export const localTensors = (tensors: NamedTensors, { prefix }: Pick<Part, 'prefix'>): NamedTensors =>
+  new Map(
+    [...tensors].flatMap(([name, tensor]) =>
+      name.startsWith(prefix) ? [[name.slice(prefix.length), tensor]] : [],
+    ),
+  );
+
+/** A calibrated model. @param tensors what its blocks learned, by full name */
+export const learnedModel = (
+  programs: Programs,
+  checkpoint: Checkpoint,
+  settings: ElasticSettings,
+  tensors: NamedTensors,
+): QuantizedSource =>
+  elasticSource(programs, checkpoint, settings, (part) => Promise.resolve(localTensors(tensors, part)));
 
 /** Rounds to the nearest integer, ties to even. */
 export function rounded(x: number): number {
