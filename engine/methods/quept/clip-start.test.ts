@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { PAPER_LOGIT, searchClip } from './clip-start.js';
-import { NO_CLIP } from '../../execution/quantized-part.js';
+import { NO_CLIP } from './weights.js';
 import type { Moments } from '../../execution/moments.js';
 import { normals, quantizedRow, rowsOf, usePrograms } from './testing.js';
 

@@ -6,8 +6,8 @@ import { listPart } from '../../models/listing.js';
 import { partsOf, type Part } from '../../models/model.js';
 import { buildModel } from '../../models/registry.js';
 import { rotateModel } from '../../transforms/rotation/checkpoint.js';
-import { layoutOf } from './calibrate.js';
 import { calibrationCost } from './cost.js';
+import { layoutOf } from './layout.js';
 import { DEFAULT_TEXT, DEFAULT_TEXT_ACTIVATIONS, DEFAULT_VIT, type QueptOptions } from './options.js';
 import { stepGraph } from './step.js';
 

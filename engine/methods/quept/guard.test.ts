@@ -2,17 +2,28 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder, writeRandomModel } from '../../../test/fixtures.js';
 import { createRandom } from '../../data/random.js';
-import { openSampleCache, samplesIn } from '../../execution/sample-store.js';
+import { batchesOf } from '../../execution/batches.js';
+import { observe } from '../../execution/observe.js';
+import { openPlainPart } from '../../execution/part.js';
+import { passPart } from '../../execution/part-by-part.js';
+import {
+  openSampleCache,
+  samplesIn,
+  type ModelInputs,
+  type SampleStore,
+} from '../../execution/sample-store.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
 import type { Part } from '../../models/model.js';
 import { openPrograms, type Programs } from '../../runtime/programs.js';
 import { openRuntime } from '../../runtime/session.js';
-import { tensorsOf } from '../../execution/quantized-model.js';
 import { keepBetter, keptTensors } from './guard.js';
 import { bitGroups, PAPER_VIT, type QueptOptions } from './options.js';
-import { roundToNearest } from '../rounding/rounding.js';
+import { layoutOf } from './layout.js';
+import { startActivations } from './start.js';
+import { localTensors } from './testing.js';
 import type { NamedTensors } from '../../execution/tensors.js';
-const SAMPLES = 40;
+
+const [SAMPLES, BATCH] = [40, 16];
 const BITS = [8, 7, 6, 5];
 const options: QueptOptions = {
   ...PAPER_VIT,
@@ -23,7 +34,7 @@ const options: QueptOptions = {
     ],
     1,
   ),
-  batch: 16,
+  batch: BATCH,
   mergeWeights: [0.5, 0.5],
 };
 const { signal } = new AbortController();
@@ -43,8 +54,7 @@ beforeAll(async () => {
   programs = openPrograms(openRuntime('cpu', 1));
   const random = createRandom(3, 'inputs');
   inputs = Float32Array.from({ length: SAMPLES * 64 }, () => random.normal());
-  const rounded = await roundToNearest(programs, checkpoint, inputs, SAMPLES, BITS);
-  started = rounded.tensors as NamedTensors;
+  started = await percentileGrids();
 });
 afterAll(async () => {
   await programs.release();
@@ -52,16 +62,40 @@ afterAll(async () => {
   await cleanUp();
 });
 
+/** Grids of all quantizers, from what blocks read in full precision. */
+async function percentileGrids(): Promise<NamedTensors> {
+  const { model } = checkpoint;
+  const cache = await openSampleCache(Infinity);
+  const grids: NamedTensors = new Map();
+  const advance = async (part: Part, from: ModelInputs, into?: SampleStore) => {
+    const plain = await openPlainPart(programs, part, await checkpoint.read(part));
+    return passPart(programs, part, plain, from, into, cache, BATCH, { signal }).finally(() =>
+      plain.dispose(),
+    );
+  };
+  let store = await advance(model.stem, samplesIn(inputs, SAMPLES));
+  for (const part of model.blocks) {
+    const [listing, parameters] = [checkpoint.listing(part), await checkpoint.read(part)];
+    const layout = layoutOf(part, listing, options);
+    const batches = batchesOf(store, SAMPLES, BATCH);
+    const observed = await observe(programs, part, layout.quantizers, parameters, batches, BATCH);
+    for (const [name, grid] of startActivations(listing, layout, parameters, observed, options, false))
+      grids.set(part.prefix + name, grid);
+    store = await advance(part, store, store);
+  }
+  store.release();
+  return grids;
+}
+
 /** What is kept of a whole model that learned `learned` from `start`. */
 async function guard(learned: NamedTensors, start: NamedTensors) {
   const set = { inputs: samplesIn(inputs, SAMPLES), name: 'set', fingerprint: '' };
   const cache = await openSampleCache(0);
-  const blockOf = async (part: Part) => ({
-    tensors: await tensorsOf(learned, part),
-    started: await tensorsOf(start, part),
+  const blockOf = (part: Part) =>
+    Promise.resolve({ tensors: localTensors(learned, part), started: localTensors(start, part) });
+  const { groups, kept } = await keepBetter(programs, { checkpoint, set, cache }, options, blockOf, {
+    signal,
   });
-  const request = { checkpoint, set, options, cache };
-  const { groups, kept } = await keepBetter(programs, request, {}, blockOf, { signal });
   expect(cache.held).toEqual({ memory: 0, disk: 0 });
   const tensors: NamedTensors = new Map();
   for (const part of checkpoint.model.blocks)

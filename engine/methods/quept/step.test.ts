@@ -8,7 +8,15 @@ import { openElasticPart } from '../../execution/quantized-part.js';
 import { openPrograms } from '../../runtime/programs.js';
 import { packState } from './state.js';
 import { drawnInputs, kindOf, stateShapes, stepGraph, type StepOptions } from './step.js';
-import { normals, randomAdapters, tinyBlock, tinyDecoderBlock, usePrograms, type Block } from './testing.js';
+import {
+  learnedBlock,
+  normals,
+  randomAdapters,
+  tinyBlock,
+  tinyDecoderBlock,
+  usePrograms,
+  type Block,
+} from './testing.js';
 
 const BATCH = 2;
 const RATES = { lora: 1e-3, clip: 1e-2, scale: 1e-4 };
@@ -74,13 +82,12 @@ async function lossesOf(
   loss: (difference: number) => number,
   parameters = usual.parameters,
   block = usual,
-  cache?: number,
 ) {
-  const part = await openElasticPart(programs, block.part, block.listing, parameters, randomAdapters(of));
+  const source = learnedBlock({ ...block, parameters }, of);
+  const part = await openElasticPart(programs, block.part, block.listing, source);
   const losses = [];
-  for (const [g, b] of bits.entries()) {
-    const { rank, gain } = of.groups[g]!;
-    await part.use({ weight: b, activation: b, rank, gain, ...(cache !== undefined && { cache }) });
+  for (const b of bits) {
+    await part.use(b);
     const out = await runtime.read(await part.run(runtime.tensor(x.data, x.shape), BATCH));
     losses.push(out.reduce((sum, v, i) => sum + loss(v - y.data[i]!), 0) / (BATCH * shape[1]!));
   }
@@ -114,8 +121,9 @@ describe('the loss', () => {
       ...adapterLayout(decoder.listing, layout.groups, false),
       tokens: true,
     };
-    const found = added(await step({ ...dynamic, cache }, DRAWN, {}, decoder.parameters, decoder));
-    expectLosses(found, await lossesOf(dynamic, DRAWN, Math.abs, decoder.parameters, decoder, 3));
+    const cached = { ...dynamic, cache };
+    const found = added(await step(cached, DRAWN, {}, decoder.parameters, decoder));
+    expectLosses(found, await lossesOf(cached, DRAWN, Math.abs, decoder.parameters, decoder));
     const without = added(await step(dynamic, DRAWN, {}, decoder.parameters, decoder));
     found.forEach((loss, g) => expect(Math.abs(loss / without[g]! - 1)).toBeGreaterThan(1e-3));
   });

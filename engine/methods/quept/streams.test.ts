@@ -8,10 +8,11 @@ import { hasOwnStreams, type MergeMode } from './merge.js';
 import { bitGroups, PAPER_VIT, type QueptOptions } from './options.js';
 import { runSamples } from '../../execution/part-by-part.js';
 import { advanceStreams } from './streams.js';
-import { contentsOf, normals, randomAdapters, rowsOf, storeOf, tinyBlock, usePrograms } from './testing.js';
+import { contentsOf, learnedBlock, normals, rowsOf, storeOf, tinyBlock, usePrograms } from './testing.js';
 
 const programs = usePrograms();
-const { part, listing, parameters } = tinyBlock();
+const calibrated = tinyBlock();
+const { part, listing, parameters } = calibrated;
 const [SAMPLES, TOKENS, WIDTH] = [7, 5, 16];
 const SIZE = TOKENS * WIDTH;
 /** Leaves a last batch of one. */
@@ -22,7 +23,7 @@ const streams = groups.map((_, g) => normals([SAMPLES * SIZE], 'stream', g).data
 
 let elastic: ElasticPart;
 beforeAll(async () => {
-  elastic = await openElasticPart(programs, part, listing, parameters, randomAdapters(layout));
+  elastic = await openElasticPart(programs, part, listing, learnedBlock(calibrated, layout));
 });
 
 const sample = (stream: Float32Array, s: number) => stream.slice(s * SIZE, (s + 1) * SIZE);
@@ -97,10 +98,10 @@ describe('without merging', () => {
   it('every group goes on with its own stream, each sample at one of its bit-widths', async () => {
     const outputs = await advance('off', {}, streams);
     expect(outputs).toHaveLength(groups.length);
-    for (const [g, { bits, rank, gain }] of groups.entries()) {
+    for (const [g, { bits }] of groups.entries()) {
       const at = new Map<number, Float32Array>();
       for (const b of bits) {
-        await elastic.use({ weight: b, activation: b, rank, gain });
+        await elastic.use(b);
         at.set(b, await runAll(elastic, streams[g]!));
       }
       const drawn = Array.from({ length: SAMPLES }, (_, s) =>
