@@ -7,7 +7,7 @@ import { foldBias, foldNorm, reparameterise } from './fold-norms.js';
 import { rescaledParameters, scaledColumns } from './rescaling.js';
 import { observe } from '../execution/observe.js';
 import { startActivations } from '../methods/quept/start.js';
-import { normals, rowsOf, tinyBlock, usePrograms } from '../methods/quept/testing.js';
+import { normals, roundedBlock, rowsOf, tinyBlock, usePrograms } from '../methods/quept/testing.js';
 
 const [ROWS, WIDTH, OUT, BITS] = [400, 8, 5, 4];
 const LEVELS = 2 ** BITS - 1;
@@ -152,8 +152,9 @@ describe('a block of a model', () => {
       };
       const original = await output(await openPlainPart(programs, block.part, block.parameters));
       // The elastic part gives every layer a bias; with so many bits its rounding is lost in the tolerance.
-      const elastic = await openElasticPart(programs, block.part, block.listing, folded, new Map());
-      await elastic.use({ weight: 20, rank: 0 });
+      const source = roundedBlock({ parameters: folded });
+      const elastic = await openElasticPart(programs, block.part, block.listing, source);
+      await elastic.use(20);
       expect(maxDifference(await output(elastic), original)).toBeLessThan(2e-3);
       for (const name of ['query', 'key', 'value'].map((n) => `attention.attention.${n}.bias`))
         expect(folded.get(name)!.shape).toEqual([16]);
