@@ -14,6 +14,7 @@ import { openElasticPart } from '../engine/execution/quantized-part.js';
 import { type NamedTensors } from '../engine/execution/tensors.js';
 import { packState, unpackState } from '../engine/methods/quept/state.js';
 import { drawnInputs, kindOf, stateShapes, stepGraph } from '../engine/methods/quept/step.js';
+import { learnedBlock } from '../engine/methods/quept/testing.js';
 import { attention } from '../engine/models/attention.js';
 import { listPart } from '../engine/models/listing.js';
 import type { Part } from '../engine/models/model.js';
@@ -226,16 +227,13 @@ describe('block calibration', () => {
     const parameters = new Map(
       listing.parameters.map(({ name, shape }) => [name, { data: at(`init.${name}`).data, shape }]),
     );
-    const block = await openElasticPart(programs, part, listing, parameters, learned);
+    const source = learnedBlock({ part, parameters }, layout, learned);
+    const block = await openElasticPart(programs, part, listing, source);
     const target = at('target').data;
     const meanError = (y: Float32Array) =>
       y.reduce((sum, v, i) => sum + Math.abs(v - target[i]!), 0) / y.length;
     for (const bits of bitWidths) {
-      await block.use({
-        weight: bits,
-        activation: bits,
-        rank: groups.find((g) => g.bits.includes(bits))!.rank,
-      });
+      await block.use(bits);
       const x = runtime.tensor(at('x_quant').data, [samples * tokens, dim]);
       const error = meanError(await runtime.read(await block.run(x, samples)));
       expect(Math.abs(error / meanError(at(`final.out.b${bits}`).data) - 1), `${bits} bits`).toBeLessThan(

@@ -7,18 +7,18 @@ import { CancelledError } from '../engine/errors.js';
 import { evaluateClassifier } from '../engine/evaluation/pictures.js';
 import { meanDivergence, type HeadInputs } from '../engine/execution/logit-divergence.js';
 import { layerNames, openPlainModel, type RunnableModel } from '../engine/execution/model.js';
-import { passBlocks, plainParts } from '../engine/execution/part-by-part.js';
-import { openElasticModel, tensorsOf } from '../engine/execution/quantized-model.js';
+import { passBlocks, plainParts, type OpenPart } from '../engine/execution/part-by-part.js';
+import { openElasticModel, quantizedParts } from '../engine/execution/quantized-model.js';
 import { openSampleCache, samplesIn, type ModelInputs } from '../engine/execution/sample-store.js';
 import { measureSensitivity, savedWork } from '../engine/execution/sensitivity.js';
-import { readAdapterSet } from '../engine/formats/adapter-set.js';
-import { quantizeModel } from '../engine/methods/gptq/model.js';
-import { openWeightFiles } from '../engine/methods/gptq/weight-files.js';
-import { calibrate } from '../engine/methods/quept/calibrate.js';
+import { calibrate } from '../engine/methods/calibrate.js';
+import type { AnyMethod, CommonSettings } from '../engine/methods/method.js';
 import { calibrationCost } from '../engine/methods/quept/cost.js';
 import { bitGroups, DEFAULT_TEXT, DEFAULT_VIT, type QueptOptions } from '../engine/methods/quept/options.js';
-import { normals, usePrograms } from '../engine/methods/quept/testing.js';
-import { roundToNearest } from '../engine/methods/rounding/rounding.js';
+import { quept } from '../engine/methods/quept/method.js';
+import { contentsOf, normals, usePrograms } from '../engine/methods/quept/testing.js';
+import { methods } from '../engine/methods/registry.js';
+import { openAdapterSet, openSource, type AdapterSet } from '../engine/methods/sets.js';
 import { openCheckpoint, type Checkpoint, type HostTensor } from '../engine/models/checkpoint.js';
 import { headOf } from '../engine/models/model.js';
 import { smoothingSites } from '../engine/transforms/smooth.js';
@@ -94,25 +94,53 @@ const inputsOf = (kind: Kind): ModelInputs => ({
 
 const folderOf = (kind: Kind, recipe: string) => join(folder, `${kind} in ${recipe}`);
 
-/** @param stopAt cancelled as soon as this block has begun */
-async function calibrated(
-  [kind, recipe, options]: (typeof RECIPES)[0],
-  { stopAt = Infinity, resume = false, out = folderOf(kind, recipe) } = {},
-) {
+interface Interruption {
+  /** Cancelled as soon as this block has an epoch behind it. */
+  readonly stopAt?: number;
+  readonly resume?: boolean;
+  readonly out?: string;
+}
+
+async function calibratedBy(
+  method: AnyMethod,
+  settings: CommonSettings,
+  kind: Kind,
+  name: string,
+  { stopAt = Infinity, resume = false, out = folderOf(kind, name) }: Interruption = {},
+): Promise<AdapterSet> {
   const stop = new AbortController();
   const cache = await openSampleCache(Infinity);
   const set = { inputs: inputsOf(kind), name: 'noise', fingerprint: 'a'.repeat(64) };
-  await calibrate(
-    programs,
-    { checkpoint: checkpoints.get(kind)!, set, options, out, resume, cache, engineVersion: '0' },
-    {
-      signal: stop.signal,
-      status: ({ block, epoch }) => void (block >= stopAt && epoch > 0 && stop.abort()),
-    },
-  );
+  const checkpoint = checkpoints.get(kind)!;
+  const request = { checkpoint, method, settings, out, resume, cache, engineVersion: '0' };
+  await calibrate(programs, settings.samples > 0 ? { ...request, set } : request, {
+    signal: stop.signal,
+    status: ({ place = 0, series }) => void (place >= stopAt && series && stop.abort()),
+    note: () => undefined,
+  });
   expect(cache.held).toEqual({ memory: 0, disk: 0 });
-  return readAdapterSet(out);
+  return reopened(out);
 }
+
+const calibrated = ([kind, recipe, options]: (typeof RECIPES)[0], interruption?: Interruption) =>
+  calibratedBy(
+    quept,
+    { ...options, offered: options.groups.flatMap(({ bits }) => bits).sort((a, b) => b - a) },
+    kind,
+    recipe,
+    interruption,
+  );
+
+const sets: AdapterSet[] = [];
+afterAll(async () => {
+  for (const set of sets) await set.close();
+});
+async function reopened(out: string): Promise<AdapterSet> {
+  const set = await openAdapterSet(out);
+  sets.push(set);
+  return set;
+}
+const sourceOf = (kind: Kind, set: AdapterSet) => openSource(programs, checkpoints.get(kind)!, set);
 
 async function logitsOf(model: RunnableModel, kind: Kind) {
   const { runtime } = programs;
@@ -126,7 +154,7 @@ describe.each(RECIPES)('%s, calibrated in %s', (...recipe) => {
   it('is the same function where nothing is quantized, and closer to it at 8 bits than at 4', async () => {
     const checkpoint = checkpoints.get(kind)!;
     const plain = await openPlainModel(programs, checkpoint);
-    const elastic = await openElasticModel(programs, checkpoint, await calibrated(recipe));
+    const elastic = await openElasticModel(programs, sourceOf(kind, await calibrated(recipe)));
     const full = await logitsOf(plain, kind);
     await elastic.use(() => undefined);
     expect(maxDifference(await logitsOf(elastic, kind), full)).toBeLessThan(2e-5);
@@ -143,8 +171,9 @@ describe.each(RECIPES)('%s, calibrated in %s', (...recipe) => {
   it('is the same where it was cancelled behind a change of size and went on', async () => {
     const out = folderOf(kind, `${name}, resumed`);
     await expect(calibrated(recipe, { out, stopAt: 2 })).rejects.toThrow(CancelledError);
-    const { tensors } = await calibrated(recipe, { out, resume: true });
-    const whole = (await readAdapterSet(folderOf(kind, name))).tensors;
+    const tensorsOf = (set: AdapterSet) => set.tensors.floats('');
+    const tensors = await tensorsOf(await calibrated(recipe, { out, resume: true }));
+    const whole = await tensorsOf(await reopened(folderOf(kind, name)));
     expect([...tensors.keys()]).toEqual([...whole.keys()]);
     for (const [key, { data }] of tensors) expect(data, key).toEqual(whole.get(key)!.data);
   });
@@ -163,8 +192,8 @@ it('has no norm folded whose output the stream goes on with', async () => {
   const [usual, merging] = model.blocks;
   expect(smoothingSites(usual!, listings[0]!)).toEqual([]);
   expect(smoothingSites(merging!, listings[1]!)).toMatchObject([{ absorber: { norm: 'norm' } }]);
-  const { config } = await readAdapterSet(folderOf(USUAL[0], USUAL[1]));
-  expect(config.norms).toEqual({ 'stages.blocks.1.norm': 32 });
+  const { config } = await reopened(folderOf(USUAL[0], USUAL[1]));
+  expect(config.transforms).toEqual([{ name: 'rescaling', norms: { 'stages.blocks.1.norm': 32 } }]);
 });
 
 it.each(['conditioned', 'with towers'] as const)('%s: reads what feeds it beside pictures', async (kind) => {
@@ -186,13 +215,10 @@ it.each(kinds)(
   async (kind) => {
     const checkpoint = checkpoints.get(kind)!;
     const inputs = inputsOf(kind);
-    const { config, tensors } = await readAdapterSet(folderOf(kind, USUAL[1]));
+    const source = sourceOf(kind, await reopened(folderOf(kind, USUAL[1])));
     const cache = await openSampleCache(0);
     const costs: (readonly number[])[] = [];
-    const task = {
-      ...{ checkpoint, config, inputs, cache, bits: [4], batch: 4, keepBlocks: false },
-      adaptersOf: (part: Parameters<typeof tensorsOf>[1]) => tensorsOf(tensors, part),
-    };
+    const task = { source, inputs, cache, batch: 4, keepBlocks: false };
     const shares: number[] = [];
     await measureSensitivity(programs, task, 0, {
       signal,
@@ -203,20 +229,22 @@ it.each(kinds)(
     expect(cache.held).toEqual({ memory: 0, disk: 0 });
 
     const names = layerNames(checkpoint);
-    const elastic = await openElasticModel(programs, checkpoint, { config, tensors });
+    const elastic = await openElasticModel(programs, source);
     const storeAt = async (use: (name: string) => number | undefined) => {
       await elastic.use(use);
       return passBlocks(programs, checkpoint.model, elastic.open, inputs, cache, SAMPLES, { signal });
     };
     const head = await plainParts(programs, checkpoint)(checkpoint.model.head);
     const reference = await storeAt(() => undefined);
-    for (const [i, name] of names.entries()) {
-      const store = await storeAt((other) => (other === name ? 4 : undefined));
-      const pair = [reference, store].map((own) => ({ head, store: own })) as [HeadInputs, HeadInputs];
-      const cost = await meanDivergence(programs, checkpoint.model, ...pair, signal);
-      expect(Math.abs(costs[i]![0]! - cost), name).toBeLessThan(1e-6 + 1e-3 * cost);
-      store.release();
-    }
+    expect(source.offered).toEqual([4, 7, 8]);
+    for (const [i, name] of names.entries())
+      for (const [b, bits] of source.offered.entries()) {
+        const store = await storeAt((other) => (other === name ? bits : undefined));
+        const pair = [reference, store].map((own) => ({ head, store: own })) as [HeadInputs, HeadInputs];
+        const cost = await meanDivergence(programs, checkpoint.model, ...pair, signal);
+        expect(Math.abs(costs[i]![b]! - cost), name).toBeLessThan(1e-6 + 1e-3 * cost);
+        store.release();
+      }
     reference.release();
     head.dispose();
     elastic.dispose();
@@ -224,39 +252,69 @@ it.each(kinds)(
   },
 );
 
-it.each(kinds)('%s: is quantized by GPTQ', async (kind) => {
+/** Sets of a method in each of its modes that offer 8 and 4 bits. */
+const setsOf = async (method: AnyMethod, kind: Kind) => {
   const checkpoint = checkpoints.get(kind)!;
-  const inputs = inputsOf(kind);
-  const cache = await openSampleCache(Infinity);
-  const grid = { bits: 8, groupSize: -1 };
-  const files = openWeightFiles(folder, grid);
-  const hooks = { signal, status: () => undefined, note: () => undefined };
-  const open = (await quantizeModel(programs, checkpoint, inputs, grid, cache, files, hooks))(checkpoint);
-  expect(cache.held.memory).toBe(0);
-  const run = async (parts: typeof open) => ({
-    store: await passBlocks(programs, checkpoint.model, parts, inputs, cache, 4, { signal }),
-    head: await parts(checkpoint.model.head),
-  });
-  const [p, q] = [await run(plainParts(programs, checkpoint)), await run(open)];
-  const divergence = await meanDivergence(programs, checkpoint.model, p, q, signal);
-  expect(divergence).toBeGreaterThan(0);
-  expect(divergence).toBeLessThan(1e-3);
-  await files.remove();
-});
+  const made = [];
+  for (const mode of method.modes(checkpoint)) {
+    const common = { mode, bits: [8, 4] };
+    const settings = method.settings(checkpoint, common, {}) as CommonSettings;
+    made.push(await calibratedBy(method, settings, kind, `${method.name} in ${mode}`));
+  }
+  return made;
+};
 
-it('is evaluated beside rounding', async () => {
+describe.each(kinds.flatMap((kind) => methods.map((method) => [kind, method.name, method] as const)))(
+  '%s, by the method %s',
+  (kind, _, method) => {
+    it('is close to itself at 8 bits, whole or part by part', { timeout: 60_000 }, async () => {
+      const { model } = checkpoints.get(kind)!;
+      const inputs = inputsOf(kind);
+      const cache = await openSampleCache(Infinity);
+      const run = async (parts: OpenPart) => ({
+        store: await passBlocks(programs, model, parts, inputs, cache, 4, { signal }),
+        head: await parts(model.head),
+      });
+      const p = await run(plainParts(programs, checkpoints.get(kind)!));
+      for (const set of await setsOf(method, kind)) {
+        const source = sourceOf(kind, set);
+        const q = await run(quantizedParts(programs, source, 8));
+        const divergence = await meanDivergence(programs, model, p, q, signal);
+        expect(divergence).toBeGreaterThan(0);
+        expect(divergence).toBeLessThan(set.config.mode === 'weight-only' ? 1e-3 : 1e-2);
+        const elastic = await openElasticModel(programs, source);
+        await elastic.use(8);
+        const partByPart = await passBlocks(programs, model, elastic.open, inputs, cache, 4, { signal });
+        expect(contentsOf(partByPart)).toEqual(contentsOf(q.store));
+        elastic.dispose();
+        q.head.dispose();
+        for (const store of [q.store, partByPart]) store.release();
+      }
+      p.head.dispose();
+      p.store.release();
+      expect(cache.held).toEqual({ memory: 0, disk: 0 });
+    });
+  },
+);
+
+it('is evaluated by sets of all methods beside each other', { timeout: 60_000 }, async () => {
   const checkpoint = checkpoints.get('usual')!;
   const data = await writeRandomPictures(join(folder, 'pictures'), 20);
-  const [source, preprocessor] = [
+  const [pictures, preprocessor] = [
     await openImages(data),
     await readPreprocessor(checkpoint.folder, { channels: 1, imageSize: 8 }),
   ];
-  const rounding = await roundToNearest(programs, checkpoint, pixels, SAMPLES, [8, 4]);
-  const set = await readAdapterSet(folderOf(USUAL[0], USUAL[1]));
+  const names = methods.flatMap((method) =>
+    method.modes(checkpoint).map((mode) => `${method.name} in ${mode}`),
+  );
   const candidates = await Promise.all(
-    [rounding, set].map(async (adapters, i) => ({
-      ...{ label: String(i), kind: 'adapters' as const, bits: 8, bytes: 1 },
-      model: await openElasticModel(programs, checkpoint, adapters),
+    [USUAL[1], ...names].map(async (label) => ({
+      label,
+      kind: 'adapters' as const,
+      bits: 8,
+      widths: 8,
+      bytes: 1,
+      model: await openElasticModel(programs, sourceOf('usual', await reopened(folderOf('usual', label)))),
     })),
   );
   const rows = await evaluateClassifier(
@@ -264,10 +322,10 @@ it('is evaluated beside rounding', async () => {
     checkpoint,
     await openPlainModel(programs, checkpoint),
     candidates,
-    { source, indices: [...Array(20).keys()], preprocessor },
+    { source: pictures, indices: [...Array(20).keys()], preprocessor },
     { signal, status: () => undefined },
   );
-  expect(rows.map(({ samples }) => samples)).toEqual([20, 20, 20]);
+  expect(rows.map(({ samples }) => samples)).toEqual([20, ...candidates.map(() => 20)]);
   for (const { kl } of rows.slice(1)) {
     expect(kl).toBeGreaterThan(0);
     expect(kl).toBeLessThan(0.01);

@@ -14,10 +14,11 @@ import * as op from '../engine/graph/ops.js';
 import { adapterLayout } from '../engine/methods/quept/adapters.js';
 import { openPlainPart } from '../engine/execution/part.js';
 import { openElasticPart } from '../engine/execution/quantized-part.js';
-import { PAPER_VIT, type QueptOptions } from '../engine/methods/quept/options.js';
+import { PAPER_VIT, settingsOf, type QueptOptions } from '../engine/methods/quept/options.js';
 import { runSamples } from '../engine/execution/part-by-part.js';
 import { reconstruct } from '../engine/methods/quept/reconstruct.js';
 import type { NamedTensors } from '../engine/execution/tensors.js';
+import { blockSource } from '../engine/methods/quept/source.js';
 import { advanceStreams } from '../engine/methods/quept/streams.js';
 import type { HostTensor } from '../engine/models/checkpoint.js';
 import { listPart } from '../engine/models/listing.js';
@@ -108,7 +109,8 @@ async function calibrateOn(device: DeviceKind): Promise<Outcome> {
   await runSamples(programs, part, plain, source, target, everySample(source), batch, { signal });
   plain.dispose();
 
-  const block = await openElasticPart(programs, part, listing, parameters, start);
+  const calibrated = blockSource(parameters, settingsOf(options), part, start);
+  const block = await openElasticPart(programs, part, listing, calibrated);
   merged.write(everySample(source), stream);
   await advanceStreams(programs, part, block, layout, [merged], cache, options, signal);
   block.dispose();
