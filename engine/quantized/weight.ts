@@ -10,7 +10,7 @@ export interface Outliers {
   readonly values: Float32Array;
 }
 
-/** W [out, in] on uniform grids: Ŵ = scale · (code − zero). */
+/** W [out, in] on uniform grids: Ŵ = scale · (code − zero), each operation rounded to float32. */
 export interface GridWeight {
   readonly kind: 'grid';
   readonly shape: readonly [out: number, columns: number];
@@ -71,7 +71,7 @@ function gridFloats({ shape: [out, n], codes, scale, zero, groupSize, order, out
   for (let row = 0; row < out; row++)
     for (let column = 0; column < n; column++) {
       const grid = row * groups + groupOf[column]!;
-      floats[row * n + column] = scale[grid]! * (codes[row * n + column]! - zero[grid]!);
+      floats[row * n + column] = scale[grid]! * Math.fround(codes[row * n + column]! - zero[grid]!);
     }
   outliers?.values.forEach((value, i) => {
     floats[outliers.rows[i]! * n + outliers.columns[i]!] = value;

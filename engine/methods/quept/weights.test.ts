@@ -27,7 +27,8 @@ const weight = normals([OUT, COLUMNS], 'weight');
 // Rows of one sign, of one value, and of none: their zero points lie outside of the grid.
 weight.data.subarray(0, COLUMNS).forEach((w, i, row) => (row[i] = 1 + Math.abs(w)));
 weight.data.subarray(COLUMNS, 2 * COLUMNS).forEach((w, i, row) => (row[i] = -1 - Math.abs(w)));
-weight.data.fill(0.25, 2 * COLUMNS, 3 * COLUMNS);
+// So far that a float32 no longer tells its neighbours apart.
+weight.data.fill(300.3, 2 * COLUMNS, 3 * COLUMNS);
 weight.data.fill(0, 3 * COLUMNS, 4 * COLUMNS);
 
 /** Every bit-width in a group of its own, from 8 to 2. */
