@@ -3,9 +3,10 @@ import { UserError } from '../errors.js';
 import { show } from '../formats/paths.js';
 import type { AnyMethod } from './method.js';
 import { quept } from './quept/method.js';
+import { rounding } from './rounding/method.js';
 
 /** The first is the default. */
-export const methods: readonly AnyMethod[] = [quept];
+export const methods: readonly AnyMethod[] = [quept, rounding];
 
 /** Throws UserError for a name that no method has. */
 export function methodNamed(name: string): AnyMethod {
