@@ -1,0 +1,261 @@
+/** GPTQ of a whole model (Frantar et al. 2023), block by block, once for every bit-width. */
+import { disposeAll, openPlainPart, type RunnablePart } from '../../execution/part.js';
+import { entering, passPart, plainParts } from '../../execution/part-by-part.js';
+import type { Samples, SampleStore, Sources } from '../../execution/sample-store.js';
+import type { WrittenTensor } from '../../formats/set.js';
+import type { HostTensor } from '../../models/checkpoint.js';
+import type { LinearEntry } from '../../models/listing.js';
+import { blocksOf, chainsOf, type Model, type Part } from '../../models/model.js';
+import { packCodes, unpackCodes } from '../../quantized/packing.js';
+import { toFloats, type GridWeight } from '../../quantized/weight.js';
+import type { Programs } from '../../runtime/programs.js';
+import { setLayers } from '../layers.js';
+import type { Artefact, CalibrationContext } from '../method.js';
+import { blockFile, type KeptTensor, type ProgressFiles } from '../progress.js';
+import { factorHessian } from './factor.js';
+import { inputHessian } from './hessian.js';
+import type { GptqSettings } from './settings.js';
+import { roundCorrecting } from './weight.js';
+
+/** Tokens that run at once. */
+const BATCH_TOKENS = 2048;
+
+interface Hooks {
+  readonly signal: AbortSignal;
+  /** @param done 0 to 1 */
+  readonly status: (done: number) => void;
+  readonly note: (line: string) => void;
+}
+
+/** Input columns that share a scale at a bit-width, -1 for whole rows: finer grids at few bits only. */
+export const groupSizeAt = ({ groupSize }: Pick<GptqSettings, 'groupSize'>, bits: number): number =>
+  bits <= 4 ? groupSize : -1;
+
+/**
+ * Quantizes the weights of all blocks at every bit-width, with what the calibration set shows of their inputs. Every block
+ * reads what the quantized blocks before it make of the set; within a block, layers that read the same input share a
+ * Hessian, and see the layers before them quantized. Embedding, head, norms and biases stay as they are.
+ */
+export async function calibrate(context: CalibrationContext, settings: GptqSettings): Promise<Artefact> {
+  const { checkpoint, progress, hooks } = context;
+  const { model, listing } = checkpoint;
+  const { offered } = settings;
+  const blocks = blocksOf(model).length;
+  for (const [i, bits] of offered.entries())
+    await quantizeModel(context, settings, bits, {
+      signal: hooks.signal,
+      note: (line) => hooks.note(line),
+      status: (done, block) =>
+        hooks.status({
+          done: (i + done) / offered.length,
+          phase: `${bits} bits, block ${block + 1}/${blocks}`,
+          place: i * blocks + block,
+        }),
+    });
+  return {
+    embedding_bits: 16,
+    head_bits: 16,
+    transforms: [],
+    layers: setLayers(checkpoint, offered, (bits) => groupSizeAt(settings, bits)),
+    method: { group_size: settings.groupSize },
+    tensors: tensorsOf(model, (part) => listing(part).linears, settings, progress),
+  };
+}
+
+const fileOf = (bits: number, index: number) => blockFile(index, `${bits}-bits-`);
+
+async function quantizeModel(
+  { programs, checkpoint, set, cache, progress }: CalibrationContext,
+  settings: GptqSettings,
+  bits: number,
+  { status, ...hooks }: Omit<Hooks, 'status'> & { readonly status: (done: number, block: number) => void },
+): Promise<void> {
+  const { model, listing } = checkpoint;
+  const { inputs } = set!;
+  const blocks = blocksOf(model);
+  const grid = { bits, groupSize: groupSizeAt(settings, bits) };
+  const batch = batchOf(model, inputs.samples);
+  /** What the quantized towers yield, and what else feeds side ports. */
+  const side = new Map<string, Samples>(inputs.side);
+  const stores: SampleStore[] = [];
+  const pass = async (part: Part, opened: Promise<RunnablePart>, source: Samples, into?: SampleStore) => {
+    const runnable = await opened;
+    return passPart(programs, part, runnable, source, into, cache, batch, {
+      signal: hooks.signal,
+      side,
+    }).finally(() => runnable.dispose());
+  };
+  for (const chain of chainsOf(model)) {
+    const stem = plainParts(programs, checkpoint)(chain.stem);
+    let store = await pass(chain.stem, stem, entering(chain, inputs, side));
+    for (const part of chain.blocks) {
+      const index = blocks.indexOf(part);
+      status(index / blocks.length, index);
+      const parameters = await checkpoint.read(part);
+      const { linears } = listing(part);
+      const saved = await progress.load(fileOf(bits, index));
+      const quantized = saved
+        ? readBlock(linears, grid, saved)
+        : await quantizeBlock(programs, part, linears, parameters, store, side, batch, grid, {
+            ...hooks,
+            status: (done) => status((index + done) / blocks.length, index),
+          });
+      if (!saved) await progress.save(fileOf(bits, index), keptBlock(quantized), {});
+      if (index + 1 < blocks.length)
+        store = await pass(
+          part,
+          openPlainPart(programs, part, withWeights(parameters, quantized)),
+          store,
+          store,
+        );
+    }
+    stores.push(store);
+    if (chain.name !== undefined) side.set(chain.name, store);
+  }
+  for (const store of stores) store.release();
+}
+
+/** Samples that run at once. */
+export function batchOf(model: Model, samples: number): number {
+  const tokens = Math.max(...blocksOf(model).map((part) => part.inputShape(1)[0]!));
+  return Math.max(1, Math.min(samples, Math.floor(BATCH_TOKENS / tokens)));
+}
+
+/** The quantized weights of a block, by the layer's local name. @param source what the block reads */
+export async function quantizeBlock(
+  programs: Programs,
+  part: Part,
+  linears: readonly LinearEntry[],
+  parameters: ReadonlyMap<string, HostTensor>,
+  source: SampleStore,
+  side: Sources,
+  batch: number,
+  grid: Pick<GridWeight, 'bits' | 'groupSize'>,
+  { signal, status, note }: Hooks,
+): Promise<Map<string, GridWeight>> {
+  const { runtime } = programs;
+  const place = ({ data, shape }: HostTensor) => runtime.place(runtime.tensor(data, shape));
+  const placed: Record<string, Awaited<ReturnType<typeof place>>> = {};
+  const quantized = new Map<string, GridWeight>();
+  try {
+    for (const [name, tensor] of parameters) placed[name] = await place(tensor);
+    const groups = byInput(linears);
+    for (const [done, group] of groups.entries()) {
+      const [first] = group;
+      const hessian = await inputHessian(programs, part, first, placed, source, side, batch, {
+        signal,
+        status: (share) => status((done + share) / groups.length),
+      });
+      const label = part.prefix + first.name;
+      const factor = await factorHessian(programs, hessian, first.in, label, { signal, note });
+      const isDead = (column: number) => hessian[column * first.in + column] === 0;
+      for (const { name } of group) {
+        const key = `${name}.weight`;
+        const weight = await roundCorrecting(programs, parameters.get(key)!, factor, isDead, grid, signal);
+        quantized.set(name, weight);
+        placed[key]!.dispose();
+        placed[key] = await place({ data: toFloats(weight), shape: weight.shape });
+      }
+    }
+  } finally {
+    disposeAll(placed);
+  }
+  return quantized;
+}
+
+/** Layers that read the same input, in the order they run. */
+export function byInput(linears: readonly LinearEntry[]): (readonly [LinearEntry, ...LinearEntry[]])[] {
+  const groups = new Map<string, [LinearEntry, ...LinearEntry[]]>();
+  for (const linear of linears) {
+    const known = groups.get(linear.input);
+    if (known) known.push(linear);
+    else groups.set(linear.input, [linear]);
+  }
+  return [...groups.values()];
+}
+
+const withWeights = (
+  parameters: ReadonlyMap<string, HostTensor>,
+  weights: ReadonlyMap<string, GridWeight>,
+): Map<string, HostTensor> =>
+  new Map([
+    ...parameters,
+    ...[...weights].map(
+      ([name, weight]) => [`${name}.weight`, { data: toFloats(weight), shape: weight.shape }] as const,
+    ),
+  ]);
+
+const keptBlock = (weights: ReadonlyMap<string, GridWeight>): Map<string, KeptTensor> =>
+  new Map(
+    [...weights].flatMap(([name, { codes, scale, zero, shape, bits }]): (readonly [string, KeptTensor])[] => {
+      const packed = packCodes(codes, shape[1], bits);
+      return [
+        [`${name}.codes`, { shape: [shape[0], packed.length / shape[0]], data: packed }],
+        [`${name}.scale`, { shape: [shape[0], scale.length / shape[0]], data: scale }],
+        [`${name}.zero`, { shape: [shape[0], zero.length / shape[0]], data: zero }],
+      ];
+    }),
+  );
+
+type Saved = NonNullable<Awaited<ReturnType<ProgressFiles['load']>>>;
+
+const readBlock = (
+  linears: readonly LinearEntry[],
+  { bits, groupSize }: Pick<GridWeight, 'bits' | 'groupSize'>,
+  { tensors, bytes }: Saved,
+): Map<string, GridWeight> =>
+  new Map(
+    linears.map(({ name, in: columns, out }) => [
+      name,
+      {
+        kind: 'grid',
+        shape: [out, columns],
+        bits,
+        codes: unpackCodes(bytes.get(`${name}.codes`)!.data, columns, bits),
+        groupSize,
+        scale: tensors.get(`${name}.scale`)!.data,
+        zero: tensors.get(`${name}.zero`)!.data,
+      },
+    ]),
+  );
+
+/** Every tensor of the adapter set; a block's file is read when the first of its tensors is asked for. */
+function tensorsOf(
+  model: Model,
+  linearsOf: (part: Part) => readonly LinearEntry[],
+  settings: GptqSettings,
+  progress: ProgressFiles,
+): Map<string, WrittenTensor> {
+  let latest: { readonly file: string; readonly saved: Promise<Saved> } | undefined;
+  const read = async (file: string, name: string) => {
+    if (latest?.file !== file) latest = { file, saved: progress.load(file).then((saved) => saved!) };
+    const { tensors, bytes } = await latest.saved;
+    return (bytes.get(name) ?? tensors.get(name)!).data;
+  };
+  return new Map(
+    settings.offered.flatMap((bits) =>
+      blocksOf(model).flatMap((part, index) =>
+        linearsOf(part).flatMap((layer) =>
+          [...shapesOf(layer, bits, groupSizeAt(settings, bits))].map(([what, shape]) => {
+            const data = () => read(fileOf(bits, index), `${layer.name}.${what}`);
+            return [`${part.prefix}${layer.name}.${what}.${bits}`, { shape, data }] as const;
+          }),
+        ),
+      ),
+    ),
+  );
+}
+
+/** What is kept of a layer at a bit-width: packed codes, a scale and a zero point per group of columns of a row. */
+export function shapesOf(
+  { in: columns, out }: Pick<LinearEntry, 'in' | 'out'>,
+  bits: number,
+  groupSize: number,
+): ReadonlyMap<'codes' | 'scale' | 'zero', readonly [number, number]> {
+  const groups = groupSize === -1 ? 1 : Math.ceil(columns / groupSize);
+  return new Map([
+    ['codes', [out, Math.ceil((columns * bits) / 8)]],
+    ['scale', [out, groups]],
+    ['zero', [out, groups]],
+  ] as const);
+}

@@ -1,0 +1,62 @@
+/** What GPTQ takes: a pass with a Hessian for each input that layers share, and one to the next block, at every bit-width. */
+import { plainGraph } from '../../execution/part.js';
+import { sizeOf } from '../../graph/ir.js';
+import { workOf, type Work } from '../../graph/work.js';
+import { blocksOf, chainParts, chainsOf, outputSize, type Part } from '../../models/model.js';
+import type { Outline } from '../../transforms/transform.js';
+import type { CalibrationCost } from '../method.js';
+import { batchOf, byInput } from './calibrate.js';
+import type { GptqSettings } from './settings.js';
+
+const FLOAT = 4;
+
+export function gptqCost(
+  { model, listing }: Outline,
+  { offered }: GptqSettings,
+  samples: number,
+): CalibrationCost {
+  const blocks = blocksOf(model);
+  const batch = batchOf(model, samples);
+  const runs = Math.ceil(samples / batch);
+  const works = blocks.map((part) => blockWork(part, listing, batch, runs));
+  const stems = chainsOf(model).map(({ stem }) => times(workOf(plainGraph(stem, batch)), runs));
+  const one = [...works, ...stems].reduce(add);
+  const layers = blocks.flatMap((part) => listing(part).linears);
+  const widest = Math.max(...layers.map((l) => l.in));
+  const largest = Math.max(...layers.map((l) => l.in * l.out));
+  const parameters = Math.max(
+    ...blocks.map((part) => listing(part).parameters.reduce((n, { shape }) => n + sizeOf(shape), 0)),
+  );
+  return {
+    work: times(one, offered.length),
+    // Every weight is gone through twice where it sets its group's grid, and corrects the columns of its block.
+    looked: offered.length * layers.reduce((n, l) => n + l.in * l.out * 128, 0),
+    activations: samples * Math.max(...chainsOf(model).flatMap(chainParts).map(outputSize)) * FLOAT,
+    // Parameters on host and device, Hessian, factor and what is left of it, weight, errors and codes.
+    tensors: (2 * parameters + 3 * widest * widest + 3 * largest) * FLOAT,
+  };
+}
+
+function blockWork(part: Part, listing: Outline['listing'], batch: number, runs: number): Work {
+  const forward = workOf(plainGraph(part, batch));
+  const { linears } = listing(part);
+  const rows = part.inputShape(batch)[0]!;
+  const groups = byInput(linears);
+  const hessians = groups.reduce((flops, [{ in: columns }]) => flops + 2 * rows * columns * columns, 0);
+  // Cholesky factors on the host and device, and the products that carry errors between blocks of columns.
+  const factors = groups.reduce((flops, [{ in: columns }]) => flops + (2 / 3) * columns ** 3, 0);
+  const rounding = linears.reduce((flops, { in: columns, out }) => flops + 2 * out * columns * columns, 0);
+  const passes = times(forward, runs * (groups.length + 1));
+  return { ...passes, flops: passes.flops + runs * hessians + factors + rounding };
+}
+
+const times = ({ flops, elements, operators }: Work, n: number): Work => ({
+  flops: n * flops,
+  elements: n * elements,
+  operators: n * operators,
+});
+const add = (a: Work, b: Work): Work => ({
+  flops: a.flops + b.flops,
+  elements: a.elements + b.elements,
+  operators: a.operators + b.operators,
+});

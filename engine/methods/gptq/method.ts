@@ -1,0 +1,95 @@
+/** GPTQ (Frantar et al. 2023) as a method: each column's rounding error is corrected in those after it (docs/METHOD.md, section 8). */
+import { UserError } from '../../errors.js';
+import type { ExpectedTensor } from '../../formats/set.js';
+import { groupSizeOf } from '../../formats/set-config.js';
+import { MAX_BITS } from '../../plans/bits.js';
+import { unpackCodes } from '../../quantized/packing.js';
+import type { Method } from '../method.js';
+import { wholeNumber, type MethodOptions } from '../options.js';
+import { calibrate, shapesOf } from './calibrate.js';
+import { gptqCost } from './cost.js';
+import type { GptqGiven, GptqSettings } from './settings.js';
+
+/** Below it nothing is left of a weight but its sign. */
+const MIN_BITS = 2;
+
+const options: MethodOptions<GptqGiven> = {
+  groupSize: wholeNumber(
+    { help: 'input columns that share a scale at 4 bits and below', standard: '128' },
+    1,
+  ),
+};
+
+const SAMPLES = 128;
+
+export const gptq: Method<GptqGiven, GptqSettings> = {
+  name: 'gptq',
+  words: {
+    title: 'GPTQ',
+    description: 'rounds weights one column after another, each correcting the errors of those before it',
+  },
+  options,
+  recipes: ['default'],
+  modes: () => ['weight-only'],
+  settings: (_outline, { mode = 'weight-only', bits, samples = SAMPLES, seed = 0 }, { groupSize = 128 }) => {
+    if (mode !== 'weight-only')
+      throw new UserError('GPTQ quantizes weights alone; leave --mode out, or choose another method.');
+    const offered = [...new Set(bits ?? [8, 7, 6, 5, 4, 3, 2])].sort((a, b) => b - a);
+    const outside = offered.find((b) => !Number.isInteger(b) || b < MIN_BITS || b > MAX_BITS);
+    if (outside !== undefined)
+      throw new UserError(`GPTQ has bit-widths from ${MIN_BITS} to ${MAX_BITS}, not ${outside}.`);
+    return { mode, offered, samples, batch: 32, seed, groupSize };
+  },
+  cost: gptqCost,
+  facts: ({ groupSize }) => [{ label: 'group size', value: `${groupSize} at 4 bits and below` }],
+  calibrate,
+  tensors: ({ layers, offered }) =>
+    new Map(
+      Object.entries(layers).flatMap(([name, layer]) =>
+        offered.flatMap((bits) =>
+          [...shapesOf(layer, bits, groupSizeOf(layer, bits))].map(
+            ([what, shape]): readonly [string, ExpectedTensor] => [
+              `${name}.${what}.${bits}`,
+              { shape, ...(what === 'codes' ? { dtype: 'U8' } : what === 'scale' ? { positive: true } : {}) },
+            ],
+          ),
+        ),
+      ),
+    ),
+  parts: ({ offered, layers }) =>
+    offered.map((bits) => {
+      const sizes = new Set(Object.values(layers).map((layer) => groupSizeOf(layer, bits)));
+      const value = [...sizes].map((size) => (size === -1 ? 'whole rows' : `${size} columns`)).join(', ');
+      return { bits: [bits], facts: [{ label: 'scale per', value }] };
+    }),
+  open: (_programs, checkpoint, { offered, layers }, tensors) => {
+    const numbers = async (name: string) => [...(await tensors.floats(name)).values()][0]!.data;
+    return {
+      offered: [...offered].sort((a, b) => a - b),
+      checkpoint,
+      cache: undefined,
+      fixedBits: () => undefined,
+      form: (name, bits) => {
+        const { in: columns, out } = layers[name]!;
+        return { kind: 'grid', in: columns, out, bits, groupSize: groupSizeOf(layers[name]!, bits) };
+      },
+      weight: async (name, bits) => {
+        const { in: columns, out } = layers[name]!;
+        return {
+          kind: 'grid',
+          shape: [out, columns],
+          bits,
+          codes: unpackCodes(await tensors.bytes(`${name}.codes.${bits}`), columns, bits),
+          groupSize: groupSizeOf(layers[name]!, bits),
+          scale: await numbers(`${name}.scale.${bits}`),
+          zero: await numbers(`${name}.zero.${bits}`),
+        };
+      },
+      activation: () => Promise.resolve(undefined),
+    };
+  },
+  baselines: (_outline, sets) => {
+    const samples = sets.find(({ calibration }) => calibration)?.calibration?.samples ?? SAMPLES;
+    return [{ label: 'gptq', common: { mode: 'weight-only', samples }, given: {} }];
+  },
+};
