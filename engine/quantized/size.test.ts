@@ -2,7 +2,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from '../../test/fixtures.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
-import { checkpointBytes, quantizedBytes, weightBytes } from './size.js';
+import type { SetConfig } from '../formats/set-config.js';
+import { sizedModel } from '../methods/sets.js';
+import { checkpointBytes, quantizedBytes } from './size.js';
 
 let vit: Checkpoint;
 let llama: Checkpoint;
@@ -25,16 +27,22 @@ afterAll(async () => {
   await cleanUp();
 });
 
-it.each([
-  // 3 × 100 integers, then scales of 2 bytes and zero points: whole rows, groups of 64 and 36 columns.
-  ['8 bits', 8, -1, 300 + 3 * 2 + 3],
-  ['4 bits, the last byte half full', 4, -1, 150 + 3 * 2 + 2],
-  ['3 bits over bytes', 3, -1, 113 + 3 * 2 + 2],
-  ['2 bits in groups', 2, 64, 75 + 6 * 2 + 2],
-  ['groups wider than a row', 2, 128, 75 + 3 * 2 + 1],
-])('a weight [3, 100] at %s', (_, bits, groupSize, expected) => {
-  expect(weightBytes({ in: 100, out: 3 }, bits, groupSize)).toBe(expected);
-});
+/** A set without layers of its own, whose weights have one scale a row. */
+const config: SetConfig = {
+  schema_version: 2,
+  engine_version: '0.1.0',
+  mode: 'weight-only',
+  model: { family: 'llama', fingerprint: 'a'.repeat(64), name: 'model' },
+  seed: 0,
+  offered: [8, 4, 2],
+  embedding_bits: 16,
+  head_bits: 16,
+  transforms: [],
+  layers: {},
+  method: { name: 'quept' },
+};
+const bytesWith = (checkpoint: Checkpoint, change: Partial<SetConfig>, bits: number) =>
+  quantizedBytes(sizedModel(checkpoint, { ...config, ...change }), bits);
 
 // Elements of TINY_VIT (width 16, hidden 32, patches of 4 × 4, 5 tokens, 6 classes) and TINY_LLAMA (width 16, 4 heads,
 // 2 of keys, hidden 24, 11 words), both of two blocks.
@@ -58,8 +66,9 @@ it('counts embedding and head of a classifier at their own bit-width', () => {
   const up = (32 * 16) / 2 + 32 * 2 + 16;
   const down = (16 * 32) / 2 + 16 * 2 + 8;
   const rest = 2 * (VIT_STEM_REST + 2 * VIT_BLOCK_REST + VIT_HEAD_REST);
-  const config = { embedding_bits: 8, head_bits: 8, layers: {} };
-  expect(quantizedBytes(vit, config, 4)).toBe(fixed + 2 * (4 * square + up + down) + rest);
+  expect(bytesWith(vit, { embedding_bits: 8, head_bits: 8 }, 4)).toBe(
+    fixed + 2 * (4 * square + up + down) + rest,
+  );
 });
 
 it('keeps embedding and head of a language model in float16, and counts scales by group', () => {
@@ -73,26 +82,33 @@ it('keeps embedding and head of a language model in float16, and counts scales b
         ]),
     ),
   );
-  const config = { embedding_bits: 16, head_bits: 16, layers };
   // Two scales a row of 16 columns, three a row of 24.
   const q = (16 * 16) / 4 + 32 * 2 + 8;
   const k = (8 * 16) / 4 + 16 * 2 + 4;
   const gate = (24 * 16) / 4 + 48 * 2 + 12;
   const down = (16 * 24) / 4 + 48 * 2 + 12;
   const blocks = 2 * (2 * q + 2 * k + 2 * gate + down + 2 * 2 * 16);
-  expect(quantizedBytes(llama, config, 2)).toBe(blocks + 2 * (2 * LLAMA_TABLE + 16));
-  expect(quantizedBytes(tied, config, 2)).toBe(blocks + 2 * (LLAMA_TABLE + 16));
+  expect(bytesWith(llama, { layers }, 2)).toBe(blocks + 2 * (2 * LLAMA_TABLE + 16));
+  expect(bytesWith(tied, { layers }, 2)).toBe(blocks + 2 * (LLAMA_TABLE + 16));
 });
 
 it('counts a shared table twice where the head stores it as integers', () => {
-  const config = { embedding_bits: 16, head_bits: 16, layers: {} };
-  const difference = quantizedBytes(tied, { ...config, head_bits: 8 }, 8) - quantizedBytes(tied, config, 8);
+  const difference = bytesWith(tied, { head_bits: 8 }, 8) - bytesWith(tied, {}, 8);
   expect(difference).toBe(LLAMA_TABLE + 11 * 3);
 });
 
 it('counts a shared table twice in a rotated model, whose head reads another', () => {
-  const config = { embedding_bits: 16, head_bits: 16, layers: {} };
-  const rotated = { ...config, rotation: { signs: '0000' } };
-  expect(quantizedBytes(tied, rotated, 8) - quantizedBytes(tied, config, 8)).toBe(2 * LLAMA_TABLE);
-  expect(quantizedBytes(llama, rotated, 8)).toBe(quantizedBytes(llama, config, 8));
+  const transforms = [{ name: 'rotation', signs: '0000', keys: false }];
+  expect(bytesWith(tied, { transforms }, 8) - bytesWith(tied, {}, 8)).toBe(2 * LLAMA_TABLE);
+  expect(bytesWith(llama, { transforms }, 8)).toBe(bytesWith(llama, {}, 8));
+});
+
+it('counts each layer at its own bit-width, and in float16 where it has none', () => {
+  const sized = sizedModel(llama);
+  const [some, other] = llama.model.blocks.map(({ prefix }) => `${prefix}mlp.down_proj`);
+  const widths = (name: string) => (name === some ? 2 : name === other ? undefined : 8);
+  // A layer [16, 24]: 8 bits are a byte per weight, 2 scale and 1 zero point per row.
+  const eight = 16 * 24 + 16 * 3;
+  const two = (16 * 24) / 4 + 16 * 2 + 4;
+  expect(quantizedBytes(sized, widths)).toBe(quantizedBytes(sized, 8) - 2 * eight + two + 2 * 16 * 24);
 });
