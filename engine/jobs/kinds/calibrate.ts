@@ -10,20 +10,30 @@ import {
   path,
   readFields,
   text,
+  type Field,
   type Fields,
 } from '../../formats/json-fields.js';
-import { expectObject } from '../../formats/json.js';
+import { expectObject, type JsonObject } from '../../formats/json.js';
 import { discardProgress, progressMade } from '../../methods/progress.js';
+import { methodNamed } from '../../methods/registry.js';
 import { checkMethodOptions } from '../../methods/request.js';
 import type { EstimateRequest } from '../../protocol/protocol.js';
 import { device, placement, skipped } from './fields.js';
 import type { Kind } from './kind.js';
 
+/** The options that the method of the same request has. */
+function methodOptions(...[object, key, where]: Parameters<Field<JsonObject>>): JsonObject {
+  const options = expectObject(object[key], `${where}: ${key}`);
+  const { method } = object;
+  checkMethodOptions({ ...(typeof method === 'string' && { method }), options }, where);
+  return options;
+}
+
 const settings: Fields<Omit<EstimateRequest, 'data'>> = {
   ...placement,
   model: path(),
-  method: optional(text()),
-  options: optional((object, key, where) => expectObject(object[key], `${where}: ${key}`)),
+  method: optional((object, key, where) => methodNamed(text()(object, key, where)).name),
+  options: optional(methodOptions),
   recipe: optional(text()),
   mode: optional(oneOf('weight-activation', 'weight-only')),
   bits: optional(list(number(1, 8), 1)),
@@ -57,8 +67,5 @@ export const calibrate: Kind<'calibrate'> = {
 };
 
 /** Throws UserError for the first thing wrong. */
-export function parseEstimate(value: unknown, where = 'calibrate request'): EstimateRequest {
-  const request = readFields<EstimateRequest>(value, { ...settings, data: optional(path()) }, where);
-  checkMethodOptions(request, where);
-  return request;
-}
+export const parseEstimate = (value: unknown, where = 'calibrate request'): EstimateRequest =>
+  readFields<EstimateRequest>(value, { ...settings, data: optional(path()) }, where);

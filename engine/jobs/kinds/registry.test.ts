@@ -6,11 +6,14 @@ import { parseKind, parseRequest } from './registry.js';
 
 const calibrate: Required<CalibrateRequest> = {
   ...{ model: '/m', data: '/d', out: '/o', resume: true, device: 'cpu', threads: 2, mode: 'weight-only' },
-  ...{ length: 128, recipe: 'paper', bits: [8, 4], groups: [[7, 8], [4]], rank: [16, 32], samples: 8 },
-  ...{ epochs: 2, batch: 4, seed: 0, loss: 'mse', merge: 'drawn', keep: 0.5, clipStart: 'search' },
-  ...{ smooth: 'on', guard: 'off', cacheMemory: 0, rotation: 'on', kvBits: 4 },
-  ...{ rateLora: 0.1, rateClip: 0.1, rateScale: 0 },
+  ...{ length: 128, recipe: 'paper', bits: [8, 4], samples: 8, seed: 0, cacheMemory: 0, method: 'quept' },
+  options: {
+    ...{ groups: [[7, 8], [4]], rank: [16, 32], epochs: 2, batch: 4, loss: 'mse', merge: 'drawn', keep: 0.5 },
+    ...{ clipStart: 'search', smooth: 'on', guard: 'off', rotation: 'on', kvBits: 4 },
+    ...{ rateLora: 0.1, rateClip: 0.1, rateScale: 0 },
+  },
 };
+const withOption = (option: object) => ({ ...calibrate, options: { ...calibrate.options, ...option } });
 const evaluate: Required<EvaluateRequest> = {
   ...{
     model: '/m',
@@ -23,7 +26,7 @@ const evaluate: Required<EvaluateRequest> = {
     plans: ['/plan.json'],
     length: 8,
   },
-  ...{ task: 'perplexity', baseline: ['rtn', 'gptq'], baselineData: '/b', baselineSamples: 3 },
+  ...{ task: 'perplexity', baseline: ['rounding', 'gptq'], baselineData: '/b', baselineSamples: 3 },
   ...{ cacheMemory: 9, save: 'name' },
 };
 
@@ -45,26 +48,38 @@ describe('a request of a job', () => {
     expect(parseEstimate(structuredClone(settings))).toEqual(settings);
   });
 
+  it('to calibrate may leave everything to the method, its data too', () => {
+    const bare = { model: '/m', out: '/o' };
+    expect(parseCalibrate(bare)).toEqual(bare);
+  });
+
   it.each<[Record<string, unknown>, string]>([
     [{ data: '/d', out: '/o' }, 'model'],
     [{ ...calibrate, model: 'relative' }, 'model'],
     [{ ...calibrate, out: '/a\0b' }, 'out'],
     [{ ...calibrate, bits: [] }, 'bits'],
     [{ ...calibrate, bits: [9] }, 'bits'],
-    [{ ...calibrate, groups: [[8], []] }, 'groups'],
-    [{ ...calibrate, rank: -1 }, 'rank'],
-    [{ ...calibrate, epochs: 1.5 }, 'epochs'],
-    [{ ...calibrate, keep: 2 }, 'keep'],
+    [{ ...calibrate, method: 'magic' }, 'There is no calibration method "magic"'],
+    [{ ...calibrate, options: [] }, 'options'],
+    [withOption({ groups: [[8], []] }), 'groups'],
+    [withOption({ rank: -1 }), 'rank'],
+    [withOption({ epochs: 1.5 }), 'request: options of quept: "epochs"'],
+    [withOption({ keep: 2 }), 'keep'],
+    [withOption({ surprise: 1 }), 'options of quept: there is no "surprise"'],
     [{ ...calibrate, device: 'tpu' }, 'device'],
     [{ ...calibrate, resume: 'yes' }, 'resume'],
     [{ ...calibrate, surprise: 1 }, 'surprise'],
   ])('to calibrate, %j, is refused, and the key named', async (request, key) => {
     expect(await complaint(() => parseCalibrate(request))).toContain(key);
+    if (key === 'out' || key === 'resume') return;
+    const { out: _out, resume: _resume, ...settings } = request;
+    expect(await complaint(() => parseEstimate(settings))).toContain(key.replace('request: ', ''));
   });
 
   it.each<[Record<string, unknown>, string]>([
     [{ ...evaluate, adapters: '/a' }, 'adapters'],
-    [{ ...evaluate, baseline: ['awq'] }, 'baseline'],
+    [{ ...evaluate, baseline: [3] }, 'baseline'],
+    [{ ...evaluate, baseline: 'gptq' }, 'baseline'],
     [{ ...evaluate, limit: 0 }, 'limit'],
     [{ ...evaluate, task: 'poetry' }, 'task'],
     [{ ...evaluate, save: '../outside' }, 'choose another'],
