@@ -82,7 +82,7 @@ describe('text, weights alone, calibrated once with the defaults', () => {
     const evaluated = [model, '--data', text('evaluation'), '--limit', '200', '--adapters', out];
     rows = await evaluate(...evaluated, '--baseline', 'rtn');
     const few = await evaluate(...evaluated, '--bits', '3,2', '--baseline', 'gptq', '--baseline-data', text('calibration')); // prettier-ignore
-    rows = [...rows, ...few.filter(({ kind }) => kind === 'gptq')];
+    rows = [...rows, ...few.filter(({ method }) => method === 'gptq')];
   }, 15 * MINUTES);
 
   it('starts from the full-precision perplexity of its training', () => {

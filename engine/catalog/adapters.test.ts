@@ -1,8 +1,9 @@
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { writeAdapterSet, type AdapterSetConfig } from '../formats/adapter-set.js';
+import type { SetConfig } from '../formats/set-config.js';
 import { complaint, useTemporaryFolder } from '../formats/testing.js';
+import { writeAdapterSet } from '../methods/sets.js';
 import type { AdapterSetReport } from '../protocol/protocol.js';
 import { listAdapters, renameAdapters } from './adapters.js';
 
@@ -10,17 +11,23 @@ const at = useTemporaryFolder();
 const ours = 'a'.repeat(64);
 const other = 'c'.repeat(64);
 
-const config: AdapterSetConfig = {
-  ...{ schema_version: 1, engine_version: '0.1.0', method: 'quept', mode: 'weight-only' },
+const bit_groups = [
+  { bits: [8], rank: 1, gain: 1 },
+  { bits: [4], rank: 1, gain: 1 },
+];
+const config: SetConfig = {
+  schema_version: 2,
+  engine_version: '0.1.0',
+  mode: 'weight-only',
   model: { family: 'llama', fingerprint: ours, name: 'speaker' },
   calibration: { fingerprint: 'b'.repeat(64), samples: 8, name: 'text' },
-  bit_groups: [
-    { bits: [8], rank: 1, gain: 1 },
-    { bits: [4], rank: 1, gain: 1 },
-  ],
-  ...{ embedding_bits: 16, head_bits: 16, seed: 0, hyperparameters: {}, losses: [] },
+  seed: 0,
+  offered: [8, 4],
+  embedding_bits: 16,
+  head_bits: 16,
+  transforms: [],
   layers: { q: { in: 4, out: 2, group_size: { 4: 2, 8: -1 }, input: 'q' } },
-  ...{ products: [], norms: {} },
+  method: { name: 'quept', bit_groups, products: [], hyperparameters: {}, losses: [] },
 };
 
 /** Writes a small adapter set to a folder and below. */
@@ -52,9 +59,21 @@ describe('listAdapters', () => {
     expect(found).toMatchObject({
       ...{ path, name: 'set', readable: true, matches: false, groupSizes: { 4: 2, 8: -1 } },
       bytes: (await Promise.all(sizes)).reduce((sum, { size }) => sum + size, 0),
-      config: { mode: 'weight-only', bit_groups: config.bit_groups },
+      facts: {
+        engineVersion: '0.1.0',
+        method: { name: 'quept', title: 'QuEPT' },
+        mode: 'weight-only',
+        offered: [8, 4],
+        model: config.model,
+        calibration: config.calibration,
+        seed: 0,
+        embeddingBits: 16,
+        headBits: 16,
+        parts: [{ bits: [8] }, { bits: [4] }],
+      },
     });
     expect(found).not.toHaveProperty('model');
+    expect(found).not.toHaveProperty('facts.kvBits');
   });
 
   it('belongs to the model it was calibrated for, the nearest of several', async () => {

@@ -110,7 +110,7 @@ describe('evaluation', () => {
   it('has a line a row; full precision does not diverge from itself', () => {
     const rows = [
       { label: 'full', kind: 'full', bits: 'fp', bytes: 86_400_000, samples: 100, top1: 0.9, top5: 1, kl: 0 },
-      { label: 'rounding', kind: 'rounding', bits: 4, bytes: 11_200_000, samples: 100, kl: 1.5 },
+      { label: 'rounding', kind: 'baseline', bits: 4, bytes: 11_200_000, samples: 100, kl: 1.5 },
     ] as const;
     expect(formatEvaluation({ task: 'image-classification', rows })).toBe(
       lines(
@@ -139,7 +139,7 @@ describe('evaluation', () => {
   });
 
   it('has errors behind scores that have one, and says what they are', () => {
-    const gptq = { label: 'gptq', kind: 'gptq', bits: 8, bytes: 1000, samples: 7 } as const;
+    const gptq = { label: 'gptq', kind: 'baseline', bits: 8, bytes: 1000, samples: 7 } as const;
     const rows = [
       { label: 'full', kind: 'full', bits: 'fp', bytes: 2000, samples: 7, perplexity: 40, kl: 0 },
       { ...gptq, perplexity: 42, kl: 0.01, scoreError: 0.126 },
@@ -166,13 +166,13 @@ describe('evaluation', () => {
 
   it('holds adapter sets against each baseline, and marks what is more than chance', () => {
     const elastic = { label: 'elastic', kind: 'adapters', bytes: 1000, samples: 7 } as const;
-    const rtn = { label: 'rounding', kind: 'rounding' } as const;
+    const rtn = { label: 'rounding', kind: 'baseline' } as const;
     const rows = [
       {
         ...{ ...elastic, bits: 8, perplexity: 42, kl: 0.01 },
         against: [
           { ...rtn, score: 0.0123, scoreError: 0.0071, kl: -0.00002, klError: 0.0000051 },
-          { label: 'gptq', kind: 'gptq', score: -1, scoreError: 0 },
+          { label: 'gptq', kind: 'baseline', score: -1, scoreError: 0 },
         ],
       },
       { ...elastic, bits: 2, perplexity: 50, kl: 0.5, against: [{ ...rtn, score: -16.5, scoreError: 1.25 }] },
@@ -196,7 +196,7 @@ describe('evaluation', () => {
   });
 
   it('shows both accuracies of multiple choice', () => {
-    const row = { label: 'gptq', kind: 'gptq', bits: 4, bytes: 900, samples: 8 } as const;
+    const row = { label: 'gptq', kind: 'baseline', bits: 4, bytes: 900, samples: 8 } as const;
     const rows = [{ ...row, accuracy: 0.5, accuracyNormalised: 0.625 }];
     expect(formatEvaluation({ task: 'multiple-choice', rows })).toBe(
       lines(

@@ -4,15 +4,14 @@ import { temporaryFolder, TINY_LLAMA, writeRandomModel } from '../../test/fixtur
 import { createRandom } from '../data/random.js';
 import type { EncodedItem } from '../data/text/choice-tokens.js';
 import { openPlainModel } from '../execution/model.js';
-import { elasticParts } from '../execution/quantized-model.js';
+import { quantizedParts } from '../execution/quantized-model.js';
 import { plainParts } from '../execution/part-by-part.js';
-import { roundWeights } from '../methods/rounding/rounding.js';
 import { usePrograms } from '../methods/quept/testing.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import { evaluateChoices, lengthsFor, rightAnswers } from './choices.js';
 import { pairedError } from './paired-error.js';
 import type { TextCandidate } from './rows.js';
-import { logProbabilities } from './testing.js';
+import { logProbabilities, roundedSource } from './testing.js';
 import type { EvaluationRow } from '../protocol/protocol.js';
 
 const VOCABULARY = TINY_LLAMA.vocab_size;
@@ -101,12 +100,11 @@ describe('evaluateChoices', () => {
   });
 
   it('knows how far chance takes an accuracy from that of full precision', async () => {
-    const rounded = roundWeights([2], {});
     const coarse: TextCandidate = {
-      ...{ label: 'rounding', kind: 'rounding', bits: 2, bytes: 1 },
+      ...{ label: 'rounding', kind: 'baseline', bits: 2, bytes: 1 },
       build: (built) => ({
         model: built.model,
-        open: elasticParts(programs, built, rounded.config, () => new Map())(2),
+        open: quantizedParts(programs, roundedSource(programs, built, [2]), 2),
       }),
     };
     const items = Array.from({ length: 40 }, () => randomItem(3));

@@ -35,15 +35,16 @@ describe('pairedError', () => {
 
 describe('withDistances', () => {
   const scored = (
-    kind: EvaluationRow['kind'],
+    label: string,
     bits: EvaluationRow['bits'],
     right: readonly number[],
     kl: readonly number[] = [],
   ): Scored => {
+    const kind = label === 'full' || label === 'adapters' ? label : 'baseline';
     const mean = (of: readonly number[]) => of.reduce((sum, x) => sum + x, 0) / of.length;
     return {
       row: {
-        label: kind,
+        label,
         kind,
         bits,
         bytes: 1,
@@ -70,7 +71,7 @@ describe('withDistances', () => {
     const set = scored('adapters', 3, [1, 0, 1, 1], [1, 1, 3, 3]);
     expect(withDistances(set, [full, coarse, finer]).against).toEqual([
       {
-        ...{ label: 'rounding', kind: 'rounding', score: 0.5, kl: -3.5 },
+        ...{ label: 'rounding', kind: 'baseline', score: 0.5, kl: -3.5 },
         scoreError: Math.sqrt((2 - 4 / 4) / 12),
         klError: Math.sqrt((9 + 16 + 9 + 16 - 14 ** 2 / 4) / 12),
       },

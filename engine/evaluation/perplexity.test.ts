@@ -3,15 +3,15 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder, TINY_LLAMA, writeRandomModel } from '../../test/fixtures.js';
 import { createRandom } from '../data/random.js';
 import { openPlainModel, type RunnableModel } from '../execution/model.js';
-import { elasticParts, openElasticModel } from '../execution/quantized-model.js';
+import { openElasticModel, quantizedParts } from '../execution/quantized-model.js';
 import { plainParts } from '../execution/part-by-part.js';
-import { roundWeights } from '../methods/rounding/rounding.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import { headOf, type LanguageModel } from '../models/model.js';
 import { openPrograms, type Programs } from '../runtime/programs.js';
 import { openRuntime } from '../runtime/session.js';
 import { evaluatePerplexity, type Windows } from './perplexity.js';
 import type { TextCandidate } from './rows.js';
+import { roundedSource } from './testing.js';
 import type { EvaluationRow } from '../protocol/protocol.js';
 
 const LENGTH = 6;
@@ -110,10 +110,10 @@ describe('evaluatePerplexity', () => {
   });
 
   it('runs every candidate, and reports the rows that are done while it goes on', async () => {
-    const rounded = roundWeights([8, 2], {});
+    const rounded = roundedSource(programs, checkpoint, [8, 2]);
     const candidates = [8, 2].map((bits): TextCandidate => {
-      const open = elasticParts(programs, checkpoint, rounded.config, () => new Map())(bits);
-      return { label: 'rounding', kind: 'rounding', bits, bytes: bits, build: () => ({ model, open }) };
+      const open = quantizedParts(programs, rounded, bits);
+      return { label: 'rounding', kind: 'baseline', bits, bytes: bits, build: () => ({ model, open }) };
     });
     const windows = windowsOf(2);
     const seen: (readonly [number, number])[] = [];
@@ -122,10 +122,10 @@ describe('evaluatePerplexity', () => {
       ...hooks,
       status,
     });
-    const elastic = await openElasticModel(programs, checkpoint, rounded);
+    const elastic = await openElasticModel(programs, rounded);
     for (const [i, bits] of [8, 2].entries()) {
       await elastic.use(bits);
-      expect(rows[i + 1]).toMatchObject({ kind: 'rounding', bits, bytes: bits });
+      expect(rows[i + 1]).toMatchObject({ kind: 'baseline', bits, bytes: bits });
       expect(rows[i + 1]!.perplexity! / (await byHand(windows, elastic))).toBeCloseTo(1, 5);
       expect(rows[i + 1]!.kl! / (await divergenceByHand(windows, elastic))).toBeCloseTo(1, 2);
     }

@@ -82,9 +82,10 @@ describe.each([
   });
 
   it('can be written as version 2, and gives the same', async () => {
-    const { config: read, tensors, close } = await openAdapterSet(kept(name));
-    await writeAdapterSet(at('set'), read, await tensors.floats(''));
-    await close();
+    const set = await openAdapterSet(kept(name));
+    const read = set.config;
+    await writeAdapterSet(at('set'), read, await set.tensors.floats(''));
+    await set.close();
     expect(JSON.parse(await readFile(at('set', 'adapter_config.json'), 'utf8'))).toMatchObject({
       schema_version: 2,
     });

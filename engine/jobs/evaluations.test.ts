@@ -26,6 +26,28 @@ describe('an evaluation', () => {
     expect(read.model.fingerprint).toMatch(/^[0-9a-f]{64}$/);
   });
 
+  it('that was kept before any method could be a baseline has its baselines as such', async () => {
+    const path = await saved('first');
+    const value = JSON.parse(await readFile(path, 'utf8')) as { result: { rows: object[] } };
+    const row = { bits: 4, bytes: 9, samples: 8 };
+    const against = (kind: string) => [{ label: kind, kind, score: 0.5 }];
+    value.result.rows = [
+      { ...row, label: 'rounding, rotated', kind: 'rounding' },
+      { ...row, label: 'gptq', kind: 'gptq' },
+      { ...row, label: 'elastic', kind: 'adapters', against: [...against('rounding'), ...against('gptq')] },
+    ];
+    await writeFile(path, JSON.stringify(value));
+    const { rows } = (await readEvaluation(path)).result;
+    expect(rows).toEqual([
+      { ...row, label: 'rounding, rotated', kind: 'baseline' },
+      { ...row, label: 'gptq', kind: 'baseline' },
+      {
+        ...{ ...row, label: 'elastic', kind: 'adapters' },
+        against: ['rounding', 'gptq'].map((label) => ({ label, kind: 'baseline', score: 0.5 })),
+      },
+    ]);
+  });
+
   it('is never written over, nor under a name that leaves its folder', async () => {
     await saved('first');
     const request = { model: at('model'), data: at('pictures') };

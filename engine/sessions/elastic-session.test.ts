@@ -4,11 +4,13 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder, TINY_LLAMA, writeRandomModel } from '../../test/fixtures.js';
 import { sentencePiece } from '../data/text/testing.js';
 import { openTokenizer } from '../data/text/tokenizer.js';
-import { readAdapterSet, writeAdapterSet, type AdapterSetConfig } from '../formats/adapter-set.js';
+import type { Named, SetConfig } from '../formats/set-config.js';
 import { adapterLayout } from '../methods/quept/adapters.js';
 import { layerNames, openPlainModel, type RunnableModel } from '../execution/model.js';
 import { openElasticModel, widthsOf } from '../execution/quantized-model.js';
+import { setLayers } from '../methods/layers.js';
 import { bitGroups } from '../methods/quept/options.js';
+import { openAdapterSet, openSource, writeAdapterSet } from '../methods/sets.js';
 import type { NamedTensors } from '../execution/tensors.js';
 import { randomAdapters, usePrograms } from '../methods/quept/testing.js';
 import { drawSigns, signsToText } from '../transforms/rotation/signs.js';
@@ -35,7 +37,7 @@ async function writeSetting(
   model: string,
   adapters: string,
   change: object,
-  set: Partial<AdapterSetConfig>,
+  set: Partial<SetConfig>,
 ): Promise<void> {
   const config = { ...TINY_LLAMA, max_position_embeddings: CONTEXT, vocab_size: 300, ...change };
   await writeRandomModel(model, config);
@@ -43,20 +45,22 @@ async function writeSetting(
   await writeFile(join(model, 'tokenizer_config.json'), JSON.stringify({ bos_token: '<s>' }));
   const checkpoint = await openCheckpoint(model);
   const tensors: NamedTensors = new Map();
-  const layers: Record<string, AdapterSetConfig['layers'][string]> = {};
-  for (const part of checkpoint.model.blocks) {
-    const listing = checkpoint.listing(part);
-    for (const [name, tensor] of randomAdapters(adapterLayout(listing, groups, false)))
+  for (const part of checkpoint.model.blocks)
+    for (const [name, tensor] of randomAdapters(adapterLayout(checkpoint.listing(part), groups, false)))
       tensors.set(part.prefix + name, tensor);
-    for (const { name, in: columns, out, input } of listing.linears)
-      layers[part.prefix + name] = { in: columns, out, group_size: -1, input: part.prefix + input };
-  }
-  const written: AdapterSetConfig = {
-    ...{ schema_version: 1, engine_version: '0', method: 'quept', mode: 'weight-only', seed: 0 },
-    ...{ bit_groups: groups, embedding_bits: 8, head_bits: 8, layers, products: [], norms: {} },
-    ...{ hyperparameters: {}, losses: [] },
+  const offered = [8, 4, 2];
+  const written: SetConfig = {
+    schema_version: 2,
+    engine_version: '0',
+    mode: 'weight-only',
     model: { family: 'llama', fingerprint: await checkpoint.fingerprint(), name: 'model' },
-    calibration: { fingerprint: '0'.repeat(64), samples: 1, name: 'none' },
+    seed: 0,
+    offered,
+    embedding_bits: 8,
+    head_bits: 8,
+    transforms: [],
+    layers: setLayers(checkpoint, offered, () => -1),
+    method: { name: 'quept', bit_groups: groups, products: [], hyperparameters: {}, losses: [] } as unknown as Named,
     ...set,
   };
   await writeAdapterSet(adapters, written, tensors);
@@ -99,8 +103,10 @@ const letters = (count: number) =>
   // The tokenizer puts a token before them.
   Array.from({ length: count - 1 }, (_, i) => String.fromCharCode(97 + ((7 * i) % 26))).join('');
 
-const rotated = { rotation: { signs: signsToText(drawSigns(TINY_LLAMA.hidden_size, 1)) } };
-const settings: [string, object, Partial<AdapterSetConfig>][] = [
+const rotated = {
+  transforms: [{ name: 'rotation', signs: signsToText(drawSigns(TINY_LLAMA.hidden_size, 1)), keys: true }],
+};
+const settings: [string, object, Partial<SetConfig>][] = [
   ['LLaMA', {}, {}],
   ['LLaMA, rotated, with activations and cache', {}, { ...rotated, mode: 'weight-activation', kv_bits: 4 }],
   [
@@ -123,7 +129,9 @@ describe('a prediction of text', () => {
     );
     const checkpoint = await openCheckpoint(model);
     const layers = layerNames(checkpoint);
-    const elastic = await openElasticModel(programs, checkpoint, await readAdapterSet(adapters));
+    const opened = await openAdapterSet(adapters);
+    const elastic = await openElasticModel(programs, openSource(programs, checkpoint, opened));
+    await opened.close();
     const full = await openPlainModel(programs, checkpoint);
     const texts: string[] = [];
     for (const bits of [layers.map(() => 8), layers.map((_, i) => (i === 0 ? 2 : 4))]) {

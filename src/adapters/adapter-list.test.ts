@@ -7,7 +7,7 @@ import type {
 } from '../../engine/protocol/protocol.js';
 import { fakeConnection } from '../common/testing.js';
 import { createModelList } from '../models/model-list.js';
-import { createAdapterList, summarizeGroups } from './adapter-list.js';
+import { createAdapterList, offeredBits } from './adapter-list.js';
 
 const model = (path: string): SupportedModel => ({
   path,
@@ -20,15 +20,25 @@ const model = (path: string): SupportedModel => ({
   parameters: 1e6,
   bytes: 4e6,
 });
-const config = {} as ReadableAdapterSet['config'];
-const set = (path: string, of?: string): AdapterSetReport => ({
+const facts: ReadableAdapterSet['facts'] = {
+  engineVersion: '0.1.0',
+  method: { name: 'quept', title: 'QuEPT' },
+  mode: 'weight-activation',
+  offered: [8, 7, 4],
+  model: { family: 'vit', fingerprint: 'a'.repeat(64), name: 'vit' },
+  seed: 0,
+  embeddingBits: 8,
+  headBits: 8,
+  parts: [],
+};
+const set = (path: string, of?: string): ReadableAdapterSet => ({
   path,
   name: path.slice(1),
   modified: 0,
   readable: true,
   bytes: 1,
   matches: true,
-  config,
+  facts,
   groupSizes: {},
   ...(of !== undefined && { model: of }),
 });
@@ -107,30 +117,6 @@ describe('createAdapterList', () => {
   });
 });
 
-describe('summarizeGroups', () => {
-  const groups = [
-    { bits: [7, 8], rank: 16, gain: 1 },
-    { bits: [4], rank: 48, gain: 0 },
-  ];
-
-  it('averages each group over the blocks', () => {
-    const losses = [
-      { block: '0', first: { '7,8': 0.2, '4': 1 }, last: { '7,8': 0.1, '4': 0.5 } },
-      { block: '1', first: { '7,8': 0.4, '4': 3 }, last: { '7,8': 0.3, '4': 1.5 } },
-    ];
-    const [high, low] = summarizeGroups(groups, losses);
-    expect(high).toMatchObject({ bits: [8, 7], rank: 16, keptStart: false });
-    expect(high!.first).toBeCloseTo(0.3);
-    expect(high!.last).toBeCloseTo(0.2);
-    expect(low).toEqual({ bits: [4], rank: 48, keptStart: true, first: 2, last: 1 });
-  });
-
-  it('gives the parts of a divided group the losses of the whole', () => {
-    const losses = [{ block: '0', first: { '4,7,8': 0.2 }, last: { '4,7,8': 0.1 } }];
-    expect(summarizeGroups(groups, losses).map(({ last }) => last)).toEqual([0.1, 0.1]);
-  });
-
-  it('says nothing of losses that nobody recorded', () => {
-    expect(summarizeGroups(groups, [])[0]).toMatchObject({ first: undefined, last: undefined });
-  });
+it('offers the bit-widths that a set says', () => {
+  expect(offeredBits(set('/1'))).toEqual([8, 7, 4]);
 });

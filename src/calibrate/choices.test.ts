@@ -49,9 +49,12 @@ describe('requestOf', () => {
   it('turns the length into settings', () => {
     expect(requestOf({ ...choices, length: { kind: 'paper' } }, none)).toMatchObject({ recipe: 'paper' });
     const custom = { kind: 'custom', samples: 7, epochs: 9 } as const;
-    expect(requestOf({ ...choices, length: custom }, none)).toMatchObject({ samples: 7, epochs: 9 });
+    expect(requestOf({ ...choices, length: custom }, none)).toMatchObject({
+      samples: 7,
+      options: { epochs: 9 },
+    });
     const short = requestOf({ ...choices, length: { kind: 'short' } }, none);
-    expect(short.samples! * short.epochs!).toBeLessThan(1000);
+    expect(short.samples! * (short.options!.epochs as number)).toBeLessThan(1000);
   });
 });
 

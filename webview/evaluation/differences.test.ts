@@ -27,7 +27,7 @@ const rows = [
 describe('referencesOf', () => {
   it('has each row that others are held against once, told apart by kind and label', () => {
     expect(referencesOf(rows).map(({ kind, label }) => [kind, label])).toEqual([
-      ['rounding', 'rounding'],
+      ['baseline', 'rounding'],
       ['adapters', 'a'],
     ]);
     expect(referencesOf([full, rounding(8, 0.87)])).toEqual([]);

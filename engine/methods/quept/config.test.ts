@@ -70,11 +70,11 @@ const write = (tensors = tensorsOf(), folder = 'set') => writeAdapterSet(at(fold
 describe('a set of QuEPT', () => {
   it('comes back as it was written', async () => {
     await write();
-    const { config: read, tensors, close } = await openAdapterSet(at('set'));
-    expect(read).toEqual(config);
-    expect(readQueptConfig(read)).toEqual(own);
-    expect(await tensors.floats('')).toEqual(tensorsOf());
-    await close();
+    const set = await openAdapterSet(at('set'));
+    expect(set.config).toEqual(config);
+    expect(readQueptConfig(set.config)).toEqual(own);
+    expect(await set.tensors.floats('')).toEqual(tensorsOf());
+    await set.close();
   });
 
   it('quantizes activations per token where it has no quantizers of layers, and none for weights alone', () => {
