@@ -56,7 +56,7 @@ export async function calibrate(
     offered: settings.offered,
     ...artefact,
     ...(kv_bits !== undefined && { kv_bits }),
-    method: { ...own, name: method.name },
+    method: { name: method.name, ...own },
   };
   await writeAdapterSet(out, config, tensors);
   await progress.end();
