@@ -82,12 +82,17 @@ async function calibrated({ name, model, calibration }: Sample): Promise<string>
   const out = join(output, `plans-${name}`);
   await rm(out, { recursive: true, force: true });
   await rm(`${out}.partial`, { recursive: true, force: true });
-  const size = {
-    ...(name === 'vit' ? { groups: parseGroups('7,8/5,6/3,4/2') } : { samples: 256, epochs: 8, batch: 8 }),
-    ...(flags.samples && { samples: Number(flags.samples) }),
+  const samples = flags.samples ? Number(flags.samples) : name === 'vit' ? undefined : 256;
+  const options = {
+    ...(name === 'vit' ? { groups: parseGroups('7,8/5,6/3,4/2') } : { epochs: 8, batch: 8 }),
     ...(flags.epochs && { epochs: Number(flags.epochs) }),
   };
-  await run('calibrate', { model, data: calibration, out, device, ...size }, `Calibrating ${name}`);
+  const request = { model, data: calibration, out, device, options };
+  await run(
+    'calibrate',
+    { ...request, ...(samples !== undefined && { samples }) },
+    `Calibrating ${name}`,
+  );
   return out;
 }
 

@@ -44,16 +44,11 @@ try {
   for (const [i, { name, model, data, samples: count, batch, ...rest }] of cases.entries()) {
     // Anew each time: other work on the machine slows both.
     const devices = await runJob('devices', {}, hooks);
-    const settings = {
-      model: join(samples, model),
-      data,
-      samples: count,
-      batch,
-      epochs: Number(flags.epochs),
-    };
-    const request = { ...settings, ...rest, device: 'cpu' as const };
+    const settings = { model: join(samples, model), data, samples: count };
+    const own = { batch, epochs: Number(flags.epochs) };
+    const request = { ...settings, ...rest, device: 'cpu' as const, options: own };
     const guess = await runJob('estimate', { request, devices }, hooks);
-    const options = Object.entries({ ...settings, ...rest, model: undefined }).flatMap(([key, value]) =>
+    const options = Object.entries({ ...settings, ...rest, ...own, model: undefined }).flatMap(([key, value]) =>
       value === undefined ? [] : [`--${key}`, String(value)],
     );
     const { stdout } = await promisify(execFile)(process.execPath, [
