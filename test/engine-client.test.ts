@@ -51,7 +51,8 @@ const calibration = (out: string): StartJobParams => ({
   kind: 'calibrate',
   request: {
     ...{ model: at('model'), data: at('pictures', 'train-images-idx3-ubyte'), out: at(out) },
-    ...{ bits: [2, 4, 8], rank: 2, samples: 64, epochs: 4, batch: 16, device: 'cpu', threads: 1 },
+    ...{ bits: [2, 4, 8], samples: 64, device: 'cpu', threads: 1 },
+    options: { rank: 2, epochs: 4, batch: 16 },
   },
 });
 const hashOf = async (out: string) =>

@@ -160,13 +160,14 @@ describe('evaluate, with baselines', () => {
   it('has full precision, rounding and GPTQ in one table, GPTQ better where it matters', async () => {
     const { task, rows } = await evaluate(speeches('evaluation'), '--limit', '20', ...baselines, ...few);
     expect(task).toBe('perplexity');
-    expect(rows.map(({ kind, bits, samples }) => [kind, bits, samples])).toEqual([
-      ['full', 'fp', 20],
+    expect(rows.map(({ method, bits, samples }) => [method, bits, samples])).toEqual([
+      [undefined, 'fp', 20],
       ['rounding', 8, 20],
       ['rounding', 2, 20],
       ['gptq', 8, 20],
       ['gptq', 2, 20],
     ]);
+    expect(rows.map(({ kind }) => kind)).toEqual(['full', ...Array<string>(4).fill('baseline')]);
     const [exact, , rounding, gptq8, gptq] = rows.map((row) => row.perplexity!);
     expect(gptq8! / exact!).toBeCloseTo(1, 2);
     expect(gptq!).toBeLessThan(0.95 * rounding!);
@@ -221,8 +222,8 @@ describe('evaluate, with baselines', () => {
 
   it('has accuracies in one table too', async () => {
     const { rows } = await evaluate(await jsonLines('table.jsonl', KNOWN), ...baselines, ...few);
-    expect(rows.map(({ kind, bits }) => [kind, bits])).toEqual([
-      ['full', 'fp'],
+    expect(rows.map(({ method, bits }) => [method, bits])).toEqual([
+      [undefined, 'fp'],
       ['rounding', 8],
       ['rounding', 2],
       ['gptq', 8],
@@ -250,7 +251,7 @@ describe('evaluate refuses', () => {
   it('what it does not know', async () => {
     for (const [options, message] of [
       [['--task', 'poetry'], /Tasks are: perplexity, choice/],
-      [['--baseline', 'rtn,awq'], /Baselines are: rtn, gptq/],
+      [['--baseline', 'rtn,awq'], /Baselines are: rounding, gptq/],
     ] as const) {
       const { code, stderr } = await run(speeches('evaluation'), ...options);
       expect(code).toBe(2);

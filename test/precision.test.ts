@@ -70,10 +70,10 @@ describe('sensitivity', () => {
       // Integers, and a scale and a zero point a row, at 8 bits.
       expect(bytes[2]).toBe(weights + 3 * shape[0]);
     }
-    const { bit_groups: groups } = JSON.parse(await readFile(at('set', 'adapter_config.json'), 'utf8')) as {
-      bit_groups: { rank: number }[];
+    const { method } = JSON.parse(await readFile(at('set', 'adapter_config.json'), 'utf8')) as {
+      method: { bit_groups: { rank: number }[] };
     };
-    const rank = Math.max(...groups.map((group) => group.rank));
+    const rank = Math.max(...method.bit_groups.map((group) => group.rank));
     const adapters = table.layers.reduce((sum, { shape }) => sum + 2 * rank * (shape[0] + shape[1]), 0);
     expect(table.otherBytes).toBeGreaterThan(adapters);
     const engine = await open('stale');

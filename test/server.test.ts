@@ -101,9 +101,9 @@ describe('hostile input', () => {
     for (const method of Object.keys(paramReaders).filter((name) => name !== 'shutdown'))
       for (const params of hostile)
         expect(await codeOf(engine.connection.sendRequest(method, params)), `${method} ${JSON.stringify(params)}`).toBe(ErrorCode.invalidParams); // prettier-ignore
-    const request = { model: at('models'), data: pictures, out: at('x'), epochs: 'many' };
+    const request = { model: at('models'), data: pictures, out: at('x'), options: { epochs: 'many' } };
     await expect(engine.connection.sendRequest('jobs/start', { kind: 'calibrate', request })).rejects.toThrow(
-      'jobs/start: params: request: "epochs" must be a positive integer, found "many".',
+      'jobs/start: params: request: options of quept: "epochs" must be a positive integer, found "many".',
     );
     await expect(engine.connection.sendRequest('jobs/start', { kind: 'format', request })).rejects.toThrow(
       'jobs/start: params: "kind" must be one of "calibrate", "evaluate", "sensitivity", found "format".',
@@ -219,7 +219,8 @@ describe('models and adapter sets', () => {
 });
 
 const settings: Partial<CalibrateRequest> = {
-  ...{ bits: [2, 3, 4, 5, 6, 7, 8], rank: 2, samples: 64, epochs: 4, batch: 16, device: 'cpu', threads: 1 },
+  ...{ bits: [2, 3, 4, 5, 6, 7, 8], samples: 64, device: 'cpu', threads: 1 },
+  options: { rank: 2, epochs: 4, batch: 16 },
 };
 const calibration = (out: string) => ({
   kind: 'calibrate' as const,
@@ -356,7 +357,10 @@ describe('a calibration', { timeout: 300_000 }, () => {
 
     const list = () => engine.request('adapters/list', { folders: [at('sets')], models: [model] });
     const named = async (name: string) => (await list()).sets.find((s) => s.name === name);
-    expect(await named('command line')).toMatchObject({ readable: true, model, matches: true });
+    expect(await named('command line')).toMatchObject({
+      ...{ readable: true, model, matches: true },
+      facts: { method: { name: 'quept', title: 'QuEPT' }, offered: [8, 7, 6, 5, 4, 3, 2] },
+    });
     const { path } = await engine.request('adapters/rename', { path: set, name: 'renamed' });
     expect(path).toBe(at('sets', 'renamed'));
     expect(await named('renamed')).toMatchObject({ readable: true, matches: true });
@@ -381,7 +385,13 @@ it('estimates a calibration without starting it', { timeout: 120_000 }, async ()
   });
   expect(estimate).toMatchObject({
     device: 'cpu',
-    settings: { mode: 'weight-activation', samples: 64, epochs: 4, batch: 16 },
+    settings: {
+      ...{ method: 'quept', mode: 'weight-activation', bits: [8, 7, 6, 5, 4, 3, 2], samples: 64, seed: 0 },
+      facts: expect.arrayContaining([
+        { label: 'epochs', value: '4' },
+        { label: 'batch', value: '16' },
+      ]) as object[],
+    },
   });
   expect(estimate.seconds).toBeGreaterThan(0);
   expect(estimate.bytes).toBeGreaterThan(50e6);

@@ -27,7 +27,7 @@ let model: string;
 const drawing = async () =>
   (await draw(extension.trees.adapters))
     .replace(/[A-Z][a-z]{2} \d{1,2}, \d{4}/g, 'DATE')
-    .replace(/loss [\d.e-]+ → [\d.e-]+( · kept its starting values)?/g, 'START')
+    .replace(/loss [\d.e-]+ → [\d.e-]+( · kept its start)?/g, 'START')
     .replace(/[\d.]+ % top-1/g, 'N % top-1');
 const untilDrawn = (expected: RegExp) =>
   eventually(extension.adapters.onDidChange, async () => (expected.test(await drawing()) ? true : undefined));
@@ -69,9 +69,9 @@ describe('the Adapter Sets view', () => {
       (await drawing()).includes(
         [
           `${MODEL} · vit [model supported]`,
-          '  elastic · 8, 4 bits · weights and activations · DATE [adapterSet readable current]',
-          '    8 bits · rank 16 · START [group]',
-          '    4 bits · rank 16 · START [group]',
+          '  elastic · 8, 4 bits · weights and activations · QuEPT · DATE [adapterSet readable current]',
+          '    8 bits · rank 16 · START [part]',
+          '    4 bits · rank 16 · START [part]',
           '    calibration-images-idx3-ubyte.gz · 16 samples [calibration]',
         ].join('\n'),
       ),
@@ -106,7 +106,7 @@ describe('the Adapter Sets view', () => {
     await run('openConfig', await setNode('elastic'));
     const { document } = vscode.window.activeTextEditor!;
     assert.equal(basename(document.uri.fsPath), 'adapter_config.json');
-    assert.match(document.getText(), /"method": "quept"/);
+    assert.match(document.getText(), /"method": \{\s+"name": "quept"/);
     await vscode.commands.executeCommand('workbench.action.closeAllEditors');
   });
 

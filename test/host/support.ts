@@ -94,13 +94,13 @@ export const jobIn = ({ jobs }: Context, id: string, ...states: JobState[]): Pro
 export const shortCalibration = (
   model: string,
   name: string,
-  more: { epochs?: number; samples?: number } = {},
+  { epochs = 1, samples = 16 }: { epochs?: number; samples?: number } = {},
 ) => ({
   model,
   data: workspace('data', 'fashion-mnist', 'calibration-images-idx3-ubyte.gz'),
   out: join(model, 'adapters', name),
-  ...({ bits: [8, 4], samples: 16, epochs: 1, batch: 8, device: 'cpu', threads: 1 } as const),
-  ...more,
+  ...({ bits: [8, 4], samples, device: 'cpu', threads: 1 } as const),
+  options: { epochs, batch: 8 },
 });
 
 /** Queues it; the job's record. */
