@@ -88,11 +88,7 @@ async function calibrated({ name, model, calibration }: Sample): Promise<string>
     ...(flags.epochs && { epochs: Number(flags.epochs) }),
   };
   const request = { model, data: calibration, out, device, options };
-  await run(
-    'calibrate',
-    { ...request, ...(samples !== undefined && { samples }) },
-    `Calibrating ${name}`,
-  );
+  await run('calibrate', { ...request, ...(samples !== undefined && { samples }) }, `Calibrating ${name}`);
   return out;
 }
 

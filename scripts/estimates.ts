@@ -48,8 +48,8 @@ try {
     const own = { batch, epochs: Number(flags.epochs) };
     const request = { ...settings, ...rest, device: 'cpu' as const, options: own };
     const guess = await runJob('estimate', { request, devices }, hooks);
-    const options = Object.entries({ ...settings, ...rest, ...own, model: undefined }).flatMap(([key, value]) =>
-      value === undefined ? [] : [`--${key}`, String(value)],
+    const options = Object.entries({ ...settings, ...rest, ...own, model: undefined }).flatMap(
+      ([key, value]) => (value === undefined ? [] : [`--${key}`, String(value)]),
     );
     const { stdout } = await promisify(execFile)(process.execPath, [
       ...[cli, 'calibrate', settings.model, ...options, '--device', 'cpu', '--json'],

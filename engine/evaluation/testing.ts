@@ -1,5 +1,6 @@
 import type { RunnableModel } from '../execution/model.js';
 import type { QuantizedSource } from '../execution/source.js';
+import type { NamedTensors } from '../execution/tensors.js';
 import { elasticSource } from '../methods/quept/source.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { Programs } from '../runtime/programs.js';
@@ -36,5 +37,5 @@ export const roundedSource = (
       headBits: 16,
       cacheBits: undefined,
     },
-    () => Promise.resolve(new Map()),
+    () => Promise.resolve<NamedTensors>(new Map()),
   );

@@ -27,7 +27,9 @@ describe('a request of a calibration', () => {
   it('is of the first method where it names none', () => {
     expect(methodOf({}).name).toBe('quept');
     expect(resolveRequest(vit, { model: '/model' }).method).toBe(methodOf({ method: 'quept' }));
-    expect(() => methodOf({ method: 'magic' })).toThrow(/There is no calibration method "magic"; there are quept/);
+    expect(() => methodOf({ method: 'magic' })).toThrow(
+      /There is no calibration method "magic"; there are quept/,
+    );
   });
 
   it('groups bit-widths in pairs from the top, and offers them all', () => {
@@ -77,21 +79,41 @@ describe('a request of a calibration', () => {
   it.each<[string, Asked, Outline, RegExp]>([
     ['a length of pictures', { length: 8 }, vit, /^--length is of text; vit is an image classifier\.$/],
     ['a recipe that there is not', { recipe: 'soup' }, vit, /no recipe "soup"; it has default, paper\.$/],
-    ['an option that there is not', { options: { surprise: 1 } }, vit, /options of quept: there is no "surprise"/],
+    [
+      'an option that there is not',
+      { options: { surprise: 1 } },
+      vit,
+      /options of quept: there is no "surprise"/,
+    ],
     ['an option out of its range', { options: { keep: 2 } }, vit, /options of quept: "keep" must be/],
     ['a bit-width of 9', { bits: [9] }, vit, /bit-widths from 2 to 8, not 9/],
     ['an average bit-width', { bits: [2.3] }, vit, /bit-widths from 2 to 8, not 2\.3/],
     ['too few ranks', { bits: [8, 4], options: { rank: [1, 2, 3] } }, vit, /need as many ranks, not 3/],
-    ['kept tokens where none are', { options: { keep: 0.5 } }, vit, /--keep would have no effect: with --merge drawn/],
+    [
+      'kept tokens where none are',
+      { options: { keep: 0.5 } },
+      vit,
+      /--keep would have no effect: with --merge drawn/,
+    ],
     [
       'kept tokens of a merge that keeps none',
       { options: { keep: 0.5, merge: 'uniform' } },
       vit,
       /--keep would have no effect: with --merge uniform/,
     ],
-    ['a cache of pictures', { options: { kvBits: 4 } }, vit, /--kv-bits would have no effect: .*"vit" keep no keys/],
+    [
+      'a cache of pictures',
+      { options: { kvBits: 4 } },
+      vit,
+      /--kv-bits would have no effect: .*"vit" keep no keys/,
+    ],
     ['a cache of weights alone', { options: { kvBits: 4 } }, llama, /cache needs the mode weight-activation/],
-    ['a rotation of pictures', { options: { rotation: 'off' } }, vit, /--rotation would have no effect: .*"vit"/],
+    [
+      'a rotation of pictures',
+      { options: { rotation: 'off' } },
+      vit,
+      /--rotation would have no effect: .*"vit"/,
+    ],
     [
       'no rotation where there is none',
       { options: { rotation: 'off' } },

@@ -60,7 +60,13 @@ async function writeSetting(
     head_bits: 8,
     transforms: [],
     layers: setLayers(checkpoint, offered, () => -1),
-    method: { name: 'quept', bit_groups: groups, products: [], hyperparameters: {}, losses: [] } as unknown as Named,
+    method: {
+      name: 'quept',
+      bit_groups: groups,
+      products: [],
+      hyperparameters: {},
+      losses: [],
+    } as unknown as Named,
     ...set,
   };
   await writeAdapterSet(adapters, written, tensors);
