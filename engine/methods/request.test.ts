@@ -90,6 +90,18 @@ describe('a request of a calibration', () => {
     ['an average bit-width', { bits: [2.3] }, vit, /bit-widths from 2 to 8, not 2\.3/],
     ['too few ranks', { bits: [8, 4], options: { rank: [1, 2, 3] } }, vit, /need as many ranks, not 3/],
     [
+      'data that nothing is calibrated on',
+      { method: 'rounding', data: '/data' },
+      llama,
+      /"rounding" needs no samples for weight-only: leave --data out/,
+    ],
+    [
+      'samples that nothing is calibrated on',
+      { method: 'rounding', samples: 3 },
+      llama,
+      /"rounding" needs no samples for weight-only: leave --samples out/,
+    ],
+    [
       'kept tokens where none are',
       { options: { keep: 0.5 } },
       vit,
