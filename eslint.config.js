@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import js from '@eslint/js';
 import ts from 'typescript-eslint';
 
@@ -17,26 +17,30 @@ const mayImport = {
   graph: ['formats'],
   entry: ['runtime'],
   runtime: ['graph', 'formats', 'protocol', 'entry'],
-  models: ['graph', 'formats', 'data'],
+  models: ['graph', 'formats', 'data', 'protocol'],
   data: ['formats'],
-  quantized: ['graph', 'models', 'formats', 'plans', 'execution', 'protocol'],
-  execution: ['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'transforms', 'methods'],
+  quantized: ['graph', 'models'],
+  execution: ['graph', 'runtime', 'models', 'formats', 'data', 'quantized'],
   transforms: ['graph', 'runtime', 'models', 'formats', 'data', 'execution'],
-  methods: ['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'execution', 'transforms', 'quantized'],
+  methods: [
+    ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol'],
+    ...['execution', 'transforms', 'quantized'],
+  ],
+  tasks: ['models', 'formats', 'data', 'protocol', 'execution', 'methods'],
   evaluation: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'divergence'],
-    ...['execution', 'transforms', 'quantized', 'methods', 'jobs'],
+    ...['execution', 'quantized', 'methods', 'tasks', 'version'],
   ],
-  catalog: ['graph', 'models', 'formats', 'data', 'plans', 'protocol'],
+  catalog: ['graph', 'models', 'formats', 'data', 'plans', 'protocol', 'methods'],
   jobs: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'catalog', 'entry', 'version'],
-    ...['execution', 'transforms', 'quantized', 'methods', 'evaluation', 'time-left'],
+    ...['execution', 'quantized', 'methods', 'evaluation', 'tasks', 'time-left'],
   ],
   sessions: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'jobs', 'entry', 'divergence'],
-    ...['execution', 'transforms', 'quantized', 'methods', 'evaluation'],
+    ...['execution', 'quantized', 'methods', 'evaluation', 'tasks'],
   ],
-  server: ['models', 'formats', 'catalog', 'jobs', 'plans', 'sessions', 'protocol', 'version'],
+  server: ['models', 'formats', 'catalog', 'jobs', 'methods', 'plans', 'sessions', 'protocol', 'version'],
   cli: ['catalog', 'formats', 'jobs', 'methods', 'plans', 'protocol', 'server', 'time-left', 'version'],
   engine: ['protocol', 'server', 'version'],
 };
@@ -47,6 +51,15 @@ const rootFiles = modules.filter((name) => existsSync(new URL(`engine/${name}.ts
 const leaves = ['protocol', 'errors', 'version', 'time-left', 'divergence'];
 const pure = ['graph', 'plans', 'protocol'];
 
+/** Each calibration method has a folder, which the registry alone may import from. */
+const methodFolders = readdirSync(new URL('engine/methods', import.meta.url), { withFileTypes: true })
+  .filter((entry) => entry.isDirectory())
+  .map((entry) => entry.name);
+const methodBan = (from, folders) => ({
+  regex: `${from}(${folders.join('|')})/`,
+  message: 'A method is known to engine/methods/registry.ts alone; methods share files of engine/methods/.',
+});
+
 const vscodeBan = { name: 'vscode', message: 'The engine runs without an editor.' };
 const onnxruntimeBan = {
   group: ['onnxruntime-node', 'onnxruntime-common'],
@@ -55,6 +68,26 @@ const onnxruntimeBan = {
 const restrict = (paths, patterns) => ({
   '@typescript-eslint/no-restricted-imports': ['error', { paths, patterns }],
 });
+
+/** What a module of the engine may not import. */
+function bansOf(module) {
+  const allowed = [module, ...mayImport[module], ...(leaves.includes(module) ? [] : ['errors'])];
+  const others = modules.filter((other) => !allowed.includes(other));
+  const banned = [
+    ...others.map((other) => `/${other}/`),
+    ...others
+      .filter((other) => rootFiles.includes(other))
+      .map((other) => `^(\\./|(\\.\\./)+)${other}\\.js$`),
+  ];
+  const message = `engine/${module} may import only from: ${mayImport[module].join(', ') || 'nothing else'}.`;
+  return [
+    ...(module === 'runtime' ? [] : [onnxruntimeBan]),
+    ...(banned.length > 0 ? [{ regex: banned.join('|'), message }] : []),
+    ...(pure.includes(module)
+      ? [{ group: ['node:*'], message: `engine/${module} is pure: no files, no processes.` }]
+      : []),
+  ];
+}
 
 export default ts.config(
   { ignores: ['dist/', '.vscode-test/', 'node_modules/', 'test/golden/', 'samples/'] },
@@ -78,31 +111,32 @@ export default ts.config(
     },
   },
   { files: ['engine/**/*.ts'], rules: restrict([vscodeBan], [onnxruntimeBan]) },
-  ...modules.map((module) => {
-    const allowed = [module, ...mayImport[module], ...(leaves.includes(module) ? [] : ['errors'])];
-    const others = modules.filter((other) => !allowed.includes(other));
-    const banned = [
-      ...others.map((other) => `/${other}/`),
-      ...others
-        .filter((other) => rootFiles.includes(other))
-        .map((other) => `^(\\./|(\\.\\./)+)${other}\\.js$`),
-    ];
-    const message = `engine/${module} may import only from: ${mayImport[module].join(', ') || 'nothing else'}.`;
-    return {
-      files: [`engine/${module}/**/*.ts`, `engine/${module}.ts`],
-      ignores: ['**/*.test.ts'],
-      rules: restrict(
-        [vscodeBan],
-        [
-          ...(module === 'runtime' ? [] : [onnxruntimeBan]),
-          ...(banned.length > 0 ? [{ regex: banned.join('|'), message }] : []),
-          ...(pure.includes(module)
-            ? [{ group: ['node:*'], message: `engine/${module} is pure: no files, no processes.` }]
-            : []),
-        ],
-      ),
-    };
-  }),
+  ...modules.map((module) => ({
+    files: [`engine/${module}/**/*.ts`, `engine/${module}.ts`],
+    ignores: ['**/*.test.ts', '**/testing.ts'],
+    rules: restrict(
+      [vscodeBan],
+      [...bansOf(module), methodBan(module === 'methods' ? '^\\./' : '/methods/', methodFolders)],
+    ),
+  })),
+  {
+    files: ['engine/methods/registry.ts'],
+    rules: restrict([vscodeBan], bansOf('methods')),
+  },
+  ...methodFolders.map((folder) => ({
+    files: [`engine/methods/${folder}/**/*.ts`],
+    ignores: ['**/*.test.ts', '**/testing.ts'],
+    rules: restrict(
+      [vscodeBan],
+      [
+        ...bansOf('methods'),
+        methodBan(
+          '^\\.\\./',
+          methodFolders.filter((other) => other !== folder),
+        ),
+      ],
+    ),
+  })),
   {
     files: ['src/**/*.ts'],
     ignores: ['src/common/vscode.ts'],

@@ -258,7 +258,7 @@ const setsOf = async (method: AnyMethod, kind: Kind) => {
   const made = [];
   for (const mode of method.modes(checkpoint)) {
     const common = { mode, bits: [8, 4] };
-    const settings = method.settings(checkpoint, common, {}) as CommonSettings;
+    const settings = method.settings(checkpoint, common, {});
     made.push(await calibratedBy(method, settings, kind, `${method.name} in ${mode}`));
   }
   return made;

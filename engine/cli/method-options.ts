@@ -2,7 +2,7 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { messageOf, UserError } from '../errors.js';
 import type { AnyMethod } from '../methods/method.js';
-import { kebab, type MethodOption } from '../methods/options.js';
+import { kebab, listOptions } from '../methods/options.js';
 import { methodNamed, methods } from '../methods/registry.js';
 
 /**
@@ -35,7 +35,7 @@ export function addMethodOptions(command: Command, { options, words }: AnyMethod
     'after',
     `\nOptions after --recipe's are those of the method: ${words.title}, ${words.description}.`,
   );
-  for (const [key, option] of Object.entries<MethodOption<unknown>>(options)) {
+  for (const [key, option] of listOptions(options)) {
     const { value, help, standard, choices, parse } = option;
     const text = standard === undefined ? help : `${help} (default: ${standard})`;
     const own = new Option(`--${kebab(key)} <${choices ? 'name' : value}>`, text);

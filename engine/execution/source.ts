@@ -20,9 +20,9 @@ export interface QuantizedSource {
   /** Bit-width of keys and values in the cache; undefined where they stay in floating point. */
   readonly cache: number | undefined;
   /** The one bit-width of a stem's or head's layers; undefined where they stay in floating point. */
-  fixedBits(part: Part): number | undefined;
+  readonly fixedBits: (part: Part) => number | undefined;
   /** What a layer takes at an offered bit-width. @param layer its full name */
-  form(layer: string, bits: number): WeightForm;
+  readonly form: (layer: string, bits: number) => WeightForm;
   /** The weight of a layer at an offered bit-width. @param layer its full name */
   weight(layer: string, bits: number): Promise<QuantizedWeight>;
   /**

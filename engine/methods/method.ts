@@ -93,7 +93,7 @@ export interface Method<G extends object, S extends CommonSettings> {
   /** Settings to start from, by name; the first is the default. */
   readonly recipes: readonly string[];
   /** The modes that it has for a model, the usual one first; none where it has nothing for it. */
-  modes(outline: Outline): readonly Mode[];
+  modes(this: void, outline: Outline): readonly Mode[];
   /**
    * The settings that a request comes to. Throws UserError, in one line and before any work, for a model or options that
    * it refuses, and for an option that would have no effect.
@@ -113,7 +113,7 @@ export interface Method<G extends object, S extends CommonSettings> {
   /** @param checkpoint as the set's transforms leave it */
   open(programs: Programs, checkpoint: Checkpoint, config: SetConfig, tensors: SetTensors): QuantizedSource;
   /** What an evaluation shows beside sets of other methods, where it is asked for this one as a baseline. */
-  baselines?(outline: Outline, sets: readonly SetConfig[]): readonly Baseline<G>[];
+  baselines?(this: void, outline: Outline, sets: readonly SetConfig[]): readonly Baseline<G>[];
 }
 
 /** A set that an evaluation calibrates for itself. */
@@ -123,6 +123,5 @@ export interface Baseline<G extends object> {
   readonly given: Partial<G>;
 }
 
-/** A method whose options nobody outside it knows. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
-export type AnyMethod = Method<any, any>;
+/** A method whose options nobody outside it knows: it is given back the settings that it made. */
+export type AnyMethod = Method<object, CommonSettings>;

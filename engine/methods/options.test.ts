@@ -4,7 +4,6 @@ import {
   choice,
   kebab,
   onOrOff,
-  parseBits,
   readOptions,
   realNumber,
   refuseOption,
@@ -12,39 +11,6 @@ import {
   wholeNumbers,
   type MethodOptions,
 } from './options.js';
-
-describe('parseBits', () => {
-  it.each([
-    ['4-8', [8, 7, 6, 5, 4]],
-    ['8-4', [8, 7, 6, 5, 4]],
-    ['2,4,8', [8, 4, 2]],
-    [' 4 , 6 - 8 ', [8, 7, 6, 4]],
-    ['3', [3]],
-    ['5,5,4-6', [6, 5, 4]],
-  ])('reads "%s"', (text, bits) => expect(parseBits(text)).toEqual(bits));
-
-  it.each([
-    '',
-    ',',
-    '4,',
-    '1-4',
-    '4-9',
-    '0',
-    '16',
-    '-4',
-    '4-',
-    '4--8',
-    '4.5',
-    '4..8',
-    'fp',
-    '4-8-2',
-    '1e1',
-    '+4',
-  ])('refuses "%s"', (text) => {
-    expect(() => parseBits(text)).toThrow(UserError);
-    expect(() => parseBits(text)).toThrow(`"${text}" is not a list of bit-widths; write 4-8 or 2,4,8`);
-  });
-});
 
 interface Given {
   readonly epochs?: number;

@@ -91,6 +91,10 @@ export const wholeNumbers = (words: Words, min: number): MethodOption<number | r
   };
 };
 
+/** The options of a method, by their keys. */
+export const listOptions = (options: object): [string, MethodOption<unknown>][] =>
+  Object.entries(options as Readonly<Record<string, MethodOption<unknown>>>);
+
 /** Readers of a request's options; each may be absent, and others are refused. */
 export function readOptions<O extends object>(
   options: MethodOptions<O>,
@@ -98,7 +102,7 @@ export function readOptions<O extends object>(
   where: string,
 ): Partial<O> {
   const fields = Object.fromEntries(
-    Object.entries<MethodOption<unknown>>(options).map(([key, { field }]) => [key, optional(field)]),
+    listOptions(options).map(([key, { field }]) => [key, optional(field)]),
   ) as Fields<Partial<O>>;
   return readFields(value, fields, where);
 }

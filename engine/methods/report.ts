@@ -1,7 +1,7 @@
 /** What clients are told of the methods. */
 import { openCheckpoint } from '../models/checkpoint.js';
 import type { MethodReport } from '../protocol/protocol.js';
-import type { MethodOption } from './options.js';
+import { listOptions } from './options.js';
 import { methods } from './registry.js';
 
 /** The methods that have something for the checkpoint in a folder. Throws UserError where it is not supported. */
@@ -15,7 +15,7 @@ export async function methodsFor(folder: string): Promise<MethodReport[]> {
         description: words.description,
         modes: modes(checkpoint),
         recipes,
-        options: Object.entries<MethodOption<unknown>>(options).map(([key, option]) => ({
+        options: listOptions(options).map(([key, option]) => ({
           name: key,
           help: option.help,
           value: option.value,

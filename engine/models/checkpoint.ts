@@ -25,7 +25,7 @@ export interface Checkpoint {
   readonly source: TensorSource;
   /** Parameters of the model, tensors that several parts share counted once, and those that it does not use not at all. */
   readonly parameters: number;
-  listing(part: Part): PartListing;
+  readonly listing: (part: Part) => PartListing;
   /** The parameters of one part by local name, in float32. Throws UserError for one that is not finite. */
   read(part: Part): Promise<Map<string, HostTensor>>;
   /** Identifies configuration and weights (see docs/FORMATS.md). */

@@ -10,9 +10,9 @@ export interface SizedModel {
   /** Transforms applied. */
   readonly checkpoint: Pick<Checkpoint, 'model' | 'listing'>;
   /** The one bit-width of a stem's or head's layers; undefined where they stay in floating point. */
-  fixedBits(part: Part): number | undefined;
+  readonly fixedBits: (part: Part) => number | undefined;
   /** @param layer its full name */
-  form(layer: string, bits: number): WeightForm;
+  readonly form: (layer: string, bits: number) => WeightForm;
 }
 
 /** Bytes on disk of the parameters that the model uses; a tensor that several parts share counts once. */

@@ -33,7 +33,7 @@ async function folding(block: Block, parameters: Parameters): Promise<NamedTenso
     block.part,
     layout.quantizers,
     parameters,
-    [inputsOf(block)],
+    [{ x: inputsOf(block) }],
     BATCH,
   );
   const start = startActivations(block.listing, layout, parameters, observed, { percentiles: [1] });
@@ -42,7 +42,15 @@ async function folding(block: Block, parameters: Parameters): Promise<NamedTenso
 
 async function smoothing(block: Block, parameters: Parameters): Promise<NamedTensors> {
   const { part, listing } = block;
-  const moments = await secondMoments(programs, part, listing, parameters, [inputsOf(block)], BATCH, 128);
+  const moments = await secondMoments(
+    programs,
+    part,
+    listing,
+    parameters,
+    [{ x: inputsOf(block) }],
+    BATCH,
+    128,
+  );
   return smooth(programs, part, listing, parameters, moments, { bits: [2, 3], groupSizeOf: () => -1 });
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { HostTensor } from '../../models/checkpoint.js';
-import { weightGraph, NO_CLIP } from '../../execution/quantized-part.js';
+import { roundedCodes } from '../../execution/rounded.js';
 import { normals, rowsOf, usePrograms } from '../quept/testing.js';
 import { factorHessian } from './factor.js';
 import { damped, randomHessian, surgery } from './testing.js';
@@ -25,22 +25,11 @@ async function gptq(
   return toFloats(await roundCorrecting(programs, weight, factor, isDead, { bits, groupSize }, signal));
 }
 
-/** The baseline that only rounds, by its own graph. */
+/** The weight rounded to nearest, by a graph of its own. */
 async function rounding({ data, shape }: HostTensor, bits: number, groupSize: number) {
-  const { runtime } = programs;
   const [out, n] = shape as readonly [number, number];
-  const rows = out * (groupSize === -1 ? 1 : Math.ceil(n / groupSize));
-  const program = await runtime.compile(weightGraph(out, n, 0, 0, 1, groupSize), 'rounding', { keep: false });
-  const whole = runtime.tensor(new Float32Array(rows).fill(NO_CLIP), [rows, 1]);
-  const outputs = await program.run({
-    weight: runtime.tensor(data, shape),
-    clip_upper: whole,
-    clip_lower: whole,
-    levels: runtime.tensor(Float32Array.of(2 ** bits - 1), []),
-  });
-  const read = await runtime.read(outputs.weight_q!);
-  await program.dispose();
-  return read;
+  const layer = { name: 'layer', in: n, out, bias: false, input: 'layer', norm: undefined };
+  return toFloats(await roundedCodes(programs, layer, data, bits, groupSize));
 }
 
 /** Σ over rows of (w − ŵ) H (w − ŵ)ᵀ. */

@@ -7,6 +7,7 @@ import { observe } from '../../execution/observe.js';
 import { openPlainPart } from '../../execution/part.js';
 import { passPart } from '../../execution/part-by-part.js';
 import {
+  NO_SOURCES,
   openSampleCache,
   samplesIn,
   type ModelInputs,
@@ -77,7 +78,7 @@ async function percentileGrids(): Promise<NamedTensors> {
   for (const part of model.blocks) {
     const [listing, parameters] = [checkpoint.listing(part), await checkpoint.read(part)];
     const layout = layoutOf(part, listing, options);
-    const batches = batchesOf(store, SAMPLES, BATCH);
+    const batches = batchesOf(part, store, NO_SOURCES, SAMPLES, BATCH);
     const observed = await observe(programs, part, layout.quantizers, parameters, batches, BATCH);
     for (const [name, grid] of startActivations(listing, layout, parameters, observed, options, false))
       grids.set(part.prefix + name, grid);

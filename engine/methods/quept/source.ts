@@ -17,7 +17,7 @@ import { blockWeights, layerCodes, type BlockPrecision } from './weights.js';
 export interface ElasticSettings {
   readonly groups: BlockPrecision['groups'];
   /** Input columns that share a weight scale, -1 for whole rows. @param layer its full name */
-  groupSizeOf(layer: string, bits: number): number;
+  readonly groupSizeOf: (layer: string, bits: number) => number;
   readonly isActivationQuantized: boolean;
   /** 2 to 8, or more for floating point. */
   readonly embeddingBits: number;

@@ -66,7 +66,7 @@ describe.each(Object.entries(settings))('the start of a block of %s', (_, [block
     const { layout, tensors } = await started(block, options);
     const own = rescaledParameters(block.parameters, tensors);
     const { data } = inputsOf(block);
-    const observed = await observe(programs, block.part, layout.quantizers, own, [data], SAMPLES);
+    const observed = await observe(programs, block.part, layout.quantizers, own, [{ x: data }], SAMPLES);
     const grids = startActivations(block.listing, layout, own, observed, options, false);
     expect([...tensors.keys()].filter((name) => name.includes('.act_'))).toHaveLength(grids.size);
     for (const [name, grid] of grids)

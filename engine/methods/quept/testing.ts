@@ -20,8 +20,9 @@ import { openPrograms, type Programs } from '../../runtime/programs.js';
 import { openRuntime } from '../../runtime/session.js';
 import { scaleRows } from '../../graph/quantizers.js';
 import { type AdapterLayout } from './adapters.js';
+import { fixedSource } from '../../execution/rounded.js';
 import type { NamedTensors } from '../../execution/tensors.js';
-import { blockSource, elasticSource, fixedSource, type ElasticSettings } from './source.js';
+import { blockSource, elasticSource, type ElasticSettings } from './source.js';
 
 /** Standard normal numbers; the same path gives the same ones. */
 export function normals(shape: readonly number[], ...path: (number | string)[]): HostTensor {
@@ -134,7 +135,7 @@ export const learnedBlock = (
 
 /** A block of which nothing was learned: the whole range of every row, at whatever bit-width it is run at. */
 export const roundedBlock = ({ parameters }: Pick<Block, 'parameters'>): PartSource =>
-  fixedSource(parameters, undefined);
+  fixedSource(parameters);
 
 /** Learned tensors of all blocks of a model, by full name. @param layoutOf of a block */
 export function modelAdapters(

@@ -16,7 +16,7 @@ export const NO_CLIP = 30;
 export interface BlockPrecision {
   readonly groups: readonly BitGroup[];
   /** Input columns that share a weight scale, -1 for whole rows. @param layer its local name */
-  groupSizeOf(layer: string, bits: number): number;
+  readonly groupSizeOf: (layer: string, bits: number) => number;
 }
 
 /** Which weight is quantized, and how finely: what its graph depends on. */
