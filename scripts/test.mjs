@@ -1,5 +1,5 @@
 /**
- * Runs every test and closes with one line for all, `N passed, N failed`: first those that need Node alone, then those
+ * Runs every test and closes with one line for all, `N passed, N failed, N skipped`: first those that need Node alone, then those
  * of the packaged extension in a real editor, which is installed if it is missing. Arguments go to the test runner.
  */
 import { spawnSync } from 'node:child_process';
@@ -15,7 +15,7 @@ const chosen = process.argv.slice(2);
 
 const results = [runTests('vitest.config.ts', chosen), await runEditorTests()];
 const sum = (key) => results.reduce((total, result) => total + result[key], 0);
-process.stdout.write(`${sum('passed')} passed, ${sum('failed')} failed\n`);
+process.stdout.write(`${sum('passed')} passed, ${sum('failed')} failed, ${sum('skipped')} skipped\n`);
 process.exitCode = sum('failed') === 0 ? 0 : 1;
 
 async function runEditorTests() {
@@ -26,14 +26,18 @@ async function runEditorTests() {
       `The tests in a real editor did not run. ${error.message}\n` +
         '`npm run test:unit` runs the tests that need no editor.\n',
     );
-    return { passed: 0, failed: 1 };
+    return { passed: 0, failed: 1, skipped: 0 };
   }
   const first = runTests('vitest.editor.config.ts', chosen);
   if (first.failedFiles.length === 0) return first;
   // A whole editor, browser and machine take part: a file fails if it fails twice, each time from its beginning.
   process.stderr.write(`Once more, in a new editor: ${first.failedFiles.join(', ')}\n`);
   const again = runTests('vitest.editor.config.ts', first.failedFiles);
-  return { passed: first.passedElsewhere + again.passed, failed: again.failed };
+  return {
+    passed: first.passedElsewhere + again.passed,
+    failed: again.failed,
+    skipped: first.skippedElsewhere + again.skipped,
+  };
 }
 
 /** The counts of one configuration's tests. A run that ends without a report counts as a failure. */
@@ -49,22 +53,25 @@ function runTests(config, files) {
     { stdio: 'inherit' },
   );
   try {
-    const { numPassedTests, numFailedTests, numFailedTestSuites, testResults } = JSON.parse(
+    const { numPassedTests, numFailedTests, numFailedTestSuites, numPendingTests, testResults } = JSON.parse(
       readFileSync(report, 'utf8'),
     );
     // A file that cannot even be loaded fails without a test to count.
     const failed = numFailedTests > 0 ? numFailedTests : numFailedTestSuites;
     const [good, bad] = [true, false].map((is) => testResults.filter((r) => (r.status === 'passed') === is));
-    const passed = good.flatMap((r) => r.assertionResults).filter((r) => r.status === 'passed');
+    const elsewhere = good.flatMap((r) => r.assertionResults);
+    const count = (isOne) => elsewhere.filter(({ status }) => isOne(status)).length;
     return {
       passed: numPassedTests,
-      passedElsewhere: passed.length,
+      passedElsewhere: count((status) => status === 'passed'),
+      skipped: numPendingTests,
+      skippedElsewhere: count((status) => status === 'skipped' || status === 'pending'),
       failed: failed === 0 && status !== 0 ? 1 : failed,
       failedFiles: bad.map((r) => relative(root, r.name)),
     };
   } catch {
     process.stderr.write(`The test runner left no report of ${config}.\n`);
-    return { passed: 0, passedElsewhere: 0, failed: 1, failedFiles: [] };
+    return { passed: 0, passedElsewhere: 0, failed: 1, failedFiles: [], skipped: 0, skippedElsewhere: 0 };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { temporaryFolder } from '../../test/fixtures.js';
 import { UserError } from '../errors.js';
 import { openSafetensors, writeSafetensors } from '../formats/safetensors.js';
-import { discardProgress, openProgress, progressMade } from './progress.js';
+import { discardProgress, openProgress, progressMade, type KeptTensor } from './progress.js';
 
 let folder: string;
 let cleanUp: () => Promise<void>;
@@ -47,14 +47,20 @@ const notes = { first: [1 / 3, 2.5], last: [1e-300, 0] };
 describe('what was saved', () => {
   it('comes back to the last bit, by its name', async () => {
     const progress = await open();
-    await progress.save('one', tensors, notes);
+    const packed = { shape: [2, 2], data: Uint8Array.of(0, 255, 7, 128) };
+    await progress.save('one', new Map<string, KeptTensor>([...tensors, ['packed', packed]]), notes);
     await progress.save('two', new Map(), { at: [7] });
     for (const source of [progress, await open()]) {
       const found = (await source.load('one'))!;
       expect([...found.tensors].sort()).toEqual([...tensors].sort());
       expect(Object.is(found.tensors.get('b')!.data[1], -0)).toBe(true);
       expect(found.notes).toEqual(notes);
-      expect(await source.load('two')).toEqual({ tensors: new Map(), notes: { at: [7] } });
+      expect(await source.load('two')).toEqual({
+        tensors: new Map(),
+        bytes: new Map(),
+        notes: { at: [7] },
+      });
+      expect([...found.bytes]).toEqual([['packed', { shape: [2, 2], data: Uint8Array.of(0, 255, 7, 128) }]]);
       expect(['one', 'two', 'three'].map((name) => source.has(name))).toEqual([true, true, false]);
       expect(await source.load('three')).toBeUndefined();
     }

@@ -29,7 +29,7 @@ const set = (name: string, bits: number[], matches = true) =>
     readable: true,
     bytes: 1,
     matches,
-    config: { bit_groups: [{ bits }] },
+    facts: { offered: bits },
   }) as unknown as AdapterSetReport;
 const broken: AdapterSetReport = {
   path: '/m/vit/adapters/broken',
