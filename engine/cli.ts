@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command line (docs in README): parses arguments, runs a job, prints its result. */
+/** The command line (docs/COMMANDS.md): parses arguments, runs a job, prints its result. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { allocate, type AllocateOptions } from './cli/allocate.js';
 import {

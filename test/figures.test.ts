@@ -1,7 +1,7 @@
 /**
- * The figures that the README promises, on the samples and with the defaults. Slow, several minutes on two cores, because
- * nothing smaller shows them: a whole calibration of pictures and a quarter of that of text, and their evaluations.
- * `npm run test:unit` leaves it out.
+ * The figures that docs/FIGURES.md promises, on the samples and with the defaults. Slow, several minutes on two cores,
+ * because nothing smaller shows them: a whole calibration of pictures and a quarter of that of text, and their
+ * evaluations. `npm run test:unit` leaves it out.
  */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

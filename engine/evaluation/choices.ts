@@ -8,7 +8,7 @@ import { rowOf, type EvaluationHooks, type TextCandidate } from './rows.js';
 import { NOT_SCORED, tokenScores, type LossLimits, type Texts } from './token-losses.js';
 import type { EvaluationRow } from '../protocol/protocol.js';
 
-/** The shortest texts run at this many tokens. */
+/** The shortest texts run at this many tokens (docs/METHOD.md, section 11). */
 export const SHORTEST = 32;
 
 /** Lengths that texts are filled up to, ascending: doubling from the shortest, the last as long as the longest text. */

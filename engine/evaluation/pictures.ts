@@ -20,8 +20,12 @@ export interface PictureCandidate extends RowHead {
   readonly model: ElasticModel;
 }
 
+/** Pictures that run at once (docs/METHOD.md, section 11). */
 const BATCH = 100;
-/** Pictures are held in memory in chunks of this many bytes, over which the models are switched. */
+/**
+ * Pictures are held in memory in chunks of this many bytes, over which the models are switched (docs/METHOD.md,
+ * section 11).
+ */
 const CHUNK_BYTES = 256 << 20;
 
 /** Full precision first, then the candidates in their order. Throws UserError where no picture can be read or no label fits. */

@@ -44,7 +44,7 @@ export interface TokenScores {
   readonly divergences: Float32Array;
 }
 
-/** Tokens that run at once. */
+/** Tokens that run at once (docs/METHOD.md, section 11). */
 const BATCH_TOKENS = 2048;
 
 /**

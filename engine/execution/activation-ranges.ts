@@ -1,5 +1,9 @@
-/** The start of static activation scales: percentile ranges, the one with least squared error (method, section 3). */
+/**
+ * The start of static activation scales: of percentile ranges the one of least squared error (docs/METHOD.md, section
+ * 3).
+ */
 
+/** The paper's (docs/METHOD.md, section 3). */
 export const PERCENTILES: readonly number[] = [0.999, 0.9999, 0.99999];
 
 /** Scale and integer zero point of an asymmetric grid with 2^bits levels; a range without 0 puts the zero point outside the grid. */
@@ -8,7 +12,7 @@ export interface Grid {
   readonly zero: number;
 }
 
-/** The smallest scale a start may have: a constant tensor still needs a grid. */
+/** The smallest scale a start may have: a constant tensor still needs a grid (docs/METHOD.md, section 3). */
 const MIN_SCALE = 1e-5;
 
 /**

@@ -1,4 +1,4 @@
-/** How activations are quantized on their way into layers and products (method, section 3). */
+/** How activations are quantized on their way into layers and products (docs/METHOD.md, section 3). */
 import type { Value } from '../graph/ir.js';
 import { fakeQuantizeActivation, fakeQuantizeCache, fakeQuantizeTokens } from '../graph/quantizers.js';
 import type { Part } from '../models/model.js';
@@ -12,6 +12,7 @@ export interface Cache {
   readonly size: number;
 }
 
+/** The paper's and QuaRot's (docs/METHOD.md, section 3). */
 const CACHE_GROUP = 128;
 
 /** The cache of a part at so many bits; undefined where it keeps none, or in floating point (more than 8 bits). */

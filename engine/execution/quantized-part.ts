@@ -233,7 +233,10 @@ function quantizersOf(
   return { inputs, quantizers };
 }
 
-/** Weights of a part that are switched at once on a CPU, where a small layer does not keep it busy. */
+/**
+ * Weights of a part that are switched at once on a CPU, where a small layer does not keep it busy (docs/METHOD.md,
+ * section 11).
+ */
 const TOGETHER = 1 << 22;
 
 /** Handles the items, so many at a time; what comes of them in their order. Nothing is under way any more when it throws. */

@@ -8,7 +8,7 @@ import type { Programs } from '../runtime/programs.js';
 import type { Tensor } from '../runtime/session.js';
 import type { PartSource, PartWeights } from './source.js';
 
-/** A clip logit whose sigmoid is 1 in float32: the whole range of the row. */
+/** A clip logit whose sigmoid is 1 in float32: the whole range of the row (docs/METHOD.md, section 3). */
 const WHOLE_RANGE = 30;
 
 /** Input columns that share a scale, -1 for whole rows. @param layer its local name */

@@ -1,7 +1,7 @@
 /**
- * What each bit-width of each layer costs by itself (method, section 6): the mean KL of the full-precision logits from
- * those with only this layer quantized, all others in full precision. Of an adapter set that folds or rotates weights,
- * full precision is the function of its own unquantized weights.
+ * What each bit-width of each layer costs by itself (docs/METHOD.md, section 6): the mean KL of the full-precision
+ * logits from those with only this layer quantized, all others in full precision. Of an adapter set that folds or
+ * rotates weights, full precision is the function of its own unquantized weights.
  *
  * Nothing before the changed layer's block is run again: its input is computed once for all layers and bit-widths.
  */

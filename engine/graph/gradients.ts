@@ -105,7 +105,7 @@ export const vjpTable: { readonly [Op in Operator]?: Row<Op> } = {
       return op.mul(g, op.add(cdf, op.mul(u, density)));
     },
   ]),
-  // Straight through (method, section 3).
+  // Straight through (docs/METHOD.md, section 3).
   Round: rule(({ g }) => [() => g]),
   Sign: nothing,
   Equal: nothing,

@@ -1,9 +1,9 @@
-/** Fake quantizers: float in, the float that the quantized number stands for out (method, section 3). */
+/** Fake quantizers: float in, the float that the quantized number stands for out (docs/METHOD.md, section 3). */
 import { sizeOf, withGradient, type Value } from './ir.js';
 import * as op from './ops.js';
 import { sumTo } from './gradients.js';
 
-/** The smallest and largest step size of a weight. */
+/** The smallest and largest step size of a weight, as in the authors' code (docs/METHOD.md, section 3). */
 export const MIN_SCALE = 1e-5;
 export const MAX_SCALE = 1e4;
 
@@ -114,7 +114,9 @@ export function fakeQuantizeTokens(x: Value, lower: Value, upper: Value): Value 
   );
 }
 
-/** The share of its range that a group of keys or values keeps. */
+/**
+ * The share of its range that a group of keys or values keeps: the paper's and QuaRot's (docs/METHOD.md, section 3).
+ */
 const CACHE_RANGE = 0.95;
 
 /**
@@ -132,5 +134,5 @@ export function fakeQuantizeCache(x: Value, size: number, levels: Value): Value 
 export const scaleRows = (layer: { readonly in: number; readonly out: number }, groupSize: number): number =>
   groupSize === -1 ? layer.out : layer.out * Math.ceil(layer.in / groupSize);
 
-/** σ(8) ≈ 0.9997: the whole range, yet with a gradient. */
+/** σ(8) ≈ 0.9997: the whole range, yet with a gradient (docs/METHOD.md, section 3). */
 export const LARGEST_LOGIT = 8;

@@ -45,7 +45,10 @@ export function attention(
   return op.reshape(op.transpose(apart, [0, 2, 1, 3]), [rows, width]);
 }
 
-/** Far below any score, and finite: a score and a mask add up to a number, and its exponential is zero. */
+/**
+ * Far below any score, and finite: a score and a mask add up to a number, and its exponential is zero (docs/METHOD.md,
+ * section 11).
+ */
 const MASKED = -1e9;
 
 /**

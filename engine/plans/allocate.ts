@@ -1,6 +1,6 @@
 /**
- * Which bit-width each layer gets: the plans of least summed cost for every size, from one solve (method, section 6,
- * where it is a dynamic programme over sums of bits).
+ * Which bit-width each layer gets: the plans of least summed cost for every size, from one solve (docs/METHOD.md,
+ * section 6; in the paper it is a dynamic programme over sums of bits).
  */
 import { UserError } from '../errors.js';
 import type { Budget } from '../protocol/protocol.js';
@@ -58,10 +58,13 @@ const FINEST = 10_000;
 /** Bits this close to a whole number of grains are one but for the rounding of binary fractions. */
 const ROUNDING = 1e-9;
 
-/** Sizes that are told apart, and comparisons made, before sizes are rounded up to a larger unit. */
+/**
+ * Sizes that are told apart, and comparisons made, before sizes are rounded up to a larger unit (docs/METHOD.md,
+ * section 6).
+ */
 const MAX_SIZES = 1 << 20;
 const MAX_WORK = 2 ** 31;
-/** With so few sizes every comparison is made. */
+/** With so few sizes every comparison is made (docs/METHOD.md, section 6). */
 const FEW_SIZES = 1 << 14;
 
 /**

@@ -47,7 +47,7 @@ interface Solved {
   readonly costs: Float64Array;
 }
 
-/** Sums that differ by less, relatively, are the same but for the order of summation. */
+/** Sums that differ by less, relatively, are the same but for the order of summation (docs/METHOD.md, section 6). */
 const SAME = 1 - 1e-14;
 
 /** Undefined where it would take more than `work` comparisons. Memory: 4 bytes for each size and level of the pairing. */

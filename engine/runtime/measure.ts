@@ -8,6 +8,7 @@ import type { DeviceKind, Rates } from '../protocol/protocol.js';
 /** Outcome of trying a device. */
 export type Trial = Rates | { readonly reason: string };
 
+/** Sizes of products that are tried (docs/METHOD.md, section 10). */
 const SMALLEST = 256;
 const LARGEST = 4096;
 /** A product that takes this long is timed to a few percent. */

@@ -1,5 +1,5 @@
 /**
- * Norm reparameterisation (RepQ-ViT, Li et al. 2023, section 3.2; method, section 3): a norm's output is first
+ * Norm reparameterisation (RepQ-ViT, Li et al. 2023, section 3.2; docs/METHOD.md, section 9): a norm's output is first
  * calibrated per channel at the lowest bit-width, then norm, weights and biases are changed so that one scale fits all
  * channels while the function in floating point stays the same.
  */
@@ -14,7 +14,10 @@ export interface Reparameterisation {
   readonly grid: Grid;
 }
 
-/** A channel that hardly moves keeps a share of the common scale, or dividing by its own would lose its bias to rounding. */
+/**
+ * A channel that hardly moves keeps a share of the common scale, or dividing by its own would lose its bias to rounding
+ * (docs/METHOD.md, section 9).
+ */
 const MIN_RATIO = 0.01;
 
 /**

@@ -1,6 +1,7 @@
 /**
- * Activation-aware smoothing (AWQ, Lin et al. 2024, section 3.2; method, section 3): input channels that matter are scaled
- * up before their weights are quantized, and the layer or norm before them makes up for it. The function stays the same.
+ * Activation-aware smoothing (AWQ, Lin et al. 2024, section 3.2; docs/METHOD.md, section 9): input channels that
+ * matter are scaled up before their weights are quantized, and the layer or norm before them makes up for it. The
+ * function stays the same.
  */
 import { Graph } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
@@ -12,7 +13,7 @@ import type { Programs } from '../runtime/programs.js';
 import { scaleRows, LARGEST_LOGIT } from '../graph/quantizers.js';
 import { meanSquares, weightedError, type Moments } from '../execution/moments.js';
 import type { NamedTensors } from '../execution/tensors.js';
-/** Exponents tried between no smoothing (0) and all of an input's magnitude (1). */
+/** Exponents tried between no smoothing (0) and all of an input's magnitude (1; docs/METHOD.md, section 9). */
 const EXPONENTS = Array.from({ length: 20 }, (_, i) => i / 20);
 
 /** Layers that read one input, and what in front of them takes the inverse of their scales. */
@@ -90,7 +91,10 @@ export async function smooth(
   return tensors;
 }
 
-/** A channel that is (almost) never used keeps a share of the largest, or its scale would be of no size at all. */
+/**
+ * A channel that is (almost) never used keeps a share of the largest, or its scale would be of no size at all
+ * (docs/METHOD.md, section 9).
+ */
 const MIN_MAGNITUDE = 1e-4;
 
 /** Root mean square of every input column, [in]; of columns that share a channel, of all of them. */

@@ -10,9 +10,9 @@ import type { CalibrateEstimate, DeviceReport, EstimateRequest } from '../../pro
 import type { EstimateJobRequest } from '../requests.js';
 
 /**
- * What the counted work does not say, as `npm run bench:estimate` found it on a CPU: a process with its compiled graphs, before
- * it holds a tensor; its start; how much longer graphs take than their operators at the measured rates; and an element of
- * a loop on the host.
+ * What the counted work does not say, as `npm run bench:estimate` found it on a CPU: a process with its compiled
+ * graphs, before it holds a tensor; its start; how much longer graphs take than their operators at the measured rates;
+ * and an element of a loop on the host (docs/METHOD.md, section 10).
  */
 const PROCESS_BYTES = 300e6;
 const STARTUP_SECONDS = 3;

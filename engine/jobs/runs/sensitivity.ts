@@ -15,7 +15,10 @@ import { openMeasured, sensitivityPath } from '../sensitivity-file.js';
 import type { JobHooks } from '../requests.js';
 import type { SensitivityRequest, SensitivityResult } from '../../protocol/protocol.js';
 
-/** Enough to tell layers apart: a mean over pictures, or over all tokens of so many windows. */
+/**
+ * Enough to tell layers apart: a mean over pictures, or over all tokens of so many windows (docs/METHOD.md, section
+ * 6).
+ */
 const SAMPLES = { 'image-classification': 128, 'text-generation': 32 };
 const BATCH = { 'image-classification': 32, 'text-generation': 2 };
 

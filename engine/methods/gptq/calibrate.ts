@@ -17,7 +17,7 @@ import { inputHessian } from './hessian.js';
 import type { GptqSettings } from './settings.js';
 import { roundCorrecting } from './weight.js';
 
-/** Tokens that run at once. */
+/** Tokens that run at once (docs/METHOD.md, section 11). */
 const BATCH_TOKENS = 2048;
 
 interface Hooks {

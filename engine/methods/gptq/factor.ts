@@ -4,11 +4,14 @@ import { Graph } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 import type { Programs } from '../../runtime/programs.js';
 
-/** Rows that are factored at once; the product with all rows behind them runs on the device. */
+/**
+ * Rows that are factored at once; the product with all rows behind them runs on the device (docs/METHOD.md, section
+ * 8).
+ */
 const PANEL = 128;
 /** Share of the mean diagonal that is added to the diagonal (Frantar et al. 2023, section 3.3, step 3). */
 const DAMPING = 0.01;
-/** So far damping is raised, tenfold each time. */
+/** So far damping is raised, tenfold each time (docs/METHOD.md, section 8). */
 const MAX_DAMPING = 100;
 
 export interface FactorHooks {

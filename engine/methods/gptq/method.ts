@@ -1,4 +1,7 @@
-/** GPTQ (Frantar et al. 2023) as a method: each column's rounding error is corrected in those after it (docs/METHOD.md, section 8). */
+/**
+ * GPTQ (Frantar et al. 2023) as a method: each column's rounding error is corrected in those after it (docs/METHOD.md,
+ * section 8).
+ */
 import { UserError } from '../../errors.js';
 import type { ExpectedTensor } from '../../formats/set.js';
 import { groupSizeOf } from '../../formats/set-config.js';
@@ -20,6 +23,7 @@ const options: MethodOptions<GptqGiven> = {
   ),
 };
 
+/** Windows of text (docs/METHOD.md, section 8). */
 const SAMPLES = 128;
 
 export const gptq: Method<GptqGiven, GptqSettings> = {

@@ -7,7 +7,7 @@ import type { HostTensor } from '../../models/checkpoint.js';
 import type { GridWeight } from '../../quantized/weight.js';
 import type { Programs } from '../../runtime/programs.js';
 
-/** Columns between two products on the device, where a group of columns does not set it. */
+/** Columns between two products on the device, where a group of columns does not set it (docs/METHOD.md, section 8). */
 const BLOCK = 128;
 
 /**

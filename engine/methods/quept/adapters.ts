@@ -116,7 +116,7 @@ export function splitScale(layout: AdapterLayout, row: Value): Map<string, Value
 }
 
 /**
- * W + gain · B[:, :r] A[:r, :], the weight that is then quantized (method, section 2).
+ * W + gain · B[:, :r] A[:r, :], the weight that is then quantized (docs/METHOD.md, section 2).
  * @param fixed so many directions at the beginning are constants to the gradient
  */
 export function adaptedWeight(

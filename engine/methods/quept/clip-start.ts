@@ -9,14 +9,15 @@ import type { Programs } from '../../runtime/programs.js';
 import type { HostTensor } from '../../models/checkpoint.js';
 import { weightedError, type Moments } from '../../execution/moments.js';
 
-/** The logit of the paper's start at every bit-width. */
+/** The logit of the paper's start at every bit-width (docs/METHOD.md, section 3). */
 export const PAPER_LOGIT = 4;
 
+/** Shares tried of a side, down to the smallest, and how often both sides are gone over (docs/METHOD.md, section 3). */
 const CANDIDATES = 20;
 const SMALLEST_SHARE = 0.3;
 const SWEEPS = 2;
 
-/** Denser near the whole range, where high bit-widths end. */
+/** Denser near the whole range, where high bit-widths end (docs/METHOD.md, section 3). */
 const logits = Array.from({ length: CANDIDATES }, (_, i) => {
   const share = 1 - (1 - SMALLEST_SHARE) * (i / (CANDIDATES - 1)) ** 1.5;
   return Math.min(Math.log(share / (1 - share)), LARGEST_LOGIT);

@@ -23,10 +23,10 @@ export interface Guarded {
   readonly kept: ReadonlySet<number>;
 }
 
-/** How much better training must look: the set it is measured on is the one it has seen. */
+/** How much better training must look: the set it is measured on is the one it has seen (docs/METHOD.md, section 4). */
 const MARGIN = 0.9;
 
-/** Samples compared: enough to tell the means of two divergences apart. */
+/** Samples compared: enough to tell the means of two divergences apart (docs/METHOD.md, section 4). */
 export const GUARD_SAMPLES = 512;
 
 /** @param blockOf what was learned of a block; read again for every bit-width */

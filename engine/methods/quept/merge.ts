@@ -1,17 +1,17 @@
-/** MB-ToMe: one quantized stream out of the groups' outputs (method, section 5). */
+/** MB-ToMe: one quantized stream out of the groups' outputs (docs/METHOD.md, section 5). */
 import type { Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 
 /**
  * How the groups' outputs become the next block's quantized input.
  *
- * One stream for all groups (method, section 5): `selective`, the tokens most alike between highest and lowest group keep
- * the highest group's feature, the others are mixed; `uniform`, every token is mixed; `random`, as selective, but the kept
- * tokens are drawn.
+ * One stream for all groups (docs/METHOD.md, section 5): `selective`, the tokens most alike between highest and lowest
+ * group keep the highest group's feature, the others are mixed; `uniform`, every token is mixed; `random`, as
+ * selective, but the kept tokens are drawn.
  *
- * A stream for every group, unmerged: `off`, a group reads its own; `drawn`, every sample of a step comes from the group's
- * own stream or that of a group above it, drawn anew. High groups then see no errors of low ones, and low ones see inputs
- * from clean to their own.
+ * A stream for every group, unmerged: `off`, a group reads its own; `drawn`, every sample of a step comes from the
+ * group's own stream or that of a group above it, drawn anew. High groups then see no errors of low ones, and low ones
+ * see inputs from clean to their own.
  */
 export type MergeMode = 'selective' | 'uniform' | 'random' | 'off' | 'drawn';
 

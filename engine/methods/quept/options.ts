@@ -53,7 +53,7 @@ export interface QueptOptions {
   readonly seed: number;
 }
 
-/** The paper's settings for ViT, weights and activations (method, sections 2 and 4). */
+/** The paper's settings for ViT, weights and activations (docs/METHOD.md, sections 2 and 4). */
 export const PAPER_VIT: QueptOptions = {
   mode: 'weight-activation',
   groups: bitGroups([[7, 8], [5, 6], [4]]),
@@ -82,7 +82,10 @@ export const PAPER_VIT: QueptOptions = {
   seed: 0,
 };
 
-/** The paper's settings for language models, weights only (method, sections 2 and 4); embedding and head stay as they are. */
+/**
+ * The paper's settings for language models, weights only (docs/METHOD.md, sections 2 and 4); embedding and head stay
+ * as they are.
+ */
 export const PAPER_TEXT: QueptOptions = {
   ...PAPER_VIT,
   mode: 'weight-only',
@@ -98,7 +101,7 @@ export const PAPER_TEXT: QueptOptions = {
   headBits: 16,
 };
 
-/** The paper's settings for language models, weights and activations (method, sections 2 to 4). */
+/** The paper's settings for language models, weights and activations (docs/METHOD.md, sections 2 to 4). */
 export const PAPER_TEXT_ACTIVATIONS: QueptOptions = {
   ...PAPER_TEXT,
   mode: 'weight-activation',
@@ -111,7 +114,7 @@ export const PAPER_TEXT_ACTIVATIONS: QueptOptions = {
   adapterStart: 'xavier',
 };
 
-/** What does best by our own measurements (README, "Figures"), for pictures and for text. */
+/** What does best by our own measurements (docs/FIGURES.md), for pictures and for text. */
 export const DEFAULT_VIT: QueptOptions = {
   ...PAPER_VIT,
   percentiles: [0.9, 0.95, 0.97, 0.98, 0.99, 0.995, ...PERCENTILES],
@@ -142,7 +145,10 @@ export const DEFAULT_TEXT_ACTIVATIONS: QueptOptions = {
   guard: true,
 };
 
-/** Times as many directions that a group with this lowest bit-width adds when it trains no others. */
+/**
+ * Times as many directions that a group with this lowest bit-width adds when it trains no others (docs/METHOD.md,
+ * section 2).
+ */
 const MORE_DIRECTIONS: Readonly<Record<number, number>> = { 4: 2, 3: 3, 2: 6 };
 
 /** Ranks of bit groups, high to low, when each adds `step` directions, and those apart from the others more. */

@@ -1,4 +1,4 @@
-/** Reconstruction of one block: the loop around the step graph (method, section 4). */
+/** Reconstruction of one block: the loop around the step graph (docs/METHOD.md, section 4). */
 import { createRandom, type Random } from '../../data/random.js';
 import { batchReader, tensorsOfBatch, type PartBatch } from '../../execution/batches.js';
 import {

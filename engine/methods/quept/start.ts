@@ -122,7 +122,10 @@ export async function startBlock(
   }
 }
 
-/** Clip logits and adapters: A Kaiming-uniform with a = √5 or Xavier-uniform, B zero (method, section 2), drawn from (seed, block, layer). */
+/**
+ * Clip logits and adapters: A Kaiming-uniform with a = √5 or Xavier-uniform, B zero (docs/METHOD.md, section 2), drawn
+ * from (seed, block, layer).
+ */
 export async function startWeights(
   programs: Programs,
   layout: AdapterLayout,

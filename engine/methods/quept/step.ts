@@ -1,4 +1,7 @@
-/** One calibration step of a block as a graph (method, section 4): forward at one bit-width a group, loss, backward, Adam. */
+/**
+ * One calibration step of a block as a graph (docs/METHOD.md, section 4): forward at one bit-width per group, loss,
+ * backward, Adam.
+ */
 import { Graph, sizeOf, type Value } from '../../graph/ir.js';
 import { gradients } from '../../graph/gradients.js';
 import * as op from '../../graph/ops.js';

@@ -18,8 +18,8 @@ import type { QueptOptions } from './options.js';
 import { runSamples } from '../../execution/part-by-part.js';
 
 /**
- * Takes the quantized streams through a calibrated block (method, section 5): every sample passes at one bit-width drawn
- * per group; the groups' outputs are then merged into one stream, or stay apart where merging is off.
+ * Takes the quantized streams through a calibrated block (docs/METHOD.md, section 5): every sample passes at one
+ * bit-width drawn per group; the groups' outputs are then merged into one stream, or stay apart where merging is off.
  * @param streams one, or as many as there are groups where they stay apart (`hasOwnStreams`)
  * @param sides what feeds side ports, for each of these
  * @param cache holds the groups' outputs until they are merged

@@ -170,7 +170,7 @@ export function rounded(x: number): number {
   return Math.abs(x % 1) === 0.5 && nearest % 2 !== 0 ? nearest - 1 : nearest;
 }
 
-/** What a weight row becomes at `bits` with clip logits, in float64 (method, section 3). */
+/** What a weight row becomes at `bits` with clip logits, in float64 (docs/METHOD.md, section 3). */
 export function quantizedRow(row: readonly number[], bits: number, upper: number, lower: number): number[] {
   const levels = 2 ** bits - 1;
   const share = (logit: number) => 1 / (1 + Math.exp(-logit));

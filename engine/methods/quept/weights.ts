@@ -1,4 +1,4 @@
-/** Q(W + gain · BA) on the device: the weights of a calibrated block at any of its bit-widths (method, sections 2 and 3). */
+/** Q(W + gain · BA) on the device: a calibrated block's weights at any bit-width (docs/METHOD.md, sections 2 and 3). */
 import type { NamedTensors } from '../../execution/tensors.js';
 import type { KeptMemory, PartWeights } from '../../execution/source.js';
 import { Graph, type Value } from '../../graph/ir.js';
@@ -9,7 +9,7 @@ import type { Programs } from '../../runtime/programs.js';
 import type { Tensor } from '../../runtime/session.js';
 import { adaptedWeight, type BitGroup } from './adapters.js';
 
-/** A clip logit whose sigmoid is 1 in float32: the whole range of the row. */
+/** A clip logit whose sigmoid is 1 in float32: the whole range of the row (docs/METHOD.md, section 3). */
 export const NO_CLIP = 30;
 
 /** What a block's learned tensors mean at each bit-width. */

@@ -1,4 +1,7 @@
-/** Rounding to nearest as a method: whole weight ranges, percentile ranges of activations, nothing learned (docs/METHOD.md, section 7). */
+/**
+ * Rounding to nearest as a method: whole weight ranges, percentile ranges of activations, nothing learned
+ * (docs/METHOD.md, section 7).
+ */
 import { UserError } from '../../errors.js';
 import { roundedCodes, roundedWeights } from '../../execution/rounded.js';
 import { fixedBits, type ActivationForm, type QuantizedSource } from '../../execution/source.js';
@@ -41,7 +44,7 @@ const isText = ({ model }: Outline) => model.task === 'text-generation';
 const modes = (outline: Outline): readonly Mode[] =>
   isText(outline) ? ['weight-only', 'weight-activation'] : ['weight-activation', 'weight-only'];
 
-/** Pictures whose activations give the ranges. */
+/** Pictures whose activations give the ranges (docs/METHOD.md, section 3). */
 const RANGE_SAMPLES = 256;
 
 function settings(outline: Outline, common: CommonOptions, given: RoundingGiven): RoundingSettings {

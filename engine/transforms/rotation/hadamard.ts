@@ -3,9 +3,12 @@
  * constructions of Paley (1933), and products of these as factors that are cheap to apply one after another.
  */
 
-/** A factor above this would be a large constant, and multiplying by it no cheaper than by the matrix it belongs to. */
+/**
+ * A factor above this would be a large constant, and multiplying by it no cheaper than by the matrix it belongs to
+ * (docs/METHOD.md, section 9).
+ */
 const MAX_ORDER = 1024;
-/** What a pass over a tensor costs beside its products, in products a number. */
+/** What a pass over a tensor costs beside its products, in products per number (docs/METHOD.md, section 9). */
 const PASS = 96;
 
 /**

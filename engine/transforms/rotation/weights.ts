@@ -66,7 +66,7 @@ function turnsOf(
   return { rows, columns: name === gated ? { size: columns } : undefined };
 }
 
-/** Where rows do not mix, so many elements are turned at once. */
+/** Where rows do not mix, so many elements are turned at once (docs/METHOD.md, section 9). */
 const PIECE = 1 << 24;
 
 async function turnWeight(programs: Programs, tensor: HostTensor, turns: WeightTurns): Promise<HostTensor> {
