@@ -80,7 +80,7 @@ const BYTES = Float32Array.BYTES_PER_ELEMENT;
 const PIECE = 1 << 24;
 /** What one call reads or writes at most; some systems take no more than 2 GiB. */
 const MAX_TRANSFER = 1 << 30;
-/** Memory for activations is never less (docs/METHOD.md, section 11). */
+/** Memory for activations where nobody says how much: so much at least (docs/METHOD.md, section 11). */
 const LEAST_DEFAULT = 256 << 20;
 
 /** How much memory a cache may take where nobody says: half of what is free, at least 256 MiB. */
