@@ -290,7 +290,7 @@ program
   .action(async (file: string, { json: asJson, ...options }: Common & AllocateOptions) => {
     print({ json: asJson ?? false }, await allocate(file, options), (r) =>
       [
-        `Wrote ${r.out}: ${r.averageBits.toFixed(3)} bits a layer, ${r.averageBitsPerWeight.toFixed(3)} a weight, ${bytes(r.bytes)} of layers, predicted cost ${r.cost.toPrecision(4)} nats.`,
+        `Wrote ${r.out}: ${r.averageBits.toFixed(3)} bits per layer, ${r.averageBitsPerWeight.toFixed(3)} per weight, ${bytes(r.bytes)} of layers, predicted cost ${r.cost.toPrecision(4)} nats.`,
         ...(r.exact ? [] : ['Sizes were rounded up to be told apart; a slightly better plan may exist.']),
         ...(r.stale === undefined ? [] : [r.stale]),
       ].join('\n'),

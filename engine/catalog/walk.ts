@@ -9,7 +9,7 @@ const PASSED_OVER = new Set(['node_modules', '.git', '.venv', '__pycache__']);
 
 /**
  * The folders at and below `root` whose file names `accepts`, each before what lies in it, siblings in the order of
- * their names. Links to folders are not followed. Throws UserError where `root` is no folder.
+ * their names. Links to folders are not followed. Throws UserError where `root` is not a folder.
  */
 export async function* walk(
   root: string,

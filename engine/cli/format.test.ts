@@ -52,7 +52,7 @@ it.each([
   ['1 KiB', 1024],
 ])('%s is %d bytes', (text, count) => expect(parseBytes(text)).toBe(count));
 
-it.each(['', 'GB', '4 XB', '-1', '1e9', '4GBs', '.5GB'])('"%s" is no amount of memory', (text) => {
+it.each(['', 'GB', '4 XB', '-1', '1e9', '4GBs', '.5GB'])('"%s" is not an amount of memory', (text) => {
   expect(() => parseBytes(text)).toThrow('write 4GB or 512MB');
 });
 

@@ -29,7 +29,7 @@ export function bytes(count: number): string {
 /** Bytes from text such as `4GB`, `512 MB` or `0`: powers of 1000, or of 1024 as in `4GiB`. */
 export function parseBytes(text: string): number {
   const [, number, unit = '', binary] = /^\s*(\d+(?:\.\d+)?)\s*(?:([kmgt])(i?)b?|b)?\s*$/i.exec(text) ?? [];
-  if (number === undefined) throw new UserError(`"${text}" is no amount of memory; write 4GB or 512MB.`);
+  if (number === undefined) throw new UserError(`"${text}" is not an amount of memory; write 4GB or 512MB.`);
   return Math.floor(Number(number) * (binary ? 1024 : 1000) ** ' kmgt'.indexOf(unit.toLowerCase() || ' '));
 }
 
@@ -88,7 +88,7 @@ export function difference(score: number | undefined, error: number | undefined,
 
 export const divergence = (nats: number | undefined): string => (nats === undefined ? '–' : nats.toFixed(5));
 
-/** What is measured on an evaluation set, a column a score, and what its samples are. */
+/** What is measured on an evaluation set, one column per score, and what its samples are. */
 interface Measure {
   readonly scores: readonly string[];
   /** What the main score is multiplied by. */

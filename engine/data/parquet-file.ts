@@ -18,7 +18,7 @@ export interface ParquetFile {
   /** The key-value metadata under `key`. */
   metadata(key: string): string | undefined;
   /**
-   * The values of a top-level column in row group `group`, one a row. Byte arrays are not decoded; those that
+   * The values of a top-level column in row group `group`, one per row. Byte arrays are not decoded; those that
    * the file calls text are, save where they are not valid UTF-8: these stay bytes.
    */
   readColumn(column: string, group: number): Promise<DecodedArray>;

@@ -96,7 +96,7 @@ export function parquetSplits(names: readonly string[]): Map<string, string[]> {
   return splits;
 }
 
-/** The files of a split named as `FOLDER/train`, if `path` is no file or folder itself. */
+/** The files of a split named as `FOLDER/train`, if `path` is not a file or folder itself. */
 export async function splitAt(path: string): Promise<string[] | undefined> {
   const folder = dirname(resolve(path));
   try {
@@ -182,7 +182,7 @@ function labelColumn(
   if (!column) return undefined;
   if (column.children.length > 0 || column.element.repetition_type === 'REPEATED')
     throw new UserError(
-      `${file.name}: column "${nameOfColumn(column)}" must hold one integer or text a row.`,
+      `${file.name}: column "${nameOfColumn(column)}" must hold one integer or text per row.`,
     );
   return nameOfColumn(column);
 }

@@ -1,4 +1,4 @@
-/** Pixels as bytes: rows from the top, `channels` values a pixel, `height * width * channels` in all. */
+/** Pixels as bytes: rows from the top, `channels` values per pixel, `height * width * channels` in all. */
 export interface RawImage {
   readonly data: Uint8Array;
   readonly width: number;

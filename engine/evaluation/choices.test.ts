@@ -169,7 +169,7 @@ describe('rightAnswers', () => {
     expect(of(items, -2, -1, -3, -2, -1, -2, -1).plain).toEqual([1, 1, 0]);
   });
 
-  it('takes the first of equals, and no sum that is no number', () => {
+  it('takes the first of equals, and no sum that is NaN', () => {
     expect(of([item(0, 1, 1), item(1, 1, 1)], -1, -1, -1, -1).plain).toEqual([1, 0]);
     expect(of([item(1, 1, 1)], NaN, -9).plain).toEqual([1]);
     expect(of([item(0, 1, 1), item(1, 1, 1)], NaN, NaN, NaN, NaN).plain).toEqual([0, 0]);

@@ -26,7 +26,7 @@ const tokensRead = ({ ids }: ScoredText): number => ids.length - 1;
 
 /**
  * A row a candidate: the shares of questions whose right choice has the highest sum of log p over its tokens given the
- * context, and the highest such sum a character. Of equals the first counts; a sum that is no number loses.
+ * context, and the highest such sum per character. Of equals the first counts; a sum that is NaN loses.
  * @param checkpoints the model built for texts of `lengthsFor` the items, one a length
  */
 export async function evaluateChoices(

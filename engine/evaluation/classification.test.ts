@@ -73,7 +73,7 @@ describe('top-1 and top-5', () => {
     ['does not beat the label', [1, NaN, NaN, 0, 0, 0, 0], 0, 1, 1],
     ['loses among fewer than five classes', [NaN, 0, 0], 0, 0, 0],
     ['loses where all are none', [NaN, NaN, NaN], 1, 0, 0],
-  ])('a logit that is no number %s', (_, logits, label, top1, top5) => {
+  ])('a logit that is NaN %s', (_, logits, label, top1, top5) => {
     expect(score(logits.length, [logits, label])).toMatchObject({ top1, top5 });
   });
 
@@ -123,7 +123,7 @@ describe('divergence', () => {
     expect(klDivergence(row(0, 0), row(0, -Infinity))).toBe(Infinity);
   });
 
-  it('does not hide a logit that is no number', () => {
+  it('does not hide a logit that is NaN', () => {
     expect(klDivergence(row(0, 1), row(0, NaN))).toBeNaN();
     expect(klDivergence(row(NaN, 1), row(0, 1))).toBeNaN();
   });

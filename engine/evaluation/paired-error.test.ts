@@ -80,7 +80,7 @@ describe('withDistances', () => {
     expect(withDistances(finer, [full, scored('gptq', 4, [1, 1, 1, 1])])).not.toHaveProperty('against');
   });
 
-  it('leaves out what cannot be told: scores that are missing or no number, errors of one sample', () => {
+  it('leaves out what cannot be told: scores that are missing or NaN, errors of one sample', () => {
     const one = (top1: number | undefined): Scored => ({
       row: {
         label: 'a',

@@ -58,7 +58,7 @@ function differenceOf(own: Scored, other: Scored): Difference {
   };
 }
 
-/** Without what is missing or no number. */
+/** Without what is missing or NaN. */
 export const finite = <K extends string>(
   values: Readonly<Record<K, number | undefined>>,
 ): Partial<Record<K, number>> =>

@@ -17,7 +17,7 @@ export interface Windows {
 
 /**
  * exp of the mean −log p over the tokens of all windows, the first of each window not scored, and the mean divergence of
- * their logits from those of the first candidate, a row a candidate.
+ * their logits from those of the first candidate, one row per candidate.
  */
 export async function evaluatePerplexity(
   programs: Programs,

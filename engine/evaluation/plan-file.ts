@@ -25,7 +25,7 @@ export async function readPlan(path: string): Promise<PrecisionPlan> {
 }
 
 /**
- * The plan of a file for layers and bit-widths. Throws UserError for a file that is no plan, or names layers or bit-widths
+ * The plan of a file for layers and bit-widths. Throws UserError for a file that is not a plan, or names layers or bit-widths
  * that there are not.
  */
 export async function openPlan(

@@ -8,7 +8,7 @@ import type { Samples, Sources } from './sample-store.js';
 export type PartBatch = Readonly<Record<string, Float32Array | BigInt64Array>>;
 
 export interface BatchReader {
-  /** Reads the samples at `indices`, at most a batch, to the beginning of the arrays; what lies behind them stays. */
+  /** Reads the samples at `indices`, at most one batch, to the beginning of the arrays; what lies behind them stays. */
   read(this: void, indices: readonly number[]): PartBatch;
   /** Sets every array to zeros. */
   clear(this: void): void;

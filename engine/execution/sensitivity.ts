@@ -179,7 +179,7 @@ export function savedWork(checkpoint: Checkpoint, bits: number): number {
   return 1 - whole / (all * (runs + 1));
 }
 
-/** Operations a sample; `runs` is how often each block is changed. */
+/** Operations per sample; `runs` is how often each block is changed. */
 function workOf(model: Model, runs: (part: Part) => number) {
   const { rows } = headOf(model);
   const flops = new Map<string, number>();

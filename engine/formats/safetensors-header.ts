@@ -106,7 +106,7 @@ function parseTensor(
   return { name, dtype: dtype as SafetensorsDType, shape, file, offset: dataStart + begin, byteLength };
 }
 
-/** Bytes of a tensor of `shape` with `size` bytes an element; undefined where a product passes 2^53. */
+/** Bytes of a tensor of `shape` with `size` bytes per element; undefined where a product passes 2^53. */
 export function byteLengthOf(shape: readonly number[], size: number): number | undefined {
   let product = size;
   for (const dimension of shape) {

@@ -37,7 +37,7 @@ describe('sensitivity.json', () => {
   it.each<[string, object, RegExp]>([
     ['another version', { schema_version: 2 }, /schema_version/],
     ['a cost below zero', { costs: [[0.1, -1], [0, 0]] }, /costs/], // prettier-ignore
-    ['a cost that is no number', { costs: [['x', 0], [0, 0]] }, /costs/], // prettier-ignore
+    ['a cost that is not a number', { costs: [['x', 0], [0, 0]] }, /costs/], // prettier-ignore
     ['a row too few', { costs: [[0.1, 0]] }, /must have 2 rows of 2/],
     ['a cost too many', { costs: [[0.1, 0, 0], [0, 0, 0]] }, /must have 2 rows of 2/], // prettier-ignore
     ['bits that fall', { bits: [4, 2] }, /must ascend/],

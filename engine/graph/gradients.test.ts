@@ -170,7 +170,7 @@ it('every row of the table is tested', () => {
 
 /**
  * d Σ⟨y, cotangent⟩ / dx by the five-point stencil. With steps of 2⁻⁵ its error is h⁴/30 times the fifth derivative,
- * 1e-5 at worst here, and the outputs' float32 rounding, about 6e-8/h, adds 2e-6 an output.
+ * 1e-5 at worst here, and the outputs' float32 rounding, about 6e-8/h, adds 2e-6 per output.
  */
 const STEP = 2 ** -5;
 const TOLERANCE = 5e-5;

@@ -102,7 +102,7 @@ export function fakeQuantizeActivation(x: Value, scale: Value, lower: Value, upp
 }
 
 /**
- * Activations, dynamic: symmetric, one scale a token (the last axis), s = absmax / (2^(bits−1) − 1).
+ * Activations, dynamic: symmetric, one scale per token (the last axis), s = absmax / (2^(bits−1) − 1).
  * @param lower,upper ∓(2^(bits−1) − 1), shape [] (see `levels` above). The gradient flows through the absolute maximum.
  */
 export function fakeQuantizeTokens(x: Value, lower: Value, upper: Value): Value {

@@ -295,9 +295,9 @@ describe('retrying and removing', () => {
     const { id } = await engine.manager.start(calibration());
     engine.processes[0]!.hooks.status(statusAt(1, 1, [1, 1]));
     await leaveProgress('out', 1, 1);
-    engine.processes[0]!.end({ type: 'error', reason: 'user', message: 'The loss is no number.' });
+    engine.processes[0]!.end({ type: 'error', reason: 'user', message: 'The loss became NaN.' });
     expect(await reaches(engine, 'failed')).toMatchObject({
-      error: 'The loss is no number.',
+      error: 'The loss became NaN.',
       resumable: true,
     });
     expect(await engine.manager.retry(id)).toMatchObject({ id, state: 'queued', progress: 0, series: [] });

@@ -14,7 +14,7 @@ import type { ProgressFiles } from './progress.js';
 
 /** The calibration set, preprocessed. */
 export interface CalibrationSet {
-  /** Pixels [channels, height, width] a sample, or ids [tokens]. */
+  /** Pixels [channels, height, width] per sample, or ids [tokens]. */
   readonly inputs: ModelInputs;
   readonly name: string;
   readonly fingerprint: string;

@@ -282,6 +282,6 @@ it.each([NaN, Infinity])('names a tensor that holds %d', async (value) => {
   const checkpoint = await opened();
   const [, block] = checkpoint.model.blocks;
   await expect(checkpoint.read(block!)).rejects.toThrow(
-    `"${KEY}" holds values that are no numbers or infinite`,
+    `"${KEY}" holds values that are NaN or infinite`,
   );
 });

@@ -117,7 +117,7 @@ async function readPart(
     const data = await source.read(name);
     if (!data.every(Number.isFinite))
       throw new UserError(
-        `${checkpoint}: the tensor "${name}" holds values that are no numbers or infinite.`,
+        `${checkpoint}: the tensor "${name}" holds values that are NaN or infinite.`,
       );
     tensors.set(entry.name, { data, shape: entry.shape });
   }

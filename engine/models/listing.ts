@@ -39,7 +39,7 @@ export interface PartListing {
   /** LayerNorms, and RMSNorms, which have no bias; not those without parameters. */
   readonly norms: readonly NormEntry[];
   readonly operands: readonly string[];
-  /** The layer that each operand is made of, norms and positions apart; missing where it is no single one. */
+  /** The layer that each operand is made of, norms and positions apart; missing where there is more than one. */
   readonly producers: ReadonlyMap<string, string>;
   /** Everything to be read from the checkpoint, linear weights and biases and norms included. */
   readonly parameters: readonly ParameterEntry[];
@@ -56,7 +56,7 @@ export function listPart(part: Part): PartListing {
   const parameters: ParameterEntry[] = [];
   const readers = new Map<Value, string>();
   const normOutputs = new Map<Value, string>();
-  /** What anything but a linear layer reads, as far as it is no node of the graph. */
+  /** What anything but a linear layer reads, as far as it is not a node of the graph. */
   const otherwiseRead = new Set<Value>();
 
   const declare = (

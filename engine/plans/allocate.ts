@@ -69,7 +69,7 @@ const FEW_SIZES = 1 << 14;
 
 /**
  * Sizes are told apart in units of their greatest common divisor. Where that makes more than 2^20 sizes, or more than 2^31
- * comparisons, they are rounded up to larger units, eightfold each time; so are bits that are no multiples of any common
+ * comparisons, they are rounded up to larger units, eightfold each time; so are bits that are not multiples of any common
  * fraction down to 1/10,000. Throws UserError where a layer is left no bit-width.
  * @param bits offered bit-widths, from 1 to 8 and not necessarily whole
  */

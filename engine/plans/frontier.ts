@@ -4,8 +4,8 @@
  *
  * The least cost of a pair within S is the minimum over i of f(i) + g(S − i). The lower convex hulls of f and g bound it
  * from below by a function that is convex in i, so that the search goes outward from that bound's minimum and ends on
- * either side where the bound is no less than the best sum so far. Costs near their hulls, as those of many layers are,
- * take a few comparisons a size; no costs take more than all.
+ * either side where the bound is at least the best sum so far. Costs near their hulls, as those of many layers are,
+ * take a few comparisons per size; any costs take at most all of them.
  */
 
 /** Options of one group by rising size: sizes are whole numbers from 0, costs fall to 0. */

@@ -74,7 +74,7 @@ export interface Requests {
   'session/predict': { params: PredictParams; result: PredictResult };
   /** Measures the model at its plan: accuracy, or perplexity. Requests that come meanwhile wait; it can be cancelled. */
   'session/evaluate': { params: SessionEvaluateParams; result: SessionEvaluateResult };
-  /** Ends a session. One that is gone already is no error. */
+  /** Ends a session. One that is gone already is not an error. */
   'session/close': { params: SessionParams; result: Empty };
 
   /** Saved evaluations of adapter sets and models: the files in their `evaluations` folders, newest first. */

@@ -82,7 +82,7 @@ it('keeps embedding and head of a language model in float16, and counts scales b
         ]),
     ),
   );
-  // Two scales a row of 16 columns, three a row of 24.
+  // Two scales per row of 16 columns, three per row of 24.
   const q = (16 * 16) / 4 + 32 * 2 + 8;
   const k = (8 * 16) / 4 + 16 * 2 + 4;
   const gate = (24 * 16) / 4 + 48 * 2 + 12;

@@ -63,7 +63,7 @@ export async function openChoices(path: string): Promise<ChoiceTask> {
   return { name: set.name, layout: layout.name, items, fingerprint };
 }
 
-/** The labels of PIQA as first published: a line a row, in `dev-labels.lst` beside `dev.jsonl`. */
+/** The labels of PIQA as first published: one line per row, in `dev-labels.lst` beside `dev.jsonl`. */
 async function readLabels({ name, paths }: FileSet) {
   const path = paths[0]!.replace(/\.[^.\\/]*$/, '') + '-labels.lst';
   let size: number;

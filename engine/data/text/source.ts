@@ -17,7 +17,7 @@ export interface TextSource {
   /** What reading has left out so far; each name once. */
   readonly skipped: readonly Skipped[];
   /**
-   * The texts, one a file or row, read as they are asked for; empty ones too. What holds no text is named in
+   * The texts, one per file or row, read as they are asked for; empty ones too. What holds no text is named in
    * `skipped` and left out. `UserError` if that is all there is, or where a line of JSON is damaged.
    */
   documents(): AsyncIterable<string>;

@@ -18,7 +18,7 @@ export interface Table {
   readonly name: string;
   /** The columns of the first row, or of the first file. */
   readonly columns: readonly string[];
-  /** Those of them that hold one text a row, as far as the first row or the first file tells. */
+  /** Those of them that hold one text per row, as far as the first row or the first file tells. */
   readonly textColumns: readonly string[];
   /** Rows in order, read as they are asked for: line by line, or one row group at a time. */
   rows(columns: readonly string[]): AsyncIterable<TableRow>;

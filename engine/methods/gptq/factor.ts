@@ -36,7 +36,7 @@ export async function factorHessian(
   const active = Array.from({ length: n }, (_, i) => hessian[i * n + i]!).filter((x) => x !== 0);
   const mean = active.length > 0 ? active.reduce((sum, x) => sum + x, 0) / active.length : 1;
   const diagonal = Float64Array.from({ length: n }, (_, i) => hessian[i * n + i]! || mean);
-  if (!Number.isFinite(mean)) throw new UserError(`${layer}: GPTQ met activations that are no numbers.`);
+  if (!Number.isFinite(mean)) throw new UserError(`${layer}: GPTQ met activations that are NaN or infinite.`);
   for (let damping = DAMPING; damping <= MAX_DAMPING; damping *= 10) {
     const damped = diagonal.map((x) => x + damping * mean);
     const factor = await factorize(programs, hessian, damped, signal);

@@ -113,7 +113,7 @@ describe('adapterLayout', () => {
     expect(layout.rank).toBe(3);
     expect(loraSize(layout)).toBe(3 * (4 * (16 + 16) + 2 * (16 + 32)));
     expect(clipSize(layout, 0)).toBe(2 * (5 * 16 + 32));
-    // Groups of 12 columns: two a row of 16, three a row of 32.
+    // Groups of 12 columns: two per row of 16, three per row of 32.
     const grouped = adapterLayout(listing, groups, true, true, [-1, 12]);
     expect(clipSize(grouped, 0)).toBe(clipSize(layout, 0));
     expect(clipSize(grouped, 1)).toBe(2 * (2 * (4 * 16 + 32) + 3 * 16));

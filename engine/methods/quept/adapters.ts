@@ -3,8 +3,8 @@
  * optimizer subgraph serves all layers:
  *
  *   lora     [P]              every layer's A [R, in], then B [out, R]
- *   clip.g   [bits_g, K]      a row a bit-width of group g: every layer's upper, then lower clip logits
- *   scale.g  [bits_g, Q]      a row a bit-width of group g: every activation quantizer's scale
+ *   clip.g   [bits_g, K]      one row per bit-width of group g: every layer's upper, then lower clip logits
+ *   scale.g  [bits_g, Q]      one row per bit-width of group g: every activation quantizer's scale
  */
 import type { PartListing } from '../../models/listing.js';
 import type { Value } from '../../graph/ir.js';

@@ -139,9 +139,9 @@ describe('checkOptions', () => {
     ['no directions for the last group', two(group([8], 0), group([4], 0)), /the last above 0/],
     ['too few merge weights', { mergeWeights: [0.5, 0.5] }, /3 bit groups need as many merge weights, not 2/],
     ['merge weights of another sum', { mergeWeights: [0.3, 0.3, 0.3] }, /must add up to 1/],
-    ['merge weights that are no numbers', { mergeWeights: [NaN, 0.5, 0.5] }, /must add up to 1/],
+    ['merge weights that are not numbers', { mergeWeights: [NaN, 0.5, 0.5] }, /must add up to 1/],
     ['too large a share', { keep: 1.1 }, /between 0 and 1/],
-    ['a share that is no number', { keep: NaN }, /between 0 and 1/],
+    ['a share that is not a number', { keep: NaN }, /between 0 and 1/],
     ['no samples', { samples: 0 }, /"samples" must be a positive whole number/],
     ['half an epoch', { epochs: 0.5 }, /"epochs"/],
     ['an endless batch', { batch: Infinity }, /"batch"/],
@@ -149,7 +149,7 @@ describe('checkOptions', () => {
     ['a cache without activations', { mode: 'weight-only', kvBits: 4 }, /a quantized cache needs the mode/],
     ['a rotation of weights alone', { mode: 'weight-only', rotate: true }, /a rotation needs the mode/],
     ['a negative rate', { rates: { lora: -1, clip: 0, scale: 0 } }, /learning rates/],
-    ['a rate that is no number', { rates: { lora: NaN, clip: 0, scale: 0 } }, /learning rates/],
+    ['a rate that is not a number', { rates: { lora: NaN, clip: 0, scale: 0 } }, /learning rates/],
   ])('refuses %s', (_, change, message) => {
     expect(check(change)).toThrow(UserError);
     expect(check(change)).toThrow(message);

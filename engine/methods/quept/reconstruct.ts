@@ -133,7 +133,7 @@ export async function reconstruct(
       // Also what a device that has run out of memory or was lost leaves behind.
       if (!last.every(Number.isFinite))
         throw new UserError(
-          `${task.block.replace(/\.$/, '')}: the loss is no number after epoch ${epoch + 1}; lower the learning rates, or try another device.`,
+          `${task.block.replace(/\.$/, '')}: the loss became NaN in epoch ${epoch + 1}; lower the learning rates, or try another device.`,
         );
       first ??= last;
       hooks.onStep(epoch + 1, (epoch + 1) * stepsPerEpoch, steps, last);

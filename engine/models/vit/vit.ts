@@ -111,7 +111,7 @@ export function vitBlock(config: VitConfig, prefix: string, index: number, token
   };
 }
 
-/** The final norm, applied to the special tokens only: [batch·tokens, width] → one [batch, width] a token. */
+/** The final norm, applied to the special tokens only: [batch·tokens, width] → one [batch, width] per token. */
 export function finalTokens(
   b: Builder,
   name: string,

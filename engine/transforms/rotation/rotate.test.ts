@@ -55,7 +55,7 @@ describe('rotate', () => {
     expect(square(y!) / square(x.data)).toBeCloseTo(1, 5);
   });
 
-  it('refuses an axis that is no multiple of the size, and a size without a matrix', async () => {
+  it('refuses an axis that is not a multiple of the size, and a size without a matrix', async () => {
     const x = normals([2, 20], 'x');
     await expect(evaluate({ x }, (v) => ({ y: rotate(v.x!, 1, 12) }))).rejects.toThrow(/axis of 20/);
     await expect(evaluate({ x }, (v) => ({ y: rotate(v.x!, 1, 10) }))).rejects.toThrow(/turned by 10/);
