@@ -127,7 +127,10 @@ describe('block calibration', () => {
           [dim, dim, dim],
           1,
         );
-        const attended = op.add(x, b.linear('proj', attention(b, 'attention', q!, k!, v!, n, heads), dim));
+        const attended = op.add(
+          x,
+          b.linear('proj', attention(b, 'attention', { q: q!, k: k!, v: v! }, n, { heads }), dim),
+        );
         return op.add(
           attended,
           b.linear('fc2', op.gelu(b.linear('fc1', b.layerNorm('norm2', attended, 1e-6), hidden)), dim),

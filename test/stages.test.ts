@@ -232,7 +232,7 @@ it.each(kinds)(
     const elastic = await openElasticModel(programs, source);
     const storeAt = async (use: (name: string) => number | undefined) => {
       await elastic.use(use);
-      return passBlocks(programs, checkpoint.model, elastic.open, inputs, cache, SAMPLES, { signal });
+      return passBlocks(programs, checkpoint.model, elastic.open, inputs, { cache, batch: SAMPLES, signal });
     };
     const head = await plainParts(programs, checkpoint)(checkpoint.model.head);
     const reference = await storeAt(() => undefined);
@@ -272,7 +272,7 @@ describe.each(kinds.flatMap((kind) => methods.map((method) => [kind, method.name
       const inputs = inputsOf(kind);
       const cache = await openSampleCache(Infinity);
       const run = async (parts: OpenPart) => ({
-        store: await passBlocks(programs, model, parts, inputs, cache, 4, { signal }),
+        store: await passBlocks(programs, model, parts, inputs, { cache, batch: 4, signal }),
         head: await parts(model.head),
       });
       const p = await run(plainParts(programs, checkpoints.get(kind)!));
@@ -284,7 +284,11 @@ describe.each(kinds.flatMap((kind) => methods.map((method) => [kind, method.name
         expect(divergence).toBeLessThan(set.config.mode === 'weight-only' ? 1e-3 : 1e-2);
         const elastic = await openElasticModel(programs, source);
         await elastic.use(8);
-        const partByPart = await passBlocks(programs, model, elastic.open, inputs, cache, 4, { signal });
+        const partByPart = await passBlocks(programs, model, elastic.open, inputs, {
+          cache,
+          batch: 4,
+          signal,
+        });
         expect(contentsOf(partByPart)).toEqual(contentsOf(q.store));
         elastic.dispose();
         q.head.dispose();

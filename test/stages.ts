@@ -66,8 +66,12 @@ const block = (prefix: string, tokens: number, width: number, side: readonly Sid
     const x = condition ? conditioned(b, input, condition, batch) : input;
     const q = b.linear('query', x, width);
     const [k, v] = ['key', 'value'].map((name) => b.linear(name, coarse ?? x, width)) as [Value, Value];
-    const options = mask ? { mask: op.reshape(mask, [batch, 1, 1, tokens]) } : {};
-    const mixed = b.linear('output', attention(b, 'attention', q, k, v, batch, HEADS, options), width);
+    const shared = mask ? { mask: op.reshape(mask, [batch, 1, 1, tokens]) } : {};
+    const mixed = b.linear(
+      'output',
+      attention(b, 'attention', { q, k, v }, batch, { heads: HEADS, ...shared }),
+      width,
+    );
     const attended = b.layerNorm('attention_norm', op.add(x, mixed), EPSILON);
     const activated = op.gelu(b.linear('up', attended, 2 * width));
     return b.layerNorm('output_norm', op.add(attended, b.linear('down', activated, width)), EPSILON);

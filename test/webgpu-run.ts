@@ -106,13 +106,19 @@ async function calibrateOn(device: DeviceKind): Promise<Outcome> {
   ];
   const source = samplesIn(stream, samples);
   const { batch } = options;
-  await runSamples(programs, part, plain, source, target, everySample(source), batch, { signal });
+  const run = { part, runnable: plain, source, batch };
+  await runSamples(programs, run, everySample(source), target, { signal });
   plain.dispose();
 
   const calibrated = blockSource(parameters, settingsOf(options), part, start);
   const block = await openElasticPart(programs, part, listing, calibrated);
   merged.write(everySample(source), stream);
-  await advanceStreams(programs, part, block, layout, [merged], cache, options, signal);
+  await advanceStreams(
+    programs,
+    { part, elastic: block, layout },
+    { streams: [merged] },
+    { cache, options, signal },
+  );
   block.dispose();
 
   const losses: (readonly number[])[] = [];

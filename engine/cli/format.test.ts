@@ -162,6 +162,10 @@ describe('evaluation', () => {
     expect(
       formatEvaluation({ task: 'multiple-choice', rows: [{ ...gptq, accuracy: 0.5, scoreError: 0.25 }] }),
     ).toMatch(/ 50\.00 ±25 /);
+    // Both digits, a zero too.
+    expect(
+      formatEvaluation({ task: 'multiple-choice', rows: [{ ...gptq, accuracy: 0.057, scoreError: 0.02 }] }),
+    ).toMatch(/ 5\.70 ±2\.0 /);
   });
 
   it('holds adapter sets against each baseline, and marks what is more than chance', () => {

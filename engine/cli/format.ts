@@ -69,18 +69,22 @@ export function formatModels(models: readonly ModelReport[]): string {
 
 export const percentage = (share: number | undefined): string =>
   share === undefined ? '–' : (100 * share).toFixed(2);
+/** Decimals of the first two digits of a standard error. */
+const decimalsOf = (error: number) =>
+  error > 0 ? Math.min(9, Math.max(0, 1 - Math.floor(Math.log10(error)))) : 2;
+
 /** A score times `unit` with two decimals, its error behind it with two digits, such as `38.67 ±0.0095`. */
 export function withError(score: number | undefined, error: number | undefined, unit = 1): string {
   if (score === undefined) return '–';
   const written = (unit * score).toFixed(2);
-  return error === undefined ? written : `${written} ±${Number((unit * error).toPrecision(2))}`;
+  return error === undefined ? written : `${written} ±${(unit * error).toFixed(decimalsOf(unit * error))}`;
 }
 
 /** A difference times `unit` with its error, both to the error's second digit, `*` behind it where it is above two errors. */
 export function difference(score: number | undefined, error: number | undefined, unit = 1): string {
   if (score === undefined) return '–';
   const [distance, chance] = [unit * score, unit * (error ?? 0)];
-  const decimals = chance > 0 ? Math.min(9, Math.max(0, 1 - Math.floor(Math.log10(chance)))) : 2;
+  const decimals = decimalsOf(chance);
   const written = `${distance > 0 ? '+' : ''}${distance.toFixed(decimals)}`;
   if (error === undefined) return written;
   return `${written} ±${chance.toFixed(decimals)}${Math.abs(distance) > 2 * chance ? ' *' : '  '}`;

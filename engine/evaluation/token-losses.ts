@@ -72,7 +72,9 @@ export async function tokenScores(
       const ids = BigInt64Array.from(texts.ids.subarray(first * length, (first + samples) * length), BigInt);
       const share = (done: number) => status((first + done * samples) / count);
       const batch = Math.max(1, Math.min(samples, Math.floor(BATCH_TOKENS / length)));
-      const store = await passBlocks(programs, model, open, samplesIn(ids, samples), cache, batch, {
+      const store = await passBlocks(programs, model, open, samplesIn(ids, samples), {
+        cache,
+        batch,
         signal,
         status: (done) => share(0.9 * done),
       });

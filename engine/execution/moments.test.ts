@@ -12,7 +12,7 @@ const batches = Array.from({ length: BATCHES }, (_, i) => ({
 }));
 
 it('are the means of products within blocks of columns, for every layer, over all batches', async () => {
-  const found = await secondMoments(programs, part, listing, parameters, batches, BATCH, WIDTH);
+  const found = await secondMoments(programs, { part, listing, parameters }, batches, BATCH, WIDTH);
   const inputs = [...new Set(listing.linears.map((l) => l.input))];
   const observed = await observe(programs, part, inputs, parameters, batches, BATCH);
   expect([...found.keys()]).toEqual(listing.linears.map((l) => l.name));

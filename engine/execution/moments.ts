@@ -25,15 +25,20 @@ export interface Moments {
 export const momentWidth = ({ groupSize }: { readonly groupSize: number }): number =>
   groupSize === -1 ? 128 : groupSize;
 
+/** A part with its parameters. */
+export interface KnownPart {
+  readonly part: Part;
+  readonly listing: PartListing;
+  readonly parameters: ReadonlyMap<string, HostTensor>;
+}
+
 /**
  * Runs the part in full precision and collects the moments of every layer's input, by the layer's name.
  * @param batches inputs of the part, each for `batch` samples
  */
 export async function secondMoments(
   programs: Programs,
-  part: Part,
-  listing: PartListing,
-  parameters: ReadonlyMap<string, HostTensor>,
+  { part, listing, parameters }: KnownPart,
   batches: Iterable<PartBatch>,
   batch: number,
   width: number,

@@ -39,7 +39,7 @@ const inputs = samplesIn(
   SAMPLES,
 );
 const pass = async (part: Part, source: ModelInputs, into: SampleStore | undefined, cache: SampleCache) =>
-  passPart(programs, part, await open(part), source, into, cache, BATCH, { signal });
+  passPart(programs, { part, runnable: await open(part), source, batch: BATCH }, into, cache, { signal });
 
 it('passes in place where samples keep their size, else into a store of the new size that takes the place of the old', async () => {
   const cache = await openSampleCache(Infinity);
@@ -61,12 +61,15 @@ it('leaves no store behind where it is cancelled', async () => {
   const cache = await openSampleCache(Infinity);
   const model = { stem: merging, blocks: [merging, narrowing] } as unknown as Model;
   const stop = new AbortController();
-  const hooks = { signal: stop.signal, status: (done: number) => void (done > 0.5 && stop.abort()) };
-  await expect(passBlocks(programs, model, open, inputs, cache, BATCH, hooks)).rejects.toThrow(
-    CancelledError,
-  );
+  const hooks = {
+    cache,
+    batch: BATCH,
+    signal: stop.signal,
+    status: (done: number) => void (done > 0.5 && stop.abort()),
+  };
+  await expect(passBlocks(programs, model, open, inputs, hooks)).rejects.toThrow(CancelledError);
   expect(cache.held.memory).toBe(0);
-  const whole = await passBlocks(programs, model, open, inputs, cache, BATCH, { signal });
+  const whole = await passBlocks(programs, model, open, inputs, { cache, batch: BATCH, signal });
   expect([...contentsOf(whole)]).toEqual([0, 16, 32]);
   expect(cache.held.memory).toBe(SAMPLES * 4);
   expect(passingSize(model)).toBe(5);

@@ -38,24 +38,33 @@ export interface PassHooks {
   readonly status?: (done: number) => void;
 }
 
-export interface PartPass extends PassHooks {
+/** A part, ready to run, and what it reads. */
+export interface PartRun {
+  readonly part: Part;
+  readonly runnable: RunnablePart;
+  readonly source: Samples;
   /** What feeds side ports. */
   readonly side?: Sources;
+  /** Samples that run at once. */
+  readonly batch: number;
+}
+
+/** How a model runs over its samples: how many at once, and where activations lie between parts. */
+export interface ModelPass extends PassHooks {
+  readonly cache: SampleCache;
+  readonly batch: number;
 }
 
 /**
- * Runs a part on the samples at `indices` of `source` and writes each output to its sample's place in `into`, which may be
+ * Runs a part on the samples at `indices` of what it reads and writes each output to its sample's place in `into`, which may be
  * the source. The last batch is filled up by repetition.
  */
 export async function runSamples(
   { runtime }: Programs,
-  part: Part,
-  runnable: RunnablePart,
-  source: Samples,
-  into: SampleStore,
+  { part, runnable, source, side = NO_SOURCES, batch }: PartRun,
   indices: readonly number[],
-  batch: number,
-  { signal, status, side = NO_SOURCES }: PartPass,
+  into: SampleStore,
+  { signal, status }: PassHooks,
 ): Promise<void> {
   const reader = batchReader(part, source, side, batch);
   for (let start = 0; start < indices.length; start += batch) {
@@ -72,25 +81,23 @@ export async function runSamples(
 }
 
 /**
- * Runs a part on all samples of `source`. Its outputs take the place of what is in `into`, which may be the source: in the
+ * Runs a part on all samples of what it reads. Its outputs take the place of what is in `into`, which may be the source: in the
  * same store where they have its size, else in a new one, and the old one is released.
  */
 export async function passPart(
   programs: Programs,
-  part: Part,
-  runnable: RunnablePart,
-  source: Samples,
+  run: PartRun,
   into: SampleStore | undefined,
   cache: SampleCache,
-  batch: number,
-  hooks: PartPass,
+  hooks: PassHooks,
 ): Promise<SampleStore> {
-  const size = outputSize(part);
+  const { source } = run;
+  const size = outputSize(run.part);
   const isReplaced = into?.size !== size;
   if (isReplaced && into !== source) into?.release();
   const target = isReplaced ? cache.store(source.samples, size) : into;
   try {
-    await runSamples(programs, part, runnable, source, target, everySample(target), batch, hooks);
+    await runSamples(programs, run, everySample(target), target, hooks);
   } catch (error) {
     if (isReplaced) target.release();
     throw error;
@@ -115,9 +122,7 @@ export async function passBlocks(
   model: Model,
   open: OpenPart,
   inputs: ModelInputs,
-  cache: SampleCache,
-  batch: number,
-  { signal, status }: PassHooks,
+  { cache, batch, signal, status }: ModelPass,
 ): Promise<SampleStore> {
   const count = partsOf(model).length - 1;
   let passed = 0;
@@ -129,20 +134,11 @@ export async function passBlocks(
       store = undefined;
       for (const part of chainParts(chain)) {
         const runnable = await open(part);
-        store = await passPart(
-          programs,
-          part,
-          runnable,
-          store ?? entering(chain, inputs, side),
-          store,
-          cache,
-          batch,
-          {
-            signal,
-            status: (done) => status?.((passed + done) / count),
-            side,
-          },
-        ).finally(() => runnable.dispose());
+        const source: Samples = store ?? entering(chain, inputs, side);
+        store = await passPart(programs, { part, runnable, source, side, batch }, store, cache, {
+          signal,
+          status: (done) => status?.((passed + done) / count),
+        }).finally(() => runnable.dispose());
         passed++;
       }
       if (chain.name === undefined) continue;

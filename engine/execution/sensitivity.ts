@@ -78,10 +78,10 @@ export async function measureSensitivity(
   const run = (
     part: Part,
     runnable: RunnablePart,
-    from: Samples,
+    source: Samples,
     into: SampleStore | undefined,
     named: Sources = side,
-  ) => passPart(programs, part, runnable, from, into, cache, batch, { signal, side: named });
+  ) => passPart(programs, { part, runnable, source, side: named, batch }, into, cache, { signal });
   /** Runs the stem of chain `c` into its place among `stores`. */
   const runStem = async (c: number, stores: SampleStore[], named: Sources = side) => {
     const chain = chains[c]!;

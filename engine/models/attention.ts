@@ -4,6 +4,8 @@ import { lazyConstant } from './constants.js';
 import type { Builder } from './model.js';
 
 export interface AttentionOptions {
+  /** Heads of queries. */
+  readonly heads: number;
   /** Heads of keys and values; each serves heads / keyHeads consecutive heads of queries. Default as many as queries have. */
   readonly keyHeads?: number;
   /** Added to the scores, [tokens, tokens] or what broadcasts to [batch, heads, tokens, tokens]: rows are queries, columns keys. */
@@ -19,12 +21,9 @@ export interface AttentionOptions {
 export function attention(
   builder: Builder,
   name: string,
-  q: Value,
-  k: Value,
-  v: Value,
+  { q, k, v }: { readonly q: Value; readonly k: Value; readonly v: Value },
   batch: number,
-  heads: number,
-  { keyHeads = heads, mask }: AttentionOptions = {},
+  { heads, keyHeads = heads, mask }: AttentionOptions,
 ): Value {
   const [rows, width] = q.shape as readonly [number, number];
   const tokens = rows / batch;

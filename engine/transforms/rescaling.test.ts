@@ -42,16 +42,9 @@ async function folding(block: Block, parameters: Parameters): Promise<NamedTenso
 
 async function smoothing(block: Block, parameters: Parameters): Promise<NamedTensors> {
   const { part, listing } = block;
-  const moments = await secondMoments(
-    programs,
-    part,
-    listing,
-    parameters,
-    [{ x: inputsOf(block) }],
-    BATCH,
-    128,
-  );
-  return smooth(programs, part, listing, parameters, moments, { bits: [2, 3], groupSizeOf: () => -1 });
+  const own = { part, listing, parameters };
+  const moments = await secondMoments(programs, own, [{ x: inputsOf(block) }], BATCH, 128);
+  return smooth(programs, own, moments, { bits: [2, 3], groupSizeOf: () => -1 });
 }
 
 /** Numbers that a rescaling may hold: scales around 1, anything for biases and norms. */

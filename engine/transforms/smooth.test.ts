@@ -22,10 +22,8 @@ const setting = { bits: [2, 3], groupSizeOf: () => -1 };
 
 const QWEN = { model_type: 'qwen2', architectures: ['Qwen2ForCausalLM'] };
 const inputsOf = ({ part }: Pick<Block, 'part'>) => normals(part.inputShape(BATCH), 'x').data;
-const momentsOf = ({ part, listing, parameters }: Block) =>
-  secondMoments(programs, part, listing, parameters, [{ x: inputsOf({ part }) }], BATCH, 128);
-const smoothed = async (block: Block) =>
-  smooth(programs, block.part, block.listing, block.parameters, await momentsOf(block), setting);
+const momentsOf = (block: Block) => secondMoments(programs, block, [{ x: inputsOf(block) }], BATCH, 128);
+const smoothed = async (block: Block) => smooth(programs, block, await momentsOf(block), setting);
 
 async function run({ part, parameters }: Block): Promise<Float32Array> {
   const { runtime } = programs;

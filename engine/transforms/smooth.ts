@@ -11,7 +11,7 @@ import type { LinearEntry, PartListing } from '../models/listing.js';
 import type { Part } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { scaleRows, LARGEST_LOGIT } from '../graph/quantizers.js';
-import { meanSquares, weightedError, type Moments } from '../execution/moments.js';
+import { meanSquares, weightedError, type KnownPart, type Moments } from '../execution/moments.js';
 import type { NamedTensors } from '../execution/tensors.js';
 /** Exponents tried between no smoothing (0) and all of an input's magnitude (1; docs/METHOD.md, section 9). */
 const EXPONENTS = Array.from({ length: 20 }, (_, i) => i / 20);
@@ -58,9 +58,7 @@ export interface SmoothingOptions {
  */
 export async function smooth(
   programs: Programs,
-  part: Part,
-  listing: PartListing,
-  parameters: ReadonlyMap<string, HostTensor>,
+  { part, listing, parameters }: KnownPart,
   moments: ReadonlyMap<string, Moments>,
   options: SmoothingOptions,
 ): Promise<NamedTensors> {
@@ -146,7 +144,8 @@ async function costsOf(
       });
       (await runtime.read(errors!)).forEach((error, i) => (totals[i]! += error));
     }
-    totals.forEach((total, i) => (costs[i]! += Math.log(total)));
+    // Rounding may leave an error of nothing a little below zero.
+    totals.forEach((total, i) => (costs[i]! += Math.log(Math.max(total, Number.MIN_VALUE))));
   }
   return costs;
 }

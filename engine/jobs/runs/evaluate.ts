@@ -28,7 +28,9 @@ export async function runEvaluate(
 }
 
 const phaseOf = (rows: readonly EvaluationRow[]): string =>
-  rows.length === 0 ? 'before the first scores' : `scores of ${rows.length} bit-widths`;
+  rows.length === 0
+    ? 'before the first scores'
+    : `${rows.length} ${rows.length === 1 ? 'row' : 'rows'} of scores`;
 
 async function evaluate(request: EvaluateRequest, hooks: EvaluationJobHooks): Promise<EvaluateResult> {
   const started = performance.now();

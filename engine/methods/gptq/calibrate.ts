@@ -80,10 +80,8 @@ async function quantizeModel(
   const stores: SampleStore[] = [];
   const pass = async (part: Part, opened: Promise<RunnablePart>, source: Samples, into?: SampleStore) => {
     const runnable = await opened;
-    return passPart(programs, part, runnable, source, into, cache, batch, {
-      signal: hooks.signal,
-      side,
-    }).finally(() => runnable.dispose());
+    const run = { part, runnable, source, side, batch };
+    return passPart(programs, run, into, cache, { signal: hooks.signal }).finally(() => runnable.dispose());
   };
   for (const chain of chainsOf(model)) {
     const stem = plainParts(programs, checkpoint)(chain.stem);
@@ -96,7 +94,7 @@ async function quantizeModel(
       const saved = await progress.load(fileOf(bits, index));
       const quantized = saved
         ? readBlock(linears, grid, saved)
-        : await quantizeBlock(programs, part, linears, parameters, store, side, batch, grid, {
+        : await quantizeBlock(programs, { part, linears, parameters, source: store, side, batch }, grid, {
             ...hooks,
             status: (done) => status((index + done) / blocks.length, index),
           });
@@ -121,15 +119,21 @@ export function batchOf(model: Model, samples: number): number {
   return Math.max(1, Math.min(samples, Math.floor(BATCH_TOKENS / tokens)));
 }
 
-/** The quantized weights of a block, by the layer's local name. @param source what the block reads */
-export async function quantizeBlock(
+interface BlockToQuantize {
+  readonly part: Part;
+  readonly linears: readonly LinearEntry[];
+  readonly parameters: ReadonlyMap<string, HostTensor>;
+  /** What the block reads, and what feeds its side ports. */
+  readonly source: Samples;
+  readonly side: Sources;
+  /** Samples that run at once. */
+  readonly batch: number;
+}
+
+/** The quantized weights of a block, by the layer's local name. */
+async function quantizeBlock(
   programs: Programs,
-  part: Part,
-  linears: readonly LinearEntry[],
-  parameters: ReadonlyMap<string, HostTensor>,
-  source: SampleStore,
-  side: Sources,
-  batch: number,
+  { part, linears, parameters, source, side, batch }: BlockToQuantize,
   grid: Pick<GridWeight, 'bits' | 'groupSize'>,
   { signal, status, note }: Hooks,
 ): Promise<Map<string, GridWeight>> {
@@ -142,7 +146,8 @@ export async function quantizeBlock(
     const groups = byInput(linears);
     for (const [done, group] of groups.entries()) {
       const [first] = group;
-      const hessian = await inputHessian(programs, part, first, placed, source, side, batch, {
+      const inputs = { part, parameters: placed, source, side, batch };
+      const hessian = await inputHessian(programs, inputs, first, {
         signal,
         status: (share) => status((done + share) / groups.length),
       });

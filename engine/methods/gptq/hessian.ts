@@ -9,18 +9,21 @@ import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { Tensor } from '../../runtime/session.js';
 
-/**
- * Σ x xᵀ over all tokens of all samples, x [width] what the layer reads in this part: [width, width], added up on the device.
- * @param parameters of the part, on the device
- */
+/** A part with its parameters on the device, and what it reads. */
+export interface PlacedPart {
+  readonly part: Part;
+  readonly parameters: Readonly<Record<string, Tensor>>;
+  readonly source: Samples;
+  readonly side: Sources;
+  /** Samples that run at once. */
+  readonly batch: number;
+}
+
+/** Σ x xᵀ over all tokens of all samples, x [width] what the layer reads in this part: [width, width], added up on the device. */
 export async function inputHessian(
   programs: Programs,
-  part: Part,
+  { part, parameters, source, side, batch }: PlacedPart,
   layer: { readonly name: string; readonly in: number },
-  parameters: Readonly<Record<string, Tensor>>,
-  source: Samples,
-  side: Sources,
-  batch: number,
   { signal, status }: { readonly signal: AbortSignal; readonly status: (done: number) => void },
 ): Promise<Float32Array> {
   const { runtime } = programs;

@@ -24,7 +24,7 @@ import { layoutOf } from './layout.js';
 import { hasOwnStreams } from './merge.js';
 import { settingsOf, type QueptOptions } from './options.js';
 import { blockProgress, type FinishedBlock, type SavedProgress } from './progress.js';
-import { reconstruct } from './reconstruct.js';
+import { reconstruct, type Reconstruction } from './reconstruct.js';
 import { blockSource } from './source.js';
 import { startBlock } from './start.js';
 import { advanceStreams } from './streams.js';
@@ -180,7 +180,7 @@ async function reconstructChain(
     const leaving = !saved || !isLast ? await advancePlain(block, plain) : plain;
     const learned =
       saved ??
-      (await learnBlock(block, start, streams, leaving, progress, index, (own) =>
+      (await learnBlock(block, { start, streams, target: leaving }, progress, index, (own) =>
         status({ ...own, done: (index + own.done) / blocks.length }),
       ));
     if (!saved) await progress.finishBlock(index, learned);
@@ -199,10 +199,8 @@ async function advancePlain(
   const { programs, cache, hooks } = context;
   const batch = Math.min(options.batch, entering.samples);
   const original = await openPlainPart(programs, part, parameters);
-  return passPart(programs, part, original, entering, entering, cache, batch, {
-    signal: hooks.signal,
-    side,
-  }).finally(() => original.dispose());
+  const run = { part, runnable: original, source: entering, side, batch };
+  return passPart(programs, run, entering, cache, { signal: hooks.signal }).finally(() => original.dispose());
 }
 
 /** The quantized streams behind the block. */
@@ -214,24 +212,16 @@ async function advanceQuantized(
   const { programs, cache, hooks } = context;
   const source = blockSource(rescaledParameters(parameters, tensors), settingsOf(options), part, tensors);
   const elastic = await openElasticPart(programs, part, listing, source);
-  return advanceStreams(
-    programs,
-    part,
-    elastic,
-    layout,
-    streams,
-    cache,
-    options,
-    hooks.signal,
-    sides,
-  ).finally(() => elastic.dispose());
+  const block = { part, elastic, layout };
+  const { signal } = hooks;
+  return advanceStreams(programs, block, { streams, sides }, { cache, options, signal }).finally(() =>
+    elastic.dispose(),
+  );
 }
 
 async function learnBlock(
   { context, options, part, layout, parameters, sides }: BlockContext,
-  start: NamedTensors,
-  streams: readonly SampleStore[],
-  target: SampleStore,
+  { start, streams, target }: Pick<Reconstruction, 'start' | 'streams' | 'target'>,
   progress: SavedProgress,
   index: number,
   status: (status: Status) => void,
@@ -281,11 +271,10 @@ async function embed(
   const { stem } = chain;
   const batch = Math.min(options.batch, set.inputs.samples);
   const parameters = await checkpoint.read(stem);
-  const embedded = (runnable: RunnablePart, side: Sources) =>
-    passPart(programs, stem, runnable, entering(chain, set.inputs, side), undefined, cache, batch, {
-      signal: hooks.signal,
-      side,
-    });
+  const embedded = (runnable: RunnablePart, side: Sources) => {
+    const run = { part: stem, runnable, source: entering(chain, set.inputs, side), side, batch };
+    return passPart(programs, run, undefined, cache, { signal: hooks.signal });
+  };
 
   const original = await openPlainPart(programs, stem, parameters);
   const plain = await embedded(original, feeds.plain);

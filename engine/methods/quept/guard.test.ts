@@ -70,9 +70,8 @@ async function percentileGrids(): Promise<NamedTensors> {
   const grids: NamedTensors = new Map();
   const advance = async (part: Part, from: ModelInputs, into?: SampleStore) => {
     const plain = await openPlainPart(programs, part, await checkpoint.read(part));
-    return passPart(programs, part, plain, from, into, cache, BATCH, { signal }).finally(() =>
-      plain.dispose(),
-    );
+    const run = { part, runnable: plain, source: from, batch: BATCH };
+    return passPart(programs, run, into, cache, { signal }).finally(() => plain.dispose());
   };
   let store = await advance(model.stem, samplesIn(inputs, SAMPLES));
   for (const part of model.blocks) {

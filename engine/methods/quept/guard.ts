@@ -47,7 +47,9 @@ export async function keepBetter(
   let passes = 0;
   /** What the head reads behind these parts. */
   const pass = async (open: OpenPart) => {
-    const store = await passBlocks(programs, model, open, inputs, cache, batch, {
+    const store = await passBlocks(programs, model, open, inputs, {
+      cache,
+      batch,
       signal,
       status: (done) => status?.((passes + done) / (1 + 2 * widths.length)),
     });

@@ -13,7 +13,7 @@ import { foldBias, foldNorm, reparameterise } from '../../transforms/fold-norms.
 import { composed, rescaledParameters, scaledColumns } from '../../transforms/rescaling.js';
 import { smooth } from '../../transforms/smooth.js';
 import { batchesOf } from '../../execution/batches.js';
-import { momentWidth, secondMoments } from '../../execution/moments.js';
+import { momentWidth, secondMoments, type KnownPart } from '../../execution/moments.js';
 import type { SampleStore } from '../../execution/sample-store.js';
 import type { BlockContext } from './block.js';
 import type { NamedTensors } from '../../execution/tensors.js';
@@ -40,7 +40,8 @@ export function startActivations(
     const norm = listing.linears.find((l) => l.name === name)?.norm;
     // A norm without bias cannot take the shift.
     if (fold && norm !== undefined && parameters.has(`${norm}.bias`))
-      foldInto(tensors, listing, parameters, seen, norm, lowest, options.percentiles);
+      for (const tensor of folded({ listing, parameters }, norm, seen, lowest, options.percentiles))
+        tensors.set(...tensor);
     const values = seen.data.slice();
     percentileStart(values, bits, options.percentiles).forEach((grid, i) => {
       tensors.set(`${name}.act_scale.${bits[i]!}`, { shape: [1], data: Float32Array.of(grid.scale) });
@@ -50,20 +51,20 @@ export function startActivations(
   return tensors;
 }
 
-function foldInto(
-  tensors: NamedTensors,
-  listing: PartListing,
-  parameters: ReadonlyMap<string, HostTensor>,
-  seen: { data: Float32Array; width: number },
+/** What replaces a norm and the layers that read it. Changes what was `seen` to what the folded norm would show. */
+function folded(
+  { listing, parameters }: Pick<KnownPart, 'listing' | 'parameters'>,
   norm: string,
+  seen: { data: Float32Array; width: number },
   bits: number,
   percentiles: readonly number[],
-): void {
+): NamedTensors {
+  const tensors: NamedTensors = new Map();
   const change = reparameterise(seen.data, seen.width, bits, percentiles);
   const [weight, bias] = [parameters.get(`${norm}.weight`)!, parameters.get(`${norm}.bias`)!];
-  const folded = foldNorm(weight.data, bias.data, change);
-  tensors.set(`${norm}.weight`, { shape: weight.shape, data: folded.weight });
-  tensors.set(`${norm}.bias`, { shape: bias.shape, data: folded.bias });
+  const own = foldNorm(weight.data, bias.data, change);
+  tensors.set(`${norm}.weight`, { shape: weight.shape, data: own.weight });
+  tensors.set(`${norm}.bias`, { shape: bias.shape, data: own.bias });
   for (const layer of listing.linears.filter((l) => l.norm === norm)) {
     const next = scaledColumns(parameters.get(`${layer.name}.weight`)!.data, change.ratio);
     tensors.set(`${layer.name}.input_scale`, { shape: [layer.in], data: change.ratio });
@@ -76,6 +77,7 @@ function foldInto(
     const channel = i % seen.width;
     seen.data[i] = seen.data[i]! / change.ratio[channel]! - change.shift[channel]!;
   }
+  return tensors;
 }
 
 /** Starting values of everything a block's learned tensors hold. @param inputs what the block reads in full precision */
@@ -89,7 +91,7 @@ export async function startBlock(
   const seen = (own: BlockContext['parameters']) =>
     observe(programs, part, layout.quantizers, own, slices(), batch);
   const moments = (own: BlockContext['parameters']) =>
-    secondMoments(programs, part, listing, own, slices(), batch, momentWidth(options));
+    secondMoments(programs, { part, listing, parameters: own }, slices(), batch, momentWidth(options));
 
   const folds = startActivations(listing, layout, parameters, await seen(parameters), options);
   const smoothed = options.smooth ? await smoothBlock() : undefined;
@@ -109,15 +111,15 @@ export async function startBlock(
   async function smoothBlock(): Promise<NamedTensors> {
     const bits = layout.groups.flatMap((g) => g.bits);
     const groupSizeOf = (b: number) => layout.groupSizes[layout.groups.findIndex((g) => g.bits.includes(b))]!;
-    const folded = rescaledParameters(parameters, folds);
-    const scales = await smooth(programs, part, listing, folded, await moments(folded), {
+    const own = rescaledParameters(parameters, folds);
+    const scales = await smooth(programs, { part, listing, parameters: own }, await moments(own), {
       bits,
       groupSizeOf,
     });
     const both = composed(folds, scales);
     if (layout.quantizers.length === 0) return both;
-    const own = rescaledParameters(parameters, both);
-    const grids = startActivations(listing, layout, own, await seen(own), options, false);
+    const after = rescaledParameters(parameters, both);
+    const grids = startActivations(listing, layout, after, await seen(after), options, false);
     return new Map([...both, ...grids]);
   }
 }

@@ -45,7 +45,12 @@ async function advance(
   const cache = await openSampleCache(Infinity);
   const stores: SampleStore[] = [];
   for (const data of sources) stores.push(await storeOf(data, SAMPLES));
-  await advanceStreams(programs, part, elastic, layout, stores, cache, options({ merge, ...change }), signal);
+  await advanceStreams(
+    programs,
+    { part, elastic, layout },
+    { streams: stores },
+    { cache, options: options({ merge, ...change }), signal },
+  );
   expect(cache.held.memory).toBe(0);
   return stores.map(contentsOf);
 }
@@ -53,7 +58,7 @@ async function advance(
 /** The output of a part for every sample. */
 async function runAll(runnable: RunnablePart, data: Float32Array, samples = SAMPLES, batch = BATCH) {
   const store = await storeOf(data, samples);
-  await runSamples(programs, part, runnable, store, store, everySample(store), batch, { signal });
+  await runSamples(programs, { part, runnable, source: store, batch }, everySample(store), store, { signal });
   return contentsOf(store);
 }
 
@@ -71,7 +76,8 @@ describe('runSamples', () => {
   it('leaves the samples that it is not asked for as they are', async () => {
     const plain = await openPlainPart(programs, part, parameters);
     const store = await storeOf(streams[0]!, SAMPLES);
-    await runSamples(programs, part, plain, store, store, [5, 1], BATCH, { signal });
+    const run = { part, runnable: plain, source: store, batch: BATCH };
+    await runSamples(programs, run, [5, 1], store, { signal });
     const [some, all] = [contentsOf(store), await runAll(plain, streams[0]!)];
     for (let s = 0; s < SAMPLES; s++)
       expect(maxDifference(sample(some, s), sample([1, 5].includes(s) ? all : streams[0]!, s))).toBeLessThan(
@@ -82,7 +88,8 @@ describe('runSamples', () => {
 
   it('stops when asked to', async () => {
     const store = await storeOf(streams[0]!, SAMPLES);
-    const run = runSamples(programs, part, elastic, store, store, [0], 1, { signal: AbortSignal.abort() });
+    const one = { part, runnable: elastic, source: store, batch: 1 };
+    const run = runSamples(programs, one, [0], store, { signal: AbortSignal.abort() });
     await expect(run).rejects.toThrow('Cancelled.');
   });
 

@@ -17,25 +17,38 @@ import { hasOwnStreams, mergeTokens, tokenSimilarity } from './merge.js';
 import type { QueptOptions } from './options.js';
 import { runSamples } from '../../execution/part-by-part.js';
 
+/** A calibrated block. */
+export interface CalibratedBlock {
+  readonly part: Part;
+  readonly elastic: ElasticPart;
+  readonly layout: AdapterLayout;
+}
+
+export interface Streams {
+  /** One, or as many as there are groups where they stay apart (`hasOwnStreams`). */
+  readonly streams: readonly SampleStore[];
+  /** What feeds side ports, for each of these. */
+  readonly sides?: readonly Sources[];
+}
+
+export interface StreamHooks {
+  readonly options: QueptOptions;
+  /** Holds the groups' outputs until they are merged. */
+  readonly cache: SampleCache;
+  readonly signal: AbortSignal;
+}
+
 /**
  * Takes the quantized streams through a calibrated block (docs/METHOD.md, section 5): every sample passes at one
  * bit-width drawn per group; the groups' outputs are then merged into one stream, or stay apart where merging is off.
- * @param streams one, or as many as there are groups where they stay apart (`hasOwnStreams`)
- * @param sides what feeds side ports, for each of these
- * @param cache holds the groups' outputs until they are merged
  * @returns the streams behind the block: the same stores where it keeps the size of samples, else new ones, and the others
  *   are released
  */
 export async function advanceStreams(
   programs: Programs,
-  part: Part,
-  block: ElasticPart,
-  layout: AdapterLayout,
-  streams: readonly SampleStore[],
-  cache: SampleCache,
-  options: QueptOptions,
-  signal: AbortSignal,
-  sides: readonly Sources[] = [],
+  { part, elastic, layout }: CalibratedBlock,
+  { streams, sides = [] }: Streams,
+  { options, cache, signal }: StreamHooks,
 ): Promise<SampleStore[]> {
   const { samples } = streams[0]!;
   const size = outputSize(part);
@@ -50,12 +63,10 @@ export async function advanceStreams(
     const random = createRandom(options.seed, 'stream', part.prefix, g);
     const drawn = everySample(source).map(() => random.integer(group.bits.length));
     for (const [i, bits] of group.bits.entries()) {
-      await block.use(bits);
+      await elastic.use(bits);
       const indices = everySample(source).filter((s) => drawn[s] === i);
-      await runSamples(programs, part, block, source, into, indices, batch, {
-        signal,
-        side: sides[own ? g : 0] ?? NO_SOURCES,
-      });
+      const run = { part, runnable: elastic, source, side: sides[own ? g : 0] ?? NO_SOURCES, batch };
+      await runSamples(programs, run, indices, into, { signal });
     }
     if (own && into !== source) source.release();
   }

@@ -55,10 +55,8 @@ async function activationGrids(
   const stores: SampleStore[] = [];
   const pass = async (part: Part, source: Samples, into?: SampleStore) => {
     const plain = await openPlainPart(programs, part, await checkpoint.read(part));
-    return passPart(programs, part, plain, source, into, cache, batch, {
-      signal: hooks.signal,
-      side,
-    }).finally(() => plain.dispose());
+    const run = { part, runnable: plain, source, side, batch };
+    return passPart(programs, run, into, cache, { signal: hooks.signal }).finally(() => plain.dispose());
   };
   for (const chain of chainsOf(model)) {
     let store = await pass(chain.stem, entering(chain, inputs, side));

@@ -124,12 +124,13 @@ function llamaBlocks(config: LlamaConfig): readonly Part[] {
     const mixed = attention(
       b,
       'self_attn',
-      positioned(b, 'self_attn.q_norm', q, batch, heads),
-      positioned(b, 'self_attn.k_norm', k, batch, keyHeads),
-      v,
+      {
+        q: positioned(b, 'self_attn.q_norm', q, batch, heads),
+        k: positioned(b, 'self_attn.k_norm', k, batch, keyHeads),
+        v,
+      },
       batch,
-      heads,
-      { keyHeads, mask: masks(x.shape[0]! / batch)(x.graph) },
+      { heads, keyHeads, mask: masks(x.shape[0]! / batch)(x.graph) },
     );
     const attended = op.add(x, b.linear('self_attn.o_proj', mixed, width, { bias: bias.output ?? false }));
     const after = b.rmsNorm('post_attention_layernorm', attended, epsilon);

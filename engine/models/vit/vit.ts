@@ -102,7 +102,7 @@ export function vitBlock(config: VitConfig, prefix: string, index: number, token
       const [q, k, v] = ['query', 'key', 'value'].map((name) =>
         b.linear(`attention.attention.${name}`, before, width, { bias: qkvBias }),
       ) as [Value, Value, Value];
-      const mixed = attention(b, 'attention.attention', q, k, v, batch, heads);
+      const mixed = attention(b, 'attention.attention', { q, k, v }, batch, { heads });
       const attended = op.add(x, b.linear('attention.output.dense', mixed, width));
       const after = b.layerNorm('layernorm_after', attended, epsilon);
       const activated = op.gelu(b.linear('intermediate.dense', after, hidden));
