@@ -26,10 +26,10 @@ const mayImport = {
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol'],
     ...['execution', 'transforms', 'quantized'],
   ],
-  tasks: ['models', 'formats', 'data', 'protocol', 'execution', 'methods'],
+  tasks: ['runtime', 'models', 'data', 'protocol', 'execution', 'methods', 'evaluation'],
   evaluation: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'divergence'],
-    ...['execution', 'quantized', 'methods', 'tasks', 'version'],
+    ...['execution', 'quantized', 'methods', 'version'],
   ],
   catalog: ['graph', 'models', 'formats', 'data', 'plans', 'protocol', 'methods'],
   jobs: [

@@ -336,7 +336,7 @@ function print<T>({ json: asJson }: Common, result: T, text: (result: T) => stri
 
 function reportSkipped(skipped: readonly { readonly name: string; readonly reason: string }[]): void {
   for (const { name, reason } of skipped.slice(0, 10)) log(`Skipped ${name}: ${reason}`);
-  if (skipped.length > 10) log(`Skipped ${skipped.length} pictures in all.`);
+  if (skipped.length > 10) log(`Skipped ${skipped.length} in all.`);
 }
 
 function log(line: string): void {

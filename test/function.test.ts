@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { UserError } from '../engine/errors.js';
+import { meanDivergence } from '../engine/execution/logit-divergence.js';
 import { openPlainModel, type RunnableModel } from '../engine/execution/model.js';
 import { openElasticModel } from '../engine/execution/quantized-model.js';
 import { openSampleCache, samplesIn } from '../engine/execution/sample-store.js';
@@ -121,7 +122,15 @@ describe.each(Object.keys(TINY))('%s', (family) => {
       const { set, x } = samplesOf(checkpoint);
       const { settings } = resolved;
       const cache = await openSampleCache(Infinity);
-      const asked = { checkpoint, ...resolved, out, resume: false, cache, engineVersion: '0' };
+      const asked = {
+        checkpoint,
+        ...resolved,
+        out,
+        resume: false,
+        cache,
+        distance: meanDivergence,
+        engineVersion: '0',
+      };
       await calibrate(programs, settings.samples > 0 ? { ...asked, set } : asked, {
         signal: new AbortController().signal,
         status: () => undefined,

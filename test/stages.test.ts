@@ -20,7 +20,7 @@ import { contentsOf, normals, usePrograms } from '../engine/methods/quept/testin
 import { methods } from '../engine/methods/registry.js';
 import { openAdapterSet, openSource, type AdapterSet } from '../engine/methods/sets.js';
 import { openCheckpoint, type Checkpoint, type HostTensor } from '../engine/models/checkpoint.js';
-import { headOf } from '../engine/models/model.js';
+import { headOf, type VisionModel } from '../engine/models/model.js';
 import { smoothingSites } from '../engine/transforms/smooth.js';
 import { temporaryFolder, writeRandomModel, writeRandomPictures } from './fixtures.js';
 import { stages, TIME, TINY_STAGES } from './stages.js';
@@ -112,7 +112,16 @@ async function calibratedBy(
   const cache = await openSampleCache(Infinity);
   const set = { inputs: inputsOf(kind), name: 'noise', fingerprint: 'a'.repeat(64) };
   const checkpoint = checkpoints.get(kind)!;
-  const request = { checkpoint, method, settings, out, resume, cache, engineVersion: '0' };
+  const request = {
+    checkpoint,
+    method,
+    settings,
+    out,
+    resume,
+    cache,
+    engineVersion: '0',
+    distance: meanDivergence,
+  };
   await calibrate(programs, settings.samples > 0 ? { ...request, set } : request, {
     signal: stop.signal,
     status: ({ place = 0, series }) => void (place >= stopAt && series && stop.abort()),
@@ -218,7 +227,7 @@ it.each(kinds)(
     const source = sourceOf(kind, await reopened(folderOf(kind, USUAL[1])));
     const cache = await openSampleCache(0);
     const costs: (readonly number[])[] = [];
-    const task = { source, inputs, cache, batch: 4, keepBlocks: false };
+    const task = { source, inputs, cache, batch: 4, keepBlocks: false, distance: meanDivergence };
     const shares: number[] = [];
     await measureSensitivity(programs, task, 0, {
       signal,
@@ -323,7 +332,7 @@ it('is evaluated by sets of all methods beside each other', { timeout: 60_000 },
   );
   const rows = await evaluateClassifier(
     programs.runtime,
-    checkpoint,
+    checkpoint as Checkpoint<VisionModel>,
     await openPlainModel(programs, checkpoint),
     candidates,
     { source: pictures, indices: [...Array(20).keys()], preprocessor },

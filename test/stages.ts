@@ -158,6 +158,7 @@ export const stages: Family = {
       ...(hasTowers && { towers: [conditioning, coarse] }),
       family: 'stages',
       task: 'image-classification',
+      reads: 'pixels',
       stem: stem('stages.embeddings.', side, width),
       blocks: [
         block('stages.blocks.0.', many, width, first),

@@ -3,7 +3,8 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
 import { UserError } from '../errors.js';
-import { openSampleCache, scratchFolder } from '../execution/sample-store.js';
+import type { Distance } from '../execution/logit-divergence.js';
+import { openSampleCache, scratchFolder, type SampleCache } from '../execution/sample-store.js';
 import { calibrate } from '../methods/calibrate.js';
 import type { AnyMethod, CalibrationSet, CommonSettings } from '../methods/method.js';
 import { methodNamed } from '../methods/registry.js';
@@ -11,7 +12,6 @@ import { openAdapterSet } from '../methods/sets.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { EvaluateRequest } from '../protocol/protocol.js';
 import type { Programs } from '../runtime/programs.js';
-import { readCalibrationSet } from '../tasks/calibration-set.js';
 import { version } from '../version.js';
 import { baselineWidths, type NamedSet } from './sets.js';
 
@@ -32,6 +32,20 @@ export interface Baselines {
   close(): Promise<void>;
 }
 
+/** What baselines need of a model's task. */
+export interface BaselineTask {
+  readonly words: { readonly data: string };
+  readonly sharesData: boolean;
+  readonly distance: Distance;
+  read(
+    checkpoint: Checkpoint,
+    path: string,
+    draw: Pick<CommonSettings, 'samples' | 'seed' | 'batch'> & { readonly first: true },
+    cache: SampleCache,
+    signal: AbortSignal,
+  ): Promise<{ readonly set: CalibrationSet }>;
+}
+
 export interface BaselineHooks {
   readonly signal: AbortSignal;
   readonly status: (done: number) => void;
@@ -43,13 +57,14 @@ export interface BaselineHooks {
  * model, and where its data is not named.
  */
 export function planBaselines(
+  task: BaselineTask,
   checkpoint: Checkpoint,
   request: EvaluateRequest,
   sets: readonly NamedSet[],
   widths: readonly number[],
 ): Baselines {
   const planned = (request.baseline ?? []).flatMap((name) =>
-    plan(methodNamed(name), checkpoint, request, sets, widths),
+    plan(methodNamed(name), task, checkpoint, request, sets, widths),
   );
   const folder = join(scratchFolder(), `baselines.${process.pid}-${randomBytes(4).toString('hex')}`);
   const opened: NamedSet[] = [];
@@ -61,10 +76,12 @@ export function planBaselines(
       let before = 0;
       try {
         for (const [i, { label, method, settings, data }] of planned.entries()) {
-          const set = data === undefined ? undefined : await read(checkpoint, data, settings, cache, signal);
+          const set =
+            data === undefined ? undefined : await read(task, checkpoint, data, settings, cache, signal);
           const out = join(folder, `${i}`);
           const own = workOf(checkpoint, settings);
-          const asked = { checkpoint, ...(set && { set }), method, settings, out, cache };
+          const { distance } = task;
+          const asked = { checkpoint, distance, ...(set && { set }), method, settings, out, cache };
           await calibrate(
             programs,
             { ...asked, resume: false, engineVersion: version },
@@ -91,6 +108,7 @@ export function planBaselines(
 
 function plan(
   method: AnyMethod,
+  { words, sharesData }: BaselineTask,
   checkpoint: Checkpoint,
   { data, baselineData, baselineSamples }: EvaluateRequest,
   sets: readonly NamedSet[],
@@ -107,10 +125,9 @@ function plan(
         ? asked
         : method.settings(checkpoint, { ...own, samples: baselineSamples }, given);
     if (settings.samples === 0) return { label, method, settings };
-    const isText = checkpoint.model.task === 'text-generation';
-    if (isText && baselineData === undefined)
+    if (!sharesData && baselineData === undefined)
       throw new UserError(
-        `The baseline "${method.name}" needs text to calibrate on; name it with --baseline-data.`,
+        `The baseline "${method.name}" needs ${words.data} to calibrate on; name it with --baseline-data.`,
       );
     return { label, method, settings, data: baselineData ?? data };
   });
@@ -118,14 +135,15 @@ function plan(
 
 /** The first samples, so that the same ones come whatever the seed. */
 async function read(
+  task: BaselineTask,
   checkpoint: Checkpoint,
   data: string,
   { samples, seed, batch }: CommonSettings,
-  cache: Awaited<ReturnType<typeof openSampleCache>>,
+  cache: SampleCache,
   signal: AbortSignal,
 ): Promise<CalibrationSet> {
-  const draw = { samples, seed, batch, first: true };
-  return (await readCalibrationSet(checkpoint, data, draw, cache, signal)).set;
+  const draw = { samples, seed, batch, first: true } as const;
+  return (await task.read(checkpoint, data, draw, cache, signal)).set;
 }
 
 /** Passes of samples through a block: one for each input that layers share, and one to the next block, at every bit-width. */

@@ -1,5 +1,10 @@
-/** An evaluation's result, as it comes about, whatever the task. */
-import type { EvaluateResult, EvaluationRow } from '../protocol/protocol.js';
+/** An evaluation, and its result as it comes about, whatever the task. */
+import type { ElasticModel, Widths } from '../execution/quantized-model.js';
+import type { Checkpoint } from '../models/checkpoint.js';
+import type { Model } from '../models/model.js';
+import type { EvaluateRequest, EvaluateResult, EvaluationRow, RowHead } from '../protocol/protocol.js';
+import type { Baselines } from './baselines.js';
+import type { NamedSet } from './sets.js';
 
 /** A result but for what the job adds. */
 export type Measured = Omit<EvaluateResult, 'seconds' | 'peakMemory' | 'saved'>;
@@ -10,4 +15,22 @@ export interface EvaluationJobHooks {
   readonly status: (done: number, rows: readonly EvaluationRow[]) => void;
   /** A line worth the user's attention. */
   readonly note: (line: string) => void;
+}
+
+/** What is to be evaluated. Whoever asks for it closes the sets and the baselines. @typeParam M the task's models */
+export interface Evaluation<M extends Model = Model> {
+  readonly request: EvaluateRequest;
+  readonly checkpoint: Checkpoint<M>;
+  readonly sets: readonly NamedSet[];
+  /** The bit-widths that sets have rows for, from high to low. */
+  readonly widths: readonly number[];
+  readonly baselines: Baselines;
+  readonly hooks: EvaluationJobHooks;
+}
+
+/** A model that stands at the bits of its layers that it is evaluated at, or can be switched to them. */
+export interface Candidate extends RowHead {
+  readonly bits: number;
+  readonly widths: Widths;
+  readonly model: ElasticModel;
 }

@@ -4,21 +4,14 @@ import type { ImageBatch, ImageSource } from '../data/image-source.js';
 import { alignLabels } from '../data/labels.js';
 import type { Preprocessor } from '../data/preprocessor.js';
 import type { Checkpoint } from '../models/checkpoint.js';
-import { requireVision } from '../models/model.js';
+import type { VisionModel } from '../models/model.js';
 import type { RunnableModel } from '../execution/model.js';
-import type { ElasticModel, Widths } from '../execution/quantized-model.js';
 import type { Runtime } from '../runtime/session.js';
 import { classificationScorer } from './classification.js';
 import { withDistances } from './paired-error.js';
+import type { Candidate } from './evaluate.js';
 import { fullHead, rowOf, type EvaluationHooks } from './rows.js';
-import type { EvaluationRow, RowHead } from '../protocol/protocol.js';
-
-/** An image classifier at a bit-width. */
-export interface PictureCandidate extends RowHead {
-  readonly bits: number;
-  readonly widths: Widths;
-  readonly model: ElasticModel;
-}
+import type { EvaluationRow } from '../protocol/protocol.js';
 
 /** Pictures that run at once (docs/METHOD.md, section 11). */
 const BATCH = 100;
@@ -31,9 +24,9 @@ const CHUNK_BYTES = 256 << 20;
 /** Full precision first, then the candidates in their order. Throws UserError where no picture can be read or no label fits. */
 export async function evaluateClassifier(
   runtime: Runtime,
-  checkpoint: Checkpoint,
+  checkpoint: Checkpoint<VisionModel>,
   plain: RunnableModel,
-  candidates: readonly PictureCandidate[],
+  candidates: readonly Candidate[],
   pictures: {
     readonly source: ImageSource;
     readonly indices: readonly number[];
@@ -41,7 +34,7 @@ export async function evaluateClassifier(
   },
   hooks: EvaluationHooks,
 ): Promise<EvaluationRow[]> {
-  const model = requireVision(checkpoint.model, checkpoint.name, 'evaluate');
+  const { model } = checkpoint;
   const { source, indices, preprocessor } = pictures;
   const pixels = model.image.channels * model.image.height * model.image.width;
   const shape = [BATCH, model.image.channels, model.image.height, model.image.width];

@@ -35,6 +35,19 @@ function divergenceGraph(rows: number, classes: number): Graph {
 }
 
 /**
+ * How far what a model makes of `q` is from what it makes of `p`: 0 where they are the same.
+ * @param most the head's own samples of a run, which bound the memory it takes
+ */
+export type Distance = (
+  programs: Programs,
+  model: Pick<Model, 'head'>,
+  p: HeadInputs,
+  q: HeadInputs,
+  signal: AbortSignal,
+  most?: number,
+) => Promise<number>;
+
+/**
  * The mean of KL(p ‖ q) over all rows of logits, nats: those of every picture, or of every token.
  * @param most rows of logits of a run, which bound the memory it takes
  */

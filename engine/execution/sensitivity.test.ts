@@ -10,6 +10,7 @@ import { adapterLayout } from '../methods/quept/adapters.js';
 import { layerNames } from './model.js';
 import { openElasticModel } from './quantized-model.js';
 import { bitGroups } from '../methods/quept/options.js';
+import { meanDivergence } from './logit-divergence.js';
 import { measureSensitivity, savedWork, type SensitivityTask } from './sensitivity.js';
 import {
   elasticSettings,
@@ -55,6 +56,7 @@ async function taskOf(
     inputs: samplesIn(data as Float32Array, SAMPLES) as ModelInputs,
     batch: 2,
     cache: await openSampleCache(0),
+    distance: meanDivergence,
     keepBlocks,
   };
 }

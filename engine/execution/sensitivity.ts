@@ -28,7 +28,7 @@ import type { Programs } from '../runtime/programs.js';
 import { openBlock, widthsIn } from './quantized-model.js';
 import { plainGraph, type RunnablePart } from './part.js';
 import { type ElasticPart } from './quantized-part.js';
-import { meanDivergence } from './logit-divergence.js';
+import type { Distance } from './logit-divergence.js';
 import { entering, passPart, plainParts } from './part-by-part.js';
 import type { QuantizedSource } from './source.js';
 
@@ -37,6 +37,7 @@ export interface SensitivityTask {
   readonly inputs: ModelInputs;
   readonly batch: number;
   readonly cache: SampleCache;
+  readonly distance: Distance;
   /** Whether the blocks behind the changed one stay in memory; else each is read again for every bit-width of every layer. */
   readonly keepBlocks: boolean;
 }
@@ -56,7 +57,7 @@ export async function measureSensitivity(
   known: number,
   { signal, status, measured }: SensitivityHooks,
 ): Promise<void> {
-  const { source, inputs, cache } = task;
+  const { source, inputs, cache, distance } = task;
   const { checkpoint, offered } = source;
   const { model } = checkpoint;
   const chains = chainsOf(model);
@@ -149,7 +150,7 @@ export async function measureSensitivity(
               changed[c] = await run(part, block, before[c]!, changed[c]);
               await runBlocks(c, k + 1, changed[c], changed);
               const pair = [full.at(-1)!, await runReaders(c)].map((store) => ({ head, store }));
-              const cost = await meanDivergence(programs, model, pair[0]!, pair[1]!, signal);
+              const cost = await distance(programs, model, pair[0]!, pair[1]!, signal);
               // Rounding can bring the mean of next to nothing below zero.
               costs.push(Math.max(0, cost));
               advance(work.behind(c, k));

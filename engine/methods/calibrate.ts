@@ -1,5 +1,6 @@
 /** A calibration by any method: progress opened, the method run, the adapter set written. */
 import { UserError } from '../errors.js';
+import type { Distance } from '../execution/logit-divergence.js';
 import type { SampleCache } from '../execution/sample-store.js';
 import type { SetConfig } from '../formats/set-config.js';
 import type { Checkpoint } from '../models/checkpoint.js';
@@ -20,6 +21,8 @@ export interface CalibrationRequest {
   /** Whether to go on with what `<out>.partial` holds. */
   readonly resume: boolean;
   readonly cache: SampleCache;
+  /** How far a run of the model is from another, in its task. */
+  readonly distance: Distance;
   readonly engineVersion: string;
 }
 
@@ -29,7 +32,7 @@ export async function calibrate(
   request: CalibrationRequest,
   hooks: CalibrationHooks,
 ): Promise<SetConfig> {
-  const { checkpoint, set, method, settings, out, resume, cache, engineVersion } = request;
+  const { checkpoint, set, method, settings, out, resume, cache, distance, engineVersion } = request;
   if (set?.inputs.samples === 0)
     throw new UserError(`${set.name}: no sample could be read; calibration needs some.`);
   const fingerprint = await checkpoint.fingerprint();
@@ -42,7 +45,7 @@ export async function calibrate(
     options: { ...settings },
   };
   const progress = await openProgress(out, identity, resume);
-  const context = { programs, checkpoint, ...(set && { set }), cache, progress, hooks };
+  const context = { programs, checkpoint, ...(set && { set }), cache, distance, progress, hooks };
   const { method: own, tensors, kv_bits, ...artefact } = await method.calibrate(context, settings);
   const config: SetConfig = {
     schema_version: 2,

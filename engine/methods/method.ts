@@ -1,5 +1,6 @@
 /** What a calibration method is. The list of them is `registry.ts`. */
 import type { QuantizedSource } from '../execution/source.js';
+import type { Distance } from '../execution/logit-divergence.js';
 import type { ModelInputs, SampleCache } from '../execution/sample-store.js';
 import type { JsonObject } from '../formats/json.js';
 import type { ExpectedTensors, SetTensors, WrittenTensor } from '../formats/set.js';
@@ -67,6 +68,8 @@ export interface CalibrationContext {
   readonly set?: CalibrationSet;
   /** Holds activations; the result does not depend on how much of them it keeps in memory. */
   readonly cache: SampleCache;
+  /** How far a run of the model is from another, in its task. */
+  readonly distance: Distance;
   /** What was done before the calibration was interrupted, and what will be kept of it. */
   readonly progress: ProgressFiles;
   readonly hooks: CalibrationHooks;

@@ -77,7 +77,6 @@ describe('a request of a calibration', () => {
 
   const both = { mode: 'weight-activation' } as const;
   it.each<[string, Asked, Outline, RegExp]>([
-    ['a length of pictures', { length: 8 }, vit, /^--length is of text; vit is an image classifier\.$/],
     ['a recipe that there is not', { recipe: 'soup' }, vit, /no recipe "soup"; it has default, paper\.$/],
     [
       'an option that there is not',
@@ -155,6 +154,5 @@ describe('a request of a calibration', () => {
     expect(settingsOf({ options: { keep: 0.25, merge: 'selective' } }).keep).toBe(0.25);
     expect(settingsOf({ options: { rateScale: 0.25 } }).rates.scale).toBe(0.25);
     expect(settingsOf({ ...both, options: { kvBits: 4, rotation: 'on' } }, llama).kvBits).toBe(4);
-    expect(settingsOf({ length: 16 }, llama).mode).toBe('weight-only');
   });
 });

@@ -28,9 +28,7 @@ export function resolveRequest(
   request: Omit<CalibrateRequest, 'out' | 'resume'>,
 ): { readonly method: AnyMethod; readonly settings: CommonSettings } {
   const method = methodOf(request);
-  const { mode, recipe, bits, samples, seed, length, data } = request;
-  if (length !== undefined && checkpoint.model.task !== 'text-generation')
-    throw new UserError(`--length is of text; ${checkpoint.name} is an image classifier.`);
+  const { mode, recipe, bits, samples, seed, data } = request;
   if (recipe !== undefined && !method.recipes.includes(recipe))
     throw new UserError(
       `The method "${method.name}" has no recipe "${recipe}"; it has ${method.recipes.join(', ')}.`,

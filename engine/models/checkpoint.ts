@@ -18,10 +18,11 @@ export interface HostTensor {
   readonly shape: Shape;
 }
 
-export interface Checkpoint {
+/** @typeParam M what is known of its model */
+export interface Checkpoint<M extends Model = Model> {
   readonly folder: string;
   readonly name: string;
-  readonly model: Model;
+  readonly model: M;
   readonly source: TensorSource;
   /** Parameters of the model, tensors that several parts share counted once, and those that it does not use not at all. */
   readonly parameters: number;

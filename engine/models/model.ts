@@ -1,5 +1,5 @@
 /** What every architecture is reduced to: parts (stem, blocks, head) written as functions from a builder to a graph. */
-import { UserError } from '../errors.js';
+import type { Task } from '../protocol/protocol.js';
 import { sizeOf, type DType, type Shape, type Value } from '../graph/ir.js';
 
 /**
@@ -108,17 +108,22 @@ export interface Tower extends Chain {
   readonly name: string;
 }
 
-/** What every model has: a chain, which the head goes on with. */
-interface ModelBase extends Chain {
+/** What every model has: a chain, which the head goes on with. What else it has is its task's affair. */
+export interface Model extends Chain {
   readonly family: string;
+  /** The name of what it is for (`engine/tasks/registry.ts`). */
+  readonly task: Task;
+  /** What a sample is made of, whatever the task. Samples of tokens may have any length up to a longest one. */
+  readonly reads: 'pixels' | 'tokens';
   readonly head: Part;
   /** In the order they run, before the model's own chain. Default none. */
   readonly towers?: readonly Tower[];
 }
 
 /** A vision model: pixels [batch, channels, height, width] → stem → blocks → head → logits [batch, classes]. */
-export interface VisionModel extends ModelBase {
+export interface VisionModel extends Model {
   readonly task: 'image-classification';
+  readonly reads: 'pixels';
   readonly image: { readonly channels: number; readonly height: number; readonly width: number };
   readonly classes: number;
   /** The checkpoint's own names of its classes, by number; empty where it has none. */
@@ -130,15 +135,14 @@ export interface VisionModel extends ModelBase {
  * [batch, tokens] → stem → [batch·tokens, width] → blocks → head → logits of the next token [batch·tokens, vocabulary].
  * The head's samples are single tokens, so that those of a large vocabulary can be run a few at a time.
  */
-export interface LanguageModel extends ModelBase {
+export interface LanguageModel extends Model {
   readonly task: 'text-generation';
+  readonly reads: 'tokens';
   readonly tokens: number;
   readonly vocabulary: number;
   /** The longest sequence that the model knows positions for. */
   readonly context: number;
 }
-
-export type Model = VisionModel | LanguageModel;
 
 /** Elements of one sample of what a part reads. */
 export const inputSize = (part: Part): number => sizeOf(part.inputShape(1));
@@ -209,14 +213,12 @@ export function inputsOf(model: Model): readonly Omit<SidePort, 'name'>[] {
   return [...named.values()];
 }
 
-/** The model as an image classifier. Throws UserError, naming the checkpoint and what needs one, where it is none. */
-export function requireVision(model: Model, checkpoint: string, user: string): VisionModel {
-  if (model.task === 'image-classification') return model;
-  throw new UserError(`${user} supports image classifiers so far; ${checkpoint} is a language model.`);
-}
-
-/** The model as a language model. Throws UserError, naming the checkpoint and what needs one, where it is none. */
-export function requireLanguage(model: Model, checkpoint: string, user: string): LanguageModel {
-  if (model.task === 'text-generation') return model;
-  throw new UserError(`${user} needs a language model; ${checkpoint} is an image classifier.`);
+/** The names of what a model reads from outside beside its own input: towers read it, or side ports. */
+export function sideInputsOf(model: Model): string[] {
+  const towers = (model.towers ?? []).map(({ name }) => name);
+  const read = chainsOf(model).flatMap(({ input, ...parts }) => [
+    ...(input === undefined ? [] : [input]),
+    ...chainParts(parts).flatMap(({ side = [] }) => side.map(({ name }) => name)),
+  ]);
+  return [...new Set(read)].filter((name) => !towers.includes(name));
 }

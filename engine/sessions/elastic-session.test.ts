@@ -89,7 +89,8 @@ const watched = ({ runtime, ...others }: Programs, seen: (length: number) => voi
 async function byFullWindows({ folder, model }: Checkpoint, runnable: RunnableModel, text: string) {
   const tokenizer = await openTokenizer(folder);
   const tokens = inputSize(model.stem);
-  const ids = tokenizer.encode(text);
+  const ids = tokenizer.encode(text, { specialTokens: true });
+  expect(ids[0]).toBe(tokenizer.bos);
   const start = ids.length;
   let first: Float32Array | undefined;
   for (let added = 0; added < ADDED; added++) {
@@ -106,8 +107,8 @@ async function byFullWindows({ folder, model }: Checkpoint, runnable: RunnableMo
 }
 
 const letters = (count: number) =>
-  // The tokenizer puts a token before them.
-  Array.from({ length: count - 1 }, (_, i) => String.fromCharCode(97 + ((7 * i) % 26))).join('');
+  // The tokenizer puts two tokens before them: the beginning of a text, and a space.
+  Array.from({ length: count - 2 }, (_, i) => String.fromCharCode(97 + ((7 * i) % 26))).join('');
 
 const rotated = {
   transforms: [{ name: 'rotation', signs: signsToText(drawSigns(TINY_LLAMA.hidden_size, 1)), keys: true }],

@@ -7,7 +7,8 @@ import { resolveRequest } from '../../methods/request.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
 import type { CalibrateRequest, CalibrateResult } from '../../protocol/protocol.js';
 import { withDevice } from '../../runtime/with-device.js';
-import { readCalibrationSet } from '../../tasks/calibration-set.js';
+import { taskOf } from '../../tasks/registry.js';
+import type { Task } from '../../tasks/task.js';
 import { version } from '../../version.js';
 import { peakMemory } from '../memory.js';
 import type { JobHooks } from '../requests.js';
@@ -21,11 +22,12 @@ export async function runCalibrate(
     request.length === undefined ? {} : { tokens: request.length },
   );
   try {
+    const task = taskOf(checkpoint, request);
     const resolved = resolveRequest(checkpoint, request);
     const memory = request.cacheMemory ?? defaultCacheMemory();
     const cache = await openSampleCache(memory, dirname(resolve(request.out)));
     try {
-      return await calibrateWith(cache, checkpoint, resolved, request, hooks);
+      return await calibrateWith(cache, task, checkpoint, resolved, request, hooks);
     } finally {
       cache.close();
     }
@@ -36,6 +38,7 @@ export async function runCalibrate(
 
 async function calibrateWith(
   cache: SampleCache,
+  task: Task,
   checkpoint: Checkpoint,
   { method, settings }: ReturnType<typeof resolveRequest>,
   request: CalibrateRequest,
@@ -46,7 +49,17 @@ async function calibrateWith(
   const read = await readSamples();
   const samples = read?.set.inputs.samples ?? 0;
   return withDevice(request, async (programs) => {
-    const asked = { checkpoint, ...(read && { set: read.set }), method, settings, out, resume, cache };
+    const { distance } = task;
+    const asked = {
+      checkpoint,
+      distance,
+      ...(read && { set: read.set }),
+      method,
+      settings,
+      out,
+      resume,
+      cache,
+    };
     const { offered } = await calibrate(programs, { ...asked, engineVersion: version }, hooks);
     return {
       out,
@@ -62,8 +75,8 @@ async function calibrateWith(
   async function readSamples() {
     if (settings.samples === 0) return undefined;
     if (request.data === undefined)
-      throw new UserError('Name what to calibrate on with --data: pictures, or text for a language model.');
-    const found = await readCalibrationSet(checkpoint, request.data, settings, cache, hooks.signal);
+      throw new UserError(`Name the ${task.words.data} to calibrate on with --data.`);
+    const found = await task.read(checkpoint, request.data, settings, cache, hooks.signal);
     const { name, inputs } = found.set;
     if (inputs.samples < settings.samples)
       hooks.note(`${name} has ${inputs.samples} samples; ${settings.samples} were asked for.`);

@@ -1,12 +1,10 @@
 /** What a calibration will take, before it starts. */
-import { stat } from 'node:fs/promises';
-import { openImages } from '../../data/images.js';
 import { defaultCacheMemory } from '../../execution/sample-store.js';
 import { UserError } from '../../errors.js';
-import type { CommonSettings } from '../../methods/method.js';
 import { resolveRequest } from '../../methods/request.js';
-import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
+import { openCheckpoint } from '../../models/checkpoint.js';
 import type { CalibrateEstimate, DeviceReport, EstimateRequest } from '../../protocol/protocol.js';
+import { taskOf } from '../../tasks/registry.js';
 import type { EstimateJobRequest } from '../requests.js';
 
 /**
@@ -32,8 +30,10 @@ export async function runEstimate({ request, devices }: EstimateJobRequest): Pro
     request.length === undefined ? {} : { tokens: request.length },
   );
   try {
+    const task = taskOf(checkpoint, request);
     const { method, settings } = resolveRequest(checkpoint, request);
-    const samples = await samplesOf(request, checkpoint, settings);
+    const samples =
+      request.data === undefined ? settings.samples : await task.count(request.data, settings.samples);
     const { work, looked, activations, tensors } = method.cost(checkpoint, settings, samples);
     const inMemory = Math.min(activations, request.cacheMemory ?? defaultCacheMemory());
     const running =
@@ -70,18 +70,4 @@ function deviceOf(wanted: NonNullable<EstimateRequest['device']>, devices: reado
   const report = devices.find(({ kind }) => kind === wanted);
   const reason = report && !report.available ? report.reason : 'it is not known here.';
   throw new UserError(`The device "${wanted}" is not available: ${reason}`);
-}
-
-/** How many samples there will be: of pictures the data is asked, of text reading it would take as long as the encoding. */
-async function samplesOf(
-  { data }: EstimateRequest,
-  { model }: Checkpoint,
-  { samples }: CommonSettings,
-): Promise<number> {
-  if (data === undefined) return samples;
-  if (model.task === 'image-classification') return Math.min(samples, (await openImages(data)).length);
-  await stat(data).catch(() => {
-    throw new UserError(`${data} is not there.`);
-  });
-  return samples;
 }

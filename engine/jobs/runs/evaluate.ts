@@ -1,9 +1,10 @@
 /** The evaluate job: full precision, baselines and adapter sets on one evaluation set. */
-import { openCheckpoint } from '../../models/checkpoint.js';
-import { closeAdapterSets, openAdapterSets } from '../../evaluation/sets.js';
-import type { EvaluationJobHooks } from '../../evaluation/evaluate.js';
-import { evaluatePictures } from '../../evaluation/evaluate-pictures.js';
-import { evaluateText } from '../../evaluation/evaluate-text.js';
+import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
+import { planBaselines } from '../../evaluation/baselines.js';
+import { closeAdapterSets, openAdapterSets, widthsOf, type NamedSet } from '../../evaluation/sets.js';
+import type { EvaluationJobHooks, Measured } from '../../evaluation/evaluate.js';
+import { taskOf } from '../../tasks/registry.js';
+import type { Task } from '../../tasks/task.js';
 import { peakMemory } from '../memory.js';
 import { prepareEvaluation, saveEvaluation } from '../evaluations.js';
 import type { JobHooks } from '../requests.js';
@@ -39,16 +40,28 @@ async function evaluate(request: EvaluateRequest, hooks: EvaluationJobHooks): Pr
     request.length === undefined ? {} : { tokens: request.length },
   );
   try {
-    const { model } = checkpoint;
+    const task = taskOf(checkpoint, request);
     const sets = await openAdapterSets(checkpoint, request);
-    const measured = await (
-      model.task === 'text-generation'
-        ? evaluateText(request, checkpoint, model, sets, hooks)
-        : evaluatePictures(request, checkpoint, model, sets, hooks)
-    ).finally(() => closeAdapterSets(sets));
+    const measured = await evaluateSets(request, task, checkpoint, sets, hooks).finally(() =>
+      closeAdapterSets(sets),
+    );
     const seconds = (performance.now() - started) / 1000;
     return { ...measured, seconds, peakMemory: peakMemory() };
   } finally {
     await checkpoint.close();
   }
+}
+
+async function evaluateSets(
+  request: EvaluateRequest,
+  task: Task,
+  checkpoint: Checkpoint,
+  sets: readonly NamedSet[],
+  hooks: EvaluationJobHooks,
+): Promise<Measured> {
+  const widths = widthsOf(request, sets);
+  const baselines = planBaselines(task, checkpoint, request, sets, widths);
+  return task
+    .evaluate({ request, checkpoint, sets, widths, baselines, hooks })
+    .finally(() => baselines.close());
 }

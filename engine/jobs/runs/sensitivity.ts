@@ -9,18 +9,12 @@ import { openAdapterSet, openSource, requireMatch, type AdapterSet } from '../..
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
 import { version } from '../../version.js';
 import { withDevice } from '../../runtime/with-device.js';
-import { readCalibrationSet } from '../../tasks/calibration-set.js';
+import { taskOf } from '../../tasks/registry.js';
+import type { Task } from '../../tasks/task.js';
 import { peakMemory } from '../memory.js';
 import { openMeasured, sensitivityPath } from '../sensitivity-file.js';
 import type { JobHooks } from '../requests.js';
 import type { SensitivityRequest, SensitivityResult } from '../../protocol/protocol.js';
-
-/**
- * Enough to tell layers apart: a mean over pictures, or over all tokens of so many windows (docs/METHOD.md, section
- * 6).
- */
-const SAMPLES = { 'image-classification': 128, 'text-generation': 32 };
-const BATCH = { 'image-classification': 32, 'text-generation': 2 };
 
 export async function runSensitivity(
   request: SensitivityRequest,
@@ -30,10 +24,11 @@ export async function runSensitivity(
   const checkpoint = await openCheckpoint(request.model);
   const cache = await openSampleCache(request.cacheMemory ?? defaultCacheMemory(), dirname(out));
   try {
+    const task = taskOf(checkpoint);
     const set = await openAdapterSet(request.adapters);
     try {
       await requireMatch(checkpoint, set, request.adapters);
-      return await measure(request, out, checkpoint, set, cache, hooks);
+      return await measure(request, out, task, checkpoint, set, cache, hooks);
     } finally {
       await set.close();
     }
@@ -46,16 +41,18 @@ export async function runSensitivity(
 async function measure(
   request: SensitivityRequest,
   out: string,
+  task: Task,
   original: Checkpoint,
   adapters: AdapterSet,
   cache: SampleCache,
   hooks: JobHooks<'sensitivity'>,
 ): Promise<SensitivityResult> {
   const started = performance.now();
-  const { task, family } = original.model;
-  const batch = request.batch ?? BATCH[task];
-  const draw = { samples: request.samples ?? SAMPLES[task], seed: adapters.config.seed, batch };
-  const { set } = await readCalibrationSet(original, request.data, draw, cache, hooks.signal);
+  const { family } = original.model;
+  const usual = task.sensitivity;
+  const batch = request.batch ?? usual.batch;
+  const draw = { samples: request.samples ?? usual.samples, seed: adapters.config.seed, batch };
+  const { set } = await task.read(original, request.data, draw, cache, hooks.signal);
   const { samples } = set.inputs;
   const bits = [...adapters.config.offered].sort((a, b) => a - b);
   const layers = layerNames(original);
@@ -75,7 +72,8 @@ async function measure(
     const { costs } = progress;
     const source = openSource(programs, original, adapters);
     const keepBlocks = 2 * original.parameters * Float32Array.BYTES_PER_ELEMENT < defaultCacheMemory();
-    const settings = { source, inputs: set.inputs, batch, cache, keepBlocks };
+    const { distance } = task;
+    const settings = { source, distance, inputs: set.inputs, batch, cache, keepBlocks };
     await measureSensitivity(programs, settings, costs.length, {
       signal: hooks.signal,
       status: (done) =>

@@ -5,6 +5,7 @@ import { createRandom } from '../../data/random.js';
 import { batchesOf } from '../../execution/batches.js';
 import { observe } from '../../execution/observe.js';
 import { openPlainPart } from '../../execution/part.js';
+import { meanDivergence } from '../../execution/logit-divergence.js';
 import { passPart } from '../../execution/part-by-part.js';
 import {
   NO_SOURCES,
@@ -93,9 +94,15 @@ async function guard(learned: NamedTensors, start: NamedTensors) {
   const cache = await openSampleCache(0);
   const blockOf = (part: Part) =>
     Promise.resolve({ tensors: localTensors(learned, part), started: localTensors(start, part) });
-  const { groups, kept } = await keepBetter(programs, { checkpoint, set, cache }, options, blockOf, {
-    signal,
-  });
+  const { groups, kept } = await keepBetter(
+    programs,
+    { checkpoint, set, cache, distance: meanDivergence },
+    options,
+    blockOf,
+    {
+      signal,
+    },
+  );
   expect(cache.held).toEqual({ memory: 0, disk: 0 });
   const tensors: NamedTensors = new Map();
   for (const part of checkpoint.model.blocks)

@@ -8,7 +8,6 @@ import type { Programs } from '../../runtime/programs.js';
 import { quantizedParts } from '../../execution/quantized-model.js';
 import type { CalibrationContext } from '../method.js';
 import type { BitGroup } from './adapters.js';
-import { meanDivergence } from '../../execution/logit-divergence.js';
 import { passBlocks, plainParts, type OpenPart, type PassHooks } from '../../execution/part-by-part.js';
 import { settingsOf, type QueptOptions } from './options.js';
 import type { FinishedBlock } from './progress.js';
@@ -32,7 +31,12 @@ export const GUARD_SAMPLES = 512;
 /** @param blockOf what was learned of a block; read again for every bit-width */
 export async function keepBetter(
   programs: Programs,
-  { checkpoint, set, cache }: Required<Pick<CalibrationContext, 'checkpoint' | 'set' | 'cache'>>,
+  {
+    checkpoint,
+    set,
+    cache,
+    distance,
+  }: Required<Pick<CalibrationContext, 'checkpoint' | 'set' | 'cache' | 'distance'>>,
   options: QueptOptions,
   blockOf: (part: Part) => Promise<Pick<FinishedBlock, 'tensors' | 'started'>>,
   { signal, status }: PassHooks,
@@ -70,7 +74,7 @@ export async function keepBetter(
   const divergence = async (open: OpenPart) => {
     const q = { store: await pass(open), head: await open(model.head) };
     const p = { store: reference, head: await plain(model.head) };
-    return meanDivergence(programs, model, p, q, signal).finally(() => {
+    return distance(programs, model, p, q, signal).finally(() => {
       p.head.dispose();
       q.head.dispose();
       q.store.release();

@@ -107,10 +107,10 @@ const options: MethodOptions<QueptGiven> = {
 };
 
 const modes = ({ model }: Outline): readonly Mode[] =>
-  model.task === 'text-generation' ? ['weight-only', 'weight-activation'] : ['weight-activation'];
+  model.reads === 'tokens' ? ['weight-only', 'weight-activation'] : ['weight-activation'];
 
 function recipesOf({ model }: Outline, mode: Mode): Record<'default' | 'paper', QueptOptions> {
-  if (model.task === 'image-classification') return { default: DEFAULT_VIT, paper: PAPER_VIT };
+  if (model.reads === 'pixels') return { default: DEFAULT_VIT, paper: PAPER_VIT };
   return mode === 'weight-activation'
     ? { default: DEFAULT_TEXT_ACTIVATIONS, paper: PAPER_TEXT_ACTIVATIONS }
     : { default: DEFAULT_TEXT, paper: PAPER_TEXT };

@@ -40,9 +40,9 @@ const options: MethodOptions<RoundingGiven> = {
   ),
 };
 
-const isText = ({ model }: Outline) => model.task === 'text-generation';
+const readsTokens = ({ model }: Outline) => model.reads === 'tokens';
 const modes = (outline: Outline): readonly Mode[] =>
-  isText(outline) ? ['weight-only', 'weight-activation'] : ['weight-activation', 'weight-only'];
+  readsTokens(outline) ? ['weight-only', 'weight-activation'] : ['weight-activation', 'weight-only'];
 
 /** Pictures whose activations give the ranges (docs/METHOD.md, section 3). */
 const RANGE_SAMPLES = 256;
@@ -51,7 +51,7 @@ function settings(outline: Outline, common: CommonOptions, given: RoundingGiven)
   const { mode = modes(outline)[0]!, seed = 0 } = common;
   const isWeightOnly = mode === 'weight-only';
   refuse(outline, mode, given);
-  const isStatic = !isText(outline);
+  const isStatic = !readsTokens(outline);
   const usual = isWeightOnly ? [8, 7, 6, 5, 4, 3, 2] : [8, 7, 6, 5, 4];
   const own: RoundingSettings = {
     mode,
@@ -175,7 +175,7 @@ export const rounding: Method<RoundingGiven, RoundingSettings> = {
   // set has them: with rotation, and without to tell what it does.
   baselines: (outline, sets) => {
     const label = 'rounding';
-    if (!isText(outline)) return [{ label, common: { mode: 'weight-activation' }, given: {} }];
+    if (!readsTokens(outline)) return [{ label, common: { mode: 'weight-activation' }, given: {} }];
     const alone = { label, common: { mode: 'weight-only' as const }, given: {} };
     const both = sets.find((set) => set.mode === 'weight-activation');
     if (!both) return [alone];

@@ -191,6 +191,7 @@ export const llamaFamily = (
     return {
       family: modelType,
       task: 'text-generation',
+      reads: 'tokens',
       stem: llamaStem(config),
       blocks: llamaBlocks(config),
       head: llamaHead(config),

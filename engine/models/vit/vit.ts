@@ -139,6 +139,7 @@ export function vitModel(
   return {
     family,
     task: 'image-classification',
+    reads: 'pixels',
     stem: vitStem(config, family, specialTokens),
     blocks: Array.from({ length: depth }, (_, index) => vitBlock(config, family, index, tokens)),
     head: head(tokens),

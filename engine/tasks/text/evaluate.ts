@@ -1,39 +1,39 @@
 /** Evaluation of a language model: from paths to rows. */
-import { encodeChoices } from '../data/text/choice-tokens.js';
-import { holdsChoices, openChoices } from '../data/text/choices.js';
-import { openText } from '../data/text/source.js';
-import { openTokenizer, requireVocabulary, type TextTokenizer } from '../data/text/tokenizer.js';
-import { evaluationWindows } from '../data/text/windows.js';
-import { plainParts } from '../execution/part-by-part.js';
-import { defaultCacheMemory } from '../execution/sample-store.js';
-import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
-import type { LanguageModel } from '../models/model.js';
-import type { EvaluateRequest, EvaluateResult } from '../protocol/protocol.js';
-import type { Programs } from '../runtime/programs.js';
-import { withDevice } from '../runtime/with-device.js';
-import { planBaselines } from './baselines.js';
-import { evaluateChoices, lengthsFor } from './choices.js';
-import type { EvaluationJobHooks, Measured } from './evaluate.js';
-import { evaluatePerplexity } from './perplexity.js';
-import { fullHead, type EvaluationHooks, type TextCandidate } from './rows.js';
-import { rowsOf, textCandidate, widthsOf, type NamedSet } from './sets.js';
+import { encodeChoices } from '../../data/text/choice-tokens.js';
+import { holdsChoices, openChoices } from '../../data/text/choices.js';
+import { openText } from '../../data/text/source.js';
+import { openTokenizer, requireVocabulary, type TextTokenizer } from '../../data/text/tokenizer.js';
+import { evaluationWindows } from '../../data/text/windows.js';
+import { UserError } from '../../errors.js';
+import { evaluateChoices, lengthsFor } from '../../evaluation/choices.js';
+import type { Candidate, Evaluation, Measured } from '../../evaluation/evaluate.js';
+import { evaluatePerplexity } from '../../evaluation/perplexity.js';
+import { fullHead, rowOf, type EvaluationHooks, type TextCandidate } from '../../evaluation/rows.js';
+import { rowsOf, textCandidate } from '../../evaluation/sets.js';
+import type { RunnableModel } from '../../execution/model.js';
+import { plainParts } from '../../execution/part-by-part.js';
+import { defaultCacheMemory } from '../../execution/sample-store.js';
+import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
+import type { LanguageModel } from '../../models/model.js';
+import type { EvaluateRequest, EvaluateResult, EvaluationRow } from '../../protocol/protocol.js';
+import type { Programs } from '../../runtime/programs.js';
+import { withDevice } from '../../runtime/with-device.js';
 
-export async function evaluateText(
-  request: EvaluateRequest,
-  checkpoint: Checkpoint,
-  model: LanguageModel,
-  sets: readonly NamedSet[],
-  { signal, status, note }: EvaluationJobHooks,
-): Promise<Measured> {
-  const widths = widthsOf(request, sets);
+export async function evaluateText({
+  request,
+  checkpoint,
+  sets,
+  widths,
+  baselines,
+  hooks: { signal, status, note },
+}: Evaluation<LanguageModel>): Promise<Measured> {
+  const { model } = checkpoint;
   const tokenizer = await openTokenizer(checkpoint.folder);
   requireVocabulary(tokenizer, model.vocabulary);
   const task = request.task ?? ((await holdsChoices(request.data)) ? 'multiple-choice' : 'perplexity');
-  const baselines = planBaselines(checkpoint, request, sets, widths);
   const evaluation = await (task === 'perplexity' ? openPerplexity : openMultipleChoice)(
     request,
     checkpoint,
-    model,
     tokenizer,
   );
   try {
@@ -61,13 +61,12 @@ export async function evaluateText(
       return { device: programs.runtime.device, task, data: name, rows, skipped };
     });
   } finally {
-    await baselines.close();
     await evaluation.close();
   }
 }
 
 /** An evaluation set that is open, and what is done with it. */
-interface Evaluation {
+interface OpenSet {
   /** Its name, and what reading has left out so far. */
   readonly source: { readonly name: string; readonly skipped: EvaluateResult['skipped'] };
   /** Tokens that a candidate reads. */
@@ -83,13 +82,12 @@ interface Evaluation {
 
 async function openPerplexity(
   { data, limit }: EvaluateRequest,
-  checkpoint: Checkpoint,
-  model: LanguageModel,
+  checkpoint: Checkpoint<LanguageModel>,
   tokenizer: TextTokenizer,
-): Promise<Evaluation> {
+): Promise<OpenSet> {
   const source = await openText(data);
   const windows = await evaluationWindows(source, tokenizer, {
-    length: model.tokens,
+    length: checkpoint.model.tokens,
     ...(limit !== undefined && { limit }),
   });
   return {
@@ -103,12 +101,14 @@ async function openPerplexity(
 
 async function openMultipleChoice(
   { data, limit, length }: EvaluateRequest,
-  checkpoint: Checkpoint,
-  model: LanguageModel,
+  checkpoint: Checkpoint<LanguageModel>,
   tokenizer: TextTokenizer,
-): Promise<Evaluation> {
+): Promise<OpenSet> {
   const { name, ...task } = await openChoices(data);
-  const items = encodeChoices({ name, ...task }, tokenizer, { length: length ?? model.context, limit });
+  const items = encodeChoices({ name, ...task }, tokenizer, {
+    length: length ?? checkpoint.model.context,
+    limit,
+  });
   const lengths = lengthsFor(items);
   const checkpoints: Checkpoint[] = [];
   const close = async () => {
@@ -127,4 +127,30 @@ async function openMultipleChoice(
       evaluateChoices(programs, checkpoints, candidates, items, { memory }, hooks),
     close,
   };
+}
+
+/** The row of a model at its plan: perplexity and divergence. */
+export async function measureText(
+  programs: Programs,
+  checkpoint: Checkpoint<LanguageModel>,
+  { full, plan }: { readonly full: RunnableModel; readonly plan: Candidate },
+  { path, limit }: { readonly path: string; readonly limit?: number },
+  hooks: EvaluationHooks,
+): Promise<EvaluationRow> {
+  if (await holdsChoices(path))
+    throw new UserError(
+      `${path} holds questions; a session measures perplexity. Use the command "evaluate".`,
+    );
+  const tokenizer = await openTokenizer(checkpoint.folder);
+  const windows = await evaluationWindows(await openText(path), tokenizer, {
+    length: checkpoint.model.tokens,
+    ...(limit !== undefined && { limit }),
+  });
+  const texts = [
+    { ...fullHead(checkpoint), build: () => full },
+    { ...rowOf(plan), build: () => plan.model },
+  ];
+  const memory = { memory: defaultCacheMemory() };
+  const rows = await evaluatePerplexity(programs, checkpoint, texts, windows, memory, hooks);
+  return rows[1]!;
 }

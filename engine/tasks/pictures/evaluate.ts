@@ -1,0 +1,87 @@
+/** Evaluation of an image classifier: from paths to rows. */
+import { openImages } from '../../data/images.js';
+import { readPreprocessor } from '../../data/preprocessor.js';
+import { selectFirst } from '../../data/select.js';
+import { UserError } from '../../errors.js';
+import type { Candidate, Evaluation, Measured } from '../../evaluation/evaluate.js';
+import { evaluateClassifier } from '../../evaluation/pictures.js';
+import type { EvaluationHooks } from '../../evaluation/rows.js';
+import { rowsOf } from '../../evaluation/sets.js';
+import { openPlainModel, type RunnableModel } from '../../execution/model.js';
+import { openElasticModel } from '../../execution/quantized-model.js';
+import { defaultCacheMemory } from '../../execution/sample-store.js';
+import { openSource } from '../../methods/sets.js';
+import type { Checkpoint } from '../../models/checkpoint.js';
+import type { VisionModel } from '../../models/model.js';
+import type { EvaluationRow } from '../../protocol/protocol.js';
+import type { Programs } from '../../runtime/programs.js';
+import { withDevice } from '../../runtime/with-device.js';
+
+export async function evaluatePictures({
+  request,
+  checkpoint,
+  sets,
+  widths,
+  baselines,
+  hooks: { signal, status, note },
+}: Evaluation<VisionModel>): Promise<Measured> {
+  if (request.task !== undefined)
+    throw new UserError(`${checkpoint.name} is an image classifier; the task "${request.task}" is for text.`);
+  const pictures = await openPictures(checkpoint, request.data, request.limit);
+  const { source, indices } = pictures;
+  const share = baselines.work / (baselines.work + indices.length * (1 + widths.length));
+  return withDevice(request, async (programs) => {
+    const memory = request.cacheMemory ?? defaultCacheMemory();
+    const compared = await baselines.open(programs, memory, {
+      signal,
+      note,
+      status: (done) => status(done * share, []),
+    });
+    const candidates: Candidate[] = [];
+    for (const named of [...compared, ...sets]) {
+      const rows = rowsOf(checkpoint, named, sets, widths);
+      if (rows.length === 0) continue;
+      const model = await openElasticModel(programs, openSource(programs, checkpoint, named.set));
+      for (const { head, widths: own } of rows) candidates.push({ ...head, widths: own, model });
+    }
+    const rows = await evaluateClassifier(
+      programs.runtime,
+      checkpoint,
+      await openPlainModel(programs, checkpoint),
+      candidates,
+      pictures,
+      { signal, status: (done, live) => status(share + (1 - share) * done, live) },
+    );
+    return {
+      device: programs.runtime.device,
+      task: 'image-classification',
+      data: source.name,
+      rows,
+      skipped: source.skipped,
+    };
+  });
+}
+
+/** The row of a model at its plan. */
+export async function measurePictures(
+  programs: Programs,
+  checkpoint: Checkpoint<VisionModel>,
+  { full, plan }: { readonly full: RunnableModel; readonly plan: Candidate },
+  { path, limit }: { readonly path: string; readonly limit?: number },
+  hooks: EvaluationHooks,
+): Promise<EvaluationRow> {
+  const pictures = await openPictures(checkpoint, path, limit);
+  const rows = await evaluateClassifier(programs.runtime, checkpoint, full, [plan], pictures, hooks);
+  return rows[1]!;
+}
+
+/** The first pictures of a set, to be read. */
+async function openPictures(
+  { folder, model: { image } }: Checkpoint<VisionModel>,
+  path: string,
+  limit: number | undefined,
+) {
+  const preprocessor = await readPreprocessor(folder, { channels: image.channels, imageSize: image });
+  const source = await openImages(path);
+  return { source, indices: selectFirst(source, limit ?? source.length), preprocessor };
+}
