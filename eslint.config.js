@@ -75,9 +75,7 @@ function bansOf(module) {
   const others = modules.filter((other) => !allowed.includes(other));
   const banned = [
     ...others.map((other) => `/${other}/`),
-    ...others
-      .filter((other) => rootFiles.includes(other))
-      .map((other) => `^(\\./|(\\.\\./)+)${other}\\.js$`),
+    ...others.filter((other) => rootFiles.includes(other)).map((other) => `^(\\./|(\\.\\./)+)${other}\\.js$`),
   ];
   const message = `engine/${module} may import only from: ${mayImport[module].join(', ') || 'nothing else'}.`;
   return [
