@@ -140,6 +140,16 @@ describe('a record read back', () => {
       progress: 0.5,
       crashes: { total: 3, place: 2, atPlace: 1 },
     });
+    // There was one method, whose options stood among the others.
+    const options = { groups: [[8], [4, 3]], rank: 8, rateLora: 0.001, guard: 'off' };
+    const flat = { ...fresh.request, samples: 64, recipe: 'paper', ...options };
+    expect(roundTrip({ ...old, request: flat }).request).toEqual({
+      ...fresh.request,
+      samples: 64,
+      recipe: 'paper',
+      method: 'quept',
+      options,
+    });
     const { rows } = evaluateResult;
     const { request } = evaluation;
     expect(roundTrip({ ...old, kind: 'evaluate', request, rows })).toMatchObject({ partial: { rows } });

@@ -162,7 +162,7 @@ export function parseRecord(value: unknown, where: string): StoredJob {
   const kind = parseKind(object.kind, where);
   // A later version may know more of a job.
   return readFields(
-    schema_version === 1 ? fromSchema1(object, where) : object,
+    schema_version === 1 ? fromSchema1(object, kind, where) : object,
     fieldsOf(kind),
     where,
     'dropped',
@@ -170,10 +170,12 @@ export function parseRecord(value: unknown, where: string): StoredJob {
 }
 
 /** Without the place and losses of calibrations, which a job that goes on reports again. */
-function fromSchema1(job: JsonObject, where: string): JsonObject {
+function fromSchema1(job: JsonObject, kind: JobKind, where: string): JsonObject {
   const { total, block, atBlock } = expectObject(job.crashes, `${where}: crashes`);
+  const request = expectObject(job.request, `${where}: request`);
   return {
     ...job,
+    request: kindOf(kind).fromSchema1?.(request) ?? request,
     series: [],
     crashes: { total: total!, place: block!, atPlace: atBlock! },
     ...(job.rows !== undefined && job.result === undefined && { partial: { rows: job.rows } }),

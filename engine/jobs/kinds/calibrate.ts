@@ -43,9 +43,25 @@ const settings: Fields<Omit<EstimateRequest, 'data'>> = {
   cacheMemory: optional(integer(0)),
 };
 
+const request: Kind<'calibrate'>['request'] = {
+  ...settings,
+  data: optional(path()),
+  out: path(),
+  resume: optional(flag()),
+};
+
+/** There was one method, and its options stood among the others. */
+function fromSchema1(old: JsonObject): JsonObject {
+  const pick = (isCommon: boolean): JsonObject =>
+    Object.fromEntries(Object.entries(old).filter(([key]) => key in request === isCommon));
+  const options = pick(false);
+  return { ...pick(true), ...(Object.keys(options).length > 0 && { method: 'quept', options }) };
+}
+
 export const calibrate: Kind<'calibrate'> = {
   title: 'Calibrate',
-  request: { ...settings, data: optional(path()), out: path(), resume: optional(flag()) },
+  request,
+  fromSchema1,
   result: {
     out: text(),
     device,

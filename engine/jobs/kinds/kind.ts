@@ -1,5 +1,6 @@
 /** What the engine knows of a kind of job without loading what runs it. A new kind is a file like it and a line in `registry.ts`. */
 import type { Fields } from '../../formats/json-fields.js';
+import type { JsonObject } from '../../formats/json.js';
 import type { JobKind, JobTypes } from '../../protocol/protocol.js';
 import type { JobHooks } from '../requests.js';
 
@@ -11,6 +12,8 @@ export interface Kind<K extends JobKind> {
   readonly title: string;
   /** Readers of a request from JSON of unknown origin. */
   readonly request: Fields<RequestOf<K>>;
+  /** A request of a record of schema 1, as such requests are now. */
+  readonly fromSchema1?: (request: JsonObject) => JsonObject;
   readonly result: Fields<ResultOf<K>>;
   /** Of a kind that has something of its result before its end. */
   readonly partial?: Fields<JobTypes[K]['partial']>;
