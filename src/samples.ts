@@ -5,7 +5,7 @@ import type { SupportedModel } from '../engine/protocol/protocol.js';
 
 type Task = SupportedModel['task'];
 
-const DATA: Readonly<Record<Task, { readonly calibration: string; readonly evaluation: string }>> = {
+const DATA: Readonly<Record<string, { readonly calibration: string; readonly evaluation: string }>> = {
   'image-classification': {
     calibration: 'data/fashion-mnist/calibration-images-idx3-ubyte.gz',
     evaluation: 'data/fashion-mnist/evaluation-images-idx3-ubyte.gz',
@@ -16,9 +16,15 @@ const DATA: Readonly<Record<Task, { readonly calibration: string; readonly evalu
   },
 };
 
-/** Absolute path of a sample's data. @param root the extension's folder */
-export const sampleData = (root: string, task: Task, purpose: 'calibration' | 'evaluation'): string =>
-  join(root, 'samples', DATA[task][purpose]);
+/** Absolute path of a sample's data; undefined for a task that no sample is for. @param root the extension's folder */
+export function sampleData(
+  root: string,
+  task: Task,
+  purpose: 'calibration' | 'evaluation',
+): string | undefined {
+  const paths = DATA[task];
+  return paths && join(root, 'samples', paths[purpose]);
+}
 
 const COPIED = ['vit-fashion', 'llama-speeches', 'data'];
 export const SAMPLES_FOLDER = 'elastic-precision-samples';

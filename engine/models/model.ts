@@ -1,5 +1,4 @@
 /** What every architecture is reduced to: parts (stem, blocks, head) written as functions from a builder to a graph. */
-import type { Task } from '../protocol/protocol.js';
 import { sizeOf, type DType, type Shape, type Value } from '../graph/ir.js';
 
 /**
@@ -112,7 +111,7 @@ export interface Tower extends Chain {
 export interface Model extends Chain {
   readonly family: string;
   /** The name of what it is for (`engine/tasks/registry.ts`). */
-  readonly task: Task;
+  readonly task: string;
   /** What a sample is made of, whatever the task. Samples of tokens may have any length up to a longest one. */
   readonly reads: 'pixels' | 'tokens';
   readonly head: Part;

@@ -1,7 +1,7 @@
 /** Models: checkpoints that are found, and what one is made of. */
 
-/** What a model is for. */
-export type Task = 'image-classification' | 'text-generation';
+/** What a model is for, such as `image-classification` or `text-generation`; a client shows one that it does not know by this name. */
+export type Task = string;
 
 export interface ListModelsParams {
   readonly folders: readonly string[];

@@ -24,6 +24,14 @@ describe('the task of a model', () => {
     expect(taskOf(model('stages', STAGES, [stages])).name).toBe('image-classification');
   });
 
+  it('is one that only a registry names', () => {
+    const segmentation = { ...tasks[0]!, name: 'segmentation' };
+    const made = model('vit', TINY_VIT);
+    const other = { name: 'other', model: { ...made.model, task: 'segmentation' } };
+    expect(taskOf(other, {}, [...tasks, segmentation])).toBe(segmentation);
+    expect(() => taskOf(other)).toThrow(/^other is for "segmentation", which can be listed and no more\.$/);
+  });
+
   it('refuses a length of pictures', () => {
     expect(() => taskOf(model('vit', TINY_VIT), { length: 8 })).toThrow(
       /^--length is of text; vit is an image classifier\.$/,

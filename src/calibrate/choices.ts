@@ -92,7 +92,7 @@ export function lengthOf(
     case 'paper':
       return { recipe: 'paper' };
     case 'short':
-      return amountOf(SHORT[task]);
+      return amountOf(SHORT[task] ?? SHORT['text-generation']!);
     case 'custom':
       return amountOf(length);
   }

@@ -91,7 +91,7 @@ const modeStep =
     const before = mode ?? remembered(model!.task).mode;
     const picked = await pickOne<Mode>(place, {
       placeholder: vscode.l10n.t('What to quantize'),
-      items: MODES[model!.task].map((value) => ({
+      items: (MODES[model!.task] ?? MODES['text-generation']!).map((value) => ({
         value,
         label: modeLabel(value),
         detail: MODE_DETAILS()[value],

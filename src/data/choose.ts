@@ -5,6 +5,7 @@ import type { SupportedModel } from '../../engine/protocol/protocol.js';
 import { BACK, type Place } from '../common/ask.js';
 import { pickOne, type Choice } from '../common/inputs.js';
 import { exists, sampleData } from '../samples.js';
+import { wordsOf } from '../tasks.js';
 
 type Task = SupportedModel['task'];
 export type Purpose = 'calibration' | 'evaluation';
@@ -53,40 +54,26 @@ async function sources({ task, purpose, recent, root }: DatasetQuestion): Promis
     { label: vscode.l10n.t('Choose'), kind },
     {
       label: `$(folder) ${vscode.l10n.t('Folder…')}`,
-      description: folderKinds(task),
+      description: wordsOf(task).folders,
       value: 'folder',
     },
     {
       label: `$(file) ${vscode.l10n.t('File…')}`,
-      description: fileKinds(task),
+      description: wordsOf(task).files,
       value: 'file',
     },
-    { label: vscode.l10n.t('Comes with the extension'), kind },
-    {
-      label: `$(beaker) ${sampleName(task, purpose)}`,
-      description: vscode.l10n.t('for the sample model'),
-      value: { path: sample },
-    },
+    ...(sample === undefined
+      ? []
+      : [
+          { label: vscode.l10n.t('Comes with the extension'), kind },
+          {
+            label: `$(beaker) ${wordsOf(task).samples[purpose]}`,
+            description: vscode.l10n.t('for the sample model'),
+            value: { path: sample },
+          },
+        ]),
   ];
 }
-
-function sampleName(task: Task, purpose: Purpose): string {
-  if (task === 'text-generation')
-    return purpose === 'calibration'
-      ? vscode.l10n.t('Sample: speeches before 2010')
-      : vscode.l10n.t('Sample: speeches from 2010 on');
-  return purpose === 'calibration'
-    ? vscode.l10n.t('Sample: Fashion-MNIST, 1,024 training pictures')
-    : vscode.l10n.t('Sample: Fashion-MNIST, 10,000 test pictures');
-}
-
-const folderKinds = (task: Task): string =>
-  task === 'image-classification'
-    ? vscode.l10n.t('pictures, Parquet or IDX files')
-    : vscode.l10n.t('text, JSONL or Parquet files');
-
-const fileKinds = (task: Task): string =>
-  task === 'image-classification' ? vscode.l10n.t('Parquet or IDX') : vscode.l10n.t('text, JSONL or Parquet');
 
 async function browse(
   source: 'folder' | 'file',

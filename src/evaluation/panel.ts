@@ -23,6 +23,7 @@ import { chooseEvaluationData } from '../data/remembered.js';
 import type { ModelList } from '../models/model-list.js';
 import { createSession, type SavedSession, type Surroundings } from './session.js';
 import { pageStrings } from './strings.js';
+import { wordsOf } from '../tasks.js';
 
 const TYPE = 'elasticPrecision.evaluation';
 /** Where sessions are kept, by the token that their page has. */
@@ -164,7 +165,7 @@ function surroundings({ connection, models, adapters, placement }: EvaluationOpt
     words: {
       details: (model) =>
         [
-          model.task === 'image-classification' ? l10n.t('Image classification') : l10n.t('Language model'),
+          wordsOf(model.task).model,
           model.family,
           l10n.t('{0} parameters', formatCount(model.parameters, env.language)),
         ].join(' · '),

@@ -9,6 +9,7 @@ import type {
 } from '../../engine/protocol/protocol.js';
 import { formatBytes, formatCount } from '../common/format.js';
 import type { Row } from '../common/tree.js';
+import { wordsOf } from '../tasks.js';
 import { modelName, nameWithin } from './names.js';
 
 export interface ModelNode {
@@ -52,7 +53,7 @@ function supportedRow(model: SupportedModel, folder?: string): Row {
     icon: 'package',
     tooltip: [
       path,
-      taskName(task),
+      wordsOf(task).name,
       vscode.l10n.t('{0} blocks, {1} layers, {2}', blocks, layers, count),
       vscode.l10n.t('{0} on disk', size),
     ],
@@ -74,12 +75,6 @@ function unsupportedRow(model: UnsupportedModel, folder?: string): Row {
     context: 'model unsupported',
   };
 }
-
-export const taskName = (task: SupportedModel['task']): string =>
-  ({
-    'image-classification': vscode.l10n.t('Image classification'),
-    'text-generation': vscode.l10n.t('Text generation'),
-  })[task];
 
 export function blockRow({ model, block }: BlockNode): Row {
   const layers = vscode.l10n.t('{0} layers', block.layers.length);

@@ -7,7 +7,8 @@ import { createLive, type LiveModel } from './live.js';
 import type { OpenPlan } from './plans.js';
 
 /** A measurement on so many samples ends within moments; a whole evaluation set belongs to an evaluation. */
-const LIMITS = { 'image-classification': 1000, 'text-generation': 16 } as const;
+const LIMITS: Readonly<Record<string, number>> = { 'image-classification': 1000, 'text-generation': 16 };
+const LEAST_LIMIT = 16;
 
 export interface RunningSurroundings {
   readonly connection: Connection;
@@ -50,7 +51,7 @@ export function createRunningModels(surroundings: RunningSurroundings): RunningM
   const entries = new Map<string, Entry>();
 
   function open({ model, adapters, task }: Wanted): LiveModel {
-    const live = createLive(connection, { model, adapters, device, limit: LIMITS[task] });
+    const live = createLive(connection, { model, adapters, device, limit: LIMITS[task] ?? LEAST_LIMIT });
     const data = lastData(task);
     if (data !== undefined) live.setData(data, basename(data));
     return live;

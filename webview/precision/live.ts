@@ -125,7 +125,7 @@ export function formatMeasured({ metric, value }: Measurement, locale: string): 
 export interface TryContent {
   readonly strings: Strings;
   readonly locale: string;
-  readonly task: 'image-classification' | 'text-generation';
+  readonly task: string;
   readonly tried: { readonly result?: Tried; readonly error?: string } | undefined;
   readonly possible: boolean;
 }
@@ -190,7 +190,7 @@ export function tryPanel(ask: (input: TryInput) => void, fail: (error: unknown) 
       heading.textContent = strings.tryIt;
       root.hidden = !possible;
       picture.hidden = task !== 'image-classification';
-      prompt.hidden = task === 'image-classification';
+      prompt.hidden = task !== 'text-generation';
       const next = JSON.stringify([strings.tryRun, task]);
       if (next !== shape) {
         shape = next;

@@ -1,10 +1,12 @@
 /** Everything that travels between the precision editor's page and its host. Types alone, so that either side can import it. */
+import type { PrecisionTable } from '../../engine/protocol/protocol.js';
 import type { PricedTable } from '../../engine/plans/totals.js';
 import type { Answer, Ready } from '../common/protocol.js';
 
 /** A model's layers, in its order. It is sent when it changes, and not with every edit. */
 export interface Table extends PricedTable {
-  readonly task: 'image-classification' | 'text-generation';
+  /** What the model is for; it decides what can be tried. */
+  readonly task: PrecisionTable['model']['task'];
   readonly layers: readonly Layer[];
   /** Of the whole model in full precision. */
   readonly fullBytes: number;
