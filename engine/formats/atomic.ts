@@ -1,6 +1,18 @@
 import { randomBytes } from 'node:crypto';
-import { constants, copyFile, link, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import {
+  constants,
+  copyFile,
+  link,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rm,
+  writeFile,
+} from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { UserError } from '../errors.js';
 import { fileError } from './paths.js';
 
 /** What can be written: all bytes at once, text (UTF-8), or pieces in order. */
@@ -89,15 +101,50 @@ export async function createFileExclusive(path: string, data: string): Promise<b
 }
 
 /**
- * Removes temporaries in `folder` whose process is gone, and returns their names. Those of a live process stay, however
- * old: it may still read them. A folder that does not exist holds none.
+ * Makes the folder `path`, which must not be there yet, with what `fill` writes into the folder that it is given: whole, or
+ * not at all. Throws `UserError` as `writeFileAtomic` does and where `path` is taken, and whatever `fill` throws.
+ */
+export async function writeFolderAtomic(
+  path: string,
+  fill: (folder: string) => Promise<void>,
+): Promise<void> {
+  await requireAbsent(path);
+  await removeStaleTemporaries(dirname(path));
+  const temporary = temporaryOf(path);
+  try {
+    await mkdir(temporary);
+    await fill(temporary);
+    await syncFolder(temporary);
+    // A rename would replace an empty folder.
+    await requireAbsent(path);
+    await rename(temporary, path);
+    await syncFolder(dirname(path));
+  } catch (error) {
+    throw fileError(error, 'write', path);
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
+}
+
+/** Throws UserError where anything is at `path`, a link that leads nowhere too. */
+export async function requireAbsent(path: string): Promise<void> {
+  const isThere = await lstat(path).then(
+    () => true,
+    () => false,
+  );
+  if (isThere) throw new UserError(`${path} is there already; choose another name, or remove it first.`);
+}
+
+/**
+ * Removes temporaries, files and folders, in `folder` whose process is gone, and returns their names. Those of a live
+ * process stay, however old: it may still read them. A folder that does not exist holds none.
  */
 export async function removeStaleTemporaries(folder: string): Promise<string[]> {
   const removed: string[] = [];
   for (const name of await readdir(folder).catch(() => [])) {
     const match = TEMPORARY.exec(name);
     if (!match || processIsAlive(Number(match[1]))) continue;
-    await rm(join(folder, name), { force: true });
+    await rm(join(folder, name), { recursive: true, force: true });
     removed.push(name);
   }
   return removed;

@@ -20,11 +20,14 @@ export type SafetensorsData =
   | Int8Array
   | Uint8Array;
 
-/** A tensor to write. Give `data` as a function to have it made only when its turn comes. */
-export interface SafetensorsEntry {
+export interface SafetensorsLayout {
   readonly name: string;
   readonly dtype: SafetensorsDType;
   readonly shape: readonly number[];
+}
+
+/** A tensor to write. Give `data` as a function to have it made only when its turn comes. */
+export interface SafetensorsEntry extends SafetensorsLayout {
   readonly data: SafetensorsData | (() => SafetensorsData | Promise<SafetensorsData>);
 }
 
@@ -55,9 +58,7 @@ export async function stageSafetensors(
   tensors: Iterable<SafetensorsEntry>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<WrittenFile & { readonly staged: StagedFile }> {
-  const entries = [...tensors].sort(
-    (a, b) => elementBytes(b) - elementBytes(a) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0),
-  );
+  const entries = inOrder(tensors);
   const header = buildHeader(entries, metadata);
   const hash = createHash('sha256');
   let byteLength = 0;
@@ -71,6 +72,20 @@ export async function stageSafetensors(
   const staged = await stageFile(path, pieces());
   return { staged, byteLength, sha256: hash.digest('hex') };
 }
+
+/** The bytes of the file that `writeSafetensors` makes of such tensors, known without their elements. */
+export function safetensorsBytes(
+  tensors: Iterable<SafetensorsLayout>,
+  metadata: Readonly<Record<string, string>> = {},
+): number {
+  const entries = inOrder(tensors);
+  return entries.reduce((sum, entry) => sum + entryBytes(entry), buildHeader(entries, metadata).length);
+}
+
+const inOrder = <T extends SafetensorsLayout>(tensors: Iterable<T>): T[] =>
+  [...tensors].sort(
+    (a, b) => elementBytes(b) - elementBytes(a) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0),
+  );
 
 async function* rawPieces(
   header: Uint8Array,
@@ -89,7 +104,7 @@ async function* rawPieces(
 }
 
 function buildHeader(
-  entries: readonly SafetensorsEntry[],
+  entries: readonly SafetensorsLayout[],
   metadata: Readonly<Record<string, string>>,
 ): Uint8Array {
   const fields: string[] = [];
@@ -116,9 +131,9 @@ function buildHeader(
   return header;
 }
 
-const elementBytes = (entry: SafetensorsEntry): number => DTYPE_BYTES.get(entry.dtype)!;
+const elementBytes = (entry: SafetensorsLayout): number => DTYPE_BYTES.get(entry.dtype)!;
 
-function entryBytes(entry: SafetensorsEntry): number {
+function entryBytes(entry: SafetensorsLayout): number {
   const bytes = byteLengthOf(entry.shape, elementBytes(entry));
   if (bytes === undefined) throw new Error(`Tensor ${entry.name}: impossible shape.`);
   return bytes;
