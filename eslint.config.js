@@ -26,6 +26,7 @@ const mayImport = {
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol'],
     ...['execution', 'transforms', 'quantized'],
   ],
+  exporters: ['runtime', 'models', 'formats', 'execution', 'quantized'],
   tasks: ['runtime', 'models', 'data', 'protocol', 'execution', 'methods', 'evaluation'],
   evaluation: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'divergence'],
@@ -34,14 +35,25 @@ const mayImport = {
   catalog: ['graph', 'models', 'formats', 'data', 'plans', 'protocol', 'methods'],
   jobs: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'catalog', 'entry', 'version'],
-    ...['execution', 'quantized', 'methods', 'evaluation', 'tasks', 'time-left'],
+    ...['execution', 'quantized', 'methods', 'evaluation', 'exporters', 'tasks', 'time-left'],
   ],
   sessions: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'jobs', 'entry', 'divergence'],
     ...['execution', 'quantized', 'methods', 'evaluation', 'tasks'],
   ],
   server: ['models', 'formats', 'catalog', 'jobs', 'methods', 'plans', 'sessions', 'protocol', 'version'],
-  cli: ['catalog', 'formats', 'jobs', 'methods', 'plans', 'protocol', 'server', 'time-left', 'version'],
+  cli: [
+    'catalog',
+    'exporters',
+    'formats',
+    'jobs',
+    'methods',
+    'plans',
+    'protocol',
+    'server',
+    'time-left',
+    'version',
+  ],
   engine: ['protocol', 'server', 'version'],
 };
 const modules = Object.keys(mayImport);

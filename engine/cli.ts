@@ -13,6 +13,8 @@ import {
 } from './cli/format.js';
 import { addMethodOptions, methodOfArguments, methodOption, splitOptions } from './cli/method-options.js';
 import { progressBar } from './cli/progress.js';
+import type { Exporter } from './exporters/exporter.js';
+import { exporters } from './exporters/registry.js';
 import { CancelledError, messageOf, UserError } from './errors.js';
 import type { WorkKind, Jobs } from './jobs/requests.js';
 import { isKind, kindOf } from './jobs/kinds/registry.js';
@@ -21,7 +23,12 @@ import { methods } from './methods/registry.js';
 import { MAX_BITS, MIN_BITS } from './plans/bits.js';
 import { serveStdio } from './server.js';
 import { version } from './version.js';
-import { type CalibrateRequest, type EvaluateRequest, type SensitivityRequest } from './protocol/protocol.js';
+import type {
+  CalibrateRequest,
+  EvaluateRequest,
+  ExportRequest,
+  SensitivityRequest,
+} from './protocol/protocol.js';
 
 type EvaluateOptions = Common & Omit<EvaluateRequest, 'model' | 'plans'> & { readonly plan?: string[] };
 
@@ -69,6 +76,13 @@ const task = (text: string) => {
   if (Object.hasOwn(tasks, text)) return tasks[text as keyof typeof tasks];
   throw new InvalidArgumentError('Tasks are: perplexity, choice.');
 };
+const width = (text: string) => {
+  const bits = text.trim() === '' ? NaN : Number(text);
+  if (!(bits >= MIN_BITS && bits <= MAX_BITS))
+    throw new InvalidArgumentError(`Bits must be a number from ${MIN_BITS} to ${MAX_BITS}.`);
+  return bits;
+};
+const formatLine = ({ name, words }: Exporter) => `  ${name.padEnd(18)}${words.description}`;
 /** As in `**.output.dense=8`, once or more often. */
 const fix = (text: string, before: [string, number][] = []): [string, number][] => {
   const at = text.lastIndexOf('=');
@@ -296,6 +310,44 @@ program
       ].join('\n'),
     );
   });
+
+program
+  .command('export')
+  .description('write a model with an adapter set, at chosen bits, for other tools')
+  .argument('<model>', 'checkpoint folder')
+  .requiredOption('--adapters <folder>', 'adapter set')
+  .addOption(new Option('--bits <n>', 'bits of every layer, one of those that the set has').argParser(width))
+  .addOption(new Option('--plan <file>', 'precision plan, instead of --bits').conflicts('bits'))
+  .addOption(
+    new Option('--format <name>', 'what is written: see below')
+      .choices(exporters.map(({ name }) => name))
+      .makeOptionMandatory(),
+  )
+  .requiredOption('--out <path>', 'what is written; it must not be there yet')
+  .addOption(device())
+  .addOption(threads())
+  .addOption(json())
+  .addHelpText('after', ['', 'Formats:', ...exporters.map(formatLine)].join('\n'))
+  .action(
+    async (
+      model: string,
+      { json: asJson, ...options }: Common & Omit<ExportRequest, 'model'>,
+      command: Command,
+    ) => {
+      if (options.bits === undefined && options.plan === undefined)
+        command.error("error: name the layers' bits, with either --bits or --plan");
+      const bar = progressBar('Exporting');
+      const result = await run('export', { ...options, model }, (status) =>
+        bar.update(status.done, formatStatus(status)),
+      ).finally(() => bar.stop());
+      print(
+        { json: asJson ?? false },
+        result,
+        (r) =>
+          `Wrote ${r.out}: ${r.format}, ${Number(r.bits.toFixed(3))} bits per layer, ${bytes(r.bytes)}, on ${r.device}, in ${r.seconds.toFixed(0)} s.`,
+      );
+    },
+  );
 
 program
   .command('devices')

@@ -158,7 +158,7 @@ describe('a record read back', () => {
   it.each<[object, string]>([
     [
       { kind: 'dance' },
-      'x.json: "kind" must be one of "calibrate", "evaluate", "sensitivity", found "dance".',
+      'x.json: "kind" must be one of "calibrate", "evaluate", "sensitivity", "export", found "dance".',
     ],
     [{ progress: 2 }, 'x.json: "progress" must be a number from 0 to 1, found 2.'],
     [{ request: { model: 'vit' } }, 'x.json: request: "model" must be an absolute path, found "vit".'],

@@ -1,6 +1,7 @@
 /** Jobs: what is queued, runs, or has ended. */
 import type { CalibrateRequest, CalibrateResult } from './calibration.js';
 import type { EvaluateRequest, EvaluateResult } from './evaluations.js';
+import type { ExportRequest, ExportResult } from './exports.js';
 import type { SensitivityRequest, SensitivityResult } from './sensitivity.js';
 
 /** What each kind of job is asked and yields; `partial` is what of the result it has before its end. */
@@ -8,6 +9,7 @@ export interface JobTypes {
   calibrate: { request: CalibrateRequest; result: CalibrateResult; partial: never };
   evaluate: { request: EvaluateRequest; result: EvaluateResult; partial: Pick<EvaluateResult, 'rows'> };
   sensitivity: { request: SensitivityRequest; result: SensitivityResult; partial: never };
+  export: { request: ExportRequest; result: ExportResult; partial: never };
 }
 
 export type JobKind = keyof JobTypes;
@@ -72,6 +74,7 @@ export interface Job<K extends JobKind> {
 export type CalibrateJob = Job<'calibrate'>;
 export type EvaluateJob = Job<'evaluate'>;
 export type SensitivityJob = Job<'sensitivity'>;
+export type ExportJob = Job<'export'>;
 export type JobRecord = { [K in JobKind]: Job<K> }[JobKind];
 
 export interface StartParams<K extends JobKind> {

@@ -17,4 +17,5 @@ export type * from './calibration.js';
 export * from './evaluations.js';
 export type * from './sensitivity.js';
 export type * from './precision.js';
+export type * from './exports.js';
 export type * from './sessions.js';

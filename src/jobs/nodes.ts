@@ -96,7 +96,9 @@ function tooltipOf(job: JobRecord): string[] {
     job.title,
     job.error ?? '',
     vscode.l10n.t('Model: {0}', job.request.model),
-    job.request.data === undefined ? '' : vscode.l10n.t('Data: {0}', job.request.data),
+    'data' in job.request && job.request.data !== undefined
+      ? vscode.l10n.t('Data: {0}', job.request.data)
+      : '',
     job.kind === 'calibrate' ? vscode.l10n.t('Adapter set: {0}', job.request.out) : '',
     vscode.l10n.t('Added: {0}', date(job.created)),
     job.ended === undefined ? '' : vscode.l10n.t('Ended: {0}', date(job.ended)),

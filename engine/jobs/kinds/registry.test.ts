@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { complaint } from '../../formats/testing.js';
-import type { CalibrateRequest, EvaluateRequest } from '../../protocol/protocol.js';
+import type { CalibrateRequest, EvaluateRequest, ExportRequest } from '../../protocol/protocol.js';
 import { parseEstimate } from './calibrate.js';
 import { parseKind, parseRequest } from './registry.js';
 
@@ -37,7 +37,7 @@ it('a kind is one that there is', async () => {
   expect(parseKind('evaluate', 'params')).toBe('evaluate');
   for (const name of ['dance', 'toString', undefined, null, 3])
     expect(await complaint(() => parseKind(name, 'params'))).toMatch(
-      /^params: "kind" must be one of "calibrate", "evaluate", "sensitivity", found /,
+      /^params: "kind" must be one of "calibrate", "evaluate", "sensitivity", "export", found /,
     );
 });
 
@@ -86,5 +86,24 @@ describe('a request of a job', () => {
   ])('to evaluate, %j, is refused', async (request, reason) => {
     expect(parseEvaluate(structuredClone(evaluate))).toEqual(evaluate);
     expect(await complaint(() => parseEvaluate(request))).toContain(reason);
+  });
+
+  it('to export has one choice of bits, and a format that there is', async () => {
+    const request: ExportRequest = {
+      ...{ model: '/m', adapters: '/a', bits: 2.5, format: 'safetensors', out: '/o' },
+      ...{ device: 'cpu', threads: 1 },
+    };
+    const parse = (value: unknown) => parseRequest('export', value, 'request');
+    expect(parse(structuredClone(request))).toEqual(request);
+    const { bits: _bits, ...open } = request;
+    expect(parse({ ...open, plan: '/p' })).toEqual({ ...open, plan: '/p' });
+    const either = 'request: it must have either "bits" or "plan".';
+    expect(await complaint(() => parse(open))).toBe(either);
+    expect(await complaint(() => parse({ ...request, plan: '/p' }))).toBe(either);
+    expect(await complaint(() => parse({ ...request, format: 'paper' }))).toContain(
+      'no export format "paper"',
+    );
+    expect(await complaint(() => parse({ ...request, bits: 9 }))).toContain('bits');
+    expect(await complaint(() => parse({ ...request, out: 'here' }))).toContain('out');
   });
 });

@@ -5,10 +5,16 @@ import { show } from '../../formats/paths.js';
 import type { JobKind, JobTypes } from '../../protocol/protocol.js';
 import { calibrate } from './calibrate.js';
 import { evaluate } from './evaluate.js';
+import { exporting } from './export.js';
 import type { Kind } from './kind.js';
 import { sensitivity } from './sensitivity.js';
 
-const kinds: { readonly [K in JobKind]: Kind<K> } = { calibrate, evaluate, sensitivity };
+const kinds: { readonly [K in JobKind]: Kind<K> } = {
+  calibrate,
+  evaluate,
+  sensitivity,
+  export: exporting,
+};
 
 export const kindNames = Object.keys(kinds) as JobKind[];
 

@@ -1,0 +1,47 @@
+/** What an export format is. The list of them is `registry.ts`. */
+import type { QuantizedSource } from '../execution/source.js';
+import type { SetConfig } from '../formats/set-config.js';
+import type { Checkpoint } from '../models/checkpoint.js';
+import type { Programs } from '../runtime/programs.js';
+
+/** A model with an adapter set, at the bits it is to be exported at. */
+export interface ExportContext {
+  readonly programs: Programs;
+  /** The model as it is on disk. */
+  readonly original: Checkpoint;
+  /** Of the adapter set; its checkpoint is the original with the set's transforms applied. */
+  readonly source: QuantizedSource;
+  readonly config: SetConfig;
+  /** Offered bits of a layer of a block, by its full name; of stems and head, `source.fixedBits` are. */
+  readonly bitsOf: (layer: string) => number;
+  readonly hooks: ExportHooks;
+}
+
+export interface ExportHooks {
+  /** Where it is aborted, `write` throws CancelledError at the next safe point. */
+  readonly signal: AbortSignal;
+  /** @param done share of the bytes that are written @param phase one short line for people */
+  status(done: number, phase: string): void;
+}
+
+/** What an export will write. */
+export interface ExportSize {
+  readonly bytes: number;
+  /** Whether it is these bytes; else it is at most so many. */
+  readonly isExact: boolean;
+}
+
+export interface Exporter {
+  /** As in `--format`. */
+  readonly name: string;
+  readonly words: { readonly title: string; readonly description: string };
+  /** Why the format cannot hold such a set, in one line; undefined where it can. Nothing is read for it. */
+  refuse(context: ExportContext): string | undefined;
+  /** Of an export that is not refused. Reads no weights. Throws UserError as `write`. */
+  size(context: ExportContext): Promise<ExportSize>;
+  /**
+   * Makes `out`, a file or folder that is not there yet in a folder that is, whole or not at all: killed at any instant, it
+   * leaves at most a temporary that the next export beside it removes. Throws UserError for what a person can mend.
+   */
+  write(context: ExportContext, out: string): Promise<void>;
+}

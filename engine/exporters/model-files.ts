@@ -1,0 +1,68 @@
+/** The files of a checkpoint folder beside its weights, for exports that stand in its place. */
+import { existsSync } from 'node:fs';
+import { open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { UserError } from '../errors.js';
+import { resolveInside, sizeOfFile } from '../formats/paths.js';
+
+/** What tools read of a model beside its weights, and the terms it comes under. */
+const KNOWN = [
+  'config.json',
+  'generation_config.json',
+  'preprocessor_config.json',
+  'processor_config.json',
+  'image_processor_config.json',
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'tokenizer.model',
+  'special_tokens_map.json',
+  'added_tokens.json',
+  'vocab.json',
+  'vocab.txt',
+  'merges.txt',
+  'spiece.model',
+  'sentencepiece.bpe.model',
+  'chat_template.json',
+  'chat_template.jinja',
+  'LICENSE',
+  'LICENSE.md',
+  'LICENSE.txt',
+  'NOTICE',
+];
+
+/** Far above any tokenizer; a file that is larger is something else. */
+const MAX_BYTES = 256 << 20;
+
+export interface ModelFile {
+  readonly name: string;
+  readonly bytes: number;
+  read(): Promise<Uint8Array>;
+}
+
+/**
+ * Those that a model has: plain files in its folder, or in the Hugging Face cache that it is in. Throws UserError for one that is
+ * a link to anywhere else, no file, or too large.
+ */
+export async function modelFiles(folder: string): Promise<ModelFile[]> {
+  const files: ModelFile[] = [];
+  for (const name of KNOWN) {
+    if (!existsSync(join(folder, name))) continue;
+    const path = await resolveInside(folder, name, folder);
+    const bytes = await sizeOfFile(path);
+    if (bytes > MAX_BYTES)
+      throw new UserError(`${path} is too large to belong to a model beside its weights.`);
+    files.push({ name, bytes, read: () => readFile(path) });
+  }
+  return files;
+}
+
+/** Writes a file into a folder that is not there for others yet, and syncs it. */
+export async function writeInto(folder: string, name: string, data: Uint8Array): Promise<void> {
+  const handle = await open(join(folder, name), 'wx');
+  try {
+    await handle.writeFile(data);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,16 @@
+/** All export formats. A new one is a file like `merged.ts` and a line here. */
+import { UserError } from '../errors.js';
+import { show } from '../formats/paths.js';
+import type { Exporter } from './exporter.js';
+import { float32Checkpoint, mergedCheckpoint } from './merged.js';
+
+export const exporters: readonly Exporter[] = [mergedCheckpoint, float32Checkpoint];
+
+/** Throws UserError for a name that no format has. */
+export function exporterNamed(name: string, known: readonly Exporter[] = exporters): Exporter {
+  const found = known.find((exporter) => exporter.name === name);
+  if (found) return found;
+  throw new UserError(
+    `There is no export format ${show(name, 40)}; there are ${known.map((e) => e.name).join(', ')}.`,
+  );
+}

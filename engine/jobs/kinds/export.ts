@@ -1,0 +1,39 @@
+/** The kind `export`: a model with an adapter set at chosen bits, written for other tools. */
+import { resolve } from 'node:path';
+import { UserError } from '../../errors.js';
+import { exporterNamed } from '../../exporters/registry.js';
+import { integer, number, optional, path, text, type Field } from '../../formats/json-fields.js';
+import { bits, device, placement } from './fields.js';
+import type { Kind } from './kind.js';
+
+/** Bits of every layer, where no plan says them. */
+const bitsWithoutPlan: Field<number | undefined> = (object, key, where) => {
+  if ((object[key] === undefined) === (object.plan === undefined))
+    throw new UserError(`${where}: it must have either "${key}" or "plan".`);
+  return optional(bits)(object, key, where);
+};
+
+export const exporting: Kind<'export'> = {
+  title: 'Export',
+  request: {
+    ...placement,
+    model: path(),
+    adapters: path(),
+    bits: bitsWithoutPlan,
+    plan: optional(path()),
+    format: (object, key, where) => exporterNamed(text()(object, key, where)).name,
+    out: path(),
+  },
+  result: {
+    out: text(),
+    format: text(),
+    bits: number(1, 8),
+    bytes: integer(0),
+    device,
+    seconds: number(0),
+    peakMemory: integer(0),
+  },
+  writes: ({ out }) => resolve(out),
+  sets: ({ adapters }) => [adapters],
+  run: async (request, hooks) => (await import('../runs/export.js')).runExport(request, hooks),
+};

@@ -1,0 +1,130 @@
+/** The export job: from an adapter set and the bits of its layers to what other tools read. */
+import { realpath, readdir, stat, statfs } from 'node:fs/promises';
+import { basename, dirname, join, resolve, sep } from 'node:path';
+import { UserError } from '../../errors.js';
+import { openPlan } from '../../evaluation/plan-file.js';
+import { layerNames } from '../../execution/model.js';
+import { requireOffered } from '../../execution/source.js';
+import type { Exporter } from '../../exporters/exporter.js';
+import { exporterNamed, exporters } from '../../exporters/registry.js';
+import { requireAbsent } from '../../formats/atomic.js';
+import { fileError } from '../../formats/paths.js';
+import { openAdapterSet, openSource, requireMatch, type AdapterSet } from '../../methods/sets.js';
+import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
+import type { ExportRequest, ExportResult } from '../../protocol/protocol.js';
+import { withDevice } from '../../runtime/with-device.js';
+import { peakMemory } from '../memory.js';
+import type { JobHooks } from '../requests.js';
+
+/** @param known the formats there are */
+export async function runExport(
+  request: ExportRequest,
+  hooks: JobHooks<'export'>,
+  known: readonly Exporter[] = exporters,
+): Promise<ExportResult> {
+  const started = performance.now();
+  const exporter = exporterNamed(request.format, known);
+  const out = await placeOf(request);
+  const checkpoint = await openCheckpoint(request.model);
+  try {
+    const set = await openAdapterSet(request.adapters);
+    try {
+      await requireMatch(checkpoint, set, request.adapters);
+      const written = await exportSet(request, exporter, checkpoint, set, out, hooks);
+      const seconds = (performance.now() - started) / 1000;
+      return { out, format: exporter.name, ...written, seconds, peakMemory: peakMemory() };
+    } finally {
+      await set.close();
+    }
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+async function exportSet(
+  request: ExportRequest,
+  exporter: Exporter,
+  original: Checkpoint,
+  set: AdapterSet,
+  out: string,
+  hooks: JobHooks<'export'>,
+): Promise<Pick<ExportResult, 'bits' | 'bytes' | 'device'>> {
+  const { config } = set;
+  const layers = await layerBits(request, layerNames(original), config.offered);
+  return withDevice(request, async (programs) => {
+    const context = {
+      programs,
+      original,
+      source: openSource(programs, original, set),
+      config,
+      bitsOf: (layer: string) => layers.get(layer)!,
+      hooks: {
+        signal: hooks.signal,
+        status: (done: number, phase: string) => hooks.status({ done: Math.min(1, done), phase }),
+      },
+    };
+    const reason = exporter.refuse(context);
+    if (reason !== undefined) throw new UserError(reason);
+    await requireSpace(out, (await exporter.size(context)).bytes);
+    await exporter.write(context, out);
+    const all = [...layers.values()];
+    return {
+      bits: all.reduce((sum, bits) => sum + bits, 0) / all.length,
+      bytes: await bytesAt(out),
+      device: programs.runtime.device,
+    };
+  });
+}
+
+/** The bits of every layer. Throws UserError for some that are not offered. */
+async function layerBits(
+  { bits, plan }: Pick<ExportRequest, 'bits' | 'plan'>,
+  layers: readonly string[],
+  offered: readonly number[],
+): Promise<ReadonlyMap<string, number>> {
+  if ((bits === undefined) === (plan === undefined))
+    throw new UserError('An export needs either one bit-width or a precision plan.');
+  if (bits !== undefined) {
+    requireOffered(offered, bits);
+    return new Map(layers.map((name) => [name, bits]));
+  }
+  const { widths } = await openPlan(plan!, layers, offered);
+  return new Map(layers.map((name) => [name, typeof widths === 'number' ? widths : widths(name)!]));
+}
+
+/**
+ * Where it is written, links of the folder followed. Throws UserError where that is taken, has no folder, or lies in the
+ * model's folder, of which it would become a part.
+ */
+async function placeOf({ out, model }: Pick<ExportRequest, 'out' | 'model'>): Promise<string> {
+  const asked = resolve(out);
+  await requireAbsent(asked);
+  const folder = await realpath(dirname(asked)).catch((error: unknown) => {
+    throw fileError(error, 'write', asked);
+  });
+  const root = await realpath(model).catch((error: unknown) => {
+    throw fileError(error, 'read', model);
+  });
+  if (folder === root || folder.startsWith(root + sep))
+    throw new UserError(`${asked} lies in the model's folder; choose a place outside of it.`);
+  return join(folder, basename(asked));
+}
+
+async function requireSpace(out: string, bytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(dirname(out));
+  const free = bavail * bsize;
+  if (bytes > free)
+    throw new UserError(
+      `${out} would take ${megabytes(bytes)}, and its drive has ${megabytes(free)} left; free some, or choose another.`,
+    );
+}
+
+const megabytes = (bytes: number): string => `${Math.ceil(bytes / 1e6)} MB`;
+
+/** Of a file, or of all files of a folder. */
+async function bytesAt(path: string): Promise<number> {
+  const found = await stat(path);
+  if (!found.isDirectory()) return found.size;
+  const sizes = await Promise.all((await readdir(path)).map((name) => bytesAt(join(path, name))));
+  return sizes.reduce((a, b) => a + b, 0);
+}
