@@ -1,6 +1,9 @@
 /** What clients are told of the methods. */
+import { UserError } from '../errors.js';
 import { openCheckpoint } from '../models/checkpoint.js';
-import type { MethodReport } from '../protocol/protocol.js';
+import type { MethodModeReport, MethodReport, Mode } from '../protocol/protocol.js';
+import type { Outline } from '../transforms/transform.js';
+import type { AnyMethod } from './method.js';
 import { listOptions } from './options.js';
 import { methods } from './registry.js';
 
@@ -8,23 +11,35 @@ import { methods } from './registry.js';
 export async function methodsFor(folder: string): Promise<MethodReport[]> {
   const checkpoint = await openCheckpoint(folder);
   try {
-    return methods
-      .map(({ name, words, recipes, options, modes }) => ({
-        name,
-        title: words.title,
-        description: words.description,
-        modes: modes(checkpoint),
-        recipes,
-        options: listOptions(options).map(([key, option]) => ({
-          name: key,
-          help: option.help,
-          value: option.value,
-          ...(option.choices && { choices: option.choices }),
-          ...(option.standard !== undefined && { standard: option.standard }),
-        })),
-      }))
-      .filter((report) => report.modes.length > 0);
+    return methods.map((method) => reportOf(method, checkpoint)).filter(({ modes }) => modes.length > 0);
   } finally {
     await checkpoint.close();
+  }
+}
+
+const reportOf = (method: AnyMethod, outline: Outline): MethodReport => ({
+  name: method.name,
+  title: method.words.title,
+  description: method.words.description,
+  modes: method.modes(outline).flatMap((mode) => modeOf(method, outline, mode) ?? []),
+  recipes: method.recipes,
+  options: listOptions(method.options).map(([key, option]) => ({
+    name: key,
+    help: option.help,
+    value: option.value,
+    ...(option.choices && { choices: option.choices }),
+    ...(option.standard !== undefined && { standard: option.standard }),
+  })),
+  baseline: method.baselines !== undefined,
+});
+
+/** Undefined for a mode whose standard settings the method refuses for the model. */
+function modeOf(method: AnyMethod, outline: Outline, mode: Mode): MethodModeReport | undefined {
+  try {
+    const { offered, samples } = method.settings(outline, { mode }, {});
+    return { mode, bits: offered, samples };
+  } catch (error) {
+    if (error instanceof UserError) return undefined;
+    throw error;
   }
 }

@@ -71,11 +71,22 @@ export interface MethodReport {
   readonly name: string;
   readonly title: string;
   readonly description: string;
-  /** What it can quantize, the usual first. */
-  readonly modes: readonly Mode[];
+  /** What it can quantize of the model, the usual first. */
+  readonly modes: readonly MethodModeReport[];
   /** Settings to start from, the default first. */
   readonly recipes: readonly string[];
   readonly options: readonly MethodOptionReport[];
+  /** Whether evaluations can calibrate it for comparison (`EvaluateRequest.baseline`). */
+  readonly baseline: boolean;
+}
+
+/** What a method does in a mode where nothing else is asked. */
+export interface MethodModeReport {
+  readonly mode: Mode;
+  /** From high to low. */
+  readonly bits: readonly number[];
+  /** Samples that it draws; 0 where it needs none, and takes none. */
+  readonly samples: number;
 }
 
 export interface MethodOptionReport {

@@ -4,6 +4,9 @@ import type {
   CalibrateRequest,
   DeviceChoice,
   EstimateRequest,
+  MethodModeReport,
+  MethodOptionReport,
+  MethodReport,
   SupportedModel,
 } from '../../engine/protocol/protocol.js';
 import { nameProblem, type NameProblem } from '../../engine/plans/names.js';
@@ -14,39 +17,90 @@ import { modelName } from '../models/names.js';
 export type Mode = NonNullable<CalibrateRequest['mode']>;
 export type Task = SupportedModel['task'];
 
-/** How long to calibrate, and on how much. */
+/** How long to calibrate, and on how much; epochs where the method has some. */
 export type Length =
   | { readonly kind: 'standard' | 'short' | 'paper' }
-  | { readonly kind: 'custom'; readonly samples: number; readonly epochs: number };
+  | { readonly kind: 'custom'; readonly samples: number; readonly epochs?: number };
 
+/** What has been answered so far. Later answers may be of another model or method than the earlier ones. */
+export interface Answers {
+  readonly model?: SupportedModel;
+  /** Those that fit the model. */
+  readonly methods?: readonly MethodReport[];
+  /** By its name. */
+  readonly method?: string;
+  readonly mode?: Mode;
+  readonly bits?: readonly number[];
+  /** Absolute path of the calibration set. */
+  readonly data?: string;
+  readonly device?: DeviceChoice;
+  readonly length?: Length;
+  /** The method's own, by name. */
+  readonly options?: MethodValues;
+  /** The folder of the adapter set to be made. */
+  readonly out?: string;
+}
+
+export type MethodValue = string | number | readonly number[];
+export type MethodValues = Readonly<Record<string, MethodValue>>;
+
+/** Answers that belong together. */
 export interface Choices {
   readonly model: SupportedModel;
-  readonly mode: Mode;
+  readonly method: MethodReport;
+  readonly mode: MethodModeReport;
   readonly bits: readonly number[];
-  /** Absolute path of the calibration set. */
-  readonly data: string;
+  /** Left out where the method needs no samples. */
+  readonly data?: string;
   readonly device: DeviceChoice;
   readonly length: Length;
-  /** The folder of the adapter set to be made. */
-  readonly out: string;
+  readonly options: MethodValues;
+}
+
+/** What was answered, or else what stands first: the only method and mode need not be asked for. */
+export function choicesOf(answers: Answers): Choices {
+  const { method, mode } = methodOf(answers);
+  const { data, length = STANDARD, options = {} } = answers;
+  return {
+    model: answers.model!,
+    method,
+    mode,
+    bits: answers.bits ?? mode.bits,
+    ...(data !== undefined && mode.samples > 0 && { data }),
+    device: answers.device ?? 'auto',
+    length: lengthsOf(method, mode).includes(length.kind) ? length : STANDARD,
+    options,
+  };
+}
+
+/** The method and mode that the answers come to. */
+export function methodOf({ methods, method: name, mode }: Answers): Pick<Choices, 'method' | 'mode'> {
+  const method = methods!.find((one) => one.name === name) ?? methods![0]!;
+  return { method, mode: method.modes.find((one) => one.mode === mode) ?? method.modes[0]! };
 }
 
 export const BIT_WIDTHS = [8, 7, 6, 5, 4, 3, 2] as const;
 
-/** What the engine calibrates where nothing else is asked. */
-export const standardBits = (mode: Mode): readonly number[] =>
-  mode === 'weight-only' ? BIT_WIDTHS : [8, 7, 6, 5, 4];
+const STANDARD: Length = { kind: 'standard' };
+
+/** Lengths to choose from, the usual one first. */
+export function lengthsOf(method: MethodReport, { samples }: MethodModeReport): Length['kind'][] {
+  const amounts = samples > 0;
+  return [
+    'standard',
+    ...(amounts ? (['short'] as const) : []),
+    ...(method.recipes.includes('paper') ? (['paper'] as const) : []),
+    ...(amounts ? (['custom'] as const) : []),
+  ];
+}
+
+export const hasEpochs = ({ options }: MethodReport): boolean =>
+  options.some(({ name }) => name === 'epochs');
 
 /** Enough to see every step of the way; the figures it yields are not those of a calibration worth keeping. */
-const SHORT: Readonly<Record<Task, { readonly samples: number; readonly epochs: number }>> = {
+const SHORT: Readonly<Record<string, { readonly samples: number; readonly epochs: number }>> = {
   'image-classification': { samples: 128, epochs: 2 },
   'text-generation': { samples: 16, epochs: 2 },
-};
-
-/** The modes that the engine calibrates, the usual one first. */
-export const MODES: Readonly<Record<Task, readonly Mode[]>> = {
-  'image-classification': ['weight-activation'],
-  'text-generation': ['weight-only', 'weight-activation'],
 };
 
 /** What the settings say about any calibration; 0 leaves it to the engine. */
@@ -56,55 +110,79 @@ export interface Limits {
   readonly cacheMemory: number;
 }
 
-export type RunChoices = Omit<Choices, 'out'>;
-
-export const requestOf = (choices: Choices, limits: Limits): CalibrateRequest => ({
+export const requestOf = (choices: Choices, limits: Limits, out: string): CalibrateRequest => ({
   ...estimateRequestOf(choices, limits),
-  data: choices.data,
-  out: choices.out,
+  out,
 });
 
 /** What an estimate needs of a calibration. */
-export function estimateRequestOf(
-  { model, mode, bits, data, device, length }: RunChoices,
-  { threads, cacheMemory }: Limits,
-): EstimateRequest {
+export function estimateRequestOf(choices: Choices, { threads, cacheMemory }: Limits): EstimateRequest {
+  const { model, method, mode, bits, data, device } = choices;
   return {
     model: model.path,
-    data,
-    mode,
+    ...(data !== undefined && { data }),
+    method: method.name,
+    mode: mode.mode,
     bits,
     device,
-    ...lengthOf(length, model.task),
+    ...settingsOf(choices),
     ...(threads > 0 && { threads }),
     ...(cacheMemory > 0 && { cacheMemory: Math.round(cacheMemory * 1e9) }),
   };
 }
 
-/** The settings that a length stands for. */
-export function lengthOf(
-  length: Length,
-  task: Task,
-): Pick<CalibrateRequest, 'recipe' | 'samples' | 'options'> {
-  switch (length.kind) {
-    case 'standard':
-      return {};
-    case 'paper':
-      return { recipe: 'paper' };
-    case 'short':
-      return amountOf(SHORT[task] ?? SHORT['text-generation']!);
-    case 'custom':
-      return amountOf(length);
-  }
+/** The settings that a length stands for, and the method's options: those it was given go before the length's. */
+function settingsOf({
+  model,
+  method,
+  length,
+  options,
+}: Choices): Pick<CalibrateRequest, 'recipe' | 'samples' | 'options'> {
+  const { samples, epochs } = { ...amountOf(length, model.task) };
+  const own = { ...(epochs !== undefined && hasEpochs(method) && { epochs }), ...options };
+  return {
+    ...(length.kind === 'paper' && { recipe: 'paper' }),
+    ...(samples !== undefined && { samples }),
+    ...(Object.keys(own).length > 0 && { options: own }),
+  };
 }
 
-const amountOf = ({ samples, epochs }: { readonly samples: number; readonly epochs: number }) => ({
-  samples,
-  options: { epochs },
-});
+function amountOf(
+  length: Length,
+  task: Task,
+): { readonly samples: number; readonly epochs?: number } | undefined {
+  if (length.kind === 'short') return SHORT[task] ?? SHORT['text-generation'];
+  return length.kind === 'custom' ? length : undefined;
+}
+
+/** Options that can be set by a line of text or a choice. Bit groups cannot: bit-widths are asked for. */
+export const settableOptions = ({ options }: MethodReport): readonly MethodOptionReport[] =>
+  options.filter(({ choices, value }) => choices !== undefined || value === 'n' || value === 'x');
+
+/** An option's value from text; undefined where it is not of the option's kind. Its range the engine knows. */
+export function parseOption({ choices, value }: MethodOptionReport, text: string): MethodValue | undefined {
+  if (choices) return choices.includes(text) ? text : undefined;
+  const parts = text.split(',').map((part) => part.trim());
+  const kind = value === 'n' ? /^\d+$/ : /^(\d+\.?\d*|\.\d+)(e-?\d+)?$/i;
+  if (!parts.every((part) => kind.test(part))) return undefined;
+  const numbers = parts.map(Number);
+  return numbers.length === 1 ? numbers[0] : numbers;
+}
+
+/** `options` with another value of one; `undefined` goes back to the standard. */
+export function withOption(
+  options: MethodValues,
+  name: string,
+  value: MethodValue | undefined,
+): MethodValues {
+  const { [name]: _, ...others } = options;
+  return value === undefined ? others : { ...others, [name]: value };
+}
 
 /** Chosen last time, offered first the next. */
 export interface Remembered {
+  /** Absent in what was remembered before there were several. */
+  readonly method?: string;
   readonly mode?: Mode;
   readonly bits?: readonly number[];
   /** Paths, the latest first. */
@@ -114,14 +192,34 @@ export interface Remembered {
 
 const REMEMBERED_PATHS = 5;
 
-export function remember(before: Remembered, { mode, bits, data, length }: Choices): Remembered {
+export function remember(before: Remembered, { method, mode, bits, data, length }: Choices): Remembered {
   const others = (before.data ?? []).filter((path) => path !== data);
-  return { mode, bits, length, data: [data, ...others].slice(0, REMEMBERED_PATHS) };
+  const paths = data === undefined ? others : [data, ...others];
+  return {
+    method: method.name,
+    mode: mode.mode,
+    bits,
+    length,
+    data: paths.slice(0, REMEMBERED_PATHS),
+  };
 }
 
-/** A name that is free: `elastic-8-4`, `elastic-8-4-2`, … */
-export function suggestName(bits: readonly number[], taken: readonly string[]): string {
-  const name = `elastic-${formatBits(bits, 'en').replace(/[^\d.]+/g, '-')}`;
+/** Bit-widths to begin with: those chosen last time for this method and mode, else its own. */
+export const usualBits = (
+  before: Remembered,
+  method: MethodReport,
+  mode: MethodModeReport,
+): readonly number[] =>
+  (before.method ?? DEFAULT_METHOD) === method.name && before.mode === mode.mode
+    ? (before.bits ?? mode.bits)
+    : mode.bits;
+
+const DEFAULT_METHOD = 'quept';
+
+/** A name that is free: `elastic-8-4`, `elastic-8-4-2`, …; of another method than the default one its own, `gptq-8-2`. */
+export function suggestName(method: string, bits: readonly number[], taken: readonly string[]): string {
+  const prefix = method === DEFAULT_METHOD ? 'elastic' : method;
+  const name = `${prefix}-${formatBits(bits, 'en').replace(/[^\d.]+/g, '-')}`;
   const used = new Set(taken.map(fold));
   if (!used.has(fold(name))) return name;
   for (let number = 2; ; number++) if (!used.has(fold(`${name}-${number}`))) return `${name}-${number}`;

@@ -1,14 +1,14 @@
 import { vscode } from '../common/vscode.js';
 import type { OwnerNode } from '../adapters/nodes.js';
-import type { SupportedModel } from '../../engine/protocol/protocol.js';
+import type { MethodReport, SupportedModel } from '../../engine/protocol/protocol.js';
 import { ask } from '../common/ask.js';
 import { readSettings, workspaceFolders } from '../configuration.js';
 import type { Context } from '../context.js';
 import { promisedFolders } from '../jobs/job-list.js';
 import { modelName } from '../models/names.js';
 import type { ModelNode } from '../models/nodes.js';
-import { remember, requestOf, type Choices, type Remembered, type Task } from './choices.js';
-import { calibrationSteps, type Answers, type Sources } from './steps.js';
+import { choicesOf, remember, requestOf, type Answers, type Remembered, type Task } from './choices.js';
+import { calibrationSteps, type Sources } from './steps.js';
 
 const memory = (task: Task) => `calibrate.${task}`;
 
@@ -26,6 +26,7 @@ export async function calibrate(context: Context, node?: ModelNode | OwnerNode):
     device,
     limits,
     models: () => supportedModels(context),
+    methods: (model) => methodsFor(context, model),
     devices: async () => (await context.engine.request('devices/list', {})).devices,
     root: context.extension.extensionUri.fsPath,
     workspace: workspaceFolders(),
@@ -37,14 +38,14 @@ export async function calibrate(context: Context, node?: ModelNode | OwnerNode):
   const answers = await ask<Answers>(
     title,
     calibrationSteps(sources, preset !== undefined),
-    preset ? { model: preset } : {},
+    preset ? { model: preset, methods: await sources.methods(preset) } : {},
   );
   if (!answers) return;
-  const choices = answers as Choices;
+  const choices = choicesOf(answers);
   await state.update(memory(choices.model.task), remember(remembered(choices.model.task), choices));
   const { job } = await context.engine.request('jobs/start', {
     kind: 'calibrate',
-    request: requestOf(choices, limits),
+    request: requestOf(choices, limits, answers.out!),
     title: vscode.l10n.t('Calibrate {0}', modelName(choices.model)),
   });
   await context.jobs.all();
@@ -58,6 +59,12 @@ const modelOf = (node: ModelNode | OwnerNode | undefined): SupportedModel | unde
 
 async function supportedModels({ models }: Context): Promise<readonly SupportedModel[]> {
   return (await models.all()).filter((model) => model.supported);
+}
+
+async function methodsFor({ engine }: Context, { path }: SupportedModel): Promise<readonly MethodReport[]> {
+  const { methods } = await engine.request('calibrate/methods', { path });
+  if (methods.length === 0) throw new Error(vscode.l10n.t('There is no calibration method for this model.'));
+  return methods;
 }
 
 async function tellNoModel(): Promise<void> {

@@ -3,12 +3,19 @@ import { readdir } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { vscode } from '../common/vscode.js';
-import type { CalibrateEstimate, DeviceReport, SupportedModel } from '../../engine/protocol/protocol.js';
+import type {
+  CalibrateEstimate,
+  DeviceChoice,
+  DeviceReport,
+  MethodOptionReport,
+  MethodReport,
+  SupportedModel,
+} from '../../engine/protocol/protocol.js';
 import { modeName } from '../adapters/nodes.js';
 import type { Connection } from '../common/connection.js';
 import { messageOf } from '../common/errors.js';
 import { formatBits, formatBytes, formatCount, formatDuration } from '../common/format.js';
-import { BACK, type Step } from '../common/ask.js';
+import { BACK, type Place, type Step } from '../common/ask.js';
 import { askText, pickOne, pickSeveral, type Choice } from '../common/inputs.js';
 import { chooseDataset } from '../data/choose.js';
 import { chooseDevice, deviceName } from '../devices/choose.js';
@@ -16,28 +23,36 @@ import { modelName } from '../models/names.js';
 import {
   adaptersFolder,
   BIT_WIDTHS,
+  choicesOf,
   estimateRequestOf,
-  MODES,
-  standardBits,
+  hasEpochs,
+  lengthsOf,
+  methodOf,
+  parseOption,
+  settableOptions,
   suggestName,
+  usualBits,
+  withOption,
+  type Answers,
   type Choices,
   type Length,
   type Limits,
+  type MethodValue,
+  type MethodValues,
   type Mode,
   type Remembered,
-  type RunChoices,
 } from './choices.js';
 import { nameProblemText } from './name-text.js';
-
-export type Answers = Partial<Choices>;
 
 /** What the questions draw on. */
 export interface Sources {
   readonly connection: Connection;
   readonly models: () => Promise<readonly SupportedModel[]>;
+  /** Those that fit a model, at least one. Rejects with a line for people where there is none. */
+  readonly methods: (model: SupportedModel) => Promise<readonly MethodReport[]>;
   readonly devices: () => Promise<readonly DeviceReport[]>;
   readonly remembered: (task: SupportedModel['task']) => Remembered;
-  readonly device: Choices['device'];
+  readonly device: DeviceChoice;
   readonly limits: Limits;
   /** Folder of the extension. */
   readonly root: string;
@@ -48,28 +63,37 @@ export interface Sources {
 
 const locale = () => vscode.env.language;
 
-/** @param preset the model was named, so it is not asked for */
+/** @param preset the model was named, so it is not asked for. Nor is anything else that has one answer alone. */
 export const calibrationSteps =
   (sources: Sources, preset: boolean) =>
-  ({ length }: Answers): Step<Answers>[] => [
+  (answers: Answers): Step<Answers>[] => [
     ...(preset ? [] : [modelStep(sources)]),
-    modeStep(sources),
+    ...(answers.methods ? calibrationStepsOf(sources, answers) : []),
+    // Until the model is known there is a question after it.
+    ...(answers.methods ? [] : [startStep(sources)]),
+  ];
+
+function calibrationStepsOf(sources: Sources, answers: Answers): Step<Answers>[] {
+  const { method, mode } = methodOf(answers);
+  const isCustom = answers.length?.kind === 'custom' && mode.samples > 0;
+  return [
+    ...(answers.methods!.length > 1 ? [methodStep(sources)] : []),
+    ...(method.modes.length > 1 ? [modeStep(sources)] : []),
     bitsStep(sources),
-    dataStep(sources),
+    ...(mode.samples > 0 ? [dataStep(sources)] : []),
     deviceStep(sources),
-    lengthStep(sources),
-    ...(length?.kind === 'custom'
-      ? [
-          countStep('samples', vscode.l10n.t('Samples to calibrate on')),
-          countStep('epochs', vscode.l10n.t('Epochs: how often each block sees every sample')),
-        ]
+    ...(lengthsOf(method, mode).length > 1 ? [lengthStep(sources)] : []),
+    ...(isCustom ? [countStep('samples', vscode.l10n.t('Samples to calibrate on'))] : []),
+    ...(isCustom && hasEpochs(method)
+      ? [countStep('epochs', vscode.l10n.t('Epochs: how often each block sees every sample'))]
       : []),
     nameStep(sources),
     startStep(sources),
   ];
+}
 
 const modelStep =
-  ({ models }: Sources): Step<Answers> =>
+  ({ models, methods }: Sources): Step<Answers> =>
   async ({ model }, place) => {
     const all = await models();
     const picked = await pickOne<SupportedModel>(place, {
@@ -82,19 +106,37 @@ const modelStep =
       })),
       active: (value) => value.path === model?.path,
     });
-    return answer(picked, (value) => ({ model: value }));
+    if (picked === undefined || picked === BACK) return picked;
+    return { model: picked, methods: await methods(picked) };
+  };
+
+const methodStep =
+  ({ remembered }: Sources): Step<Answers> =>
+  async ({ model, methods, method }, place) => {
+    const before = method ?? remembered(model!.task).method;
+    const picked = await pickOne<string>(place, {
+      placeholder: vscode.l10n.t('How to calibrate'),
+      items: methods!.map(({ name, title, description }) => ({
+        value: name,
+        label: title,
+        detail: description,
+      })),
+      active: (value) => value === before,
+    });
+    // Another method has options of its own.
+    return answer(picked, (value) => (value === method ? {} : { method: value, options: {} }));
   };
 
 const modeStep =
   ({ remembered }: Sources): Step<Answers> =>
-  async ({ model, mode }, place) => {
-    const before = mode ?? remembered(model!.task).mode;
+  async (answers, place) => {
+    const before = answers.mode ?? remembered(answers.model!.task).mode;
     const picked = await pickOne<Mode>(place, {
       placeholder: vscode.l10n.t('What to quantize'),
-      items: (MODES[model!.task] ?? MODES['text-generation']!).map((value) => ({
-        value,
-        label: modeLabel(value),
-        detail: MODE_DETAILS()[value],
+      items: methodOf(answers).method.modes.map(({ mode }) => ({
+        value: mode,
+        label: modeLabel(mode),
+        detail: MODE_DETAILS()[mode],
       })),
       active: (value) => value === before,
     });
@@ -113,8 +155,9 @@ const MODE_DETAILS = (): Record<Mode, string> => ({
 
 const bitsStep =
   ({ remembered }: Sources): Step<Answers> =>
-  async ({ model, mode, bits }, place) => {
-    const before = bits ?? remembered(model!.task).bits ?? standardBits(mode!);
+  async (answers, place) => {
+    const { method, mode } = methodOf(answers);
+    const before = answers.bits ?? usualBits(remembered(answers.model!.task), method, mode);
     const picked = await pickSeveral<number>(
       place,
       {
@@ -144,53 +187,74 @@ const deviceStep =
   async ({ device }, place) =>
     answer(await chooseDevice(place, device ?? setting, devices()), (value) => ({ device: value }));
 
-const LENGTHS = ['standard', 'short', 'paper', 'custom'] as const;
-type LengthKind = (typeof LENGTHS)[number];
+type LengthKind = Length['kind'];
 
 const lengthStep =
   (sources: Sources): Step<Answers> =>
   async (answers, place) => {
     const before = answers.length ?? sources.remembered(answers.model!.task).length;
+    const { method, mode } = methodOf(answers);
+    const kinds = lengthsOf(method, mode);
     const estimates = Promise.all(
-      (['standard', 'short', 'paper'] as const).map((kind) =>
-        estimate(sources, { ...answers, length: { kind } }),
+      kinds.map(async (kind) =>
+        kind === 'custom' ? undefined : estimate(sources, { ...answers, length: { kind } }),
       ),
     );
     // An estimate that fails is shown in full before the start.
     const update = estimates.then(
-      (all) => LENGTHS.map((kind, i) => lengthChoice(kind, all[i])),
-      () => LENGTHS.map((kind) => lengthChoice(kind)),
+      (all) => kinds.map((kind, i) => lengthChoice(kind, method, all[i])),
+      () => kinds.map((kind) => lengthChoice(kind, method)),
     );
     const kind = await pickOne<LengthKind>(place, {
       placeholder: vscode.l10n.t('How long to calibrate'),
-      items: LENGTHS.map((value) => lengthChoice(value)),
+      items: kinds.map((value) => lengthChoice(value, method)),
       update,
       active: (value) => value === before?.kind,
     });
     if (kind !== 'custom') return answer(kind, (value) => ({ length: { kind: value } }));
-    if (before?.kind === 'custom') return { length: before };
-    const { samples, epochs } = await estimates.then(
-      ([standard]) => ({ samples: standard!.settings.samples, epochs: epochsOf(standard!) }),
-      () => ({ samples: 128, epochs: 15 }),
-    );
-    return { length: { kind: 'custom', samples, epochs } };
+    const known = before?.kind === 'custom' ? before : undefined;
+    const standard = known ? undefined : await estimates.then(([first]) => first).catch(() => undefined);
+    const samples = known?.samples ?? standard?.settings.samples ?? mode.samples;
+    if (!hasEpochs(method)) return { length: { kind: 'custom', samples } };
+    return { length: { kind: 'custom', samples, epochs: known?.epochs ?? epochsOf(standard) } };
   };
 
-const lengthChoice = (kind: LengthKind, found?: CalibrateEstimate): Choice<LengthKind> => ({
+const lengthChoice = (
+  kind: LengthKind,
+  method: MethodReport,
+  found?: CalibrateEstimate,
+): Choice<LengthKind> => ({
   value: kind,
-  ...LENGTH_TEXTS()[kind],
+  ...lengthTexts(kind, method),
   ...(found && { description: `${amount(found.settings)} · ${cost(found)}` }),
 });
 
-const LENGTH_TEXTS = (): Record<LengthKind, { readonly label: string; readonly detail: string }> => ({
-  standard: { label: vscode.l10n.t('Standard'), detail: vscode.l10n.t('The settings that measured best') },
-  short: {
-    label: vscode.l10n.t('Quick trial'),
-    detail: vscode.l10n.t('To see how it works; its scores are worse than those of a full calibration'),
-  },
-  paper: { label: vscode.l10n.t("The paper's recipe"), detail: vscode.l10n.t('As published (QuEPT)') },
-  custom: { label: vscode.l10n.t('Custom…'), detail: vscode.l10n.t('Samples and epochs of your choice') },
-});
+function lengthTexts(
+  kind: LengthKind,
+  method: MethodReport,
+): { readonly label: string; readonly detail: string } {
+  switch (kind) {
+    case 'standard':
+      return { label: vscode.l10n.t('Standard'), detail: vscode.l10n.t('The settings that measured best') };
+    case 'short':
+      return {
+        label: vscode.l10n.t('Quick trial'),
+        detail: vscode.l10n.t('To see how it works; its scores are worse than those of a full calibration'),
+      };
+    case 'paper':
+      return {
+        label: vscode.l10n.t("The paper's recipe"),
+        detail: vscode.l10n.t('As published ({0})', method.title),
+      };
+    case 'custom':
+      return {
+        label: vscode.l10n.t('Custom…'),
+        detail: hasEpochs(method)
+          ? vscode.l10n.t('Samples and epochs of your choice')
+          : vscode.l10n.t('As many samples as you choose'),
+      };
+  }
+}
 
 const countStep =
   (key: 'samples' | 'epochs', prompt: string): Step<Answers> =>
@@ -207,10 +271,13 @@ const countProblem = (text: string) =>
 
 const nameStep =
   ({ workspace, promised }: Sources): Step<Answers> =>
-  async ({ model, bits, out }, place) => {
-    const folder = adaptersFolder(model!, workspace);
+  async (answers, place) => {
+    const { model, method, bits } = choicesOf(answers);
+    const { out } = answers;
+    const folder = adaptersFolder(model, workspace);
     const taken = await takenNames(folder, promised());
-    const value = out === undefined || dirname(out) !== folder ? suggestName(bits!, taken) : basename(out);
+    const suggested = suggestName(method.name, bits, taken);
+    const value = out === undefined || dirname(out) !== folder ? suggested : basename(out);
     const name = await askText(place, {
       prompt: vscode.l10n.t('Name of the adapter set, which is written to {0}', folder),
       value,
@@ -232,17 +299,97 @@ async function takenNames(folder: string, promised: readonly string[]): Promise<
 const startStep =
   (sources: Sources): Step<Answers> =>
   async (answers, place) => {
-    const picked = await pickOne<'start'>(place, {
-      placeholder: vscode.l10n.t('Review and start'),
-      items: estimate(sources, answers).then(
-        (found) => startChoices(answers as Choices, found),
-        (error: unknown) => [{ label: `$(error) ${messageOf(error)}` }],
-      ),
-    });
-    return answer(picked, () => ({}));
+    let { options = {} } = answers;
+    for (;;) {
+      const own = { ...answers, options };
+      const picked = await pickOne<'start' | 'options'>(place, {
+        placeholder: vscode.l10n.t('Review and start'),
+        items: estimate(sources, own).then(
+          (found) => startChoices(own, found),
+          (error: unknown) => [{ label: `$(error) ${messageOf(error)}` }, ...optionsChoice(own)],
+        ),
+      });
+      if (picked !== 'options') return answer(picked, () => ({ options }));
+      const changed = await changeOption(place, choicesOf(own));
+      if (changed === undefined) return undefined;
+      if (changed !== BACK) options = changed;
+    }
   };
 
-function startChoices(choices: Choices, found: CalibrateEstimate): Choice<'start'>[] {
+const optionsChoice = (answers: Answers): Choice<'options'>[] => {
+  const { method, options } = choicesOf(answers);
+  if (settableOptions(method).length === 0) return [];
+  const given = Object.entries(options).map(([name, value]) => `${name} ${String(value)}`);
+  return [
+    {
+      label: `$(settings-gear) ${vscode.l10n.t('Options of {0}…', method.title)}`,
+      description: given.join(' · '),
+      value: 'options',
+    },
+  ];
+};
+
+/** Asks which of the method's options is to be another, and what. */
+async function changeOption(
+  place: Place,
+  { method, options }: Choices,
+): Promise<MethodValues | typeof BACK | undefined> {
+  const inner = { ...place, back: true };
+  for (;;) {
+    const option = await pickOne<MethodOptionReport>(inner, {
+      placeholder: vscode.l10n.t('Option of {0} to set', method.title),
+      items: settableOptions(method).map((value) => ({
+        value,
+        label: value.name,
+        description: String(options[value.name] ?? value.standard ?? ''),
+        detail: value.help,
+      })),
+    });
+    if (option === undefined || option === BACK) return option;
+    const value = option.choices ? await pickValue(inner, option) : await typeValue(inner, option, options);
+    if (value === undefined) return undefined;
+    if (value !== BACK) return withOption(options, option.name, value.value);
+  }
+}
+
+interface OptionValue {
+  /** Undefined for what is standard. */
+  readonly value: MethodValue | undefined;
+}
+
+const pickValue = (
+  place: Place,
+  { help, choices }: MethodOptionReport,
+): Promise<OptionValue | typeof BACK | undefined> =>
+  pickOne<OptionValue>(place, {
+    placeholder: help,
+    items: [
+      { label: vscode.l10n.t('Standard'), value: { value: undefined } },
+      ...choices!.map((value) => ({ label: value, value: { value } })),
+    ],
+  });
+
+async function typeValue(
+  place: Place,
+  option: MethodOptionReport,
+  options: MethodValues,
+): Promise<OptionValue | typeof BACK | undefined> {
+  const { help, standard, name } = option;
+  const usual = standard === undefined ? '' : ` (${vscode.l10n.t('standard: {0}', standard)})`;
+  const text = await askText(place, {
+    prompt: `${help}${usual}`,
+    value: String(options[name] ?? ''),
+    problem: (typed) =>
+      typed.trim() === '' || parseOption(option, typed) !== undefined
+        ? undefined
+        : vscode.l10n.t('Enter a number, or nothing for the standard.'),
+  });
+  if (text === undefined || text === BACK) return text;
+  return { value: text.trim() === '' ? undefined : parseOption(option, text) };
+}
+
+function startChoices(answers: Answers, found: CalibrateEstimate): Choice<'start' | 'options'>[] {
+  const { model, method, data } = choicesOf(answers);
   const { settings, device, bytes } = found;
   const line = (label: string, description: string): Choice<'start'> => ({ label, description });
   return [
@@ -251,6 +398,7 @@ function startChoices(choices: Choices, found: CalibrateEstimate): Choice<'start
       description: cost(found),
       value: 'start',
     },
+    ...optionsChoice(answers),
     ...(bytes > totalmem()
       ? [
           line(
@@ -260,32 +408,40 @@ function startChoices(choices: Choices, found: CalibrateEstimate): Choice<'start
         ]
       : []),
     { label: '', kind: vscode.QuickPickItemKind.Separator },
-    line(vscode.l10n.t('Model'), modelName(choices.model)),
+    line(vscode.l10n.t('Model'), modelName(model)),
+    line(vscode.l10n.t('Method'), method.title),
     line(vscode.l10n.t('Quantized'), modeName(settings.mode)),
     line(vscode.l10n.t('Bit-widths'), formatBits(settings.bits)),
     ...settings.facts.map(({ label, value }) => line(label, value)),
-    line(vscode.l10n.t('Calibration set'), `${basename(choices.data)} · ${amount(settings)}`),
+    line(
+      vscode.l10n.t('Calibration set'),
+      data === undefined
+        ? vscode.l10n.t('none: the method needs no samples')
+        : `${basename(data)} · ${amount(settings)}`,
+    ),
     line(
       vscode.l10n.t('Device'),
       `${deviceName(device)} · ${vscode.l10n.t('{0} GFLOP/s', Math.round(found.gflops))}`,
     ),
-    line(vscode.l10n.t('Adapter set'), choices.out),
+    line(vscode.l10n.t('Adapter set'), answers.out!),
   ];
 }
 
 const amount = ({ samples }: CalibrateEstimate['settings']): string =>
   vscode.l10n.t('{0} samples', new Intl.NumberFormat(locale()).format(samples));
 
-/** What the method says of its settings; of one without epochs the least there could be. */
-const epochsOf = ({ settings }: CalibrateEstimate): number =>
-  Number(settings.facts.find(({ label }) => label === 'epochs')?.value ?? 1);
+const USUAL_EPOCHS = 15;
+
+/** As the method says them of its settings. */
+const epochsOf = (found: CalibrateEstimate | undefined): number =>
+  Number(found?.settings.facts.find(({ label }) => label === 'epochs')?.value ?? USUAL_EPOCHS);
 
 const cost = ({ seconds, bytes }: CalibrateEstimate): string =>
   vscode.l10n.t('about {0}, up to {1} of memory', formatDuration(seconds), formatBytes(bytes, locale()));
 
 const estimate = ({ connection, limits }: Sources, answers: Answers): Promise<CalibrateEstimate> =>
   connection.request('calibrate/estimate', {
-    request: estimateRequestOf(answers as RunChoices, limits),
+    request: estimateRequestOf(choicesOf(answers), limits),
   });
 
 const answer = <T>(

@@ -6,7 +6,7 @@ export const pageStrings = (): Strings => ({
   averageBits: l10n.t('Average bits'),
   perWeight: l10n.t('{0} per weight'),
   size: l10n.t('Size'),
-  ofFull: l10n.t('{0} of full precision, with adapters'),
+  ofFull: l10n.t('{0} of full precision, everything counted'),
   predictedCost: l10n.t('Predicted cost'),
   costHint: l10n.t('nats, sum of the layers'),
   measured: l10n.t('Measured'),

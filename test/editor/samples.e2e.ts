@@ -51,7 +51,7 @@ describe('the samples', () => {
     });
     const jobs = await editor.view('Jobs');
     await treeRow(jobs, /Calibrate vit-fashion.*[1-9]\d* %/).waitFor();
-    await treeRow(jobs, /Block \d of 6/).waitFor();
+    await treeRow(jobs, /block \d\/6/).waitFor();
     await editor.page.locator('.statusbar-item', { hasText: /\d+ %/ }).waitFor();
     await press(jobs, 'Calibrate vit-fashion', 'Cancel Job');
     await treeRow(jobs, /Calibrate vit-fashion.*cancelled at \d+ %/).waitFor();

@@ -114,7 +114,7 @@ const PICTURES: Readonly<Record<string, (editor: Workbench, folder: string) => P
   calibrate: async (editor) => {
     const { page } = editor;
     await press(await editor.view('Models'), 'vit-fashion', 'Calibrate Model…');
-    await editor.pick('Weights and activations');
+    await editor.pick('QuEPT');
     const widget = page.locator('.quick-input-widget');
     await widget.getByText('8 bits').first().waitFor();
     const picture = await widget.screenshot();
@@ -132,7 +132,7 @@ const PICTURES: Readonly<Record<string, (editor: Workbench, folder: string) => P
     }
     await treeRow(jobs, /[1-9]\d* %.* left/).waitFor({ timeout: 120_000 });
     await expand(jobs, /\d+ %.* left/);
-    await treeRow(jobs, /Block \d/).waitFor();
+    await treeRow(jobs, /block \d/).waitFor();
     const picture = await pane(editor, 'Jobs');
     await press(jobs, /\d+ %.* left/, 'Cancel Job');
     await cancelled.waitFor();

@@ -1,0 +1,51 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from '../../test/fixtures.js';
+import { methodsFor } from './report.js';
+
+let folder: string;
+let cleanUp: () => Promise<void>;
+const at = (name: string) => join(folder, name);
+
+beforeAll(async () => {
+  ({ folder, cleanUp } = await temporaryFolder());
+  await writeRandomModel(at('vit'), TINY_VIT);
+  await writeRandomModel(at('llama'), TINY_LLAMA);
+});
+afterAll(() => cleanUp());
+
+it('says what each method does for a model where nothing is asked', async () => {
+  const told = async (name: string) =>
+    (await methodsFor(at(name))).map(({ name, modes }) => [
+      name,
+      ...modes.map(({ mode, bits, samples }) => `${mode} ${bits.join('')} ${samples}`),
+    ]);
+  expect(await told('vit')).toEqual([
+    ['quept', 'weight-activation 87654 1024'],
+    ['gptq', 'weight-only 8765432 128'],
+    ['rounding', 'weight-activation 87654 256', 'weight-only 8765432 0'],
+  ]);
+  expect(await told('llama')).toEqual([
+    ['quept', 'weight-only 8765432 128', 'weight-activation 87654 128'],
+    ['gptq', 'weight-only 8765432 128'],
+    ['rounding', 'weight-only 8765432 0', 'weight-activation 87654 0'],
+  ]);
+});
+
+it('says which methods can be compared with, and which have the paper', async () => {
+  const found = await methodsFor(at('llama'));
+  expect(found.filter(({ baseline }) => baseline).map(({ name }) => name)).toEqual(['gptq', 'rounding']);
+  expect(found.filter(({ recipes }) => recipes.includes('paper')).map(({ name }) => name)).toEqual(['quept']);
+});
+
+it('leaves out a mode that its standard settings do not fit', async () => {
+  // No Hadamard matrix of order 92 is known here, so the model cannot be rotated.
+  await writeRandomModel(at('odd'), {
+    ...TINY_LLAMA,
+    hidden_size: 92,
+    num_attention_heads: 23,
+    num_key_value_heads: 23,
+  });
+  const [quept] = await methodsFor(at('odd'));
+  expect(quept!.modes.map(({ mode }) => mode)).toEqual(['weight-only']);
+});
