@@ -5,7 +5,7 @@ import { alone, BACK } from '../common/ask.js';
 import { chooseDataset } from './choose.js';
 
 /** What a person does with data outside of a calibration, which remembers its own. */
-type Use = 'evaluate' | 'sensitivity';
+type Use = 'evaluate' | 'sensitivity' | 'baseline';
 type Extension = Pick<vscode.ExtensionContext, 'extensionUri' | 'workspaceState'>;
 
 const REMEMBERED_PATHS = 5;
@@ -32,6 +32,18 @@ export const chooseEvaluationData = (
     purpose: 'evaluation',
     title: vscode.l10n.t('Evaluation Set'),
     placeholder: vscode.l10n.t('Evaluation set: data that calibration has not seen'),
+  });
+
+/** Lets the person choose what a comparison is calibrated on, and remembers it. */
+export const chooseBaselineData = (
+  extension: Extension,
+  { task }: SupportedModel,
+): Promise<string | undefined> =>
+  chooseRemembered(extension, 'baseline', {
+    task,
+    purpose: 'calibration',
+    title: vscode.l10n.t('Calibration Set of the Comparison'),
+    placeholder: vscode.l10n.t('Data to calibrate on: the same as the adapter sets were calibrated on'),
   });
 
 /** Lets the person choose what a set's sensitivity is measured on, and remembers it. @param set the set's name */

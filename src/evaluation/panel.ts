@@ -19,7 +19,7 @@ import type { Connection } from '../common/connection.js';
 import { messageOf } from '../common/errors.js';
 import { formatCount } from '../common/format.js';
 import { pageDocument, pageRoot, serve } from '../common/webview.js';
-import { chooseEvaluationData } from '../data/remembered.js';
+import { chooseBaselineData, chooseEvaluationData } from '../data/remembered.js';
 import type { ModelList } from '../models/model-list.js';
 import { createSession, type SavedSession, type Surroundings } from './session.js';
 import { pageStrings } from './strings.js';
@@ -31,6 +31,8 @@ const SESSIONS = 'evaluation.sessions';
 const REMEMBERED = 'evaluation.remembered';
 /** Sessions whose panel was closed in another window are forgotten after this many newer ones. */
 const KEPT = 20;
+/** What the form says where nothing was chosen before. */
+const FORM = { baselines: ['rounding'] };
 
 export interface EvaluationOptions {
   readonly connection: Connection;
@@ -92,18 +94,19 @@ export function createEvaluationPanels(
           session.remember(choices);
           void remember();
         },
-        chooseData: async () => {
+        chooseData: async ({ use }) => {
           const model = (await options.models.all()).find(({ path }) => path === session.saved().model);
-          const path = model?.supported ? await chooseEvaluationData(context, model) : undefined;
+          const choose = use === 'evaluation' ? chooseEvaluationData : chooseBaselineData;
+          const path = model?.supported ? await choose(context, model) : undefined;
           if (path === undefined) return undefined;
-          session.setData(path);
+          session.setData(use, path);
           await remember();
           return { name: basename(path) };
         },
         start: async (choices) => {
           await session.start(choices);
-          const { data, baseline, limit } = session.saved();
-          await state.update(`${REMEMBERED}.${session.saved().model}`, { data, baseline, limit });
+          const { model, data, baselines, baselineData, limit } = session.saved();
+          await state.update(`${REMEMBERED}.${model}`, { data, baselines, baselineData, limit });
         },
         cancel: () => session.cancel(),
         again: () => session.again(),
@@ -123,7 +126,7 @@ export function createEvaluationPanels(
     deserializeWebviewPanel: async (panel, token: unknown) => {
       const saved = typeof token === 'string' ? sessions()[token] : undefined;
       if (saved === undefined) panel.dispose();
-      else fill(panel, token as string, saved);
+      else fill(panel, token as string, { ...FORM, ...saved });
       return Promise.resolve();
     },
   });
@@ -136,7 +139,7 @@ export function createEvaluationPanels(
     const shown = [...open.values()].find(({ saved }) => shows(saved()));
     if (shown) return shown.panel.reveal();
     const remembered = state.get<Partial<SavedSession>>(`${REMEMBERED}.${wanted.model}`, {});
-    fill(create(titleOf(basename(wanted.model))), randomUUID(), { baseline: true, ...remembered, ...wanted });
+    fill(create(titleOf(basename(wanted.model))), randomUUID(), { ...FORM, ...remembered, ...wanted });
   }
 
   return {

@@ -3,11 +3,15 @@ import type {
   AdapterSetReport,
   EvaluateJob,
   EvaluationReport,
+  JobRecord,
   JobState,
+  MethodReport,
+  Mode,
   SupportedModel,
 } from '../../engine/protocol/protocol.js';
 import type { Run } from '../../webview/evaluation/protocol.js';
 import { fakeConnection } from '../common/testing.js';
+import { calibration } from '../jobs/testing.js';
 import { createSession, fileName, type SavedSession } from './session.js';
 
 const model: SupportedModel = {
@@ -29,7 +33,7 @@ const set = (name: string, bits: number[], matches = true) =>
     readable: true,
     bytes: 1,
     matches,
-    facts: { offered: bits },
+    facts: { offered: bits, mode: 'weight-only' },
   }) as unknown as AdapterSetReport;
 const broken: AdapterSetReport = {
   path: '/m/vit/adapters/broken',
@@ -78,7 +82,26 @@ const job = (state: JobState, more: Partial<EvaluateJob> = {}): EvaluateJob => (
   ...more,
 });
 
-function open(saved: Partial<SavedSession> = {}, more: { jobs?: EvaluateJob[]; trusted?: boolean } = {}) {
+const method = (name: string, baseline: boolean, mode: Mode, samples: number): MethodReport => ({
+  name,
+  title: name.toUpperCase(),
+  description: `what ${name} does`,
+  modes: [{ mode, bits: [8, 4], samples }],
+  recipes: ['default'],
+  options: [],
+  baseline,
+});
+const METHODS = [
+  method('quept', false, 'weight-only', 128),
+  method('gptq', true, 'weight-only', 128),
+  method('rounding', true, 'weight-only', 0),
+  method('other', true, 'weight-activation', 0),
+];
+
+function open(
+  saved: Partial<SavedSession> = {},
+  more: { jobs?: JobRecord[]; trusted?: boolean; task?: SupportedModel['task'] } = {},
+) {
   const connection = fakeConnection({
     'jobs/list': () => ({ jobs: more.jobs ?? [] }),
     'jobs/start': () => ({ job: job('queued') }),
@@ -86,17 +109,21 @@ function open(saved: Partial<SavedSession> = {}, more: { jobs?: EvaluateJob[]; t
     'jobs/resume': () => ({ job: job('queued') }),
     'jobs/cancel': () => ({ job: job('cancelled') }),
     'evaluations/list': () => ({ evaluations: [report] }),
+    'calibrate/methods': () => ({ methods: METHODS }),
   });
   const sets = [set('a', [8, 4]), set('b', [8, 6, 2]), set('stale', [8], false), broken];
+  const owner = { ...model, task: more.task ?? model.task };
   let refreshed = 0;
   const session = createSession(
-    { model: model.path, sets: ['/m/vit/adapters/a'], baseline: true, ...saved },
+    { model: model.path, sets: ['/m/vit/adapters/a'], baselines: ['rounding'], ...saved },
     {
       connection,
-      models: { all: () => Promise.resolve([model]) },
+      models: { all: () => Promise.resolve([owner]) },
       adapters: {
         all: () =>
-          Promise.resolve([{ model, sets: sets.map((s) => ({ set: s, evaluations: [] })), evaluations: [] }]),
+          Promise.resolve([
+            { model: owner, sets: sets.map((s) => ({ set: s, evaluations: [] })), evaluations: [] },
+          ]),
         refresh: () => void refreshed++,
       },
       locale: 'en',
@@ -146,11 +173,45 @@ describe('the form', () => {
   });
 });
 
+describe('the comparison', () => {
+  const baselines = ['rounding', 'gptq'];
+  const made = calibration('c', 'finished', {
+    request: { model: '/m/vit', data: '/d/text', out: '/m/vit/adapters/a' },
+  });
+  const baselineOf = async (...args: Parameters<typeof open>) => {
+    const { session, connection } = open(...args);
+    await session.start({ sets: await choose(session, ['a']), bits: [8], baselines });
+    return connection.requests.find(({ method }) => method === 'jobs/start')?.params;
+  };
+
+  it('offers methods that quantize what the sets do', async () => {
+    const { setup } = await open({ baselines: ['gptq'] }, { task: 'text-generation' }).session.view();
+    expect(setup!.baselines.map(({ name, chosen, needsData }) => [name, chosen, needsData])).toEqual([
+      ['gptq', true, true],
+      ['rounding', false, false],
+    ]);
+  });
+
+  it('is calibrated on what was chosen, or else on what the set was, where it is text', async () => {
+    const task = 'text-generation';
+    expect(await baselineOf({ data: '/d' }, { task, jobs: [made] })).toMatchObject({
+      request: { baseline: ['gptq', 'rounding'], baselineData: '/d/text' },
+    });
+    const chosen = { data: '/d', baselineData: '/d/other' };
+    expect(await baselineOf(chosen, { task, jobs: [made] })).toMatchObject({
+      request: { baselineData: '/d/other' },
+    });
+    expect(await baselineOf(chosen)).not.toHaveProperty('request.baselineData');
+    const { setup } = await open({}, { task }).session.view();
+    expect(setup).not.toHaveProperty('baselineData');
+  });
+});
+
 describe('a run', () => {
   it('asks the engine for what was chosen, to be kept in the first set', async () => {
     const { session, connection } = open({ data: '/d/images' });
     const sets = await choose(session, ['a', 'b']);
-    await session.start({ sets, bits: [8], baseline: true, limit: 100 });
+    await session.start({ sets, bits: [8], baselines: ['rounding'], limit: 100 });
     expect(connection.requests.find(({ method }) => method === 'jobs/start')?.params).toEqual({
       kind: 'evaluate',
       request: {
@@ -170,14 +231,14 @@ describe('a run', () => {
   });
 
   it('is not begun in a workspace that is not trusted, nor without data', async () => {
-    const choices = { sets: [], bits: [8], baseline: false };
+    const choices = { sets: [], bits: [8], baselines: [] };
     await expect(open({}, { trusted: false }).session.start(choices)).rejects.toThrow('untrusted');
     await expect(open().session.start(choices)).rejects.toThrow('gone');
   });
 
   it('reports progress, and a change when its state changes', async () => {
     const { session, connection, progress, changes } = open({ data: '/d' });
-    await session.start({ sets: await choose(session, ['a']), bits: [8], baseline: false });
+    await session.start({ sets: await choose(session, ['a']), bits: [8], baselines: [] });
     const before = changes();
     connection.notify('jobs/changed', { job: job('running', { progress: 0.1 }) });
     connection.notify('jobs/changed', { job: job('running', { progress: 0.6, secondsLeft: 3 }) });

@@ -1,14 +1,26 @@
 /** One evaluation from choice to result, as its page shows it. Knows no editor. */
 import { basename, dirname, join } from 'node:path';
 import type {
+  CalibrateJob,
   DeviceChoice,
   EvaluateJob,
   EvaluationReport,
   EvaluationTask,
   JobRecord,
+  MethodReport,
+  Mode,
   SupportedModel,
 } from '../../engine/protocol/protocol.js';
-import type { Choices, Result, Run, SetChoice, Setup, View } from '../../webview/evaluation/protocol.js';
+import type {
+  BaselineChoice,
+  ChooseData,
+  Choices,
+  Result,
+  Run,
+  SetChoice,
+  Setup,
+  View,
+} from '../../webview/evaluation/protocol.js';
 import { offeredBits, type AdapterList, type AdapterSetEntry } from '../adapters/adapter-list.js';
 import type { Connection } from '../common/connection.js';
 import { createEmitter, type Disposable, type Event } from '../common/event.js';
@@ -22,7 +34,10 @@ export interface SavedSession {
   readonly sets: readonly string[];
   readonly data?: string;
   readonly bits?: readonly number[];
-  readonly baseline: boolean;
+  /** Names of the methods to compare with. */
+  readonly baselines: readonly string[];
+  /** What they are calibrated on, where that was chosen. */
+  readonly baselineData?: string;
   readonly limit?: number;
   /** The run, until its result is there. */
   readonly job?: { readonly id: string; readonly result: string };
@@ -54,7 +69,7 @@ export interface EvaluationSession extends Disposable {
   readonly onDidProgress: Event<Run>;
   readonly saved: () => SavedSession;
   view(): Promise<View>;
-  setData(path: string): void;
+  setData(use: ChooseData['use'], path: string): void;
   remember(choices: Choices): void;
   /** The next four reject with one line for people. */
   start(choices: Choices): Promise<void>;
@@ -70,6 +85,7 @@ export function createSession(initial: SavedSession, around: Surroundings): Eval
   let saved = initial;
   /** The newest record of the run. */
   let job: EvaluateJob | undefined;
+  let methods: Promise<readonly MethodReport[]> | undefined;
   /** Adapter sets by the names that the page has for them, as it sees no path. */
   const paths = new Map<string, string>();
   const idOf = (path: string): string => {
@@ -133,14 +149,18 @@ export function createSession(initial: SavedSession, around: Surroundings): Eval
         task: model ? taskOf(model) : (result?.task ?? 'image-classification'),
         details: model ? around.words.details(model) : '',
       },
-      ...(problem === undefined ? { setup: await setup() } : { reason: problem }),
+      ...(model && problem === undefined
+        ? { setup: await setup(model) }
+        : { reason: problem ?? around.words.gone }),
       ...(job && { run: runOf(job) }),
       ...(result && { result }),
     };
   }
 
-  async function setup(): Promise<Setup> {
-    const sets = setsOf(await adapters.all(), saved.model).map(({ set }) => ({
+  async function setup(model: SupportedModel): Promise<Setup> {
+    const entries = setsOf(await adapters.all(), saved.model);
+    const baselineData = await findBaselineData(connection, saved);
+    const sets = entries.map(({ set }) => ({
       id: idOf(set.path),
       name: set.name,
       chosen: saved.sets.includes(set.path),
@@ -150,19 +170,32 @@ export function createSession(initial: SavedSession, around: Surroundings): Eval
     return {
       sets,
       bits: saved.bits ?? [...new Set(chosen.flatMap((set) => set.bits))].sort((a, b) => b - a),
-      baseline: saved.baseline,
+      baselines: baselinesOf(model, await methodsOf(), entries, saved.baselines),
+      ...(baselineData !== undefined && { baselineData: { name: basename(baselineData) } }),
       ...(saved.data !== undefined && { data: { name: basename(saved.data) } }),
       ...(saved.limit !== undefined && { limit: saved.limit }),
     };
   }
 
-  function remember({ sets, bits, baseline, limit }: Choices): void {
+  /** Asked once; they are those of the model. */
+  function methodsOf(): Promise<readonly MethodReport[]> {
+    methods ??= connection
+      .request('calibrate/methods', { path: saved.model })
+      .then((answer) => answer.methods)
+      .catch((error: unknown) => {
+        methods = undefined;
+        throw error;
+      });
+    return methods;
+  }
+
+  function remember({ sets, bits, baselines, limit }: Choices): void {
     const chosen = sets.flatMap((id) => paths.get(id) ?? []);
     saved = {
       ...without(saved, 'limit'),
       sets: chosen,
       bits,
-      baseline,
+      baselines,
       ...(limit !== undefined && { limit }),
     };
   }
@@ -170,9 +203,14 @@ export function createSession(initial: SavedSession, around: Surroundings): Eval
   async function start(choices: Choices): Promise<void> {
     if (!around.trusted()) throw new Error(around.words.untrusted);
     remember(choices);
-    const { model, data, sets, bits, baseline, limit } = saved;
+    const { model, data, sets, bits, limit } = saved;
     const [first] = sets;
     if (first === undefined || data === undefined || bits === undefined) throw new Error(around.words.gone);
+    const { baselines = [] } = (await view()).setup ?? {};
+    const compared = baselines.filter(({ chosen }) => chosen);
+    const baselineData = compared.some(({ needsData }) => needsData)
+      ? await findBaselineData(connection, saved)
+      : undefined;
     const { device, threads } = around.placement();
     const name = fileName(around.now());
     const { job: record } = await connection.request('jobs/start', {
@@ -186,7 +224,8 @@ export function createSession(initial: SavedSession, around: Surroundings): Eval
         save: name,
         ...(threads > 0 && { threads }),
         ...(limit !== undefined && { limit }),
-        ...(baseline && { baseline: ['rounding'] }),
+        ...(compared.length > 0 && { baseline: compared.map(({ name }) => name) }),
+        ...(baselineData !== undefined && { baselineData }),
       },
     });
     follow(record, join(first, 'evaluations', `${name}.json`));
@@ -205,8 +244,8 @@ export function createSession(initial: SavedSession, around: Surroundings): Eval
     saved: () => saved,
     view,
     remember,
-    setData: (path) => {
-      saved = { ...saved, data: path };
+    setData: (use, path) => {
+      saved = { ...saved, ...(use === 'evaluation' ? { data: path } : { baselineData: path }) };
     },
     start,
     cancel: async () => {
@@ -242,6 +281,41 @@ const setsOf = (groups: Awaited<ReturnType<AdapterList['all']>>, model: string):
 function availabilityOf(set: AdapterSetEntry['set'], changed: string): Pick<SetChoice, 'bits' | 'problem'> {
   if (!set.readable) return { bits: [], problem: set.reason };
   return { bits: offeredBits(set), ...(!set.matches && { problem: changed }) };
+}
+
+/** The methods to compare with: those that quantize what sets of the model do. */
+function baselinesOf(
+  { task }: SupportedModel,
+  methods: readonly MethodReport[],
+  entries: readonly AdapterSetEntry[],
+  chosen: readonly string[],
+): BaselineChoice[] {
+  const found = new Set(entries.flatMap(({ set }): Mode[] => (set.readable ? [set.facts.mode] : [])));
+  return methods
+    .filter(
+      ({ baseline, modes }) => baseline && (found.size === 0 || modes.some(({ mode }) => found.has(mode))),
+    )
+    .map(({ name, title, description, modes }) => ({
+      name,
+      title,
+      hint: description,
+      chosen: chosen.includes(name),
+      // Pictures to calibrate on are the first of the evaluation set.
+      needsData: task === 'text-generation' && modes.some(({ samples }) => samples > 0),
+    }));
+}
+
+/** What was chosen, or else what one of the chosen sets was calibrated on, as long as its job is known. */
+async function findBaselineData(
+  connection: Connection,
+  { baselineData, sets }: SavedSession,
+): Promise<string | undefined> {
+  if (baselineData !== undefined) return baselineData;
+  const { jobs } = await connection.request('jobs/list', {});
+  const made = jobs.filter(
+    (job): job is CalibrateJob => job.kind === 'calibrate' && sets.includes(job.request.out),
+  );
+  return made.findLast((job) => job.request.data !== undefined)?.request.data;
 }
 
 const taskOf = (model: SupportedModel): EvaluationTask =>

@@ -3,12 +3,20 @@ import { button, checkbox, numberField } from '../common/controls.js';
 import { element } from '../common/dom.js';
 import { formatWidth } from '../../engine/plans/numbers.js';
 import { fill } from '../common/text.js';
-import type { Setup, StringKey, Strings } from './protocol.js';
-import { chooseBits, chooseSet, commonBits, missing, offeredBits } from './state.js';
+import type { ChooseData, DataChoice, Setup, StringKey, Strings } from './protocol.js';
+import {
+  chooseBaseline,
+  chooseBits,
+  chooseSet,
+  commonBits,
+  missing,
+  needsBaselineData,
+  offeredBits,
+} from './state.js';
 
 export interface FormActions {
   change(form: Setup): void;
-  chooseData(): void;
+  chooseData(use: ChooseData['use']): void;
   start(): void;
 }
 
@@ -30,7 +38,9 @@ export function formView(initial: Setup, strings: Strings, locale: string, actio
   const sets = part();
   const bits = part();
   const submit = part();
-  const data = element('span', { class: 'data' });
+  const baselines = part();
+  const data = dataField('evaluation');
+  const baselineData = dataField('baselines');
   const field = (name: StringKey, ...content: readonly HTMLElement[]) =>
     element(
       'div',
@@ -38,33 +48,15 @@ export function formView(initial: Setup, strings: Strings, locale: string, actio
       element('div', { class: 'label', id: `label-${name}` }, strings[name]),
       ...content,
     );
+  const calibratedOn = field('baselineData', baselineData.root);
   const root = element(
     'div',
     { class: 'setup' },
     field('adapterSets', sets.root),
-    field(
-      'evaluationSet',
-      element(
-        'div',
-        { class: 'content' },
-        data,
-        button({ label: strings.chooseData, onPress: () => actions.chooseData() }),
-      ),
-    ),
+    field('evaluationSet', data.root),
     field('bitWidths', bits.root),
-    field(
-      'compareWith',
-      element(
-        'div',
-        { class: 'content' },
-        checkbox({
-          label: strings.rounding,
-          hint: strings.roundingHint,
-          checked: initial.baseline,
-          onChange: (baseline) => change({ ...form, baseline }),
-        }),
-      ),
-    ),
+    field('compareWith', baselines.root),
+    calibratedOn,
     field(
       'samples',
       element(
@@ -97,6 +89,16 @@ export function formView(initial: Setup, strings: Strings, locale: string, actio
           }),
         );
 
+  const baselineBoxes = () =>
+    form.baselines.map(({ name, title, hint, chosen }) =>
+      checkbox({
+        label: title,
+        hint,
+        checked: chosen,
+        onChange: (now) => change(chooseBaseline(form, name, now)),
+      }),
+    );
+
   const bitBoxes = (offered: readonly number[], available: readonly number[]) =>
     offered.map((width) =>
       checkbox({
@@ -119,8 +121,13 @@ export function formView(initial: Setup, strings: Strings, locale: string, actio
         setBoxes,
       );
       bits.show([offered, available], () => bitBoxes(offered, available));
-      data.textContent = form.data?.name ?? strings.noData;
-      data.classList.toggle('muted', form.data === undefined);
+      baselines.show(
+        form.baselines.map(({ name }) => name),
+        baselineBoxes,
+      );
+      data.show(form.data);
+      baselineData.show(form.baselineData);
+      calibratedOn.hidden = !needsBaselineData(form);
       submit.show([again, problem], () => [
         button({
           label: again ? strings.evaluateAgain : strings.evaluate,
@@ -133,6 +140,19 @@ export function formView(initial: Setup, strings: Strings, locale: string, actio
       ]);
     },
   };
+
+  /** The name of chosen data, and a button to choose other data. */
+  function dataField(use: ChooseData['use']) {
+    const name = element('span', { class: 'data' });
+    const choose = button({ label: strings.chooseData, onPress: () => actions.chooseData(use) });
+    return {
+      root: element('div', { class: 'content' }, name, choose),
+      show(chosen: DataChoice | undefined) {
+        name.textContent = chosen?.name ?? strings.noData;
+        name.classList.toggle('muted', chosen === undefined);
+      },
+    };
+  }
 }
 
 /** A part of the form whose content is replaced when `key` changes. */

@@ -78,9 +78,10 @@ function showSetup({ view, strings, form: shown }: State, before: View | undefin
       showForm(next);
       channel.tell({ type: 'remember', ...draftOf(next) });
     },
-    chooseData: () =>
-      void ask({ type: 'chooseData' }, (data) => {
-        if (data && state?.form) showForm({ ...state.form, data });
+    chooseData: (use) =>
+      void ask({ type: 'chooseData', use }, (data) => {
+        if (!data || !state?.form) return;
+        showForm({ ...state.form, ...(use === 'evaluation' ? { data } : { baselineData: data }) });
       }),
     start: () => {
       if (state?.form) void ask({ type: 'start', ...choicesOf(state.form) });

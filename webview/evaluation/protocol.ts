@@ -19,9 +19,22 @@ export interface Setup {
   readonly data?: DataChoice;
   /** 8 to 2 at most; full precision always runs. */
   readonly bits: readonly number[];
-  readonly baseline: boolean;
+  readonly baselines: readonly BaselineChoice[];
+  /** What those that need data are calibrated on. */
+  readonly baselineData?: DataChoice;
   /** First samples of the evaluation set; all where it is left out. */
   readonly limit?: number;
+}
+
+/** A method that the sets can be compared with: it is calibrated for that, at the same bit-widths. */
+export interface BaselineChoice {
+  /** The engine's. */
+  readonly name: string;
+  readonly title: string;
+  readonly hint: string;
+  readonly chosen: boolean;
+  /** Whether it is calibrated on data of its own, which has to be named. */
+  readonly needsData: boolean;
 }
 
 export interface SetChoice {
@@ -87,9 +100,10 @@ export type ToPage = Show | Progress | Answer;
 
 // From the page
 
-/** Lets the person choose an evaluation set; answered by nothing when they do not. */
+/** Lets the person choose data; answered by nothing when they do not. */
 export interface ChooseData {
   readonly type: 'chooseData';
+  readonly use: 'evaluation' | 'baselines';
   readonly id: number;
 }
 
@@ -98,7 +112,8 @@ export interface Choices {
   /** By their ids. */
   readonly sets: readonly string[];
   readonly bits: readonly number[];
-  readonly baseline: boolean;
+  /** By the names of their methods. */
+  readonly baselines: readonly string[];
   readonly limit?: number;
 }
 
@@ -156,8 +171,8 @@ export type StringKey =
   | 'bits'
   | 'bitsMissing'
   | 'compareWith'
+  | 'baselineData'
   | 'rounding'
-  | 'roundingHint'
   | 'samples'
   | 'allSamples'
   | 'samplesInvalid'
@@ -168,6 +183,7 @@ export type StringKey =
   | 'again'
   | 'needSets'
   | 'needData'
+  | 'needBaselineData'
   | 'needBits'
   | 'queued'
   | 'running'

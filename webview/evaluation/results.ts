@@ -197,12 +197,12 @@ export function durationOf(seconds: number, strings: Strings, locale: string): s
 const bitsText = ({ bits }: Pick<EvaluationRow, 'bits'>, locale: string): string =>
   bits === 'fp' ? '–' : formatWidth(bits, locale);
 
-/** The name of a row's model; a set keeps its own, and so does a baseline that is told further than by its method. */
+/** The name of a row's model: of a baseline its method, and what else its label tells; a set keeps its own. */
 export function nameOf({ kind, label }: Pick<EvaluationRow, 'kind' | 'label'>, strings: Strings): string {
   if (kind === 'full') return strings.fullPrecision;
   const names: Partial<Record<string, StringKey>> = { rounding: 'rounding', gptq: 'gptq' };
-  const name = kind === 'baseline' ? names[label] : undefined;
-  return name ? strings[name] : label;
+  if (kind !== 'baseline') return label;
+  return label.replace(/^\w+/, (method) => (names[method] ? strings[names[method]] : method));
 }
 
 function tilesOf(

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Run, Setup } from './protocol.js';
 import {
   choicesOf,
+  chooseBaseline,
   chooseBits,
   chooseSet,
   commonBits,
@@ -58,6 +59,10 @@ describe('the form', () => {
     expect(missing(withoutData)).toBe('needData');
     expect(missing({ ...setup, bits: [7] })).toBe('needBits');
     expect(missing({ ...setup, limit: NaN })).toBe('samplesInvalid');
+    const compared = chooseBaseline(setup, 'gptq', true);
+    expect(missing(compared)).toBe('needBaselineData');
+    expect(missing({ ...compared, baselineData: { name: 'text' } })).toBeUndefined();
+    expect(choicesOf(compared).baselines).toEqual(['rounding', 'gptq']);
   });
 
   it('asks for what can be run and nothing else', () => {
@@ -65,7 +70,7 @@ describe('the form', () => {
     expect(choicesOf(wide)).toEqual({
       sets: ['a'],
       bits: [8, 4],
-      baseline: true,
+      baselines: ['rounding'],
       limit: 500,
     });
     expect(choicesOf(setup)).not.toHaveProperty('limit');
@@ -73,7 +78,7 @@ describe('the form', () => {
 
   it('remembers what is chosen as it stands, but not what is not a number', () => {
     const draft: Setup = { ...setup, bits: [7], limit: NaN };
-    expect(draftOf(draft)).toEqual({ sets: ['a', 'c'], bits: [7], baseline: true });
+    expect(draftOf(draft)).toEqual({ sets: ['a', 'c'], bits: [7], baselines: ['rounding'] });
   });
 });
 

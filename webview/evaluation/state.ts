@@ -79,6 +79,18 @@ export const chooseSet = (form: Setup, id: string, chosen: boolean): Setup => ({
   sets: form.sets.map((set) => (set.id === id ? { ...set, chosen } : set)),
 });
 
+export const chooseBaseline = (form: Setup, name: string, chosen: boolean): Setup => ({
+  ...form,
+  baselines: form.baselines.map((one) => (one.name === name ? { ...one, chosen } : one)),
+});
+
+/** Whether a chosen baseline is calibrated on data that has to be named. */
+export const needsBaselineData = ({ baselines }: Setup): boolean =>
+  baselines.some(({ chosen, needsData }) => chosen && needsData);
+
+const chosenBaselines = ({ baselines }: Setup): string[] =>
+  baselines.flatMap(({ name, chosen }) => (chosen ? [name] : []));
+
 export const chooseBits = (form: Setup, bits: number, chosen: boolean): Setup => ({
   ...form,
   bits: [...form.bits.filter((other) => other !== bits), ...(chosen ? [bits] : [])].sort((a, b) => b - a),
@@ -89,6 +101,7 @@ export function missing(form: Setup): StringKey | undefined {
   if (chosenSets(form).length === 0) return 'needSets';
   if (form.data === undefined) return 'needData';
   if (wantedBits(form).length === 0) return 'needBits';
+  if (needsBaselineData(form) && form.baselineData === undefined) return 'needBaselineData';
   if (Number.isNaN(form.limit)) return 'samplesInvalid';
   return undefined;
 }
@@ -99,7 +112,7 @@ const wantedBits = (form: Setup): number[] => commonBits(form).filter((bits) => 
 export const choicesOf = (form: Setup): Choices => ({
   sets: chosenSets(form).map(({ id }) => id),
   bits: wantedBits(form),
-  baseline: form.baseline,
+  baselines: chosenBaselines(form),
   ...(form.limit !== undefined && { limit: form.limit }),
 });
 
@@ -107,6 +120,6 @@ export const choicesOf = (form: Setup): Choices => ({
 export const draftOf = (form: Setup): Choices => ({
   sets: form.sets.filter((set) => set.chosen).map(({ id }) => id),
   bits: form.bits,
-  baseline: form.baseline,
+  baselines: chosenBaselines(form),
   ...(form.limit !== undefined && !Number.isNaN(form.limit) && { limit: form.limit }),
 });

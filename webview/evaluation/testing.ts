@@ -42,7 +42,10 @@ export const setup: Setup = {
   ],
   data: { name: 'pictures' },
   bits: [8, 4],
-  baseline: true,
+  baselines: [
+    { name: 'rounding', title: 'Rounding', hint: '', chosen: true, needsData: false },
+    { name: 'gptq', title: 'GPTQ', hint: '', chosen: false, needsData: true },
+  ],
 };
 
 export const view: View = {
