@@ -142,22 +142,6 @@ export function expectNumberArray(
   );
 }
 
-/** The list of texts under `key`. */
-export const expectStringArray = (
-  object: JsonObject,
-  key: string,
-  where: string,
-  options: { readonly default?: readonly string[] } = {},
-): readonly string[] =>
-  take(
-    object,
-    key,
-    where,
-    options,
-    'a list of texts',
-    (value): value is string[] => Array.isArray(value) && value.every((item) => typeof item === 'string'),
-  );
-
 /**
  * The value under `key` if `accepts` does; the default where the key is missing or null and a default was
  * given; else a `UserError`: `config.json: "hidden_size" must be a positive integer, found "abc".`

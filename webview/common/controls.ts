@@ -131,8 +131,6 @@ export function dropdown({ label, choices, value, onChange }: DropdownOptions): 
   return control;
 }
 
-export const progressRing = (): HTMLElement => element('vscode-progress-ring', { 'aria-hidden': 'true' });
-
 export interface ProgressBar {
   readonly root: HTMLElement;
   /** @param share 0 to 1; undefined where the work has not begun */
