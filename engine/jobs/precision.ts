@@ -6,9 +6,9 @@ import { UserError } from '../errors.js';
 import { bytesOf, FLOAT_BYTES } from '../quantized/form.js';
 import { checkpointBytes, quantizedBytes, type SizedModel } from '../quantized/size.js';
 import { readSetConfig, readTensorsDigest } from '../formats/set.js';
-import { groupSizeOf, type SetConfig } from '../formats/set-config.js';
+import type { SetConfig } from '../formats/set-config.js';
 import { methodNamed } from '../methods/registry.js';
-import { sizedModel } from '../methods/sets.js';
+import { setForm, sizedModel } from '../methods/sets.js';
 import { readSensitivity, SENSITIVITY_FILE, type Sensitivity } from '../formats/sensitivity.js';
 import { encodeBits } from '../plans/bits.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
@@ -195,9 +195,7 @@ export async function readMeasured(
     const layer = config.layers[name]!;
     return {
       ...{ name, block: '', shape: [layer.out, layer.in], weights: layer.out * layer.in },
-      bytes: found.bits.map((b) =>
-        bytesOf({ kind: 'grid', in: layer.in, out: layer.out, bits: b, groupSize: groupSizeOf(layer, b) }),
-      ),
+      bytes: found.bits.map((b) => bytesOf(setForm(config, name, b))),
     };
   });
   const stale = staleness(found, config.model.fingerprint, await readTensorsDigest(folder));

@@ -8,6 +8,7 @@ import type { SetConfig } from '../formats/set-config.js';
 import type { Work } from '../graph/work.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { Fact, Mode, SetPart, Status } from '../protocol/protocol.js';
+import type { WeightForm } from '../quantized/form.js';
 import type { Programs } from '../runtime/programs.js';
 import type { Outline } from '../transforms/transform.js';
 import type { MethodOptions } from './options.js';
@@ -113,6 +114,11 @@ export interface Method<G extends object, S extends CommonSettings> {
   parts(config: SetConfig): readonly SetPart[];
   /** Float16 numbers that a set keeps for the layers whatever their bit-widths. Throws as `tensors`. */
   kept?(config: SetConfig): number;
+  /**
+   * What a layer takes at an offered bit-width; absent where that is a grid of so many bits and the layer's group size.
+   * @param layer its full name, one of the config's. Throws as `tensors`.
+   */
+  form?(config: SetConfig, layer: string, bits: number): WeightForm;
   /** @param checkpoint as the set's transforms leave it */
   open(programs: Programs, checkpoint: Checkpoint, config: SetConfig, tensors: SetTensors): QuantizedSource;
   /** What an evaluation shows beside sets of other methods, where it is asked for this one as a baseline. */

@@ -10,10 +10,10 @@ import { rounding } from './rounding/method.js';
 export const methods: readonly AnyMethod[] = [quept, gptq, rounding];
 
 /** Throws UserError for a name that no method has. */
-export function methodNamed(name: string): AnyMethod {
-  const found = methods.find((method) => method.name === name);
+export function methodNamed(name: string, known: readonly AnyMethod[] = methods): AnyMethod {
+  const found = known.find((method) => method.name === name);
   if (found) return found;
   throw new UserError(
-    `There is no calibration method ${show(name, 40)}; there are ${methods.map((m) => m.name).join(', ')}.`,
+    `There is no calibration method ${show(name, 40)}; there are ${known.map((m) => m.name).join(', ')}.`,
   );
 }

@@ -13,6 +13,7 @@ import { groupSizeOf, type SetConfig } from '../formats/set-config.js';
 import { show } from '../formats/paths.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import { blocksOf } from '../models/model.js';
+import type { WeightForm } from '../quantized/form.js';
 import type { SizedModel } from '../quantized/size.js';
 import type { Programs } from '../runtime/programs.js';
 import { applyTransforms, transformedOutline, transformTensors } from '../transforms/registry.js';
@@ -78,6 +79,14 @@ export async function requireMatch(
     );
 }
 
+/** What a layer of a set takes at an offered bit-width. */
+export function setForm(config: SetConfig, layer: string, bits: number): WeightForm {
+  const method = methodNamed(config.method.name);
+  if (method.form) return method.form(config, layer, bits);
+  const own = config.layers[layer]!;
+  return { kind: 'grid', in: own.in, out: own.out, bits, groupSize: groupSizeOf(own, bits) };
+}
+
 /** What the sizes of a model with a set depend on; without one, layers are rounded by whole rows. */
 export function sizedModel(outline: Outline, config?: SetConfig): SizedModel {
   const transformed = transformedOutline(outline, config?.transforms ?? []);
@@ -89,9 +98,9 @@ export function sizedModel(outline: Outline, config?: SetConfig): SizedModel {
     checkpoint: transformed,
     fixedBits: fixedBits(model, config?.embedding_bits ?? 16, config?.head_bits ?? 16),
     form: (layer, width) => {
-      const own = config?.layers[layer];
+      if (config?.layers[layer]) return setForm(config, layer, width);
       const { in: columns, out } = linears.get(layer)!;
-      return { kind: 'grid', in: columns, out, bits: width, groupSize: own ? groupSizeOf(own, width) : -1 };
+      return { kind: 'grid', in: columns, out, bits: width, groupSize: -1 };
     },
   };
 }
