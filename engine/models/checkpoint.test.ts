@@ -281,7 +281,5 @@ it.each([NaN, Infinity])('names a tensor that holds %d', async (value) => {
   });
   const checkpoint = await opened();
   const [, block] = checkpoint.model.blocks;
-  await expect(checkpoint.read(block!)).rejects.toThrow(
-    `"${KEY}" holds values that are NaN or infinite`,
-  );
+  await expect(checkpoint.read(block!)).rejects.toThrow(`"${KEY}" holds values that are NaN or infinite`);
 });

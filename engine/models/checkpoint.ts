@@ -117,9 +117,7 @@ async function readPart(
     const name = storedName(part, entry);
     const data = await source.read(name);
     if (!data.every(Number.isFinite))
-      throw new UserError(
-        `${checkpoint}: the tensor "${name}" holds values that are NaN or infinite.`,
-      );
+      throw new UserError(`${checkpoint}: the tensor "${name}" holds values that are NaN or infinite.`);
     tensors.set(entry.name, { data, shape: entry.shape });
   }
   return tensors;
