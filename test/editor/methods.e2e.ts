@@ -1,15 +1,23 @@
-/** A language model by methods other than the default one: asked for only what each needs, in the tree, and compared. */
-import { describe, expect, it } from 'vitest';
+/** A language model by methods other than the default one: asked for only what each needs, in the tree, compared, and run. */
+import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { describe, expect, inject, it } from 'vitest';
 import { calibrate } from './calibrate.js';
-import { sampleFolder } from './folders.js';
+import { sampleFolder, type TestFolder } from './folders.js';
 import { shareWindow } from './share.js';
 import { expand, press, treeRow, type Workbench } from './workbench.js';
 
+const exec = promisify(execFile);
+const PLAN = 'mixed.precision.json';
+
+let folder: TestFolder;
 let editor: Workbench;
 
 shareWindow(
   () => sampleFolder('methods', ['llama-speeches']),
-  (shared) => ({ editor } = shared),
+  (shared) => ({ folder, editor } = shared),
 );
 
 describe('rounding', () => {
@@ -84,6 +92,38 @@ describe('GPTQ', () => {
       'second-order 4',
       'second-order 8',
     ]);
+    expect(editor.errors).toEqual([]);
+  });
+
+  it('has what each bit-width costs each layer, and a plan that is edited and answers a prompt', async () => {
+    const cli = join(inject('extension'), 'dist/cli.js');
+    const [model, set] = ['llama-speeches', 'llama-speeches/adapters/second-order'];
+    await writeFile(join(folder.path, 'speech.txt'), 'We the people of the United States. '.repeat(80));
+    const amount = ['--samples', '2', '--device', 'cpu'];
+    await exec(process.execPath, [cli, 'sensitivity', model, '--adapters', set, '--data', 'speech.txt', ...amount], { cwd: folder.path }); // prettier-ignore
+    await writeFile(
+      join(folder.path, PLAN),
+      JSON.stringify({ model, adapters: set, default: 4, layers: {} }),
+    );
+    await editor.run('View: Show Explorer');
+    await editor.page.locator('.explorer-folders-view .monaco-list-row', { hasText: PLAN }).dblclick();
+    const page = await editor.webview(PLAN);
+    await page.getByRole('slider').waitFor();
+    const average = () => page.locator('.tile .value').first().innerText();
+    expect(await average()).toBe('4.00');
+    const query = page.getByRole('row', { name: /^self_attn\.q_proj, / }).first();
+    expect(await query.getAttribute('aria-label')).toMatch(/4 bits, model\.layers\.0, cost [\d.e-]+/i);
+    await query.locator('[data-bits="8"]').click();
+    await expect.poll(average).toBe('4.10');
+
+    await page.locator('.prompt textarea').fill('My fellow citizens');
+    await page.getByRole('button', { name: 'Answer', exact: true }).click();
+    const answers = () => page.locator('.answer').allInnerTexts();
+    await expect.poll(async () => (await answers()).length, { timeout: 60_000 }).toBe(2);
+    for (const answer of await answers()) expect(answer).toMatch(/^(This plan|Full precision)[^]*\w/);
+    await page.getByRole('button', { name: 'All 8 bits' }).click();
+    await page.getByText(/Switched in [\d.]+ ms/).waitFor();
+    await expect.poll(average).toBe('8.00');
     expect(editor.errors).toEqual([]);
   });
 });
