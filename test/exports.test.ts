@@ -16,7 +16,7 @@ import { complaint } from '../engine/formats/testing.js';
 import type { JobHooks } from '../engine/jobs/requests.js';
 import { runExport } from '../engine/jobs/runs/export.js';
 import { calibrate } from '../engine/methods/calibrate.js';
-import { normals, usePrograms } from '../engine/methods/quept/testing.js';
+import { normals, usePrograms } from '../engine/execution/testing.js';
 import { methods } from '../engine/methods/registry.js';
 import { resolveRequest } from '../engine/methods/request.js';
 import { openAdapterSet, openSource } from '../engine/methods/sets.js';

@@ -12,7 +12,7 @@ import { openElasticModel } from '../engine/execution/quantized-model.js';
 import { openSampleCache, samplesIn } from '../engine/execution/sample-store.js';
 import { calibrate } from '../engine/methods/calibrate.js';
 import type { CalibrationSet } from '../engine/methods/method.js';
-import { normals, usePrograms } from '../engine/methods/quept/testing.js';
+import { normals, usePrograms } from '../engine/execution/testing.js';
 import { methods } from '../engine/methods/registry.js';
 import { resolveRequest } from '../engine/methods/request.js';
 import { openAdapterSet, openSource } from '../engine/methods/sets.js';

@@ -17,7 +17,7 @@ import { runEvaluate } from '../engine/jobs/runs/evaluate.js';
 import { runExport } from '../engine/jobs/runs/export.js';
 import { runSensitivity } from '../engine/jobs/runs/sensitivity.js';
 import type * as Registry from '../engine/methods/registry.js';
-import { normals, usePrograms } from '../engine/methods/quept/testing.js';
+import { normals, usePrograms } from '../engine/execution/testing.js';
 import { openAdapterSet, openSource, sizedModel } from '../engine/methods/sets.js';
 import { openCheckpoint } from '../engine/models/checkpoint.js';
 import { decodeBits } from '../engine/plans/bits.js';

@@ -16,7 +16,7 @@ import type { AnyMethod, CommonSettings } from '../engine/methods/method.js';
 import { calibrationCost } from '../engine/methods/quept/cost.js';
 import { bitGroups, DEFAULT_TEXT, DEFAULT_VIT, type QueptOptions } from '../engine/methods/quept/options.js';
 import { quept } from '../engine/methods/quept/method.js';
-import { contentsOf, normals, usePrograms } from '../engine/methods/quept/testing.js';
+import { contentsOf, normals, usePrograms } from '../engine/execution/testing.js';
 import { methods } from '../engine/methods/registry.js';
 import { openAdapterSet, openSource, type AdapterSet } from '../engine/methods/sets.js';
 import { openCheckpoint, type Checkpoint, type HostTensor } from '../engine/models/checkpoint.js';

@@ -6,7 +6,7 @@ import type { EncodedItem } from '../data/text/choice-tokens.js';
 import { openPlainModel } from '../execution/model.js';
 import { quantizedParts } from '../execution/quantized-model.js';
 import { plainParts } from '../execution/part-by-part.js';
-import { usePrograms } from '../methods/quept/testing.js';
+import { usePrograms } from '../execution/testing.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import { evaluateChoices, lengthsFor, rightAnswers } from './choices.js';
 import { pairedError } from './paired-error.js';

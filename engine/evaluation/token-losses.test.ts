@@ -4,7 +4,7 @@ import { temporaryFolder, TINY_LLAMA, writeRandomModel } from '../../test/fixtur
 import { createRandom } from '../data/random.js';
 import { openPlainModel } from '../execution/model.js';
 import { plainParts } from '../execution/part-by-part.js';
-import { usePrograms } from '../methods/quept/testing.js';
+import { usePrograms } from '../execution/testing.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import { logProbabilities } from './testing.js';
 import { NOT_SCORED, tokenScores, type LossLimits, type Texts } from './token-losses.js';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createRandom } from '../data/random.js';
 import { percentileStart, PERCENTILES, roundHalfEven } from './activation-ranges.js';
-import { normals, rounded } from '../methods/quept/testing.js';
+import { normals, rounded } from './testing.js';
 
 const BITS = [2, 4, 8];
 

@@ -4,7 +4,7 @@ import * as op from '../graph/ops.js';
 import type { Part } from '../models/model.js';
 import { openPlainPart } from './part.js';
 import { meanDivergence } from './logit-divergence.js';
-import { normals, storeOf, usePrograms } from '../methods/quept/testing.js';
+import { normals, storeOf, usePrograms } from './testing.js';
 
 const programs = usePrograms();
 const [SAMPLES, TOKENS, WIDTH, CLASSES] = [5, 3, 4, 9];

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { Graph } from '../graph/ir.js';
 import { meanSquares, secondMoments, weightedError, type Moments } from './moments.js';
 import { observe } from './observe.js';
-import { normals, rowsOf, tinyBlock, usePrograms } from '../methods/quept/testing.js';
+import { normals, rowsOf, tinyBlock, usePrograms } from './testing.js';
 
 const [BATCH, BATCHES, WIDTH] = [2, 3, 12];
 const programs = usePrograms();

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { normals, tinyBlock, usePrograms } from '../methods/quept/testing.js';
+import { normals, tinyBlock, usePrograms } from './testing.js';
 import { observe } from './observe.js';
 
 const BATCH = 2;

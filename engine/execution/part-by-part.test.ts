@@ -11,7 +11,7 @@ import {
   type SampleCache,
   type SampleStore,
 } from './sample-store.js';
-import { contentsOf, usePrograms } from '../methods/quept/testing.js';
+import { contentsOf, usePrograms } from './testing.js';
 
 const programs = usePrograms();
 const { signal } = new AbortController();

@@ -15,13 +15,8 @@ import type { Mode } from '../protocol/protocol.js';
 import { toFloats } from '../quantized/weight.js';
 import { partOf, type QuantizedSource } from './source.js';
 import type { NamedTensors } from './tensors.js';
-import {
-  elasticSettings,
-  learnedModel,
-  modelAdapters,
-  normals,
-  usePrograms,
-} from '../methods/quept/testing.js';
+import { normals, usePrograms } from './testing.js';
+import { elasticSettings, learnedModel, modelAdapters } from '../methods/quept/testing.js';
 
 const programs = usePrograms();
 const BITS = [8, 6, 4, 2];

@@ -14,17 +14,16 @@ import { openElasticPart, type Widths } from './quantized-part.js';
 import type { PartSource } from './source.js';
 import type { NamedTensors } from './tensors.js';
 import {
-  learnedBlock,
   normals,
   quantizedRow,
-  randomAdapters,
   rounded,
   roundedBlock,
   rowsOf,
   tinyBlock,
   tinyDecoderBlock,
   usePrograms,
-} from '../methods/quept/testing.js';
+} from './testing.js';
+import { learnedBlock, randomAdapters } from '../methods/quept/testing.js';
 
 const programs = usePrograms();
 const BATCH = 2;

@@ -12,13 +12,8 @@ import { openElasticModel } from './quantized-model.js';
 import { bitGroups } from '../methods/quept/options.js';
 import { meanDivergence } from './logit-divergence.js';
 import { measureSensitivity, savedWork, type SensitivityTask } from './sensitivity.js';
-import {
-  elasticSettings,
-  learnedModel,
-  modelAdapters,
-  normals,
-  usePrograms,
-} from '../methods/quept/testing.js';
+import { normals, usePrograms } from './testing.js';
+import { elasticSettings, learnedModel, modelAdapters } from '../methods/quept/testing.js';
 import type { Part } from '../models/model.js';
 
 const programs = usePrograms();

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { TINY_LLAMA, TINY_VIT, writeRandomModel } from '../../test/fixtures.js';
 import { openElasticModel } from '../execution/quantized-model.js';
 import { readQueptConfig } from '../methods/quept/config.js';
-import { usePrograms } from '../methods/quept/testing.js';
+import { usePrograms } from '../execution/testing.js';
 import {
   expectedTensors,
   openAdapterSet,

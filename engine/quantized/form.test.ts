@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { TINY_LLAMA, TINY_VIT, writeRandomModel } from '../../test/fixtures.js';
 import { useTemporaryFolder } from '../formats/testing.js';
-import { usePrograms } from '../methods/quept/testing.js';
+import { usePrograms } from '../execution/testing.js';
 import { openAdapterSet, openSource } from '../methods/sets.js';
 import { openCheckpoint } from '../models/checkpoint.js';
 import { bitsPerWeight, bytesOf, formOf, type BinaryForm, type GridForm } from './form.js';

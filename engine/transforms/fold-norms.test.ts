@@ -7,7 +7,7 @@ import { foldBias, foldNorm, reparameterise } from './fold-norms.js';
 import { rescaledParameters, scaledColumns } from './rescaling.js';
 import { observe } from '../execution/observe.js';
 import { startActivations } from '../methods/quept/start.js';
-import { normals, roundedBlock, rowsOf, tinyBlock, usePrograms } from '../methods/quept/testing.js';
+import { normals, roundedBlock, rowsOf, tinyBlock, usePrograms } from '../execution/testing.js';
 
 const [ROWS, WIDTH, OUT, BITS] = [400, 8, 5, 4];
 const LEVELS = 2 ** BITS - 1;

@@ -13,7 +13,7 @@ import {
   tinyDecoderBlock,
   usePrograms,
   type Block,
-} from '../methods/quept/testing.js';
+} from '../execution/testing.js';
 import type { Checkpoint, HostTensor } from '../models/checkpoint.js';
 import { composed, rescaled, rescaledParameters } from './rescaling.js';
 import { smooth } from './smooth.js';

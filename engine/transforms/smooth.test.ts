@@ -12,7 +12,7 @@ import {
   tinyDecoderBlock,
   usePrograms,
   type Block,
-} from '../methods/quept/testing.js';
+} from '../execution/testing.js';
 
 const BATCH = 4;
 const programs = usePrograms();

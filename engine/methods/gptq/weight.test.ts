@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { HostTensor } from '../../models/checkpoint.js';
 import { roundedCodes } from '../../execution/rounded.js';
-import { normals, rowsOf, usePrograms } from '../quept/testing.js';
+import { normals, rowsOf, usePrograms } from '../../execution/testing.js';
 import { factorHessian } from './factor.js';
 import { damped, randomHessian, surgery } from './testing.js';
 import { toFloats } from '../../quantized/weight.js';

@@ -14,7 +14,8 @@ import {
 } from './adapters.js';
 import { packState } from './state.js';
 import { stateShapes } from './step.js';
-import { normals, randomAdapters, rowsOf, tinyBlock } from './testing.js';
+import { normals, rowsOf, tinyBlock } from '../../execution/testing.js';
+import { randomAdapters } from './testing.js';
 
 const [OUT, IN, RANK] = [5, 7, 6];
 const tensors = {

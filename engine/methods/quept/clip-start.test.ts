@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { PAPER_LOGIT, searchClip } from './clip-start.js';
 import { NO_CLIP } from './weights.js';
 import type { Moments } from '../../execution/moments.js';
-import { normals, quantizedRow, rowsOf, usePrograms } from './testing.js';
+import { normals, quantizedRow, rowsOf, usePrograms } from '../../execution/testing.js';
 
 const [ROWS, COLUMNS] = [16, 64];
 /** Moments of an input whose columns do not correlate, with these mean squares. */

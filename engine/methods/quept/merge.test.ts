@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { evaluate, maxDifference } from '../../../test/support.js';
 import { hasOwnStreams, mergeTokens, mergeWeights, tokenSimilarity } from './merge.js';
-import { normals, rowsOf } from './testing.js';
+import { normals, rowsOf } from '../../execution/testing.js';
 
 const [BATCH, TOKENS, WIDTH] = [3, 4, 5];
 const ROWS = BATCH * TOKENS;

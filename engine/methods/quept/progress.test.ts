@@ -6,7 +6,7 @@ import { UserError } from '../../errors.js';
 import { openProgress, progressMade } from '../progress.js';
 import { blockProgress, type FinishedBlock } from './progress.js';
 import type { Snapshot } from './reconstruct.js';
-import { normals } from './testing.js';
+import { normals } from '../../execution/testing.js';
 
 let folder: string;
 let cleanUp: () => Promise<void>;

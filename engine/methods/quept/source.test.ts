@@ -9,7 +9,8 @@ import { formOf } from '../../quantized/form.js';
 import { adapterLayout } from './adapters.js';
 import { bitGroups } from './options.js';
 import type { ElasticSettings } from './source.js';
-import { elasticSettings, learnedModel, modelAdapters, usePrograms } from './testing.js';
+import { usePrograms } from '../../execution/testing.js';
+import { elasticSettings, learnedModel, modelAdapters } from './testing.js';
 
 const programs = usePrograms();
 const groups = bitGroups([[7, 8], [4], [2]], 1);

@@ -17,7 +17,7 @@ import {
   tinyDecoderBlock,
   usePrograms,
   type Block,
-} from './testing.js';
+} from '../../execution/testing.js';
 
 const programs = usePrograms();
 /** Whole batches: others are not looked at. */

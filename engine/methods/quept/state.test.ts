@@ -3,7 +3,8 @@ import { sizeOf } from '../../graph/ir.js';
 import { adapterLayout, type AdapterLayout } from './adapters.js';
 import { packState, unpackState } from './state.js';
 import { kindOf, stateShapes } from './step.js';
-import { randomAdapters, tinyBlock } from './testing.js';
+import { tinyBlock } from '../../execution/testing.js';
+import { randomAdapters } from './testing.js';
 
 const { listing } = tinyBlock();
 const high = { bits: [7, 8], rank: 2, gain: 1 };

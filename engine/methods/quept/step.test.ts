@@ -8,15 +8,8 @@ import { openElasticPart } from '../../execution/quantized-part.js';
 import { openPrograms } from '../../runtime/programs.js';
 import { packState } from './state.js';
 import { drawnInputs, kindOf, stateShapes, stepGraph, type StepOptions } from './step.js';
-import {
-  learnedBlock,
-  normals,
-  randomAdapters,
-  tinyBlock,
-  tinyDecoderBlock,
-  usePrograms,
-  type Block,
-} from './testing.js';
+import { normals, tinyBlock, tinyDecoderBlock, usePrograms, type Block } from '../../execution/testing.js';
+import { learnedBlock, randomAdapters } from './testing.js';
 
 const BATCH = 2;
 const RATES = { lora: 1e-3, clip: 1e-2, scale: 1e-4 };

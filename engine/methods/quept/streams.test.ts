@@ -8,7 +8,8 @@ import { hasOwnStreams, type MergeMode } from './merge.js';
 import { bitGroups, PAPER_VIT, type QueptOptions } from './options.js';
 import { runSamples } from '../../execution/part-by-part.js';
 import { advanceStreams } from './streams.js';
-import { contentsOf, learnedBlock, normals, rowsOf, storeOf, tinyBlock, usePrograms } from './testing.js';
+import { contentsOf, normals, rowsOf, storeOf, tinyBlock, usePrograms } from '../../execution/testing.js';
+import { learnedBlock } from './testing.js';
 
 const programs = usePrograms();
 const calibrated = tinyBlock();

@@ -4,7 +4,8 @@ import type { Part } from '../../models/model.js';
 import { toFloats, type GridWeight } from '../../quantized/weight.js';
 import type { Tensor } from '../../runtime/session.js';
 import { adapterLayout } from './adapters.js';
-import { normals, randomAdapters, usePrograms } from './testing.js';
+import { normals, usePrograms } from '../../execution/testing.js';
+import { randomAdapters } from './testing.js';
 import { blockWeights, layerCodes, type BlockPrecision } from './weights.js';
 import type { NamedTensors } from '../../execution/tensors.js';
 

@@ -9,7 +9,7 @@ import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
 import { inputSize, streamWidth, type Part } from '../../models/model.js';
 import { openPlainModel } from '../../execution/model.js';
 import { openPlainPart } from '../../execution/part.js';
-import { usePrograms } from '../../methods/quept/testing.js';
+import { usePrograms } from '../../execution/testing.js';
 import { rotateCheckpoint } from './checkpoint.js';
 import { drawSigns, signsFromText, signsToText } from './signs.js';
 

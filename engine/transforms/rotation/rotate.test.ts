@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { evaluate, maxDifference } from '../../../test/support.js';
-import { normals } from '../../methods/quept/testing.js';
+import { normals } from '../../execution/testing.js';
 import { hadamardFactors, hadamardMatrix } from './hadamard.js';
 import { rotate } from './rotate.js';
 
