@@ -4,7 +4,8 @@ import { element } from '../common/dom.js';
 import { numberFormat } from '../../engine/plans/numbers.js';
 import { fill } from '../common/text.js';
 import { decimals } from './grid.js';
-import type { Act, Live, Measurement, Prediction, Strings, Tried, TryInput } from './protocol.js';
+import type { Prediction } from '../../engine/protocol/protocol.js';
+import type { Act, Live, Measurement, Strings, Tried, TryInput } from './protocol.js';
 
 export interface LiveContent {
   readonly strings: Strings;

@@ -1,5 +1,5 @@
 /** Everything that travels between the precision editor's page and its host. Types alone, so that either side can import it. */
-import type { PrecisionTable } from '../../engine/protocol/protocol.js';
+import type { PrecisionTable, PredictResult } from '../../engine/protocol/protocol.js';
 import type { PricedTable } from '../../engine/plans/totals.js';
 import type { Answer, Ready } from '../common/protocol.js';
 
@@ -110,19 +110,7 @@ export interface ShowTried {
   readonly error?: string;
 }
 
-export interface Tried {
-  readonly seconds: number;
-  readonly plan: Prediction;
-  readonly full: Prediction;
-}
-
-/** The likeliest first. */
-export type Prediction =
-  | { readonly classes: readonly { readonly label: string; readonly probability: number }[] }
-  | {
-      readonly text: string;
-      readonly next: readonly { readonly token: string; readonly probability: number }[];
-    };
+export type Tried = PredictResult;
 
 export type TryInput = { readonly picture: string } | { readonly text: string };
 
