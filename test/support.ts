@@ -14,7 +14,7 @@ export interface Golden {
   floats(name: string): { readonly data: Float32Array; readonly shape: Shape };
 }
 
-/** Reads a golden file whole; int64 tensors come back as floats. */
+/** Reads a golden file whole; whole numbers and bytes come back as floats. */
 export async function readGolden(name: string): Promise<Golden> {
   const source = await openSafetensors(goldenFile(name));
   const tensors = new Map<string, { data: Float32Array; shape: Shape }>();
@@ -22,7 +22,11 @@ export async function readGolden(name: string): Promise<Golden> {
     tensors.set(key, {
       shape: info.shape,
       data:
-        info.dtype === 'I64' ? Float32Array.from(await source.readInt(key), Number) : await source.read(key),
+        info.dtype === 'I64'
+          ? Float32Array.from(await source.readInt(key), Number)
+          : info.dtype === 'U8'
+            ? Float32Array.from(await source.readBytes(key))
+            : await source.read(key),
     });
   await source.close();
   return { names: [...tensors.keys()], floats: (key) => tensors.get(key)! };

@@ -1,0 +1,201 @@
+/** Weights rounded one column after another, and what sweeps of coordinate descent make of the result. */
+import { CancelledError } from '../../errors.js';
+import type { Programs } from '../../runtime/programs.js';
+import { chunked, panelOf, timesRows, type Chunked } from './columns.js';
+import type { Factored } from './factor.js';
+import { codeOf, groupsOf, type Grids, type Layout } from './grids.js';
+
+/** Codes that a weight may take: from `first` on, `count` of them; by default all of the grid. */
+export interface Allowed {
+  /** [out, in] */
+  readonly first: Uint8Array;
+  readonly count: number;
+}
+
+/** A weight on its way to codes, its columns at their places in the order. */
+export interface Rounding {
+  readonly out: number;
+  readonly layout: Layout;
+  readonly grids: Grids;
+  /** Group of the column at each place. */
+  readonly groupAt: Uint32Array;
+  /** W [out, in]; what a dead input reads counts as zero. */
+  readonly weight: Float32Array;
+  readonly allowed: Allowed | undefined;
+  /** [out, in] */
+  readonly codes: Uint8Array;
+  /** W − Ŵ [out, in] */
+  readonly errors: Chunked;
+}
+
+/** A rounding that has not begun. @param data W [out, in], its columns in their own order */
+export function beginRounding(
+  data: Float32Array,
+  { order, dead }: Pick<Factored, 'order' | 'dead'>,
+  layout: Layout,
+  grids: Grids,
+  allowed?: Allowed,
+): Rounding {
+  const n = order.length;
+  const out = data.length / n;
+  const width = layout.groupSize === -1 ? n : layout.groupSize;
+  const weight = new Float32Array(out * n);
+  const first = allowed && new Uint8Array(out * n);
+  for (let row = 0; row < out; row++)
+    for (let i = 0; i < n; i++) {
+      const at = row * n + order[i]!;
+      weight[row * n + i] = dead.has(order[i]!) ? 0 : data[at]!;
+      if (first) first[row * n + i] = allowed.first[at]!;
+    }
+  return {
+    ...{ out, layout, grids, weight },
+    groupAt: Uint32Array.from(order, (column) => Math.floor(column / width)),
+    allowed: first && { first, count: allowed.count },
+    codes: new Uint8Array(out * n),
+    errors: chunked(out, n),
+  };
+}
+
+/** Codes with their columns in their own order, [out, in]. */
+export function codesOf({ out, codes }: Rounding, order: Uint32Array): Uint8Array {
+  const n = order.length;
+  const found = new Uint8Array(out * n);
+  for (let row = 0; row < out; row++)
+    for (let i = 0; i < n; i++) found[row * n + order[i]!] = codes[row * n + i]!;
+  return found;
+}
+
+/**
+ * Rounds every column where it leaves the least error to those rounded before it: with M = UᵀU, the error of a row,
+ * (w − ŵ) M (w − ŵ)ᵀ, is Σ_j (Σ_{i≥j} U_ji (w_i − ŵ_i))², and column j makes its term least at w_j + Σ_{i>j} U_ji (w_i −
+ * ŵ_i) / U_jj. This is GPTQ (Frantar et al. 2023) with its columns in this order.
+ * @returns the error of each row, [out]
+ */
+export async function feedback(
+  programs: Programs,
+  rounding: Rounding,
+  { upper }: Pick<Factored, 'upper'>,
+  signal: AbortSignal,
+): Promise<Float64Array> {
+  const { out, errors, weight, codes } = rounding;
+  const n = errors.columns;
+  const panel = panelOf(n);
+  const lost = new Float64Array(out);
+  const error = new Float64Array(panel);
+  await forPanels(programs, rounding, upper, signal, ({ start, columns, before, corner, own, at }) => {
+    const { least, most, halves, gridAt } = rules(rounding);
+    for (let row = 0; row < out; row++) {
+      for (let j = columns - 1; j >= 0; j--) {
+        let sum = before[row * panel + j]!;
+        const line = j * panel;
+        for (let k = j + 1; k < columns; k++) sum += corner[line + k]! * error[k]!;
+        const pivot = corner[line + j]!;
+        const i = row * n + start + j;
+        const x = weight[i]! + sum / pivot;
+        const grid = gridAt(row, start + j);
+        const [s, z] = [rounding.grids.scale[grid]!, rounding.grids.zero[grid]!];
+        const code = codeOf(x, s, z, halves, least(i), most(i));
+        const value = Math.fround(s * (code - z));
+        codes[i] = code;
+        error[j] = weight[i]! - value;
+        lost[row]! += (pivot * (x - value)) ** 2;
+        own[row * errors.width + at + j] = error[j]!;
+      }
+    }
+  });
+  return lost;
+}
+
+/**
+ * One sweep of coordinate descent (QuantEase, CDQuant): each column in the same order takes the code with which the error
+ * of its row is least while the others stay, which never raises it.
+ */
+export async function descend(
+  programs: Programs,
+  rounding: Rounding,
+  { moment }: Pick<Factored, 'moment'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { out, errors, weight, codes } = rounding;
+  const n = errors.columns;
+  const panel = panelOf(n);
+  await forPanels(programs, rounding, moment, signal, ({ start, columns, before, corner, own, at }) => {
+    const { least, most, halves, gridAt } = rules(rounding);
+    for (let row = 0; row < out; row++) {
+      const slope = row * panel;
+      for (let j = columns - 1; j >= 0; j--) {
+        const i = row * n + start + j;
+        const grid = gridAt(row, start + j);
+        const [s, z] = [rounding.grids.scale[grid]!, rounding.grids.zero[grid]!];
+        const known = codes[i]!;
+        const value = Math.fround(s * (known - z));
+        const code = codeOf(
+          value + before[slope + j]! / corner[j * panel + j]!,
+          s,
+          z,
+          halves,
+          least(i),
+          most(i),
+        );
+        if (code === known) continue;
+        codes[i] = code;
+        const error = weight[i]! - Math.fround(s * (code - z));
+        const change = error - own[row * errors.width + at + j]!;
+        own[row * errors.width + at + j] = error;
+        for (let k = 0; k < j; k++) before[slope + k]! += change * corner[j * panel + k]!;
+      }
+    }
+  });
+}
+
+interface PanelWork {
+  /** The first place, and how many there are. */
+  readonly start: number;
+  readonly columns: number;
+  /** Errors · rowsᵀ, [out, panel]. */
+  readonly before: Float32Array;
+  /** What the panel's rows have in its own columns, [panel, panel]. */
+  readonly corner: Float64Array;
+  /** The chunk of errors [out, width] that the panel lies in, from column `at` on. */
+  readonly own: Float32Array;
+  readonly at: number;
+}
+
+/** From the last panel to the first. @param rows U or M [n, n] */
+async function forPanels(
+  programs: Programs,
+  { errors }: Rounding,
+  rows: Chunked,
+  signal: AbortSignal,
+  work: (panel: PanelWork) => void,
+): Promise<void> {
+  const { columns: n, width } = errors;
+  const panel = panelOf(n);
+  const corner = new Float64Array(panel * panel);
+  for (let start = Math.floor((n - 1) / panel) * panel; start >= 0; start -= panel) {
+    if (signal.aborted) throw new CancelledError();
+    const columns = Math.min(panel, n - start);
+    const c = Math.floor(start / width);
+    const at = start - c * width;
+    const chunk = rows.chunks[c]!;
+    for (let j = 0; j < columns; j++)
+      for (let k = 0; k < columns; k++) corner[j * panel + k] = chunk[(start + j) * width + at + k]!;
+    const before = await timesRows(programs, errors, rows, start, panel);
+    work({ start, columns, before, corner, own: errors.chunks[c]!, at });
+  }
+}
+
+/** What a code may be, and where its grid is. */
+function rules({ layout, allowed, groupAt }: Rounding) {
+  const { bits, groupSize, halves } = layout;
+  const groups = groupsOf(groupAt.length, groupSize);
+  const last = 2 ** bits - 1;
+  const first = allowed?.first;
+  const span = allowed ? allowed.count - 1 : last;
+  return {
+    halves,
+    gridAt: (row: number, place: number) => row * groups + groupAt[place]!,
+    least: (i: number) => (first ? first[i]! : 0),
+    most: (i: number) => (first ? Math.min(last, first[i]! + span) : last),
+  };
+}
