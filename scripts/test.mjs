@@ -7,16 +7,14 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { closeWith, sumOf } from './counts.mjs';
 import { installEditor } from './install-editor.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const runner = join(root, 'node_modules/vitest/vitest.mjs');
 const chosen = process.argv.slice(2);
 
-const results = [runTests('vitest.config.ts', chosen), await runEditorTests()];
-const sum = (key) => results.reduce((total, result) => total + result[key], 0);
-process.stdout.write(`${sum('passed')} passed, ${sum('failed')} failed, ${sum('skipped')} skipped\n`);
-process.exitCode = sum('failed') === 0 ? 0 : 1;
+closeWith(sumOf([runTests('vitest.config.ts', chosen), await runEditorTests()]));
 
 async function runEditorTests() {
   try {
