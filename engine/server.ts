@@ -3,13 +3,14 @@ import { Writable, type Readable } from 'node:stream';
 import {
   createMessageConnection,
   ResponseError,
-  StreamMessageReader,
   StreamMessageWriter,
   type CancellationToken,
   type Message,
 } from 'vscode-jsonrpc/node';
 import { CancelledError, messageOf, UserError } from './errors.js';
 import { processIsAlive } from './formats/atomic.js';
+import { show } from './formats/paths.js';
+import { visible } from './plans/visible.js';
 import {
   ErrorCode,
   PROTOCOL_VERSION,
@@ -18,6 +19,7 @@ import {
   type RequestMethod,
 } from './protocol/protocol.js';
 import { openSession, type Notify, type Session } from './server/handlers.js';
+import { readMessages } from './server/messages.js';
 import { paramReaders } from './server/params.js';
 
 const HOST_MILLISECONDS = 5000;
@@ -28,7 +30,17 @@ const HOST_MILLISECONDS = 5000;
  */
 export async function serve(input: Readable, output: Writable): Promise<void> {
   const writer = new StreamMessageWriter(output);
-  const connection = createMessageConnection(new StreamMessageReader(input), writer);
+  const reader = readMessages(input, (refusal) => void writer.write(refusal as Message).catch(() => end()));
+  const connection = createMessageConnection(reader, {
+    onError: writer.onError,
+    onClose: writer.onClose,
+    write: (message) => {
+      if ('id' in message) reader.answered(message.id);
+      return writer.write(message);
+    },
+    end: () => writer.end(),
+    dispose: () => writer.dispose(),
+  });
   const notify: Notify = (method, params) => {
     connection.sendNotification(method, params).catch(() => undefined);
   };
@@ -39,14 +51,15 @@ export async function serve(input: Readable, output: Writable): Promise<void> {
 
   const answer = async (method: string, value: unknown, signal: AbortSignal): Promise<unknown> => {
     if (!isMethod(method))
-      throw new ResponseError(ErrorCode.methodNotFound, `There is no method "${method}".`);
-    if (method === 'initialize') return initialize(read(method, value));
+      throw new ResponseError(ErrorCode.methodNotFound, `There is no method ${show(method)}.`);
+    const params = read(method, value);
+    if (method === 'initialize') return initialize(params as InitializeParams);
+    if (method === 'ping') return {};
     if (!session) throw new ResponseError(ErrorCode.notInitialized, `"${method}" before "initialize".`);
     if (method !== 'shutdown') {
       const handler = session.handlers[method] as (params: unknown, signal: AbortSignal) => unknown;
-      return handler(read(method, value), signal);
+      return handler(params, signal);
     }
-    read(method, value);
     await session.close();
     // What is sent after the answer is written after it.
     setImmediate(() => {
@@ -92,12 +105,7 @@ export async function serve(input: Readable, output: Writable): Promise<void> {
     }
   });
   connection.onError(([error]) => {
-    // The frame was whole: the next message can be read.
-    if (error instanceof SyntaxError) {
-      writer.write(parseError(error)).catch(end);
-      return;
-    }
-    process.stderr.write(`The stream of messages is broken: ${messageOf(error)}\n`);
+    process.stderr.write(`The stream of messages is broken: ${visible(show(messageOf(error), 200))}\n`);
     end();
   });
   connection.onClose(end);
@@ -106,11 +114,6 @@ export async function serve(input: Readable, output: Writable): Promise<void> {
   await session?.close();
   connection.dispose();
 }
-
-const parseError = (error: SyntaxError): Message => {
-  const details = { code: ErrorCode.parseError, message: `A message is no JSON: ${error.message}` };
-  return { jsonrpc: '2.0', id: null, error: details } as Message;
-};
 
 const isMethod = (method: string): method is RequestMethod => Object.hasOwn(paramReaders, method);
 

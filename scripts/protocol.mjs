@@ -73,7 +73,8 @@ const document = await format(
 How an editor speaks with the engine, version ${version}: JSON-RPC 2.0 on the standard streams of \`elastic-precision serve\`, each
 message behind a \`Content-Length\` header. Standard output is the protocol's alone; the log goes to standard error and into
 \`engine/log\`. Paths are absolute, times milliseconds since 1970 (UTC), durations seconds, sizes bytes, shares 0 to 1. Optional
-keys are left out, never null. The engine ends when its input closes or the process named in \`initialize\` is gone.
+keys are left out, never null. The engine ends when its input closes or the process named in \`initialize\` is gone, and for
+nothing that is sent to it: what is not a request is answered with an error, whose \`id\` is null where the message has none.
 
 This page is written from the types of \`engine/protocol/\` by \`npm run protocol\`; \`npm run check\` fails when the two differ.
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { checkName } from './paths.js';
+import { checkName, show } from './paths.js';
 import { complaint } from './testing.js';
 
 describe('checkName', () => {
@@ -24,5 +24,28 @@ describe('checkName', () => {
     ['x.PARTIAL', 'marks unfinished work'],
   ])('refuses %j', async (name, reason) => {
     expect(await complaint(() => checkName(name))).toContain(reason);
+  });
+});
+
+describe('show', () => {
+  it.each([
+    [undefined, 'nothing'],
+    ['a "b"', '"a \\"b\\""'],
+    [[1, null, { a: [true] }, NaN], '[1,null,{"a":[true]},null]'],
+    [{}, '{}'],
+  ])('%j is %s', (value, shown) => expect(show(value)).toBe(shown));
+
+  it('cuts what is longer, and looks no further', () => {
+    const { length } = show('x'.repeat(100), 20);
+    expect(length).toBe(20);
+    let deep: unknown = 0;
+    for (let i = 0; i < 100_000; i++) deep = [deep];
+    expect(show(deep, 10)).toBe('[[[[[[[[[…');
+    const tail = {
+      get later(): never {
+        throw new Error('looked at');
+      },
+    };
+    expect(show(['x'.repeat(30), tail], 20)).toBe(`["${'x'.repeat(17)}…`);
   });
 });

@@ -27,10 +27,28 @@ export function fileError(error: unknown, action: 'read' | 'write', path: string
   return reason ? new UserError(`Cannot ${action} ${path}: ${reason}.`, { cause: error }) : error;
 }
 
-/** `value` as JSON on one line, cut to `limit` characters, for error messages. */
+/**
+ * `value` as JSON on one line, cut to `limit` characters, for error messages. What lies beyond them is not looked at,
+ * however much or deep it is.
+ */
 export function show(value: unknown, limit = 80): string {
-  const text = value === undefined ? 'nothing' : JSON.stringify(value);
+  const text = value === undefined ? 'nothing' : beginning(value, limit + 1);
   return text.length > limit ? `${text.slice(0, limit - 1)}…` : text;
+}
+
+/** The JSON of a value, or at least the first `room` characters of it. */
+function beginning(value: unknown, room: number): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, room));
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
+  const [open, close] = Array.isArray(value) ? '[]' : '{}';
+  let text = open!;
+  for (const key in value) {
+    if (text.length >= room) return text;
+    if (text.length > 1) text += ',';
+    if (!Array.isArray(value)) text += `${beginning(key, room)}:`;
+    text += beginning((value as Record<string, unknown>)[key], room - text.length);
+  }
+  return text + close!;
 }
 
 /** The stats of whatever `path` names; `UserError` if that is nothing, or out of reach. */

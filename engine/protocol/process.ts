@@ -15,7 +15,7 @@ export const ErrorCode = {
   internalError: -32603,
   /** The client cancelled the request with `$/cancelRequest`. */
   requestCancelled: -32800,
-  /** Anything but `initialize` before it, or `initialize` twice. */
+  /** Anything but `initialize` and `ping` before it, or `initialize` twice. */
   notInitialized: -32002,
   /** Something a person can mend: the message is one line for them. */
   userError: 1,

@@ -24,11 +24,11 @@ import type { AdapterSetReport, ListAdaptersParams, RenameParams } from './sets.
 
 /** From the client; each is answered by its result or an error. */
 export interface Requests {
-  /** First of all, once. */
+  /** First of all but `ping`, once. */
   initialize: { params: InitializeParams; result: InitializeResult };
   /** Stops running jobs at once (they come back as interrupted), saves their records, answers, and ends the process. */
   shutdown: { params: Empty; result: Empty };
-  /** Heartbeat: answered by a live engine within milliseconds. */
+  /** Heartbeat: answered by a live engine within milliseconds, at any time. */
   ping: { params: Empty; result: Empty };
 
   /** Checkpoints in folders and below, in the order of their paths. With `search`, each is also notified as it is found. */

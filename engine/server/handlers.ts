@@ -36,7 +36,7 @@ type Log = (level: LogMessage['level'], message: string) => void;
 export type Notify = <M extends NotificationMethod>(method: M, params: Notifications[M]) => void;
 
 export type Handlers = {
-  readonly [M in Exclude<RequestMethod, 'initialize' | 'shutdown'>]: (
+  readonly [M in Exclude<RequestMethod, 'initialize' | 'ping' | 'shutdown'>]: (
     params: ParamsOf<M>,
     signal: AbortSignal,
   ) => Promise<ResultOf<M>> | ResultOf<M>;
@@ -106,7 +106,6 @@ function createHandlers(jobs: JobManager, sessions: Sessions, notify: Notify, lo
       return false;
     });
   return {
-    ping: () => ({}),
     'models/list': async ({ folders, search }, signal) => ({
       models: await listModels(present(folders), signal, (model) => {
         if (search !== undefined) notify('models/found', { search, model });
