@@ -14,6 +14,7 @@ const mayImport = {
   divergence: [],
   plans: ['protocol'],
   formats: ['plans', 'protocol'],
+  locks: ['formats'],
   graph: ['formats'],
   entry: ['runtime'],
   runtime: ['graph', 'formats', 'protocol', 'entry'],
@@ -24,7 +25,7 @@ const mayImport = {
   transforms: ['graph', 'runtime', 'models', 'formats', 'data', 'execution'],
   methods: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol'],
-    ...['execution', 'transforms', 'quantized'],
+    ...['execution', 'transforms', 'quantized', 'locks'],
   ],
   exporters: ['runtime', 'models', 'formats', 'execution', 'quantized'],
   tasks: ['runtime', 'models', 'data', 'protocol', 'execution', 'methods', 'evaluation'],
@@ -32,16 +33,19 @@ const mayImport = {
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'divergence'],
     ...['execution', 'quantized', 'methods', 'version'],
   ],
-  catalog: ['graph', 'models', 'formats', 'data', 'plans', 'protocol', 'methods'],
+  catalog: ['graph', 'models', 'formats', 'data', 'plans', 'protocol', 'methods', 'locks'],
   jobs: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'catalog', 'entry', 'version'],
-    ...['execution', 'quantized', 'methods', 'evaluation', 'exporters', 'tasks', 'time-left'],
+    ...['execution', 'quantized', 'methods', 'evaluation', 'exporters', 'tasks', 'time-left', 'locks'],
   ],
   sessions: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'jobs', 'entry', 'divergence'],
     ...['execution', 'quantized', 'methods', 'evaluation', 'tasks'],
   ],
-  server: ['models', 'formats', 'catalog', 'jobs', 'methods', 'plans', 'sessions', 'protocol', 'version'],
+  server: [
+    ...['models', 'formats', 'locks', 'catalog', 'jobs', 'methods', 'plans', 'sessions', 'protocol'],
+    'version',
+  ],
   cli: [
     'catalog',
     'exporters',

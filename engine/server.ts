@@ -109,8 +109,10 @@ export async function serve(input: Readable, output: Writable): Promise<void> {
     end();
   });
   connection.onClose(end);
+  process.once('SIGTERM', end);
   connection.listen();
   await ended;
+  process.off('SIGTERM', end);
   await session?.close();
   connection.dispose();
 }

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import {
   closeSync,
+  existsSync,
   ftruncateSync,
   mkdirSync,
   openSync,
@@ -223,7 +224,7 @@ function createFile(folders: readonly string[], bytes: number): CacheFile {
   for (const folder of folders) {
     const path = join(folder, name);
     try {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      if (!existsSync(folder)) mkdirSync(folder, { mode: 0o700 });
       const { bavail, bsize } = statfsSync(folder);
       if (bavail * bsize < bytes)
         throw new UserError(

@@ -8,6 +8,9 @@ const REASONS = new Map([
   ['ENOENT', 'no such file or folder'],
   ['ENOTDIR', 'a part of the path is not a folder'],
   ['EISDIR', 'it is a folder'],
+  ['EEXIST', 'something of that name is there already'],
+  ['ENOTEMPTY', 'a folder of that name is there, and is not empty'],
+  ['EINVAL', 'the drive does not take such a name'],
   ['EACCES', 'permission denied'],
   ['EPERM', 'permission denied'],
   ['EROFS', 'the drive is read-only'],
@@ -18,6 +21,9 @@ const REASONS = new Map([
   ['ENAMETOOLONG', 'the name is too long'],
   ['ELOOP', 'too many symbolic links'],
   ['EBUSY', 'another program is using it'],
+  ['ETXTBSY', 'another program is using it'],
+  ['ESTALE', 'the network drive has lost it'],
+  ['ETIMEDOUT', 'the network drive does not answer'],
   ['EIO', 'the drive reported an error'],
 ]);
 

@@ -1,10 +1,10 @@
 /** Adapter sets on disk: a config and a file of tensors, whose names and shapes follow from the config (docs/FORMATS.md). */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from '../errors.js';
 import { removeStaleTemporaries, stageFile } from './atomic.js';
+import { makeFolder } from './folders.js';
 import { expectObject, readJsonFile } from './json.js';
 import { sha256 } from './json-fields.js';
 import { fileError, show, sizeOfFile } from './paths.js';
@@ -68,11 +68,7 @@ export async function writeSetFiles(
 ): Promise<void> {
   const checked = parseSetConfig(config, CONFIG_FILE);
   checkTensors(expected, tensors);
-  try {
-    await mkdir(folder, { recursive: true });
-  } catch (error) {
-    throw fileError(error, 'write', folder);
-  }
+  await makeFolder(folder);
   await removeStaleTemporaries(folder);
   const entries = [...tensors].map(([name, { shape, data }]) => ({
     name,

@@ -4,9 +4,9 @@
  */
 import { messageOf, UserError } from '../errors.js';
 import type { JobRecord, LogMessage } from '../protocol/protocol.js';
-import { isMade } from './outcome.js';
+import { interrupted } from './outcome.js';
 import type { Publisher } from './publishing.js';
-import { isActive, stopped, type StoredJob } from './record.js';
+import { isActive, type StoredJob } from './record.js';
 import { ID, type JobStore } from './store.js';
 import type { Turn } from './turn.js';
 
@@ -65,10 +65,10 @@ export function openSharedJobs({ store, publisher, own, inTurn, now, log }: Surr
       if (isOurs) await store.release(id);
       return record && publisher.show(record, isActive(record));
     }
-    const interrupted = stopped(record, 'interrupted', now(), await isMade(record));
-    await publisher.write(interrupted);
+    const left = await interrupted(record, now());
+    await publisher.write(left);
     await store.release(id);
-    return publisher.show(interrupted);
+    return publisher.show(left);
   }
 
   async function read(id: string): Promise<StoredJob | undefined> {

@@ -1,13 +1,14 @@
 /** Evaluations kept beside adapter sets and models: `evaluations/<name>.json` (docs/FORMATS.md). */
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { UserError } from '../errors.js';
 import { readTensorsDigest } from '../formats/set.js';
 import { removeStaleTemporaries, writeFileAtomic } from '../formats/atomic.js';
+import { makeFolder } from '../formats/folders.js';
 import { expectObject, readJsonFile } from '../formats/json.js';
 import { list, readFields, record, sha256, text, type Fields } from '../formats/json-fields.js';
-import { checkName, fileError, show } from '../formats/paths.js';
+import { checkName, show } from '../formats/paths.js';
 import { openCheckpoint } from '../models/checkpoint.js';
 import type { EvaluateRequest, EvaluateResult, Evaluation, EvaluationReport } from '../protocol/protocol.js';
 import { version } from '../version.js';
@@ -21,11 +22,7 @@ export async function prepareEvaluation({ adapters, model }: EvaluateRequest, na
   const folder = join(resolve(adapters?.[0] ?? model), FOLDER);
   const path = join(folder, `${checkName(name)}.json`);
   if (existsSync(path)) throw new UserError(`${path} already holds an evaluation; choose another name.`);
-  try {
-    await mkdir(folder, { recursive: true });
-  } catch (error) {
-    throw fileError(error, 'write', folder);
-  }
+  await makeFolder(folder);
   await removeStaleTemporaries(folder);
   return path;
 }

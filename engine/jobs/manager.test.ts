@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { temporaryFolder } from '../../test/fixtures.js';
 import { writeSafetensors } from '../formats/safetensors.js';
+import { ownerOf } from '../locks/claims.js';
+import { announce, type Presence } from '../locks/presence.js';
 import type { JobRecord, StartJobParams } from '../protocol/protocol.js';
-import { announce, type Presence } from './liveness.js';
 import { openJobManager, type JobManager } from './manager.js';
 import { openJobStore } from './store.js';
 import { calibrateResult, evaluateResult, fakeProcesses, seriesOf, statusAt } from './testing.js';
@@ -38,8 +39,9 @@ async function open(options?: Parameters<typeof fakeProcesses>[0]) {
   const busy: boolean[] = [];
   const logged: string[] = [];
   const clock = { now: 1_700_000_000_000 };
+  const store = await openJobStore(at('jobs'), ownerOf(presence));
   const manager = openJobManager(
-    await openJobStore(at('jobs'), presence.id),
+    store,
     start,
     {
       changed: (job) => changes.push(job),
@@ -50,7 +52,7 @@ async function open(options?: Parameters<typeof fakeProcesses>[0]) {
     },
     () => clock.now++,
   );
-  const engine = { manager, presence, processes, changes, removed, busy, logged, clock };
+  const engine = { manager, presence, store, processes, changes, removed, busy, logged, clock };
   engines.push(engine);
   return engine;
 }
@@ -380,13 +382,37 @@ describe('several engines on one folder', () => {
     await gone.presence.close();
     const others = await Promise.all([open(), open(), open(), open()]);
     await Promise.all(others.map(({ manager }) => manager.list()));
-    const results = await Promise.allSettled(others.map(({ manager }) => manager.resume(id)));
-    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
-    expect(others.flatMap(({ processes }) => processes)).toHaveLength(1);
-    for (const result of results)
-      if (result.status === 'rejected')
-        expect(String(result.reason)).toMatch(/another window|try again|is running/);
+    expect(await resumeInAll(others, id)).toBe(1);
   });
+
+  it('can resume a job but once between them, before any has found its engine gone', async () => {
+    for (let round = 0; round < 10; round++) {
+      const gone = await open();
+      const { id } = await gone.manager.start(calibration(`${round}`));
+      await gone.presence.close();
+      expect(await resumeInAll(await Promise.all([open(), open(), open(), open()]), id)).toBe(1);
+    }
+  });
+
+  it('resume a job that another has for a moment alone', async () => {
+    const [one, other] = [await open(), await open()];
+    const { id } = await one.manager.start(calibration());
+    await one.manager.cancel(id);
+    await one.store.claim(id);
+    const resuming = other.manager.resume(id);
+    await new Promise((resolve) => setImmediate(resolve));
+    await one.store.release(id);
+    expect(await resuming).toMatchObject({ id, state: 'queued' });
+  });
+
+  /** How many of them run it after all have asked at once. */
+  async function resumeInAll(engines: Awaited<ReturnType<typeof open>>[], id: string): Promise<number> {
+    const results = await Promise.allSettled(engines.map(({ manager }) => manager.resume(id)));
+    for (const result of results)
+      if (result.status === 'rejected') expect(String(result.reason)).toMatch(/another window|is running/);
+    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    return engines.flatMap(({ processes }) => processes).length;
+  }
 });
 
 describe('records on disk', () => {

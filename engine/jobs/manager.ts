@@ -12,7 +12,7 @@ import type {
 } from '../protocol/protocol.js';
 import { openSharedJobs } from './adoption.js';
 import { kindOf } from './kinds/registry.js';
-import { discard } from './outcome.js';
+import { discard, interrupted } from './outcome.js';
 import type { StartJobProcess } from './process.js';
 import { openPublisher, type PublisherHooks } from './publishing.js';
 import { isActive, newRecord, restarted, resumed, type StoredJob } from './record.js';
@@ -44,6 +44,10 @@ export interface JobManagerHooks extends PublisherHooks {
 
 const TOUCH_MILLISECONDS = 60_000;
 const SWEEP_MILLISECONDS = 15_000;
+/** How often, and how many times, a job is asked for that another engine has, by what its record says. */
+const CLAIM_MILLISECONDS = 10;
+const ACTIVE_TRIES = 20;
+const STOPPED_TRIES = 500;
 
 export function openJobManager(
   store: JobStore,
@@ -132,17 +136,36 @@ export function openJobManager(
     return inTurn(async () => {
       const { title, state } = await shared.find(id);
       if (own.has(id)) throw new UserError(`"${title}" is ${state} already.`);
-      if (!(await store.claim(id))) throw new UserError(`"${title}" is in use by another window.`);
+      await claimStopped(id);
       try {
-        // Another may have had it between the look and the claim.
-        const record = await shared.find(id);
-        if (isActive(record)) throw new UserError(`"${title}" was interrupted just now; try again.`);
-        return await change(record);
+        return await change(await stoppedNow(id));
       } catch (error) {
         await store.release(id);
         throw error;
       }
     });
+  }
+
+  /** The record of a job that has been claimed, which becomes interrupted where its engine is gone. */
+  async function stoppedNow(id: string): Promise<StoredJob> {
+    const record = await shared.find(id);
+    if (!isActive(record)) return record;
+    const left = await interrupted(record, now());
+    await publisher.write(left);
+    return left;
+  }
+
+  /**
+   * Claims a job unless another engine queued or runs it. One that has it only for a moment, to make it interrupted or to be
+   * refused itself, is waited for: else all who ask at once could be turned away.
+   */
+  async function claimStopped(id: string): Promise<void> {
+    for (let tries = 0; !(await store.claim(id)); tries++) {
+      const record = await shared.find(id);
+      if (tries >= (isActive(record) ? ACTIVE_TRIES : STOPPED_TRIES))
+        throw new UserError(`"${record.title}" is in use by another window.`);
+      await new Promise((resolve) => setTimeout(resolve, CLAIM_MILLISECONDS));
+    }
   }
 
   /** Throws UserError where another job writes what this one would. Needs the turn: else two could find it free at once. */

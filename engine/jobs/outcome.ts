@@ -40,6 +40,10 @@ export async function recordAfter(
   }
 }
 
+/** The record of a job whose engine is gone. */
+export const interrupted = async (record: StoredJob, now: number): Promise<StoredJob> =>
+  stopped(record, 'interrupted', now, await isMade(record));
+
 function crashLine({ kind, crashes }: StoredJob, how: string): string {
   const { progress } = kindOf(kind);
   const again = progress ? ` again at ${progress.place} ${crashes.place + 1}` : '';

@@ -19,7 +19,8 @@ afterEach(() => cleanUp());
 /** The engine of a number, on a machine. */
 function engine(n: number, host = 'here') {
   living.add(idOf(n));
-  return openOwnership(folder, idOf(n), recordOf, (id) => Promise.resolve(living.has(id)), host);
+  const self = { id: idOf(n), host, pid: 1 };
+  return openOwnership(folder, self, recordOf, ({ id }) => Promise.resolve(living.has(id)));
 }
 
 it('a job belongs to the engine that claims it, until it lets go', async () => {

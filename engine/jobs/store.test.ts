@@ -1,7 +1,8 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { temporaryFolder } from '../../test/fixtures.js';
+import { HOST } from '../locks/claims.js';
 import { newRecord, type StoredJob } from './record.js';
 import { openJobStore, type JobStore } from './store.js';
 
@@ -9,11 +10,12 @@ let folder: string;
 let cleanUp: () => Promise<void>;
 let store: JobStore;
 const ID = 'lq2x0000-00000001';
+const ENGINE = { id: '0123456789abcdef', host: HOST, pid: process.pid };
 const record = newRecord({ kind: 'evaluate', request: { model: '/models/vit', data: '/data' } }, ID, 5);
 
 beforeEach(async () => {
   ({ folder, cleanUp } = await temporaryFolder());
-  store = await openJobStore(join(folder, 'new', 'jobs'), '0123456789abcdef');
+  store = await openJobStore(join(folder, 'new', 'jobs'), ENGINE);
 });
 afterEach(() => cleanUp());
 
@@ -67,4 +69,18 @@ it('survives a write that fails', async () => {
   await expect(store.write(bad)).rejects.toThrow();
   await store.write({ ...record, progress: 1 });
   expect((await store.read(ID))!.progress).toBe(1);
+});
+
+it('makes its folder again where it was deleted, and its jobs are still its own', async () => {
+  await store.claim(ID);
+  await store.write(record);
+  await rm(join(folder, 'new'), { recursive: true });
+  expect(await store.ids()).toEqual([]);
+  await rm(join(folder, 'new'), { recursive: true });
+  await store.write(record);
+  expect(await store.read(ID)).toEqual(record);
+  expect(await store.of(ID)).toBe('this');
+  const changed = new Promise<string>((heard) => store.watch(heard));
+  await store.write({ ...record, progress: 0.5 });
+  expect(await changed).toBe(ID);
 });

@@ -2,13 +2,14 @@
  * Jobs on disk, in a folder that several engines may share: `<id>.json` the record, `<id>.log` what the job reported,
  * `<id>.owner.<n>` who may write them (`ownership.ts`). Only a job's owner writes or removes its files.
  */
-import { watch } from 'node:fs';
-import { appendFile, mkdir, open, readdir, rm, utimes } from 'node:fs/promises';
+import { watch, type FSWatcher } from 'node:fs';
+import { appendFile, open, readdir, rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from '../errors.js';
 import { removeStaleTemporaries, writeFileAtomic } from '../formats/atomic.js';
+import { makeFolder } from '../formats/folders.js';
 import { readJsonFile } from '../formats/json.js';
-import { fileError } from '../formats/paths.js';
+import type { Owner } from '../locks/claims.js';
 import type { JobLog } from '../protocol/protocol.js';
 import { openOwnership, type Ownership } from './ownership.js';
 import { parseRecord, SCHEMA_VERSION, type StoredJob } from './record.js';
@@ -37,15 +38,20 @@ const MAX_LOG_BYTES = 4 << 20;
 /** Ids sort by their time of creation. */
 export const ID = /^[0-9a-z]{1,12}-[0-9a-f]{8}$/;
 
-/** @param engine the id of this engine (`liveness.ts`) */
-export async function openJobStore(folder: string, engine: string): Promise<JobStore> {
-  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
-    throw fileError(error, 'write', folder);
-  });
+/** @param engine this engine, as its claims name it. A folder that somebody deletes is made again. */
+export async function openJobStore(folder: string, engine: Owner): Promise<JobStore> {
+  await makeFolder(folder);
   await removeStaleTemporaries(folder);
   const recordOf = (id: string) => join(folder, `${id}.json`);
   const logOf = (id: string) => join(folder, `${id}.log`);
   const ownership = openOwnership(folder, engine, recordOf);
+  const watched = watchFolder(folder);
+  /** Makes the folder again where it is gone; what is written then is claimed anew. */
+  const keep = async (): Promise<boolean> => {
+    const isNew = (await makeFolder(folder)).length > 0;
+    if (isNew) watched.renew();
+    return isNew;
+  };
   const waiting = new Map<string, StoredJob>();
   const writing = new Map<string, Promise<void>>();
   const logs = new Map<string, { bytes: number; done: Promise<void> }>();
@@ -53,18 +59,25 @@ export async function openJobStore(folder: string, engine: string): Promise<JobS
   const drain = async (id: string): Promise<void> => {
     for (let next = waiting.get(id); next; next = waiting.get(id)) {
       waiting.delete(id);
+      if (await keep()) await ownership.claim(id);
       await writeFileAtomic(recordOf(id), `${JSON.stringify({ schema_version: SCHEMA_VERSION, ...next })}\n`);
     }
   };
 
   return {
     ...ownership,
-    ids: async () =>
-      (await readdir(folder))
+    claim: async (id) => {
+      await keep();
+      return ownership.claim(id);
+    },
+    ids: async () => {
+      await keep();
+      return (await readdir(folder))
         .filter((name) => name.endsWith('.json'))
         .map((name) => name.slice(0, -'.json'.length))
         .filter((id) => ID.test(id))
-        .sort(),
+        .sort();
+    },
     read: async (id) => {
       const value = await readJsonFile(recordOf(id), { maxBytes: MAX_RECORD_BYTES }).catch(
         (error: unknown) => {
@@ -108,7 +121,7 @@ export async function openJobStore(folder: string, engine: string): Promise<JobS
       await logs.get(id)?.done;
       return readTail(logOf(id));
     },
-    watch: (changed) => watchFolder(folder, changed),
+    watch: watched.watch,
   };
 }
 
@@ -129,16 +142,39 @@ async function readTail(path: string): Promise<JobLog> {
   }
 }
 
+interface WatchedFolder {
+  watch(this: void, changed: (id: string) => void): () => void;
+  /** To be called where the folder has been made again. */
+  renew(): void;
+}
+
 /** Drives that cannot be watched are let off: changes by others then show with the next list. */
-function watchFolder(folder: string, changed: (id: string) => void): () => void {
-  try {
-    const watcher = watch(folder, { persistent: false }, (_, name) => {
-      const id = name?.endsWith('.json') ? name.slice(0, -'.json'.length) : '';
-      if (ID.test(id)) changed(id);
-    });
-    watcher.on('error', () => watcher.close());
-    return () => watcher.close();
-  } catch {
-    return () => undefined;
-  }
+function watchFolder(folder: string): WatchedFolder {
+  const watchers = new Map<(id: string) => void, FSWatcher | undefined>();
+  const open = (changed: (id: string) => void): FSWatcher | undefined => {
+    try {
+      const watcher = watch(folder, { persistent: false }, (_, name) => {
+        const id = name?.endsWith('.json') ? name.slice(0, -'.json'.length) : '';
+        if (ID.test(id)) changed(id);
+      });
+      return watcher.on('error', () => watcher.close());
+    } catch {
+      return undefined;
+    }
+  };
+  return {
+    watch: (changed) => {
+      watchers.set(changed, open(changed));
+      return () => {
+        watchers.get(changed)?.close();
+        watchers.delete(changed);
+      };
+    },
+    renew: () => {
+      for (const [changed, watcher] of watchers) {
+        watcher?.close();
+        watchers.set(changed, open(changed));
+      }
+    },
+  };
 }

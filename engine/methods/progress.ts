@@ -5,11 +5,12 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { messageOf, UserError } from '../errors.js';
 import type { NamedTensors } from '../execution/tensors.js';
 import { removeStaleTemporaries, writeFileAtomic } from '../formats/atomic.js';
+import { makeFolder } from '../formats/folders.js';
 import { expectObject, readJsonFile } from '../formats/json.js';
 import { openSafetensors, writeSafetensors } from '../formats/safetensors.js';
 
@@ -70,7 +71,7 @@ export async function openProgress(out: string, identity: object, resume: boolea
     requireSame(folder, await readJsonFile(identityFile), JSON.parse(text));
     await removeStaleTemporaries(folder);
   } else {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const others = (await readdir(folder)).filter((name) => !name.startsWith(`.${IDENTITY}.`));
     if (others.length > 0)
       throw new UserError(

@@ -7,12 +7,13 @@ import { describeModel, listModels } from '../catalog/models.js';
 import { CancelledError, UserError } from '../errors.js';
 import { listEvaluations, readEvaluation } from '../jobs/evaluations.js';
 import { kindNames } from '../jobs/kinds/registry.js';
-import { announce } from '../jobs/liveness.js';
 import { openJobManager, type JobManager } from '../jobs/manager.js';
 import { allocatePrecision, describePrecision } from '../jobs/precision.js';
 import { startJobProcess } from '../jobs/process.js';
 import type { Jobs } from '../jobs/requests.js';
 import { openJobStore } from '../jobs/store.js';
+import { ownerOf } from '../locks/claims.js';
+import { announce } from '../locks/presence.js';
 import { families } from '../models/registry.js';
 import type {
   DeviceReport,
@@ -53,7 +54,7 @@ export interface Session {
 export async function openSession({ storage }: InitializeParams, notify: Notify): Promise<Session> {
   const log: Log = (level, message) => notify('engine/log', { level, message });
   const presence = await announce();
-  const store = await openJobStore(join(storage, 'jobs'), presence.id);
+  const store = await openJobStore(join(storage, 'jobs'), ownerOf(presence));
   let health: Health = { health: 'ok', quiescent: true };
   const setHealth = (next: Health) => {
     if (JSON.stringify(next) === JSON.stringify(health)) return;
