@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The command line (docs/COMMANDS.md): parses arguments, runs a job, prints its result. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { allocate, type AllocateOptions } from './cli/allocate.js';
+import { allocate, formatAllocated, type AllocateOptions, type Compare } from './cli/allocate.js';
 import {
   bytes,
   formatDevices,
@@ -116,6 +116,10 @@ const length = () =>
     '--length <tokens>',
     "tokens of a window of text (default: the model's context, at most 2048)",
   ).argParser(whole(2));
+const samplesMeasured = () =>
+  new Option('--samples <n>', 'pictures, or windows of text (default: 128, or 32)').argParser(whole(1));
+const batchMeasured = () =>
+  new Option('--batch <n>', 'samples that run at once (default: 32, or 2)').argParser(whole(1));
 const cacheMemory = () =>
   new Option(
     '--cache-memory <size>',
@@ -263,10 +267,9 @@ program
   .requiredOption('--adapters <folder>', 'adapter set')
   .requiredOption('--data <path>', 'what to measure on: pictures or text, as for calibrate')
   .option('--out <file>', 'file to write (default: sensitivity.json in the adapter set)')
-  .addOption(
-    new Option('--samples <n>', 'pictures, or windows of text (default: 128, or 32)').argParser(whole(1)),
-  )
-  .addOption(new Option('--batch <n>', 'samples that run at once (default: 32, or 2)').argParser(whole(1)))
+  .addOption(samplesMeasured())
+  .addOption(length())
+  .addOption(batchMeasured())
   .addOption(cacheMemory())
   .addOption(new Option('--resume', 'continue an unfinished measurement'))
   .addOption(device())
@@ -289,8 +292,9 @@ program
   .command('allocate')
   .description('the best precision plan within a budget, by measured sensitivity')
   .argument('<file>', 'sensitivity.json, or the adapter set that has one')
-  .addOption(new Option('--average-bits <x>', 'bits of a layer on average').argParser(fraction))
-  .addOption(new Option('--average-bits-per-weight <x>', 'bits of a weight on average').argParser(fraction))
+  .addOption(
+    new Option('--average-bits <x>', 'bits on average, over the weights of all layers').argParser(fraction),
+  )
   .addOption(
     new Option('--max-size <size>', 'size of the whole model, such as 1.2GB (needs --model)').argParser(
       parsed(parseBytes),
@@ -299,16 +303,24 @@ program
   .addOption(new Option('--fix <glob=bits...>', 'layers with bits of their own').argParser(fix))
   .option('--adapters <folder>', 'adapter set (default: the folder of the file)')
   .option('--model <folder>', 'checkpoint folder')
+  .option(
+    '--data <path>',
+    'pictures or text that plans are measured on, beside uniform bit-widths (needs --model; default: none, only predicted)',
+  )
+  .addOption(samplesMeasured())
+  .addOption(length())
+  .addOption(batchMeasured())
   .requiredOption('--out <plan>', 'file of the plan, such as small.precision.json')
+  .addOption(device())
+  .addOption(threads())
   .addOption(json())
   .action(async (file: string, { json: asJson, ...options }: Common & AllocateOptions) => {
-    print({ json: asJson ?? false }, await allocate(file, options), (r) =>
-      [
-        `Wrote ${r.out}: ${r.averageBits.toFixed(3)} bits per layer, ${r.averageBitsPerWeight.toFixed(3)} per weight, ${bytes(r.bytes)} of layers, predicted cost ${r.cost.toPrecision(4)} nats.`,
-        ...(r.exact ? [] : ['Sizes were rounded up to be told apart; a slightly better plan may exist.']),
-        ...(r.stale === undefined ? [] : [r.stale]),
-      ].join('\n'),
-    );
+    const bar = progressBar('Measuring plans');
+    const compare: Compare = (request) =>
+      run('compare-plans', request, (status) => bar.update(status.done, formatStatus(status))).finally(() =>
+        bar.stop(),
+      );
+    print({ json: asJson ?? false }, await allocate(file, options, compare), formatAllocated);
   });
 
 program

@@ -11,3 +11,11 @@ export function timeLeft(now: () => number = () => performance.now()): (done: nu
     return (((time - origin.time) / (done - origin.done)) * (1 - done)) / 1000;
   };
 }
+
+/** Seconds as people say them: 45 s, 3 min 20 s, 2 h 5 min. */
+export function duration(seconds: number): string {
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}

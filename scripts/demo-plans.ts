@@ -1,5 +1,5 @@
 /**
- * Plans allocated between two bit-widths, beside what the uniform widths on either side come to: both samples.
+ * Plans allocated within six budgets, each beside the highest uniform bit-width within it: both samples.
  * Usage: npm run demo:plans [-- --vit SET] [--llama SET] [--samples N] [--epochs N] [--limit N] [--sensitivity N] [--device cpu]
  * Sets that are not named are calibrated first; `--samples` and `--epochs` are of those calibrations.
  */
@@ -29,7 +29,7 @@ const { values: flags } = parseArgs({
   },
 });
 
-const BUDGETS = [2.5, 3, 3.5];
+const BUDGETS = [2.25, 2.5, 3, 3.5, 4, 5];
 const root = fileURLToPath(new URL('..', import.meta.url));
 const output = join(root, 'demo-output');
 const device = flags.device as DeviceChoice;
@@ -103,31 +103,40 @@ for (const sample of SAMPLES) {
   const plans: string[] = [];
   for (const averageBits of BUDGETS) {
     const out = join(output, `${name}-${averageBits}.precision.json`);
-    await allocate(adapters, { averageBits, model, out });
+    const data = {
+      data: calibration,
+      device,
+      ...(flags.sensitivity && { samples: Number(flags.sensitivity) }),
+    };
+    await allocate(adapters, { averageBits, model, out, ...data }, (request) =>
+      run('compare-plans', request, `Measuring plans of ${averageBits} bits`),
+    );
     plans.push(out);
   }
   const { rows } = await run(
     'evaluate',
     {
-      ...{ model, adapters: [adapters], data: evaluation, plans, bits: [4, 3, 2], device },
+      ...{ model, adapters: [adapters], data: evaluation, plans, bits: [5, 4, 3, 2], device },
       ...(flags.limit && { limit: Number(flags.limit) }),
     },
     `Evaluating ${name}`,
   );
   const labels = BUDGETS.map((budget) => `${name}-${budget}`);
   const uniform = (bits: number) => rows.find((r) => r.bits === bits && !labels.includes(r.label))!;
-  const lines = BUDGETS.map((budget) => {
-    const plan = rows.find((r) => r.label === `${name}-${budget}`)!;
-    const [low, high] = [uniform(Math.floor(budget)), uniform(Math.ceil(budget))];
-    const share = budget - Math.floor(budget);
-    const between = (1 - share) * worth(low) + share * worth(high);
-    const verdict = worth(plan) >= between ? 'yes' : 'no';
-    return [String(budget), bytes(plan.bytes), show(worth(plan)), show(between), verdict];
+  const lines = BUDGETS.map((budget, i) => {
+    const plan = rows.find((r) => r.label === labels[i])!;
+    const beside = uniform(Math.floor(budget));
+    const verdict = plan.kl! <= beside.kl! ? 'yes' : 'no';
+    const own = [Number(plan.bits).toFixed(3), show(worth(plan)), plan.kl!.toPrecision(4)];
+    return [
+      String(budget),
+      bytes(plan.bytes),
+      ...own,
+      ...[`${beside.bits}`, show(worth(beside)), beside.kl!.toPrecision(4), verdict],
+    ];
   });
   const full = rows.find((r) => r.kind === 'full')!;
-  process.stdout.write(
-    `\n${name}: ${full.samples} samples, full precision ${show(worth(full))}; uniform ${[2, 3, 4].map((b) => `${b} bits ${show(worth(uniform(b)))}`).join(', ')}.\n\n`,
-  );
-  const header = ['average bits', 'size', `plan, ${score}`, 'uniform, interpolated', 'as good or better'];
+  process.stdout.write(`\n${name}: ${full.samples} samples, full precision ${show(worth(full))}.\n\n`);
+  const header = ['budget', 'size', 'bits', `plan, ${score}`, 'KL', 'uniform', score, 'KL', 'not worse'];
   process.stdout.write(`${table(header, lines)}\n`);
 }

@@ -17,7 +17,8 @@ import {
   table,
   withError,
 } from '../engine/cli/format.js';
-import { duration, progressBar } from '../engine/cli/progress.js';
+import { progressBar } from '../engine/cli/progress.js';
+import { duration } from '../engine/time-left.js';
 import type {
   CalibrateRequest,
   DeviceChoice,

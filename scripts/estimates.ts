@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { bytes, table } from '../engine/cli/format.js';
-import { duration } from '../engine/cli/progress.js';
+import { duration } from '../engine/time-left.js';
 import type { CalibrateResult } from '../engine/protocol/protocol.js';
 import { runJob } from '../engine/jobs/run.js';
 

@@ -15,6 +15,7 @@ import { allocatePrecision, describePrecision } from '../engine/jobs/precision.j
 import { runCalibrate } from '../engine/jobs/runs/calibrate.js';
 import { runEvaluate } from '../engine/jobs/runs/evaluate.js';
 import { runExport } from '../engine/jobs/runs/export.js';
+import { runComparePlans } from '../engine/jobs/runs/compare-plans.js';
 import { runSensitivity } from '../engine/jobs/runs/sensitivity.js';
 import type * as Registry from '../engine/methods/registry.js';
 import { normals, usePrograms } from '../engine/execution/testing.js';
@@ -93,7 +94,14 @@ it('is measured, planned and evaluated', async () => {
   expect(offered).toEqual([1, 2.5]);
   expect(decodeBits(points[0]!.bits, offered)).toEqual(Array<number>(LAYERS).fill(1));
   const plan = at('small.precision.json');
-  const { averageBits } = await allocate(at('set'), { averageBits: 2, out: plan });
+  const measured = { model: at('model'), data: pictures, samples: 32, ...place };
+  const found = await allocate(at('set'), { averageBits: 2, out: plan, ...measured }, (asked) =>
+    runComparePlans(asked, quiet),
+  );
+  const { averageBits } = found;
+  expect(found.measured).toMatchObject({ uniform: { bits: 1 }, samples: 32 });
+  expect(found.measured!.cost).toBeLessThanOrEqual(found.measured!.uniform!.cost);
+  expect(found.measured!.cost).toBeLessThanOrEqual(found.measured!.predictedBest);
   expect(averageBits).toBeLessThanOrEqual(2);
   expect(averageBits).toBeGreaterThan(1);
   const asked = { model: at('model'), adapters: [at('set')], data: pictures, ...place };
@@ -107,6 +115,8 @@ it('is measured, planned and evaluated', async () => {
   expect(rows[2]!.bytes).toBeLessThan(rows[1]!.bytes);
   const planned = await runEvaluate({ ...asked, plans: [plan] }, quiet);
   expect(planned.rows[1]).toMatchObject({ label: 'small', bits: averageBits, samples: 32 });
+  expect(planned.rows[1]!.kl!).toBeCloseTo(found.measured!.cost, 6);
+  expect(rows[2]!.kl!).toBeCloseTo(found.measured!.uniform!.cost, 6);
 });
 
 it('runs in a session, from layer to layer', async () => {

@@ -7,38 +7,67 @@ import { writeFileAtomic } from '../formats/atomic.js';
 import { SENSITIVITY_FILE } from '../formats/sensitivity.js';
 import { statPath } from '../formats/paths.js';
 import { constrained, describePrecision, readMeasured } from '../jobs/precision.js';
-import { best, solve } from '../plans/allocate.js';
+import type { ComparePlansRequest, ComparePlansResult } from '../jobs/requests.js';
+import { solve } from '../plans/allocate.js';
 import { budgetOfSize, sizeWithin } from '../plans/budget.js';
+import { candidatesWithin, type Candidates } from '../plans/candidates.js';
 import { compileGlob } from '../plans/globs.js';
+import { formatWidth } from '../plans/numbers.js';
+import { totalsOf } from '../plans/totals.js';
 import { bytes } from './format.js';
-import type { Budget } from '../protocol/protocol.js';
+import type { Budget, Placement } from '../protocol/protocol.js';
 
-export interface AllocateOptions {
+export interface AllocateOptions extends Placement {
+  /** Mean over the weights of all layers. */
   readonly averageBits?: number;
-  readonly averageBitsPerWeight?: number;
+  /** Bytes of the whole model. */
   readonly maxSize?: number;
   /** A glob of layers, and their bits. */
   readonly fix?: readonly (readonly [string, number])[];
   readonly adapters?: string;
-  /** Needed for a size, which is that of the whole model. */
+  /** Needed for a size, which is that of the whole model, and for measuring. */
   readonly model?: string;
+  /** What plans are measured on; without it the plan is the one of least predicted cost. */
+  readonly data?: string;
+  readonly samples?: number;
+  readonly length?: number;
+  readonly batch?: number;
   readonly out: string;
 }
 
 export interface Allocated {
   readonly out: string;
   readonly averageBits: number;
-  readonly averageBitsPerWeight: number;
   /** Of the layers. */
   readonly bytes: number;
+  /** The sum of the layers' sensitivities, nats. */
   readonly cost: number;
   readonly exact: boolean;
   readonly stale?: string;
+  readonly measured?: MeasuredPlan;
 }
 
-/** @param file `sensitivity.json`, or the adapter set that has one. Throws UserError with the smallest possible where nothing fits. */
-export async function allocate(file: string, options: AllocateOptions): Promise<Allocated> {
+/** What plans measured, nats. */
+export interface MeasuredPlan {
+  readonly cost: number;
+  /** Of the plan of least predicted cost. */
+  readonly predictedBest: number;
+  /** The highest bit-width that all layers could have within the budget. */
+  readonly uniform?: { readonly bits: number; readonly cost: number };
+  readonly plans: number;
+  readonly samples: number;
+  readonly data: string;
+}
+
+export type Compare = (request: ComparePlansRequest) => Promise<ComparePlansResult>;
+
+/**
+ * @param file `sensitivity.json`, or the adapter set that has one
+ * @param compare measures plans, where data is given. Throws UserError with the smallest possible where nothing fits
+ */
+export async function allocate(file: string, options: AllocateOptions, compare: Compare): Promise<Allocated> {
   const [kind, budget] = budgetOf(options);
+  requireModel(options);
   const path = (await statPath(file)).isDirectory() ? join(file, SENSITIVITY_FILE) : file;
   const folder = resolve(options.adapters ?? dirname(path));
   const { bits, layers, costs, stale } = await readMeasured(path, folder);
@@ -51,50 +80,112 @@ export async function allocate(file: string, options: AllocateOptions): Promise<
   }
   const limits = [...fixed].map(([layer, width]) => ({ layer, fixed: width }));
   const allocation = constrained(layers, costs, limits);
-  const whole = { layers, otherBytes: kind === 'bytes' ? await otherBytes(options.model, folder) : 0 };
-  const frontier = solve(bits, allocation, kind);
-  const found = best(frontier, sizeWithin(kind, whole, budget));
-  const shown = (size: number) => showSize(kind, budgetOfSize(kind, whole, size));
-  if (!found)
+  const whole = { layers, otherBytes: kind === 'bytes' ? await otherBytes(options.model!, folder) : 0 };
+  const { points, exact } = solve(bits, allocation, kind);
+  const candidates = candidatesWithin(bits, allocation, kind, sizeWithin(kind, whole, budget));
+  if (!candidates) {
+    const smallest = showSize(kind, budgetOfSize(kind, whole, points[0]!.size));
     throw new UserError(
-      `No plan is within ${showSize(kind, budget)}; the smallest possible has ${shown(frontier.points[0]!.size)}.`,
+      `No plan is within ${showSize(kind, budget)}; the smallest possible has ${smallest}.`,
     );
-  const widths = found.bits();
-  await writeFileAtomic(
-    options.out,
-    planText(names, widths, resolve(options.out), { ...options, adapters: folder }),
-  );
-  const at = (i: number) => bits.indexOf(widths[i]!);
-  const weights = layers.reduce((sum, l) => sum + l.weights, 0);
+  }
+  const { plan, measured } = await chosen(candidates, options, folder, compare);
+  const folders = { ...options, adapters: folder };
+  await writeFileAtomic(options.out, planText(names, plan, resolve(options.out), folders));
+  const totals = totalsOf({ bits, layers, otherBytes: 0, sensitivity: { costs } }, plan);
   return {
     out: options.out,
-    averageBits: widths.reduce((a, b) => a + b, 0) / widths.length,
-    averageBitsPerWeight: layers.reduce((sum, l, i) => sum + l.weights * widths[i]!, 0) / weights,
-    bytes: layers.reduce((sum, l, i) => sum + l.bytes[at(i)]!, 0),
-    cost: found.cost,
-    exact: frontier.exact,
+    averageBits: totals.averageBits,
+    bytes: totals.bytes,
+    cost: totals.cost!,
+    exact,
     ...(stale !== undefined && { stale }),
+    ...(measured && { measured }),
   };
 }
 
-function budgetOf({ averageBits, averageBitsPerWeight, maxSize }: AllocateOptions): [Budget, number] {
-  const named = (
-    [
-      ['average-bits', averageBits],
-      ['average-bits-per-weight', averageBitsPerWeight],
-      ['bytes', maxSize],
-    ] as const
-  ).filter((each): each is [Budget, number] => each[1] !== undefined);
-  if (named.length !== 1)
-    throw new UserError('Name one budget: --average-bits, --average-bits-per-weight or --max-size.');
-  return named[0]!;
+/** One line or more that say what was found. */
+export function formatAllocated(r: Allocated): string {
+  return [
+    `Wrote ${r.out}: ${r.averageBits.toFixed(3)} bits per weight, ${bytes(r.bytes)} of layers, predicted cost ${nats(r.cost)}.`,
+    ...(r.measured
+      ? measuredLines(r.measured)
+      : ['Predicted, not measured: with --model and --data it is compared with uniform bit-widths.']),
+    ...(r.exact ? [] : ['Sizes were rounded up to be told apart; a slightly better plan may exist.']),
+    ...(r.stale === undefined ? [] : [r.stale]),
+  ].join('\n');
 }
 
-async function otherBytes(model: string | undefined, adapters: string): Promise<number> {
-  if (model === undefined)
-    throw new UserError('A size is that of the whole model: name its folder with --model.');
-  return (await describePrecision({ model, adapters }, fingerprintCache())).otherBytes;
+function measuredLines({ cost, predictedBest, uniform, plans, samples, data }: MeasuredPlan): string[] {
+  const all = uniform && `all layers at ${formatWidth(uniform.bits, 'en')} bits`;
+  const beside =
+    uniform === undefined
+      ? 'no uniform bit-width is within the budget'
+      : `${all!}, the highest within the budget, cost ${nats(uniform.cost)}`;
+  return [
+    `Measured cost ${nats(cost)} on ${samples} samples of ${data}; ${beside}.`,
+    ...(predictedBest > cost
+      ? [
+          `The plan of least predicted cost measured ${nats(predictedBest)}${uniform && predictedBest > uniform.cost ? `, worse than ${all!}` : ''}; what was written measured best of ${plans}.`,
+        ]
+      : []),
+  ];
 }
+
+const nats = (cost: number) => `${cost.toPrecision(4)} nats`;
+
+/** The plan of least predicted cost, or, where there is data, the candidate that measured best. */
+async function chosen(
+  { least, uniform, guarded }: Candidates,
+  options: AllocateOptions,
+  adapters: string,
+  compare: Compare,
+): Promise<{ readonly plan: readonly number[]; readonly measured?: MeasuredPlan }> {
+  const { model, data, samples, length, batch, device, threads } = options;
+  if (data === undefined) return { plan: least };
+  const distinct = new Map([least, ...(uniform ? [uniform.plan] : []), ...guarded].map((p) => [p.join(), p]));
+  const plans = [...distinct.values()];
+  const found = await compare({
+    ...{ model: model!, adapters, data, plans },
+    ...(samples !== undefined && { samples }),
+    ...(length !== undefined && { length }),
+    ...(batch !== undefined && { batch }),
+    ...(device !== undefined && { device }),
+    ...(threads !== undefined && { threads }),
+  });
+  const costOf = (plan: readonly number[]) => found.costs[plans.indexOf(distinct.get(plan.join())!)]!;
+  const plan = plans.reduce((one, other) => (costOf(other) < costOf(one) ? other : one));
+  return {
+    plan,
+    measured: {
+      cost: costOf(plan),
+      predictedBest: costOf(least),
+      ...(uniform && { uniform: { bits: uniform.bits, cost: costOf(uniform.plan) } }),
+      ...{ plans: plans.length, samples: found.samples, data: found.data },
+    },
+  };
+}
+
+function budgetOf({ averageBits, maxSize }: AllocateOptions): [Budget, number] {
+  if ((averageBits === undefined) === (maxSize === undefined))
+    throw new UserError('Name one budget: --average-bits or --max-size.');
+  return averageBits === undefined ? ['bytes', maxSize!] : ['average-bits', averageBits];
+}
+
+/** Throws UserError for what has no effect, or cannot be told, without the model. */
+function requireModel({ model, maxSize, data, samples, length, batch, threads }: AllocateOptions): void {
+  if (model === undefined && maxSize !== undefined)
+    throw new UserError('A size is that of the whole model: name its folder with --model.');
+  if (model === undefined && data !== undefined)
+    throw new UserError('Measuring runs the model: name its folder with --model.');
+  if (data === undefined && [samples, length, batch, threads].some((value) => value !== undefined))
+    throw new UserError(
+      '--samples, --length, --batch and --threads are of what is measured: name it with --data.',
+    );
+}
+
+const otherBytes = async (model: string, adapters: string): Promise<number> =>
+  (await describePrecision({ model, adapters }, fingerprintCache())).otherBytes;
 
 const showSize = (kind: Budget, size: number) =>
   kind === 'bytes' ? bytes(size) : `${Number(size.toFixed(3))} bits on average`;

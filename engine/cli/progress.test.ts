@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { duration, progressBar } from './progress.js';
+import { duration } from '../time-left.js';
+import { progressBar } from './progress.js';
 
 let now = 0;
 beforeEach(() => {

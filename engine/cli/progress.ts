@@ -1,5 +1,5 @@
 /** A progress line on stderr: a bar with the time left on a terminal, a line every few percent elsewhere. */
-import { timeLeft } from '../time-left.js';
+import { duration, timeLeft } from '../time-left.js';
 
 export interface ProgressBar {
   /** @param done 0 to 1 */
@@ -38,11 +38,3 @@ export function progressBar(title: string, stream: NodeJS.WriteStream = process.
 }
 
 const percent = (done: number) => `${String(Math.floor(done * 100)).padStart(3)} %`;
-
-/** Seconds as people say them: 45 s, 3 min 20 s, 2 h 5 min. */
-export function duration(seconds: number): string {
-  const whole = Math.round(seconds);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
-}

@@ -6,12 +6,15 @@ import { decodeUtf8 } from '../formats/json.js';
 import { fileError, sizeOfFile } from '../formats/paths.js';
 import { widthsOf, type Widths } from '../execution/quantized-model.js';
 import { parsePlan, resolvePlan, type PrecisionPlan } from '../plans/plan.js';
+import { averageBits } from '../plans/totals.js';
+import { layerNames, layerWeights } from '../execution/model.js';
+import type { Checkpoint } from '../models/checkpoint.js';
 
 export interface NamedPlan {
   /** The file's name, without `.precision.json`. */
   readonly label: string;
   readonly widths: Widths;
-  /** The mean over layers. */
+  /** The mean over the weights of all layers. */
   readonly bits: number;
 }
 
@@ -25,14 +28,15 @@ export async function readPlan(path: string): Promise<PrecisionPlan> {
 }
 
 /**
- * The plan of a file for layers and bit-widths. Throws UserError for a file that is not a plan, or names layers or bit-widths
+ * The plan of a file for a model's layers and bit-widths. Throws UserError for a file that is not a plan, or names layers or bit-widths
  * that there are not.
  */
 export async function openPlan(
   path: string,
-  layers: readonly string[],
+  model: Pick<Checkpoint, 'model' | 'listing'>,
   offered: readonly number[],
 ): Promise<NamedPlan> {
+  const layers = layerNames(model);
   const { bits, problems } = resolvePlan(await readPlan(path), layers, offered);
   if (problems.length > 0) {
     const rest = problems.length > 1 ? ` (and ${problems.length - 1} more)` : '';
@@ -41,7 +45,7 @@ export async function openPlan(
   return {
     label: basename(path).replace(/(\.precision)?\.json$/, ''),
     widths: widthsOf(layers, bits),
-    bits: bits.reduce((a, b) => a + b, 0) / bits.length,
+    bits: averageBits(layerWeights(model), bits),
   };
 }
 

@@ -1,7 +1,6 @@
 /** The adapter sets and baselines of an evaluation, and the bit-widths it has rows for. */
 import { basename, resolve } from 'node:path';
 import { UserError } from '../errors.js';
-import { layerNames } from '../execution/model.js';
 import { quantizedParts, type Widths } from '../execution/quantized-model.js';
 import { openAdapterSet, openSource, requireMatch, sizedModel, type AdapterSet } from '../methods/sets.js';
 import type { Checkpoint } from '../models/checkpoint.js';
@@ -36,7 +35,7 @@ export async function openAdapterSets(
       const missing = asked.find((bits) => !offered.includes(bits));
       if (missing !== undefined)
         throw new UserError(`${folder} has no ${missing}-bit setting; it has ${offered.join(', ')}.`);
-      for (const path of plans) opened.push(await openPlan(path, layerNames(checkpoint), offered));
+      for (const path of plans) opened.push(await openPlan(path, checkpoint, offered));
     }
     return sets;
   } catch (error) {

@@ -41,6 +41,10 @@ export interface RunnableModel {
 export const layerNames = ({ model, listing }: Pick<Checkpoint, 'model' | 'listing'>): string[] =>
   blocksOf(model).flatMap((part) => listing(part).linears.map(({ name }) => part.prefix + name));
 
+/** How many weights each of `layerNames` has. */
+export const layerWeights = ({ model, listing }: Pick<Checkpoint, 'model' | 'listing'>): number[] =>
+  blocksOf(model).flatMap((part) => listing(part).linears.map((linear) => linear.in * linear.out));
+
 export async function openPlainModel(programs: Programs, checkpoint: Checkpoint): Promise<RunnableModel> {
   const parts = new Map<Part, RunnablePart>();
   for (const part of partsOf(checkpoint.model)) parts.set(part, await plainParts(programs, checkpoint)(part));

@@ -6,6 +6,7 @@ import type {
   JobKind,
   JobTypes,
   ModelReport,
+  SensitivityRequest,
   Status,
 } from '../protocol/protocol.js';
 
@@ -17,6 +18,20 @@ export interface ModelsRequest {
 export interface EstimateJobRequest {
   readonly request: EstimateRequest;
   readonly devices: readonly DeviceReport[];
+}
+
+/** Plans whose divergences are wanted. */
+export interface ComparePlansRequest extends Omit<SensitivityRequest, 'out' | 'resume'> {
+  /** Of each plan the bits of every layer, in the model's order. */
+  readonly plans: readonly (readonly number[])[];
+}
+
+export interface ComparePlansResult {
+  /** Mean distance from full precision of each plan, nats. */
+  readonly costs: readonly number[];
+  readonly samples: number;
+  /** Name of what they were measured on. */
+  readonly data: string;
 }
 
 /** @property partial what of the result there is by now */
@@ -36,6 +51,7 @@ type QueuedJobs = {
 export interface Jobs extends QueuedJobs {
   models: { request: ModelsRequest; result: readonly ModelReport[]; status: never };
   estimate: { request: EstimateJobRequest; result: CalibrateEstimate; status: never };
+  'compare-plans': { request: ComparePlansRequest; result: ComparePlansResult; status: Status };
   devices: { request: Record<string, never>; result: readonly DeviceReport[]; status: never };
 }
 

@@ -6,6 +6,7 @@ import { listDevices } from '../runtime/devices.js';
 import { isKind, kindOf } from './kinds/registry.js';
 import type { JobHooks, Jobs, WorkKind } from './requests.js';
 import { failureOf, type FromWorker, type ToWorker } from './run.js';
+import { runComparePlans } from './runs/compare-plans.js';
 import { runEstimate } from './runs/estimate.js';
 
 type Run<K extends WorkKind> = (
@@ -17,6 +18,7 @@ type Run<K extends WorkKind> = (
 const answers: { readonly [K in Exclude<WorkKind, JobKind>]: Run<K> } = {
   models: ({ folders }, { signal }) => listModels(folders, signal),
   estimate: (request) => runEstimate(request),
+  'compare-plans': (request, hooks) => runComparePlans(request, hooks),
   devices: () => listDevices(),
 };
 

@@ -5,11 +5,11 @@ import { best, solve, type AllocationLayer } from './allocate.js';
 import { sizeWithin } from './budget.js';
 import type { Budget } from '../protocol/protocol.js';
 
-const KINDS: readonly Budget[] = ['average-bits', 'average-bits-per-weight', 'bytes'];
+const KINDS: readonly Budget[] = ['average-bits', 'bytes'];
 const BITS = [2, 3, 4, 5, 6, 7, 8];
 
 const sizeAt = (layer: AllocationLayer, kind: Budget, bits: readonly number[], b: number) =>
-  kind === 'bytes' ? layer.size[b]! : bits[b]! * (kind === 'average-bits' ? 1 : layer.weights);
+  kind === 'bytes' ? layer.size[b]! : bits[b]! * layer.weights;
 
 /** Size and cost of a plan, and whether its layers' limits allow it. */
 function measure(
@@ -70,6 +70,8 @@ function randomLayers(seed: number, count: number, bits: readonly number[], limi
   });
 }
 
+const ofOneSize = (layers: readonly AllocationLayer[]) => layers.map((layer) => ({ ...layer, weights: 1 }));
+
 describe('solve', () => {
   const golden = JSON.parse(
     readFileSync(new URL('../../test/golden/bit_allocation.json', import.meta.url), 'utf8'),
@@ -120,7 +122,7 @@ describe('solve', () => {
   });
 
   it('matches a plain dynamic programme on a hundred noisy layers', () => {
-    const layers = randomLayers(7, 100, BITS, false);
+    const layers = ofOneSize(randomLayers(7, 100, BITS, false));
     let costs = Array<number>(601).fill(Infinity).fill(0, 0, 1);
     for (const { cost } of layers) {
       const next = Array<number>(601).fill(Infinity);
@@ -159,38 +161,39 @@ describe('solve', () => {
   });
 
   it('solves ten thousand layers within bounded work', () => {
-    const layers = randomLayers(11, 10_000, BITS, false);
+    const layers = ofOneSize(randomLayers(11, 10_000, BITS, false));
     const { points, exact } = solve(BITS, layers, 'average-bits');
     expect(exact).toBe(true);
     const middle = points[points.length >> 1]!;
     expect(measure(middle.bits(), BITS, layers, 'average-bits').size).toBe(middle.size);
   });
 
-  it.each(['average-bits', 'average-bits-per-weight'] as const)(
-    'rounds bits up that are multiples of no fraction, says so and stays within the budget: %s',
-    (kind) => {
-      const bits = [1.0837482917, Math.E, 4, 6 + Math.SQRT1_2];
-      for (let seed = 0; seed < 5; seed++) {
-        const layers = randomLayers(seed, 2 + (seed % 4), bits, false);
-        const { points, exact } = solve(bits, layers, kind);
-        expect(exact).toBe(false);
-        const weights = kind === 'average-bits' ? layers.length : layers.reduce((n, l) => n + l.weights, 0);
-        const slack = weights * 1e-4;
-        for (const { size, cost } of bruteForce(bits, layers, kind))
-          expect(best({ points, exact, unit: 1 }, size + slack)!.cost).toBeLessThanOrEqual(cost + 1e-12);
-        for (const { size, cost, bits: plan } of points) {
-          const own = measure(plan(), bits, layers, kind);
-          expect(own.cost).toBeCloseTo(cost, 10);
-          expect(own.size).toBeLessThanOrEqual(size + 1e-9);
-          expect(own.size).toBeGreaterThan(size - slack);
-        }
+  it('rounds bits up that are multiples of no fraction, says so and stays within the budget', () => {
+    const kind = 'average-bits';
+    const bits = [1.0837482917, Math.E, 4, 6 + Math.SQRT1_2];
+    for (let seed = 0; seed < 5; seed++) {
+      const layers = randomLayers(seed, 2 + (seed % 4), bits, false);
+      const { points, exact } = solve(bits, layers, kind);
+      expect(exact).toBe(false);
+      const weights = layers.reduce((n, l) => n + l.weights, 0);
+      const slack = weights * 1e-4;
+      for (const { size, cost } of bruteForce(bits, layers, kind))
+        expect(best({ points, exact, unit: 1 }, size + slack)!.cost).toBeLessThanOrEqual(cost + 1e-12);
+      for (const { size, cost, bits: plan } of points) {
+        const own = measure(plan(), bits, layers, kind);
+        expect(own.cost).toBeCloseTo(cost, 10);
+        expect(own.size).toBeLessThanOrEqual(size + 1e-9);
+        expect(own.size).toBeGreaterThan(size - slack);
       }
-    },
-  );
+    }
+  });
 
   it('finds the plan of a mean that its bits reach only in fractions', () => {
     const bits = [1.08, 2.3, 4];
-    const layers = randomLayers(5, 100, bits, false).map((layer) => ({ ...layer, cost: [2, 1, 0.5] }));
+    const layers = ofOneSize(randomLayers(5, 100, bits, false)).map((layer) => ({
+      ...layer,
+      cost: [2, 1, 0.5],
+    }));
     const frontier = solve(bits, layers, 'average-bits');
     expect(best(frontier, sizeWithin('average-bits', { layers, otherBytes: 0 }, 1.08))!.bits()).toEqual(
       layers.map(() => 1.08),
@@ -208,7 +211,7 @@ describe('solve', () => {
 });
 
 describe('budgets', () => {
-  const layers = [3, 5].map((weights) => ({ cost: [1, 0], size: [weights, 2 * weights], weights }));
+  const layers = [3, 5].map((weights) => ({ cost: [1, 0], size: [weights, 2 * weights], weights: 1 }));
 
   it('below the smallest have no plan', () => {
     const frontier = solve([2, 4], layers, 'average-bits');

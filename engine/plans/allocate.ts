@@ -20,7 +20,7 @@ export interface AllocationLayer {
 }
 
 export interface FrontierPoint {
-  /** The sum of the layers' bits, the sum of bits over all weights, or bytes; where sizes are rounded, at least that. */
+  /** The sum of bits over all weights, or bytes; where sizes are rounded, at least that. */
   readonly size: number;
   readonly cost: number;
   /** Of each layer, computed anew each time. */
@@ -110,6 +110,21 @@ export function best({ points }: Frontier, size: number): FrontierPoint | undefi
   return points[low - 1];
 }
 
+/** What a plan comes to, in the unit of a frontier's points. */
+export function planSize(
+  bits: readonly number[],
+  layers: readonly AllocationLayer[],
+  kind: Budget,
+  plan: readonly number[],
+): number {
+  const grain = kind === 'bytes' ? BYTE : grainOf(bits);
+  const grains = layers.reduce(
+    (sum, layer, i) => sum + sizeAt(layer, kind, grain, plan[i]!, bits.indexOf(plan[i]!)),
+    0,
+  );
+  return grains / grain.perUnit;
+}
+
 /** The largest fraction of a bit that all bit-widths are multiples of; the finest one where there is none. */
 function grainOf(bits: readonly number[]): Grain {
   const isWhole = (grains: number) => Math.abs(grains - Math.round(grains)) < ROUNDING;
@@ -151,8 +166,7 @@ function sizeAt(
   b: number,
 ): number {
   if (kind === 'bytes') return size[b]!;
-  const grains = exact ? Math.round(bits * perUnit) : bits * perUnit;
-  return kind === 'average-bits' ? grains : grains * weights;
+  return (exact ? Math.round(bits * perUnit) : bits * perUnit) * weights;
 }
 
 function undominated(options: readonly Option[]): Option[] {

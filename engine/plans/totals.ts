@@ -12,10 +12,8 @@ export interface PricedTable {
 }
 
 export interface Totals {
-  /** Mean over the layers. */
+  /** Mean over the weights of all layers. */
   readonly averageBits: number;
-  /** Mean over the weights. */
-  readonly bitsPerWeight: number;
   /** Of the whole model. */
   readonly bytes: number;
   /** The sum of the layers' sensitivities, nats; undefined where none were measured. */
@@ -25,22 +23,26 @@ export interface Totals {
 /** @param bits of each layer; one that is not offered is priced as the offered one nearest to it */
 export function totalsOf(table: PricedTable, bits: readonly number[]): Totals {
   const { layers, otherBytes, sensitivity } = table;
-  let [sum, weighted, weights, bytes, cost] = [0, 0, 0, otherBytes, 0];
+  let [bytes, cost] = [otherBytes, 0];
   for (const [i, layer] of layers.entries()) {
-    const width = bits[i]!;
-    const at = priceIndex(table.bits, width);
-    sum += width;
-    weights += layer.weights;
-    weighted += width * layer.weights;
+    const at = priceIndex(table.bits, bits[i]!);
     bytes += layer.bytes[at]!;
     cost += sensitivity?.costs[i]![at] ?? 0;
   }
   return {
-    averageBits: layers.length > 0 ? sum / layers.length : 0,
-    bitsPerWeight: weights > 0 ? weighted / weights : 0,
+    averageBits: averageBits(
+      layers.map(({ weights }) => weights),
+      bits,
+    ),
     bytes,
     cost: sensitivity && cost,
   };
+}
+
+/** Mean bits over the weights of all layers, 0 of none. */
+export function averageBits(weights: readonly number[], bits: readonly number[]): number {
+  const all = weights.reduce((sum, count) => sum + count, 0);
+  return weights.reduce((sum, count, i) => sum + count * bits[i]!, 0) / (all || 1);
 }
 
 /** Where a bit-width, or the offered one nearest to it, stands in an ascending list; of two the lower. */

@@ -42,8 +42,8 @@ export interface SensitivityTable {
   readonly stale?: string;
 }
 
-/** What a budget limits: the mean of the layers' bits, the mean over all weights, or bytes. */
-export type Budget = 'average-bits' | 'average-bits-per-weight' | 'bytes';
+/** What a budget limits: the mean bits of a weight of the layers, or the bytes of the whole model. */
+export type Budget = 'average-bits' | 'bytes';
 
 export interface AllocateParams extends PrecisionParams {
   readonly budget: Budget;
@@ -70,7 +70,7 @@ export interface Allocation {
 }
 
 export interface AllocationPoint {
-  /** In the budget's unit: the sum of bits, the sum of bits over all weights, or bytes. */
+  /** In the budget's unit: the sum of bits over all weights, or bytes. */
   readonly size: number;
   /** The sum of the layers' sensitivities, nats. */
   readonly cost: number;

@@ -9,6 +9,8 @@ export interface SensitivityRequest extends Placement {
   readonly out?: string;
   /** Default 128 pictures, or 32 windows of text. */
   readonly samples?: number;
+  /** Tokens of a window of text; default the model's own, or 2048 of a model made for more. */
+  readonly length?: number;
   /** Samples that run at once; default 32, or 2 of text. */
   readonly batch?: number;
   readonly resume?: boolean;

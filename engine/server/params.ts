@@ -79,7 +79,7 @@ export const paramReaders: { readonly [M in RequestMethod]: (value: unknown) => 
   'precision/describe': of<PrecisionParams>(precision),
   'precision/allocate': of<AllocateParams>({
     ...precision,
-    budget: oneOf('average-bits', 'average-bits-per-weight', 'bytes'),
+    budget: oneOf('average-bits', 'bytes'),
     constraints: optional(list(record<LayerConstraint>(constraint))),
     within: optional(number(0)),
   }),

@@ -3,10 +3,11 @@ import { defaultCacheMemory } from '../execution/sample-store.js';
 import { UserError } from '../errors.js';
 import type { EvaluationHooks } from '../evaluation/rows.js';
 import { quantizedBytes } from '../quantized/size.js';
-import { layerNames, openPlainModel } from '../execution/model.js';
+import { layerNames, layerWeights, openPlainModel } from '../execution/model.js';
 import { openElasticModel, widthsOf } from '../execution/quantized-model.js';
 import { openAdapterSet, openSource, requireMatch } from '../methods/sets.js';
 import { openCheckpoint } from '../models/checkpoint.js';
+import { averageBits } from '../plans/totals.js';
 import type { EvaluationRow, Prediction, PredictParams } from '../protocol/protocol.js';
 import type { Programs } from '../runtime/programs.js';
 import { taskOf } from '../tasks/registry.js';
@@ -58,7 +59,7 @@ export async function openElasticSession(
           const widths = widthsOf(layers, bits);
           const plan = {
             ...{ label: 'plan', kind: 'adapters' as const, widths, model: elastic },
-            bits: bits.reduce((a, b) => a + b, 0) / bits.length,
+            bits: averageBits(layerWeights(checkpoint), bits),
             bytes: quantizedBytes(source, widths),
           };
           const from = { path: data, ...(limit !== undefined && { limit }) };

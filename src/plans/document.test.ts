@@ -40,7 +40,6 @@ describe('readDocument', () => {
   it('comes to totals', () => {
     expect(totalsOfPlan(readDocument(plan({ 'b.0.q': 8 }), table), table)).toEqual({
       averageBits: 5,
-      bitsPerWeight: 5,
       bytes: 1000 + 105 + 3 * 55,
       cost: 0.01 + 0.2 + 0.3 + 0.4,
     });

@@ -4,7 +4,7 @@ import type { Strings } from '../../webview/precision/protocol.js';
 /** What the page says, in the language of the editor. */
 export const pageStrings = (): Strings => ({
   averageBits: l10n.t('Average bits'),
-  perWeight: l10n.t('{0} per weight'),
+  averageHint: l10n.t('of a weight of the layers'),
   size: l10n.t('Size'),
   ofFull: l10n.t('{0} of full precision, everything counted'),
   predictedCost: l10n.t('Predicted cost'),

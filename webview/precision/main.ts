@@ -361,11 +361,7 @@ function showTiles({ shown, live: { measured }, bits }: State, totals: ReturnTyp
     );
   const share = numberFormat(locale, { style: 'percent', maximumFractionDigits: 1 });
   tiles.replaceChildren(
-    tile(
-      strings.averageBits,
-      decimals(totals.averageBits, 2, locale),
-      fill(strings.perWeight, decimals(totals.bitsPerWeight, 2, locale)),
-    ),
+    tile(strings.averageBits, decimals(totals.averageBits, 2, locale), strings.averageHint),
     tile(
       strings.size,
       formatBytes(totals.bytes, locale),

@@ -156,7 +156,7 @@ export type FromPage = Ready | Set | SetAll | AskFrontier | Act | Try;
 
 export type StringKey =
   | 'averageBits'
-  | 'perWeight'
+  | 'averageHint'
   | 'size'
   | 'ofFull'
   | 'predictedCost'

@@ -13,6 +13,7 @@ export const sensitivity: Kind<'sensitivity'> = {
     data: path(),
     out: optional(path()),
     samples: optional(integer(1)),
+    length: optional(integer(2)),
     batch: optional(integer(1)),
     resume: optional(flag()),
     cacheMemory: optional(integer(0)),

@@ -50,7 +50,7 @@ async function exportSet(
   hooks: JobHooks<'export'>,
 ): Promise<Pick<ExportResult, 'bits' | 'bytes' | 'device'>> {
   const { config } = set;
-  const layers = await layerBits(request, layerNames(original), config.offered);
+  const layers = await layerBits(request, original, config.offered);
   return withDevice(request, async (programs) => {
     const context = {
       programs,
@@ -79,16 +79,17 @@ async function exportSet(
 /** The bits of every layer. Throws UserError for some that are not offered. */
 async function layerBits(
   { bits, plan }: Pick<ExportRequest, 'bits' | 'plan'>,
-  layers: readonly string[],
+  original: Checkpoint,
   offered: readonly number[],
 ): Promise<ReadonlyMap<string, number>> {
   if ((bits === undefined) === (plan === undefined))
     throw new UserError('An export needs either one bit-width or a precision plan.');
+  const layers = layerNames(original);
   if (bits !== undefined) {
     requireOffered(offered, bits);
     return new Map(layers.map((name) => [name, bits]));
   }
-  const { widths } = await openPlan(plan!, layers, offered);
+  const { widths } = await openPlan(plan!, original, offered);
   return new Map(layers.map((name) => [name, typeof widths === 'number' ? widths : widths(name)!]));
 }
 

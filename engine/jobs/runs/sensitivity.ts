@@ -1,58 +1,38 @@
 /** The sensitivity job: from an adapter set and samples to its `sensitivity.json`. */
 import { dirname } from 'node:path';
-import { defaultCacheMemory, openSampleCache, type SampleCache } from '../../execution/sample-store.js';
+import { defaultCacheMemory } from '../../execution/sample-store.js';
 import { readTensorsDigest } from '../../formats/set.js';
 import { writeSensitivity, type SensitivityIdentity } from '../../formats/sensitivity.js';
 import { layerNames } from '../../execution/model.js';
 import { measureSensitivity, savedWork } from '../../execution/sensitivity.js';
-import { openAdapterSet, openSource, requireMatch, type AdapterSet } from '../../methods/sets.js';
-import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
+import { openSource } from '../../methods/sets.js';
 import { version } from '../../version.js';
 import { withDevice } from '../../runtime/with-device.js';
-import { taskOf } from '../../tasks/registry.js';
-import type { Task } from '../../tasks/task.js';
+import { duration } from '../../time-left.js';
 import { peakMemory } from '../memory.js';
 import { openMeasured, sensitivityPath } from '../sensitivity-file.js';
 import type { JobHooks } from '../requests.js';
+import { withMeasuring, type Measuring } from './measuring.js';
 import type { SensitivityRequest, SensitivityResult } from '../../protocol/protocol.js';
 
-export async function runSensitivity(
+export function runSensitivity(
   request: SensitivityRequest,
   hooks: JobHooks<'sensitivity'>,
 ): Promise<SensitivityResult> {
   const out = sensitivityPath(request);
-  const checkpoint = await openCheckpoint(request.model);
-  const cache = await openSampleCache(request.cacheMemory ?? defaultCacheMemory(), dirname(out));
-  try {
-    const task = taskOf(checkpoint);
-    const set = await openAdapterSet(request.adapters);
-    try {
-      await requireMatch(checkpoint, set, request.adapters);
-      return await measure(request, out, task, checkpoint, set, cache, hooks);
-    } finally {
-      await set.close();
-    }
-  } finally {
-    cache.close();
-    await checkpoint.close();
-  }
+  return withMeasuring(request, dirname(out), hooks.signal, (measuring) =>
+    measure(request, out, measuring, hooks),
+  );
 }
 
 async function measure(
   request: SensitivityRequest,
   out: string,
-  task: Task,
-  original: Checkpoint,
-  adapters: AdapterSet,
-  cache: SampleCache,
+  { original, adapters, task, set, batch, cache }: Measuring,
   hooks: JobHooks<'sensitivity'>,
 ): Promise<SensitivityResult> {
   const started = performance.now();
   const { family } = original.model;
-  const usual = task.sensitivity;
-  const batch = request.batch ?? usual.batch;
-  const draw = { samples: request.samples ?? usual.samples, seed: adapters.config.seed, batch };
-  const { set } = await task.read(original, request.data, draw, cache, hooks.signal);
   const { samples } = set.inputs;
   const bits = [...adapters.config.offered].sort((a, b) => a - b);
   const layers = layerNames(original);
@@ -64,24 +44,25 @@ async function measure(
       calibration: { name: set.name, samples, fingerprint: set.fingerprint },
       ...{ bits, layers },
     };
-    const progress = await openMeasured(
-      out,
-      { ...identity, batch, device, version },
-      request.resume ?? false,
-    );
+    const { length } = request;
+    const settings = { batch, ...(length !== undefined && { length }), device, version };
+    const progress = await openMeasured(out, { ...identity, ...settings }, request.resume ?? false);
     const { costs } = progress;
     const source = openSource(programs, original, adapters);
     const keepBlocks = 2 * original.parameters * Float32Array.BYTES_PER_ELEMENT < defaultCacheMemory();
     const { distance } = task;
-    const settings = { source, distance, inputs: set.inputs, batch, cache, keepBlocks };
-    await measureSensitivity(programs, settings, costs.length, {
+    const measured = { source, distance, inputs: set.inputs, batch, cache, keepBlocks };
+    const announce = announcer(`${layers.length} layers at ${bits.length} bit-widths`, costs.length, hooks);
+    await measureSensitivity(programs, measured, costs.length, {
       signal: hooks.signal,
-      status: (done) =>
+      status: (done) => {
+        announce(done);
         hooks.status({
           done: Math.min(1, done),
           phase: `${costs.length}/${layers.length} layers`,
           place: costs.length,
-        }),
+        });
+      },
       measured: progress.add,
     });
     await writeSensitivity(out, { schema_version: 1, engine_version: version, ...identity, costs });
@@ -90,4 +71,20 @@ async function measure(
     const seconds = (performance.now() - started) / 1000;
     return { out, device, layers: layers.length, bits, samples, saved, seconds, peakMemory: peakMemory() };
   });
+}
+
+/** Says once, from the time that the first share of the work took, how long all of it will; not of a resumed one. */
+function announcer(
+  what: string,
+  known: number,
+  { note }: Pick<JobHooks<'sensitivity'>, 'note'>,
+): (done: number) => void {
+  const started = performance.now();
+  let isSaid = known > 0;
+  return (done) => {
+    if (isSaid || done <= 0) return;
+    isSaid = true;
+    const seconds = (performance.now() - started) / 1000 / done;
+    note(`Measuring ${what} takes about ${duration(seconds)}; it can be stopped and resumed.`);
+  };
 }

@@ -1,0 +1,28 @@
+/** What plans of an adapter set cost, measured on samples. */
+import { tmpdir } from 'node:os';
+import { layerNames } from '../../execution/model.js';
+import { planDivergences } from '../../execution/plan-divergence.js';
+import { widthsOf } from '../../execution/quantized-model.js';
+import { openSource } from '../../methods/sets.js';
+import { withDevice } from '../../runtime/with-device.js';
+import type { ComparePlansRequest, ComparePlansResult, JobHooks } from '../requests.js';
+import { withMeasuring } from './measuring.js';
+
+/** Throws UserError for a set of another model, unfit data, and bits that the set does not have. */
+export const runComparePlans = (
+  request: ComparePlansRequest,
+  hooks: JobHooks<'compare-plans'>,
+): Promise<ComparePlansResult> =>
+  withMeasuring(request, tmpdir(), hooks.signal, ({ original, adapters, task, set, batch, cache }) =>
+    withDevice(request, async (programs) => {
+      const layers = layerNames(original);
+      const source = openSource(programs, original, adapters);
+      const settings = { source, inputs: set.inputs, batch, cache, distance: task.distance };
+      const plans = request.plans.map((bits) => widthsOf(layers, bits));
+      const costs = await planDivergences(programs, settings, plans, {
+        signal: hooks.signal,
+        status: (done) => hooks.status({ done, phase: 'measuring plans' }),
+      });
+      return { costs, samples: set.inputs.samples, data: set.name };
+    }),
+  );
