@@ -60,6 +60,9 @@ export async function evaluate(
   return Object.fromEntries(read);
 }
 
+/** By how much two float32 sums of so many terms may differ, the terms no larger than `size`: rounding errors add up like a walk. */
+export const sumTolerance = (terms: number, size = 1): number => 1e-5 * size * Math.sqrt(terms);
+
 /** The largest absolute difference of two arrays. */
 export const maxDifference = (a: Float32Array, b: Float32Array): number =>
   a.length === b.length ? a.reduce((worst, x, i) => Math.max(worst, Math.abs(x - b[i]!)), 0) : Infinity;

@@ -26,7 +26,7 @@ function reference(values: Float32Array, bits: number, percentiles: readonly num
   const levels = 2 ** bits - 1;
   return percentiles.map((p) => {
     const [lo, hi] = [at(1 - p), at(p)];
-    const scale = Math.max((hi - lo) / levels, 1e-5);
+    const scale = Math.max((hi - lo) / levels, 1e-5 * Math.max(hi, -lo), 1e-20);
     const zero = rounded(-lo / scale);
     const error = values.reduce(
       (sum, x) => sum + (scale * (Math.min(Math.max(rounded(x / scale) + zero, 0), levels) - zero) - x) ** 2,
@@ -71,9 +71,22 @@ describe('percentileStart', () => {
   it.each([0, 0.5, -3, 1e-30, 1e6])('gives a constant tensor of %d a grid that holds it', (value) => {
     for (const n of [1, 2, 5000]) {
       const [grid] = percentileStart(new Float32Array(n).fill(value), [4]);
-      expect(grid!.scale).toBeCloseTo(1e-5, 10);
-      expect(Math.abs(-grid!.zero * grid!.scale - value)).toBeLessThanOrEqual(1e-5 + Math.abs(value) * 1e-6);
+      expect(grid!.scale).toBeGreaterThan(0);
+      expect(grid!.scale).toBeLessThan(1e-19 + 1.1e-5 * Math.abs(value));
+      expect(Math.abs(-grid!.zero * grid!.scale - value)).toBeLessThanOrEqual(grid!.scale);
     }
+  });
+
+  it.each(Object.keys(shapes))('gives multiples of values multiples of their grids: %s', (name) => {
+    const values = shapes[name]!(2003);
+    const grids = percentileStart(values.slice(), BITS);
+    for (const factor of [2 ** -30, 2 ** 20])
+      expect(
+        percentileStart(
+          values.map((x) => x * factor),
+          BITS,
+        ),
+      ).toEqual(grids.map(({ scale, zero }) => ({ scale: scale * factor, zero })));
   });
 
   it('reorders its input and loses nothing', () => {

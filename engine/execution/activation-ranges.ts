@@ -2,6 +2,7 @@
  * The start of static activation scales: of percentile ranges the one of least squared error (docs/METHOD.md, section
  * 3).
  */
+import { smallestStep } from '../graph/quantizers.js';
 
 /** The paper's (docs/METHOD.md, section 3). */
 export const PERCENTILES: readonly number[] = [0.999, 0.9999, 0.99999];
@@ -11,9 +12,6 @@ export interface Grid {
   readonly scale: number;
   readonly zero: number;
 }
-
-/** The smallest scale a start may have: a constant tensor still needs a grid (docs/METHOD.md, section 3). */
-const MIN_SCALE = 1e-5;
 
 /**
  * For every bit-width the grid over one of the percentile ranges of `values` that has the least mean squared error.
@@ -35,7 +33,7 @@ export function percentileStart(
 }
 
 function gridOver(lo: number, hi: number, levels: number): Grid {
-  const scale = Math.fround(Math.max((hi - lo) / levels, MIN_SCALE));
+  const scale = Math.fround(Math.max((hi - lo) / levels, smallestStep(lo, hi)));
   return { scale, zero: roundHalfEven(-lo / scale) };
 }
 

@@ -8,6 +8,7 @@ import type { Part } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import type { Tensor } from '../runtime/session.js';
 import { tensorsOfBatch, type PartBatch } from './batches.js';
+import { requireFinite } from './finite.js';
 import { disposeAll } from './part.js';
 
 /**
@@ -33,7 +34,8 @@ export interface KnownPart {
 }
 
 /**
- * Runs the part in full precision and collects the moments of every layer's input, by the layer's name.
+ * Runs the part in full precision and collects the moments of every layer's input, by the layer's name. Throws UserError
+ * where they are not finite.
  * @param batches inputs of the part, each for `batch` samples
  */
 export async function secondMoments(
@@ -69,6 +71,7 @@ export async function secondMoments(
     for (const [name, columns] of inputs) {
       const seen = count * rows.get(name)!;
       const data = (await runtime.read(sums[name]!)).map((sum) => sum / seen);
+      requireFinite(data, part.prefix + name);
       found.set(name, { data, width, columns });
     }
     return new Map(listing.linears.map((l) => [l.name, found.get(l.input)!]));

@@ -5,11 +5,12 @@ import type { HostTensor } from '../models/checkpoint.js';
 import type { Part } from '../models/model.js';
 import { tensorsOfBatch, type PartBatch } from './batches.js';
 import type { Programs } from '../runtime/programs.js';
+import { requireFinite } from './finite.js';
 
 /** What every activation quantizer of a part sees, by the quantizer's name: elements row-major, [rows, width]. */
 export type Observed = Map<string, { readonly data: Float32Array; readonly width: number }>;
 
-/** Runs the part in full precision and collects the inputs of its quantizers. */
+/** Runs the part in full precision and collects the inputs of its quantizers. Throws UserError where they are not finite. */
 export async function observe(
   programs: Programs,
   part: Part,
@@ -29,7 +30,11 @@ export async function observe(
   let widths = new Map<string, number>();
   for (const data of batches) {
     const outputs = await program.run({ ...fixed, ...tensorsOfBatch(runtime, part, data, batch) });
-    for (const name of quantizers) chunks.get(name)!.push(await runtime.read(outputs[name]!));
+    for (const name of quantizers) {
+      const seen = await runtime.read(outputs[name]!);
+      requireFinite(seen, part.prefix + name);
+      chunks.get(name)!.push(seen);
+    }
     widths = new Map(quantizers.map((name) => [name, outputs[name]!.shape.at(-1)!]));
   }
   return new Map(

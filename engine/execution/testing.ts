@@ -89,7 +89,8 @@ export function quantizedRow(row: readonly number[], bits: number, upper: number
   const levels = 2 ** bits - 1;
   const share = (logit: number) => 1 / (1 + Math.exp(-logit));
   const [hi, lo] = [share(upper) * Math.max(...row), share(lower) * Math.min(...row)];
-  const scale = Math.min(Math.max((hi - lo) / levels, 1e-5), 1e4);
+  const magnitude = row.reduce((most, w) => Math.max(most, Math.abs(w)), 0);
+  const scale = Math.max((hi - lo) / levels, 1e-5 * magnitude, 1e-20);
   const zero = rounded(-lo / scale);
   return row.map((w) => scale * (Math.min(Math.max(rounded(w / scale) + zero, 0), levels) - zero));
 }

@@ -148,6 +148,32 @@ describe('fakeQuantizeWeight', () => {
     expect(dw!.some((d) => d !== 0)).toBe(true);
   });
 
+  it.each([2 ** -30, 2 ** 20])(
+    'a weight %d times as large has the same codes, and gradients of its clip',
+    async (k) => {
+      const rows = [
+        ...normal([3, 8], 'multiple').data,
+        ...[0, 0, 0, 0, 0, 0, 0, 0],
+        ...Array<number>(8).fill(0.7),
+      ];
+      for (const groupSize of [-1, 4]) {
+        const one = await quantize(array([5, 8], rows), 3, groupSize, 4);
+        const other = await quantize(
+          array(
+            [5, 8],
+            rows.map((x) => x * k),
+          ),
+          3,
+          groupSize,
+          4,
+        );
+        expect(other.y).toEqual(one.y!.map((x) => x * k));
+        expect(other.dw).toEqual(one.dw);
+        expect(other.dUpper).toEqual(one.dUpper!.map((x) => x * k));
+      }
+    },
+  );
+
   it('a single column is a row without a range', async () => {
     const { y } = await quantize(array([3, 1], [0.5, -2, 0]), 8);
     [0.5, -2, 0].forEach((w, i) => expect(y![i]).toBeCloseTo(w, 4));
@@ -180,6 +206,28 @@ describe('activations', () => {
     expect(dx!.every(Number.isFinite)).toBe(true);
   });
 
+  it.each([2 ** -30, 2 ** 20])('tokens, keys and values %d times as large have the same codes', async (k) => {
+    const x = normal([6, 8], 'multiple');
+    x.data.fill(0, 0, 8).fill(3, 8, 16);
+    const found = await evaluate(
+      {
+        x,
+        larger: array(
+          x.shape,
+          x.data.map((v) => v * k),
+        ),
+      },
+      (v, graph) => {
+        const tokens = (of: Value) => fakeQuantizeTokens(of, graph.scalar(-7), graph.scalar(7));
+        const cache = (of: Value) => fakeQuantizeCache(of, 4, graph.scalar(15));
+        const [one, other] = [v.x!, v.larger!];
+        return { tokens: tokens(one), tokens2: tokens(other), cache: cache(one), cache2: cache(other) };
+      },
+    );
+    expect(found.tokens2).toEqual(found.tokens!.map((v) => v * k));
+    expect(found.cache2).toEqual(found.cache!.map((v) => v * k));
+  });
+
   it.each([2, 4, 8])('keys and values have a grid for each group of channels, at %i bits', async (bits) => {
     const [tokens, channels, size] = [5, 12, 4];
     const x = normal([tokens, channels], 'cache', bits);
@@ -191,7 +239,7 @@ describe('activations', () => {
     for (let from = 0; from < x.data.length; from += size) {
       const group = [...x.data.slice(from, from + size)];
       const [hi, lo] = [0.95 * Math.max(...group), 0.95 * Math.min(...group)];
-      const scale = Math.max((hi - lo) / levels, 1e-5);
+      const scale = Math.max((hi - lo) / levels, 1e-5 * Math.max(...group.map(Math.abs)));
       const zero = Math.round(-lo / scale);
       group.forEach((value, i) => {
         const q = Math.min(Math.max(Math.round(value / scale) + zero, 0), levels);

@@ -3,9 +3,15 @@ import { sizeOf, withGradient, type Value } from './ir.js';
 import * as op from './ops.js';
 import { sumTo } from './gradients.js';
 
-/** The smallest and largest step size of a weight, as in the authors' code (docs/METHOD.md, section 3). */
-export const MIN_SCALE = 1e-5;
-export const MAX_SCALE = 1e4;
+/** The smallest step of a grid as a share of the largest magnitude in its range (docs/METHOD.md, section 3). */
+const SMALLEST_STEP = 1e-5;
+
+/** The step of a grid for zeros alone: small beside anything that is not zero, and 1 / step still finite. */
+export const ZERO_STEP = 1e-20;
+
+/** The smallest step of a grid over [low, high]: a multiple of the range has the same multiple of it. */
+export const smallestStep = (low: number, high: number): number =>
+  Math.max(SMALLEST_STEP * Math.max(high, -low), ZERO_STEP);
 
 /**
  * y = s · clamp(round(x/s)), with `scale` s broadcast over x and `clamp` limiting integers to the grid's.
@@ -87,10 +93,18 @@ function roundToRows(rows: Value, upper: Value, lower: Value, levels: Value): Va
 
 /** Step size and integer zero point of each row, [rows, 1]; the zero point is a constant to the gradient. */
 function rowGrid(rows: Value, upper: Value, lower: Value, levels: Value): { scale: Value; zero: Value } {
-  const hi = op.mul(upper, op.reduceMax(rows, [1]));
-  const lo = op.mul(lower, op.reduceMin(rows, [1]));
-  const scale = op.clip(op.div(op.sub(hi, lo), levels), MIN_SCALE, MAX_SCALE);
+  const [most, least] = [op.reduceMax(rows, [1]), op.reduceMin(rows, [1])];
+  const [hi, lo] = [op.mul(upper, most), op.mul(lower, least)];
+  const scalar = (x: number) => rows.graph.scalar(x);
+  const smallest = op.max(op.mul(op.max(most, op.neg(least)), scalar(SMALLEST_STEP)), scalar(ZERO_STEP));
+  const scale = atLeast(op.div(op.sub(hi, lo), levels), smallest);
   return { scale, zero: op.stopGradient(op.round(op.div(op.neg(lo), scale))) };
+}
+
+/** The larger of both; the gradient passes where x is, and `smallest` is a constant to it. */
+function atLeast(x: Value, smallest: Value): Value {
+  const y = op.max(x, smallest);
+  return withGradient(y, { inputs: [x], vjp: (g) => [op.mul(g, op.cast(op.equal(x, y), 'float32'))] });
 }
 
 /**
@@ -107,7 +121,7 @@ export function fakeQuantizeActivation(x: Value, scale: Value, lower: Value, upp
  */
 export function fakeQuantizeTokens(x: Value, lower: Value, upper: Value): Value {
   const tokens = op.reshape(x, [sizeOf(x.shape) / x.shape.at(-1)!, x.shape.at(-1)!]);
-  const scale = op.clip(op.div(op.reduceMax(op.abs(tokens), [1]), upper), MIN_SCALE, MAX_SCALE);
+  const scale = atLeast(op.div(op.reduceMax(op.abs(tokens), [1]), upper), x.graph.scalar(ZERO_STEP));
   return op.reshape(
     roundToGrid(tokens, scale, (q) => op.clip(q, lower, upper)),
     x.shape,

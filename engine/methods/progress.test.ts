@@ -66,6 +66,15 @@ describe('what was saved', () => {
     }
   });
 
+  it.each([NaN, Infinity, -Infinity])('is no calibration that went wrong: %d', async (x) => {
+    const progress = await open();
+    const broken = new Map([...tensors, ['layer.lora_A', { shape: [2], data: Float32Array.of(1, x) }]]);
+    expect(await complaint(() => progress.save('one', broken, notes))).toMatch(
+      /NaN or infinite numbers for layer\.lora_A; lower/,
+    );
+    expect(progress.has('one')).toBe(false);
+  });
+
   it('is replaced by what is saved later, and gone when it is removed', async () => {
     const progress = await open();
     await progress.save('one', tensors, notes);

@@ -16,7 +16,7 @@ import { openSafetensors, writeSafetensors } from '../formats/safetensors.js';
 
 const IDENTITY = 'identity.json';
 /** Of what a method keeps beside its identity; raised with every change that would continue it wrongly. */
-const FORMAT = 2;
+const FORMAT = 3;
 const partialOf = (out: string) => `${out}.partial`;
 
 /** A tensor to keep: float32 numbers, or bytes. */
@@ -141,7 +141,13 @@ async function epochsOf(path: string, block: number): Promise<number> {
   }
 }
 
+/** Throws UserError for numbers that no set may hold: a calibration that went wrong ends here, and not when all is done. */
 async function store(path: string, tensors: ReadonlyMap<string, KeptTensor>, notes: Notes): Promise<void> {
+  for (const [name, { data }] of tensors)
+    if (data instanceof Float32Array && !data.every(Number.isFinite))
+      throw new UserError(
+        `Calibration gave NaN or infinite numbers for ${name}; lower the learning rates, calibrate on other data, or try another device.`,
+      );
   const entries = [...tensors].map(([name, { shape, data }]) => ({
     name,
     dtype: data instanceof Float32Array ? ('F32' as const) : ('U8' as const),

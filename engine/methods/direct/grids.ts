@@ -1,6 +1,6 @@
 /** Grids of weights: how they are searched, and how a number is put on one. */
 import { float32ToHalf, halfToFloat32 } from '../../formats/floats.js';
-import { MAX_SCALE, MIN_SCALE } from '../../graph/quantizers.js';
+import { smallestStep } from '../../graph/quantizers.js';
 
 /** How a weight is laid out on grids at a bit-width. */
 export interface Layout {
@@ -24,9 +24,12 @@ export const groupsOf = (columns: number, groupSize: number): number =>
 const WHOLE = 1.5 * 2 ** 52;
 export const rounded = (x: number): number => x + WHOLE - WHOLE;
 
-/** A number as a set stores scales: the nearest float16. */
+const [SMALLEST_HALF, LARGEST_HALF] = [2 ** -24, 65504];
+
+/** A step as a set stores scales: the nearest float16 that is neither zero nor infinite. */
 export function asHalf(x: number): number {
-  return halfToFloat32(float32ToHalf(Float32Array.of(x)))[0]!;
+  const near = Math.min(Math.max(x, SMALLEST_HALF), LARGEST_HALF);
+  return halfToFloat32(float32ToHalf(Float32Array.of(near)))[0]!;
 }
 
 /** The code nearest to x / scale, from `least` to `most`. */
@@ -79,7 +82,7 @@ export function searchGrids(
         if (x > high) high = x;
       }
       const gridOf = (upper: number, lower: number) => {
-        const s = stored(Math.min(Math.max((upper * high - lower * low) / levels, MIN_SCALE), MAX_SCALE));
+        const s = stored(Math.max((upper * high - lower * low) / levels, smallestStep(low, high)));
         return { s, z: halves ? rounded((-2 * lower * low) / s) / 2 : rounded((-lower * low) / s) };
       };
       const errorOf = (upper: number, lower: number, most: number) => {

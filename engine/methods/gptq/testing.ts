@@ -47,7 +47,7 @@ function inverse(matrix: readonly (readonly number[])[]): number[][] {
 /** Scale and zero point of the whole range of some weights. */
 function gridOf(weights: readonly number[], levels: number) {
   const [low, high] = [Math.min(...weights), Math.max(...weights)];
-  const scale = Math.min(Math.max((high - low) / levels, 1e-5), 1e4);
+  const scale = Math.max((high - low) / levels, 1e-5 * Math.max(high, -low), 1e-20);
   return { scale, zero: rounded(-low / scale) };
 }
 

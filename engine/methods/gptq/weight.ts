@@ -2,7 +2,7 @@
 import { CancelledError } from '../../errors.js';
 import { Graph } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
-import { MAX_SCALE, MIN_SCALE } from '../../graph/quantizers.js';
+import { smallestStep } from '../../graph/quantizers.js';
 import type { HostTensor } from '../../models/checkpoint.js';
 import type { GridWeight } from '../../quantized/weight.js';
 import type { Programs } from '../../runtime/programs.js';
@@ -39,7 +39,7 @@ export async function roundCorrecting(
   const grids = out * (groupSize === -1 ? 1 : blocks);
   const [scale, zero] = [new Float32Array(grids), new Float32Array(grids)];
   const setGrid = (grid: number, low: number, high: number) => {
-    scale[grid] = Math.min(Math.max(Math.fround(high - low) / levels, MIN_SCALE), MAX_SCALE);
+    scale[grid] = Math.max(Math.fround(high - low) / levels, smallestStep(low, high));
     zero[grid] = rounded(-low / scale[grid]);
   };
   if (groupSize === -1)

@@ -6,7 +6,7 @@ import { Graph, sizeOf, type Value } from '../../graph/ir.js';
 import { gradients } from '../../graph/gradients.js';
 import * as op from '../../graph/ops.js';
 import { adam } from '../../graph/optimizers.js';
-import { fakeQuantizeWeight } from '../../graph/quantizers.js';
+import { fakeQuantizeWeight, ZERO_STEP } from '../../graph/quantizers.js';
 import { fullPrecision, parameterInputs, portInputs } from '../../models/builders.js';
 import type { Builder, Part } from '../../models/model.js';
 import { quantizeInput, quantizeOperand, type ActivationQuantizers } from '../../execution/activations.js';
@@ -122,11 +122,27 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
     const moment = (suffix: string) => graph.input(`${name}.${suffix}`, shapes.get(name)!);
     const before = { parameter: state.get(name)!, first: moment('m'), second: moment('v') };
     const after = adam(before, found.get(name)!, rates.get(kind)!, correction);
-    graph.output(`next.${name}`, after.parameter);
+    graph.output(
+      `next.${name}`,
+      kind === 'scale' ? nearScale(before.parameter, after.parameter) : after.parameter,
+    );
     graph.output(`next.${name}.m`, after.first);
     graph.output(`next.${name}.v`, after.second);
   });
   return graph;
+}
+
+/** By how much of itself a step may change a scale at most (docs/METHOD.md, section 4). */
+const LARGEST_CHANGE = 0.1;
+
+/**
+ * A scale after a step, no further from what it was than a share of it. Adam's steps have one size, whatever that of the
+ * scale: they would take a small one below zero.
+ */
+function nearScale(before: Value, after: Value): Value {
+  const scalar = (x: number) => before.graph.scalar(x);
+  const least = op.max(op.mul(before, scalar(1 - LARGEST_CHANGE)), scalar(ZERO_STEP));
+  return op.max(op.min(after, op.mul(before, scalar(1 + LARGEST_CHANGE))), least);
 }
 
 /**
