@@ -12,8 +12,8 @@ import { percentileStart } from '../engine/execution/activation-ranges.js';
 import { mergeTokens, tokenSimilarity } from '../engine/methods/quept/merge.js';
 import { openElasticPart } from '../engine/execution/quantized-part.js';
 import { type NamedTensors } from '../engine/execution/tensors.js';
-import { packState, unpackState } from '../engine/methods/quept/state.js';
-import { drawnInputs, kindOf, stateShapes, stepGraph } from '../engine/methods/quept/step.js';
+import { packState, stateTensors, unpackState } from '../engine/methods/quept/state.js';
+import { drawnInputs, stepGraph } from '../engine/methods/quept/step.js';
 import { learnedBlock } from '../engine/methods/quept/testing.js';
 import { attention } from '../engine/models/attention.js';
 import { listPart } from '../engine/models/listing.js';
@@ -171,7 +171,7 @@ describe('block calibration', () => {
       fixed[name] = runtime.tensor(at(`init.${name}`).data, shape);
     let state: Record<string, Tensor> = {};
     const start = packState(layout, named);
-    for (const [name, shape] of stateShapes(layout)) {
+    for (const { name, shape } of stateTensors(layout)) {
       state[name] = runtime.tensor(start.get(name)!, shape);
       for (const moment of ['m', 'v'])
         state[`${name}.${moment}`] = runtime.tensor(new Float32Array(start.get(name)!.length), shape);
@@ -209,9 +209,9 @@ describe('block calibration', () => {
         for (const [name, { data, shape }] of inputs) feeds[name] = runtime.tensor(data, shape);
       });
       const decay = 0.5 * (1 + Math.cos((Math.PI * s) / steps));
-      for (const name of stateShapes(layout).keys()) {
-        const { rate, correction } = adamScalars(rates[kindOf(name)] * decay, s + 1);
-        feeds[`rate.${kindOf(name)}`] = scalar(rate);
+      for (const { kind } of stateTensors(layout)) {
+        const { rate, correction } = adamScalars(rates[kind] * decay, s + 1);
+        feeds[`rate.${kind}`] = scalar(rate);
         feeds.correction = scalar(correction);
       }
       const outputs = await step.run(feeds);
@@ -230,7 +230,7 @@ describe('block calibration', () => {
     }
 
     const flat = new Map<string, Float32Array>();
-    for (const name of stateShapes(layout).keys()) flat.set(name, await runtime.read(state[name]!));
+    for (const { name } of stateTensors(layout)) flat.set(name, await runtime.read(state[name]!));
     const learned = unpackState(layout, flat);
     for (const [name, tensor] of named) if (name.includes('act_zero')) learned.set(name, tensor);
     const programs = openPrograms(runtime);

@@ -12,8 +12,7 @@ import {
   splitLora,
   splitScale,
 } from './adapters.js';
-import { packState } from './state.js';
-import { stateShapes } from './step.js';
+import { packState, stateTensors } from './state.js';
 import { normals, rowsOf, tinyBlock } from '../../execution/testing.js';
 import { randomAdapters } from './testing.js';
 
@@ -128,7 +127,7 @@ it.each([[[-1, -1]], [[-1, 8]]])(
     const named = randomAdapters(layout);
     const flat = packState(layout, named);
     const inputs = Object.fromEntries(
-      [...stateShapes(layout)].map(([name, shape]) => [name, { shape, data: flat.get(name)! }]),
+      stateTensors(layout).map(({ name, shape }) => [name, { shape, data: flat.get(name)! }]),
     );
     const found = await evaluate(inputs, (v) => {
       const outputs: Record<string, (typeof v)[string]> = {};

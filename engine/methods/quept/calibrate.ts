@@ -27,6 +27,7 @@ import { blockProgress, type FinishedBlock, type SavedProgress } from './progres
 import { reconstruct, type Reconstruction } from './reconstruct.js';
 import { blockSource } from './source.js';
 import { startBlock } from './start.js';
+import { startedTensors } from './state.js';
 import { advanceStreams } from './streams.js';
 
 /** Calibrates a model; returns what its adapter set holds. */
@@ -52,7 +53,9 @@ export async function calibrate(asked: CalibrationContext, options: QueptOptions
           }),
       })
     : { groups: options.groups, kept: new Set<number>() };
-  const tensors = tensorsOfBlocks(model, blocks, async (part) => keptTensors(await blockOf(part), kept));
+  const tensors = tensorsOfBlocks(model, blocks, async (part) =>
+    keptTensors(layoutOf(part, checkpoint.listing(part), options), await blockOf(part), kept),
+  );
   return describe(checkpoint, options, blocks, groups, tensors);
 }
 
@@ -258,7 +261,7 @@ async function learnBlock(
     },
     await progress.epoch(index),
   );
-  return { tensors: new Map([...start, ...learned]), started: changedByTraining(start), first, last };
+  return { tensors: new Map([...start, ...learned]), started: startedTensors(layout, start), first, last };
 }
 
 /** The inputs of a chain's first block: in full precision, and for each stream with the embedding's weights quantized. */
@@ -288,10 +291,6 @@ async function embed(
   quantized.dispose();
   return { plain, streams };
 }
-
-/** The starting values that training replaces, but for the adapters, which start without effect. */
-const changedByTraining = (start: NamedTensors): NamedTensors =>
-  new Map([...start].filter(([name]) => /\.(clip_upper|clip_lower|act_scale)\.\d$/.test(name)));
 
 function describe(
   { model, listing }: Checkpoint,

@@ -28,7 +28,8 @@ import { GUARD_SAMPLES } from './guard.js';
 import { hasOwnStreams } from './merge.js';
 import { groupSizesOf, type QueptOptions } from './options.js';
 import { errorGraph, smoothingSites } from '../../transforms/smooth.js';
-import { stateShapes, stepGraph } from './step.js';
+import { stateTensors } from './state.js';
+import { stepGraph } from './step.js';
 
 /** @param samples of the calibration set */
 export function calibrationCost(
@@ -125,7 +126,7 @@ function blockCost(part: Part, listing: PartListing, options: QueptOptions, samp
     startWork(part, listing, layout, options, observed * batch),
   ]);
   const parameters = listing.parameters.reduce((n, { shape }) => n + sizeOf(shape), 0) * FLOAT;
-  const state = [...stateShapes(layout).values()].reduce((n, shape) => n + 3 * sizeOf(shape), 0) * FLOAT;
+  const state = stateTensors(layout).reduce((n, { shape }) => n + 3 * sizeOf(shape), 0) * FLOAT;
   const taps = observeGraph(part, layout.quantizers, batch).outputs.values();
   const elements = total([...taps].map(({ shape }) => sizeOf(shape))) * observed;
   const bits = options.groups.flatMap((g) => g.bits).length;

@@ -106,7 +106,11 @@ async function guard(learned: NamedTensors, start: NamedTensors) {
   expect(cache.held).toEqual({ memory: 0, disk: 0 });
   const tensors: NamedTensors = new Map();
   for (const part of checkpoint.model.blocks)
-    for (const [name, tensor] of keptTensors(await blockOf(part), kept))
+    for (const [name, tensor] of keptTensors(
+      layoutOf(part, checkpoint.listing(part), options),
+      await blockOf(part),
+      kept,
+    ))
       tensors.set(part.prefix + name, tensor);
   return { groups, tensors };
 }

@@ -7,11 +7,12 @@ import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import { quantizedParts } from '../../execution/quantized-model.js';
 import type { CalibrationContext } from '../method.js';
-import type { BitGroup } from './adapters.js';
+import type { AdapterLayout, BitGroup } from './adapters.js';
 import { passBlocks, plainParts, type OpenPart, type PassHooks } from '../../execution/part-by-part.js';
 import { settingsOf, type QueptOptions } from './options.js';
 import type { FinishedBlock } from './progress.js';
 import { elasticSource } from './source.js';
+import { learnedTensors } from './state.js';
 import { rescaled } from '../../transforms/rescaling.js';
 import type { NamedTensors } from '../../execution/tensors.js';
 
@@ -100,11 +101,14 @@ function latest<T>(read: (part: Part) => Promise<T>): (part: Part) => Promise<T>
 }
 
 /** What is kept of a block: learned, but for the bit-widths that keep their start. */
-export const keptTensors = (
+export function keptTensors(
+  layout: AdapterLayout,
   { tensors, started }: Pick<FinishedBlock, 'tensors' | 'started'>,
   kept: ReadonlySet<number>,
-): NamedTensors =>
-  new Map([...tensors, ...[...started].filter(([name]) => kept.has(Number(name.split('.').at(-1))))]);
+): NamedTensors {
+  const back = learnedTensors(layout).filter(({ bits }) => bits !== undefined && kept.has(bits));
+  return new Map([...tensors, ...back.map(({ name }) => [name, started.get(name)!] as const)]);
+}
 
 /** The group in runs of bit-widths, high to low, that keep their start or do not. */
 function splitGroup(group: BitGroup, kept: ReadonlySet<number>): BitGroup[] {

@@ -6,7 +6,8 @@ import { PERCENTILES } from '../../execution/activation-ranges.js';
 import type { BitGroup } from './adapters.js';
 import { mergeWeights, type MergeMode } from './merge.js';
 import type { ElasticSettings } from './source.js';
-import type { Apart, StateKind } from './step.js';
+import type { StateKind } from './state.js';
+import type { Apart } from './step.js';
 
 /** Below it a learned grid is nothing but a sign. */
 export const MIN_BITS = 2;

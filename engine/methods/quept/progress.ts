@@ -5,7 +5,7 @@ import type { Snapshot } from './reconstruct.js';
 
 export interface FinishedBlock {
   readonly tensors: NamedTensors;
-  /** What of it training changed, as it was at the start; adapters aside. */
+  /** What of it training changed, as it was at the start (`startedTensors`). */
   readonly started: NamedTensors;
   /** Mean loss of each bit group over the first and last epoch. */
   readonly first: readonly number[];

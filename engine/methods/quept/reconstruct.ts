@@ -18,8 +18,8 @@ import type { AdapterLayout } from './adapters.js';
 import { disposeAll } from '../../execution/part.js';
 import type { QueptOptions } from './options.js';
 import { type NamedTensors } from '../../execution/tensors.js';
-import { packState, unpackState, type FlatState } from './state.js';
-import { drawnInputs, stateShapes, stepGraph } from './step.js';
+import { packState, stateTensors, unpackState, type FlatState } from './state.js';
+import { drawnInputs, stepGraph } from './step.js';
 
 /** Everything the rest of a reconstruction depends on, after a whole number of epochs. */
 export interface Snapshot {
@@ -79,7 +79,6 @@ export async function reconstruct(
   });
   const program = await programs.get(graph, `step ${part.kind} ×${batch}`);
 
-  const shapes = stateShapes(layout);
   const drawable = layout.groups.map(({ bits }, g) => bits.map((b) => drawn(g, b)));
   const outputShape = part.outputShape(batch);
   const fed = streams.map((x, g) => ({ x, side: task.sides?.[g] ?? NO_SOURCES }));
@@ -91,7 +90,7 @@ export async function reconstruct(
   const y = new Float32Array(batch * target.size);
 
   const fixed: Record<string, Tensor> = {};
-  let state = placeState(runtime, shapes, from?.state ?? packState(layout, task.start));
+  let state = placeState(runtime, layout, from?.state ?? packState(layout, task.start));
   let losses: Tensor | undefined;
   let { first, last } = { first: from?.first, last: from?.last };
   try {
@@ -201,13 +200,9 @@ function stepSizes(
   return feeds;
 }
 
-function placeState(
-  runtime: Runtime,
-  shapes: ReadonlyMap<string, readonly number[]>,
-  state: FlatState,
-): Record<string, Tensor> {
+function placeState(runtime: Runtime, layout: AdapterLayout, state: FlatState): Record<string, Tensor> {
   const tensors: Record<string, Tensor> = {};
-  for (const [name, shape] of shapes) {
+  for (const { name, shape } of stateTensors(layout)) {
     const data = state.get(name)!;
     tensors[name] = runtime.tensor(data, shape);
     for (const moment of [`${name}.m`, `${name}.v`])

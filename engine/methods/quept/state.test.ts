@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { sizeOf } from '../../graph/ir.js';
 import { adapterLayout, type AdapterLayout } from './adapters.js';
-import { packState, unpackState } from './state.js';
-import { kindOf, stateShapes } from './step.js';
+import { learnedTensors, packState, startedTensors, stateTensors, unpackState } from './state.js';
 import { tinyBlock } from '../../execution/testing.js';
 import { randomAdapters } from './testing.js';
 
@@ -43,7 +42,7 @@ describe.each(layouts)('flat state: %s', (_, layout) => {
   it('has the tensors of a step, filled to the last element', () => {
     const flat = packState(layout, named);
     expect([...flat].map(([name, { length }]) => [name, length])).toEqual(
-      [...stateShapes(layout)].map(([name, shape]) => [name, sizeOf(shape)]),
+      stateTensors(layout).map(({ name, shape }) => [name, sizeOf(shape)]),
     );
     for (const [name, data] of flat) expect(data.indexOf(0), name).toBe(-1);
     expect(flat.has('lora')).toBe(layout.rank > 0);
@@ -57,12 +56,31 @@ describe.each(layouts)('flat state: %s', (_, layout) => {
   });
 });
 
-it('says of what kind a state tensor is', () => {
-  expect([...stateShapes(layouts[0]![1]).keys()].map(kindOf)).toEqual([
-    'lora',
-    'clip',
-    'scale',
-    'clip',
-    'scale',
+it('says of what kind a state tensor is, and of which group', () => {
+  expect(stateTensors(layouts[0]![1]).map(({ kind, group }) => [kind, group])).toEqual([
+    ['lora', undefined],
+    ['clip', 0],
+    ['scale', 0],
+    ['clip', 1],
+    ['scale', 1],
   ]);
+});
+
+it('says at which bit-width a tensor is learned, whatever the layer is named', () => {
+  const [layer] = layouts[0]![1].layers;
+  const named = {
+    ...layouts[0]![1],
+    layers: [{ ...layer!, name: 'odd.act_scale.8' }],
+    quantizers: ['odd.lora_A'],
+  };
+  const of = (width?: number) =>
+    learnedTensors(named).flatMap(({ bits, name }) => (bits === width ? [name] : []));
+  expect(of()).toEqual(['odd.act_scale.8.lora_A', 'odd.act_scale.8.lora_B']);
+  expect(of(4)).toEqual([
+    'odd.act_scale.8.clip_upper.4',
+    'odd.act_scale.8.clip_lower.4',
+    'odd.lora_A.act_scale.4',
+  ]);
+  const started = startedTensors(named, randomAdapters(named));
+  expect([...started.keys()]).toEqual([...of(7), ...of(8), ...of(4)]);
 });

@@ -1,44 +1,87 @@
+/** What training changes of a block, and how it lies in the flat tensors of a step (`adapters.ts`). */
 import type { NamedTensors } from '../../execution/tensors.js';
+import { sizeOf } from '../../graph/ir.js';
 import { scaleRows } from '../../graph/quantizers.js';
-/** A block's learned state in host memory: named tensors in, the flat tensors of a step out, and back. */
 import { clipSize, loraSize, type AdapterLayout } from './adapters.js';
-/** A step's state tensors (`lora`, `clip.g`, `scale.g`) without their moments. */
-export type FlatState = Map<string, Float32Array>;
 
-/** Walks the pieces of every flat tensor in their order: the one statement of the layout on the host's side. */
-function* pieces(layout: AdapterLayout): Generator<{ flat: string; name: string; shape: readonly number[] }> {
-  if (layout.rank > 0)
-    for (const layer of layout.layers) {
-      yield { flat: 'lora', name: `${layer.name}.lora_A`, shape: [layout.rank, layer.in] };
-      yield { flat: 'lora', name: `${layer.name}.lora_B`, shape: [layer.out, layout.rank] };
-    }
-  for (const [g, group] of layout.groups.entries())
-    for (const bits of group.bits) {
-      for (const layer of layout.layers) {
-        const shape = [scaleRows(layer, layout.groupSizes[g]!), 1];
-        yield { flat: `clip.${g}`, name: `${layer.name}.clip_upper.${bits}`, shape };
-        yield { flat: `clip.${g}`, name: `${layer.name}.clip_lower.${bits}`, shape };
-      }
-      for (const name of layout.quantizers)
-        yield { flat: `scale.${g}`, name: `${name}.act_scale.${bits}`, shape: [1] };
-    }
+/** Adapters, clip logits and activation scales: the kind decides the learning rate. */
+export type StateKind = 'lora' | 'clip' | 'scale';
+
+/** A tensor that a step replaces. */
+export interface StateTensor {
+  readonly kind: StateKind;
+  /** The bit group that it belongs to; adapters belong to all. */
+  readonly group?: number;
+  readonly name: string;
+  readonly shape: readonly number[];
 }
 
-const sizes = (layout: AdapterLayout) => {
-  const all = new Map<string, number>();
-  if (layout.rank > 0) all.set('lora', loraSize(layout));
-  for (const [g, { bits }] of layout.groups.entries()) {
-    all.set(`clip.${g}`, bits.length * clipSize(layout, g));
-    if (layout.quantizers.length > 0) all.set(`scale.${g}`, bits.length * layout.quantizers.length);
-  }
-  return all;
-};
+/** The tensors that a step replaces; each has two moments, `<name>.m` and `<name>.v`. */
+export function stateTensors(layout: AdapterLayout): StateTensor[] {
+  const { groups, quantizers, rank } = layout;
+  return [
+    ...(rank > 0 ? [{ kind: 'lora', name: 'lora', shape: [loraSize(layout)] } as const] : []),
+    ...groups.flatMap(({ bits }, group): StateTensor[] => [
+      { kind: 'clip', group, name: `clip.${group}`, shape: [bits.length, clipSize(layout, group)] },
+      ...(quantizers.length > 0
+        ? [{ kind: 'scale', group, name: `scale.${group}`, shape: [bits.length, quantizers.length] } as const]
+        : []),
+    ]),
+  ];
+}
+
+/** A tensor of a set that training changes. */
+export interface LearnedTensor {
+  readonly kind: StateKind;
+  /** The bit-width that it is for; an adapter serves all. */
+  readonly bits?: number;
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** The state tensor that it is a piece of. */
+  readonly flat: string;
+}
+
+/** What training changes of a block: the pieces of every state tensor in their order. */
+export function learnedTensors(layout: AdapterLayout): LearnedTensor[] {
+  const { layers, groups, groupSizes, quantizers, rank } = layout;
+  const adapters = layers.flatMap(({ name, in: columns, out }): LearnedTensor[] => [
+    { kind: 'lora', flat: 'lora', name: `${name}.lora_A`, shape: [rank, columns] },
+    { kind: 'lora', flat: 'lora', name: `${name}.lora_B`, shape: [out, rank] },
+  ]);
+  const ofWidth = (g: number, bits: number): LearnedTensor[] => [
+    ...layers.flatMap((layer) =>
+      ['clip_upper', 'clip_lower'].map((side): LearnedTensor => ({
+        kind: 'clip',
+        bits,
+        flat: `clip.${g}`,
+        name: `${layer.name}.${side}.${bits}`,
+        shape: [scaleRows(layer, groupSizes[g]!), 1],
+      })),
+    ),
+    ...quantizers.map((name): LearnedTensor => ({
+      kind: 'scale',
+      bits,
+      flat: `scale.${g}`,
+      name: `${name}.act_scale.${bits}`,
+      shape: [1],
+    })),
+  ];
+  return [
+    ...(rank > 0 ? adapters : []),
+    ...groups.flatMap(({ bits }, g) => bits.flatMap((b) => ofWidth(g, b))),
+  ];
+}
+
+/** A step's state tensors by name, without their moments. */
+export type FlatState = Map<string, Float32Array>;
 
 /** Flat state from named tensors; every name of the layout must be there. */
 export function packState(layout: AdapterLayout, tensors: NamedTensors): FlatState {
-  const flat: FlatState = new Map([...sizes(layout)].map(([name, size]) => [name, new Float32Array(size)]));
+  const flat: FlatState = new Map(
+    stateTensors(layout).map(({ name, shape }) => [name, new Float32Array(sizeOf(shape))]),
+  );
   const at = new Map<string, number>();
-  for (const piece of pieces(layout)) {
+  for (const piece of learnedTensors(layout)) {
     const { data } = tensors.get(piece.name)!;
     const offset = at.get(piece.flat) ?? 0;
     flat.get(piece.flat)!.set(data, offset);
@@ -51,11 +94,19 @@ export function packState(layout: AdapterLayout, tensors: NamedTensors): FlatSta
 export function unpackState(layout: AdapterLayout, flat: FlatState): NamedTensors {
   const tensors: NamedTensors = new Map();
   const at = new Map<string, number>();
-  for (const { flat: source, name, shape } of pieces(layout)) {
+  for (const { flat: source, name, shape } of learnedTensors(layout)) {
     const offset = at.get(source) ?? 0;
-    const length = shape.reduce((a, b) => a * b, 1);
+    const length = sizeOf(shape);
     tensors.set(name, { shape, data: flat.get(source)!.slice(offset, offset + length) });
     at.set(source, offset + length);
   }
   return tensors;
 }
+
+/** Of the starting values those that training replaces at one bit-width each; adapters start without effect. */
+export const startedTensors = (layout: AdapterLayout, start: NamedTensors): NamedTensors =>
+  new Map(
+    learnedTensors(layout).flatMap(({ bits, name }) =>
+      bits === undefined ? [] : [[name, start.get(name)!] as const],
+    ),
+  );

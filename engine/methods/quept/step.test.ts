@@ -6,8 +6,8 @@ import { cacheOf } from '../../execution/activations.js';
 import { adapterLayout, type AdapterLayout } from './adapters.js';
 import { openElasticPart } from '../../execution/quantized-part.js';
 import { openPrograms } from '../../runtime/programs.js';
-import { packState } from './state.js';
-import { drawnInputs, kindOf, stateShapes, stepGraph, type StepOptions } from './step.js';
+import { packState, stateTensors } from './state.js';
+import { drawnInputs, stepGraph, type StepOptions } from './step.js';
 import { normals, tinyBlock, tinyDecoderBlock, usePrograms, type Block } from '../../execution/testing.js';
 import { learnedBlock, randomAdapters } from './testing.js';
 
@@ -43,13 +43,13 @@ async function step(
     if (!inputs.has(`${name}.bias`))
       inputs.set(`${name}.bias`, { data: new Float32Array(out), shape: [out] });
   of.groups.forEach((_, g) => inputs.set(`x.${g}`, x));
-  for (const [name, s] of stateShapes(of)) {
+  for (const { kind, name, shape: s } of stateTensors(of)) {
     const data = flat.get(name)!;
     inputs.set(name, { data, shape: s });
     for (const moment of ['m', 'v'])
       inputs.set(`${name}.${moment}`, { data: new Float32Array(data.length), shape: s });
-    const { rate, correction } = adamScalars(RATES[kindOf(name)], 1);
-    inputs.set(`rate.${kindOf(name)}`, { data: Float32Array.of(rate), shape: [] });
+    const { rate, correction } = adamScalars(RATES[kind], 1);
+    inputs.set(`rate.${kind}`, { data: Float32Array.of(rate), shape: [] });
     inputs.set('correction', { data: Float32Array.of(correction), shape: [] });
   }
   bits.forEach((b, g) =>
@@ -237,7 +237,7 @@ describe('ranks', () => {
       { ...high, rank: 0 },
       { bits: [4], rank: 0, gain: 1 },
     ]);
-    expect([...stateShapes(of).keys()]).toEqual(['clip.0', 'scale.0', 'clip.1', 'scale.1']);
+    expect(stateTensors(of).map(({ name }) => name)).toEqual(['clip.0', 'scale.0', 'clip.1', 'scale.1']);
     const outputs = await step(of, [8, 4]);
     expect([...outputs.keys()].some((name) => name.includes('lora'))).toBe(false);
     expectLosses(added(outputs), await lossesOf(of, [8, 4], Math.abs));

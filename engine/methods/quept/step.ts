@@ -12,14 +12,13 @@ import type { Builder, Part } from '../../models/model.js';
 import { quantizeInput, quantizeOperand, type ActivationQuantizers } from '../../execution/activations.js';
 import {
   adaptedWeight,
-  clipSize,
-  loraSize,
   splitClip,
   splitLora,
   splitScale,
   type AdapterLayout,
   type BitGroup,
 } from './adapters.js';
+import { stateTensors, type StateKind } from './state.js';
 
 /**
  * Which groups train only the directions that they add, those of the groups above being constants to them; the others train
@@ -38,21 +37,6 @@ export interface StepOptions {
   readonly ownStreams: boolean;
 }
 
-/** The tensors a step replaces: each is an input, with its moments `.m` and `.v`, and an output of the same name. */
-export function stateShapes(layout: AdapterLayout): Map<string, readonly number[]> {
-  const shapes = new Map<string, readonly number[]>();
-  if (layout.rank > 0) shapes.set('lora', [loraSize(layout)]);
-  layout.groups.forEach(({ bits }, g) => {
-    shapes.set(`clip.${g}`, [bits.length, clipSize(layout, g)]);
-    if (layout.quantizers.length > 0) shapes.set(`scale.${g}`, [bits.length, layout.quantizers.length]);
-  });
-  return shapes;
-}
-
-/** The kind of a state tensor, which decides its learning rate. */
-export type StateKind = 'lora' | 'clip' | 'scale';
-export const kindOf = (state: string): StateKind => state.split('.')[0] as StateKind;
-
 /**
  * Builds the step. Inputs: `x` and `side.<name>` for the part's side ports (or `x.g`, `side.<name>.g`) and `y`, the parameters of the part by local name and a bias for every layer,
  * the state tensors with moments, what a drawn bit-width sets (see `drawnInputs`), `rate.<kind>` and `correction` (see
@@ -63,8 +47,8 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
   const graph = new Graph();
   const y = graph.input('y', part.outputShape(options.batch));
   const shared = options.ownStreams ? undefined : portInputs(graph, part, options.batch);
-  const shapes = stateShapes(layout);
-  const state = new Map([...shapes].map(([name, s]) => [name, graph.input(name, s)]));
+  const trained = stateTensors(layout);
+  const state = new Map(trained.map(({ name, shape }) => [name, graph.input(name, shape)]));
   const lora = state.get('lora');
   const adapters = lora && splitLora(layout, lora);
 
@@ -104,22 +88,21 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
   );
   graph.output('next.losses', op.add(graph.input('losses', losses.shape), losses));
 
-  const names = [...state.keys()];
   const found = new Map<string, Value>();
   for (const [g, end] of ends.entries()) {
-    const own = names.filter((name) => name === 'lora' || name.endsWith(`.${g}`));
-    const wrt = own.map((name) => state.get(name)!);
+    const own = trained.filter(({ group }) => group === undefined || group === g);
+    const wrt = own.map(({ name }) => state.get(name)!);
     computedTogether(gradients([end], wrt)).forEach((slope, i) => {
-      const before = found.get(own[i]!);
-      found.set(own[i]!, before ? op.add(before, slope) : slope);
+      const { name } = own[i]!;
+      const before = found.get(name);
+      found.set(name, before ? op.add(before, slope) : slope);
     });
   }
   const correction = graph.input('correction', []);
   const rates = new Map<StateKind, Value>();
-  names.forEach((name) => {
-    const kind = kindOf(name);
+  for (const { kind, name, shape } of trained) {
     if (!rates.has(kind)) rates.set(kind, graph.input(`rate.${kind}`, []));
-    const moment = (suffix: string) => graph.input(`${name}.${suffix}`, shapes.get(name)!);
+    const moment = (suffix: string) => graph.input(`${name}.${suffix}`, shape);
     const before = { parameter: state.get(name)!, first: moment('m'), second: moment('v') };
     const after = adam(before, found.get(name)!, rates.get(kind)!, correction);
     graph.output(
@@ -128,7 +111,7 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
     );
     graph.output(`next.${name}.m`, after.first);
     graph.output(`next.${name}.v`, after.second);
-  });
+  }
   return graph;
 }
 
