@@ -19,7 +19,7 @@ const mayImport = {
   entry: ['runtime'],
   runtime: ['graph', 'formats', 'protocol', 'entry'],
   models: ['graph', 'formats', 'data', 'protocol'],
-  data: ['formats'],
+  data: ['formats', 'entry'],
   quantized: ['graph', 'models'],
   execution: ['graph', 'runtime', 'models', 'formats', 'data', 'quantized'],
   transforms: ['graph', 'runtime', 'models', 'formats', 'data', 'execution'],

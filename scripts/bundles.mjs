@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** Loaded as they are: they find their native binaries beside themselves. */
-export const NATIVE = ['onnxruntime-node', 'sharp'];
+export const NATIVE = ['onnxruntime-node', 'sharp', 'tokenizers'];
 
 /** Entries of the engine that ship, by the name of their bundle. */
 const engine = {
@@ -16,6 +16,7 @@ const engine = {
   job: 'engine/jobs/job.ts',
   worker: 'engine/jobs/worker.ts',
   session: 'engine/sessions/child.ts',
+  tokenizer: 'engine/data/text/tokenizer-child.ts',
   probe: 'engine/runtime/probe.ts',
 };
 /** For work on the engine alone. */

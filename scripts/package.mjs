@@ -15,7 +15,7 @@ import { collectLicenses } from './licenses.mjs';
 const exec = promisify(execFile);
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** Platforms that both native packages have binaries for. */
+/** Platforms that all native packages have binaries for. */
 const TARGETS = ['darwin-arm64', 'linux-arm64', 'linux-x64', 'win32-arm64', 'win32-x64'];
 const HERE = `${process.platform}-${process.arch}`;
 
@@ -25,10 +25,22 @@ const CONTENT = [
   ...['docs', 'l10n', 'media', 'samples', 'schemas'],
 ];
 /** Packages that are loaded as they are, and what they load. */
-const MODULES = ['onnxruntime-node', 'onnxruntime-common', 'sharp', '@img/colour', 'detect-libc', 'semver'];
+const MODULES = [
+  ...['onnxruntime-node', 'onnxruntime-common', 'tokenizers'],
+  ...['sharp', '@img/colour', 'detect-libc', 'semver'],
+];
 /** What a package needs at run time: code, binaries, its manifest and its licence. */
 const NEEDED = /(\.(c|m)?js|\.json|\.node|\.so[.\d]*|\.dylib|\.dll|\/LICEN[CS]E[^/]*)$/i;
-const NOT_NEEDED = /\/(src|script|install|test|docs?)\/|\/onnxruntime-node\/bin\//;
+const NOT_NEEDED =
+  /\/(src|script|install|test|docs?)\/|\/onnxruntime-node\/bin\/|\/tokenizers\/[^/]*\.node\/$/;
+/** The binary of `tokenizers` for each target; its package holds those of all. */
+const TOKENIZERS = {
+  'darwin-arm64': 'tokenizers.darwin-arm64.node',
+  'linux-arm64': 'tokenizers.linux-arm64-gnu.node',
+  'linux-x64': 'tokenizers.linux-x64-gnu.node',
+  'win32-arm64': 'tokenizers.win32-arm64-msvc.node',
+  'win32-x64': 'tokenizers.win32-x64-msvc.node',
+};
 
 /**
  * @param {{ target?: string, out?: string }} options
@@ -48,6 +60,8 @@ export async function packageExtension({ target = HERE, out } = {}) {
     for (const module of MODULES) await copyModule(join(root, 'node_modules', module), stage, module);
     const binaries = `onnxruntime-node/bin/napi-v6/${target.replace('-', '/')}`;
     await cp(join(root, 'node_modules', binaries), modulePath(stage, binaries), { recursive: true });
+    const library = `tokenizers/${TOKENIZERS[target]}`;
+    await cp(join(root, 'node_modules', library), modulePath(stage, library));
     await writeFile(join(stage, 'dist/licenses.txt'), await collectLicenses(root, [...bundled, ...packages]));
     await mkdir(dirname(file), { recursive: true });
     await createVSIX({

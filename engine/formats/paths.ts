@@ -66,6 +66,13 @@ export async function statPath(path: string): Promise<Stats> {
   }
 }
 
+/** Whether there is a regular file at `path`. */
+export const isFile = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (stats) => stats.isFile(),
+    () => false,
+  );
+
 /** Size in bytes of the regular file `path`; `UserError` for a folder, a pipe or a device. */
 export async function sizeOfFile(path: string): Promise<number> {
   const stats = await statPath(path);

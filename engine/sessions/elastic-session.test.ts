@@ -42,7 +42,9 @@ async function writeSetting(
 ): Promise<void> {
   const config = { ...TINY_LLAMA, max_position_embeddings: CONTEXT, vocab_size: 300, ...change };
   await writeRandomModel(model, config);
-  await writeFile(join(model, 'tokenizer.json'), JSON.stringify(sentencePiece({ merges: [] })));
+  // Without a decoder, tokens read as they are written: bytes that make no character would all read alike.
+  const tokenizer = { ...sentencePiece({ merges: [] }), decoder: null };
+  await writeFile(join(model, 'tokenizer.json'), JSON.stringify(tokenizer));
   await writeFile(join(model, 'tokenizer_config.json'), JSON.stringify({ bos_token: '<s>' }));
   const checkpoint = await openCheckpoint(model);
   const tensors: NamedTensors = new Map();
@@ -90,7 +92,7 @@ const watched = ({ runtime, ...others }: Programs, seen: (length: number) => voi
 async function byFullWindows({ folder, model }: Checkpoint, runnable: RunnableModel, text: string) {
   const tokenizer = await openTokenizer(folder);
   const tokens = inputSize(model.stem);
-  const ids = tokenizer.encode(text, { specialTokens: true });
+  const [ids] = (await tokenizer.encode([text], { around: 'all' })) as [number[]];
   expect(ids[0]).toBe(tokenizer.bos);
   const start = ids.length;
   let first: Float32Array | undefined;
@@ -104,7 +106,7 @@ async function byFullWindows({ folder, model }: Checkpoint, runnable: RunnableMo
   }
   const total = first!.reduce((a, b) => a + b);
   const probabilities = [...first!].map((p) => p / total).sort((a, b) => b - a);
-  return { text: tokenizer.decode(ids.slice(start)), probabilities };
+  return { text: await tokenizer.decode(ids.slice(start)), probabilities };
 }
 
 const letters = (count: number) =>
@@ -172,6 +174,25 @@ describe('a prediction of text', () => {
     full.dispose();
     await checkpoint.close();
     await session.close();
+  });
+
+  it('stops at every end token that the model names, and reads line ends of Windows as any others', async () => {
+    const [model, adapters] = [join(folder, 'ending'), join(folder, 'ending set')];
+    await writeSetting(model, adapters, {}, {});
+    const open = () => openElasticSession(programs, model, adapters);
+    const session = await open();
+    const [plain, windows] = [
+      await session.predict({ text: 'ab\nc', tokens: ADDED }, signal),
+      await session.predict({ text: 'ab\r\nc', tokens: ADDED }, signal),
+    ];
+    expect(windows).toEqual(plain);
+    expect(plain.full).not.toMatchObject({ text: '' });
+    await session.close();
+    const ends = Array.from({ length: 300 }, (_, id) => id);
+    await writeFile(join(model, 'generation_config.json'), JSON.stringify({ eos_token_id: ends }));
+    const ending = await open();
+    expect((await ending.predict({ text: 'ab', tokens: ADDED }, signal)).full).toMatchObject({ text: '' });
+    await ending.close();
   });
 
   it('ends at the next token once it is cancelled', async () => {

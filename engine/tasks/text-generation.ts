@@ -1,11 +1,12 @@
 /** Text generation: the tokens that go on with a text. */
 import { stat } from 'node:fs/promises';
 import { openText } from '../data/text/source.js';
-import { openTokenizer, requireVocabulary } from '../data/text/tokenizer.js';
+import { openTokenizer } from '../data/text/tokenizer.js';
 import { readWindows } from '../data/text/windows.js';
 import { UserError } from '../errors.js';
 import { meanDivergence } from '../execution/logit-divergence.js';
 import { samplesIn } from '../execution/sample-store.js';
+import type { SampleCache } from '../execution/sample-store.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { LanguageModel } from '../models/model.js';
 import type { Draw, ReadSet, Task } from './task.js';
@@ -39,13 +40,15 @@ async function readText(
   { folder, model }: Checkpoint<LanguageModel>,
   path: string,
   options: Draw,
+  _cache: SampleCache,
+  signal: AbortSignal,
 ): Promise<ReadSet> {
-  const tokenizer = await openTokenizer(folder);
-  requireVocabulary(tokenizer, model.vocabulary);
+  const tokenizer = await openTokenizer(folder, { vocabulary: model.vocabulary, signal });
   const source = await openText(path);
   const { ids, count } = await readWindows(source, tokenizer, {
     count: options.samples,
     length: model.tokens,
+    signal,
   });
   const inputs = samplesIn(BigInt64Array.from(ids, BigInt), count);
   return {

@@ -30,6 +30,8 @@ it('holds what it needs and nothing else', async () => {
     ...['package.json', 'package.nls.json', 'readme.md', 'samples', 'schemas'],
   ]);
   expect(await names('dist/node_modules/onnxruntime-node/bin/napi-v6')).toEqual([process.platform]);
+  const libraries = await names('dist/node_modules/tokenizers');
+  expect(libraries.filter((name) => name.endsWith('.node'))).toHaveLength(1);
   expect(await names('dist/node_modules/@img')).toEqual([
     ...[
       'colour',

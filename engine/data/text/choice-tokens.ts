@@ -1,5 +1,5 @@
 import { UserError } from '../../errors.js';
-import type { ChoicePair, ChoiceTask } from './choices.js';
+import type { ChoiceTask } from './choices.js';
 import type { TextTokenizer } from './tokenizer.js';
 
 /** What a model reads and what of it is scored. */
@@ -24,28 +24,39 @@ export interface EncodedItem {
  * context is the token that begins a text, or else the one that ends it. What is longer than `length` tokens and the one
  * that is only scored loses the beginning of its context. `UserError` for a choice that leaves no room for that.
  */
-export function encodeChoices(
+export async function encodeChoices(
   { name, items }: ChoiceTask,
   tokenizer: TextTokenizer,
-  { length, limit = items.length }: { readonly length: number; readonly limit?: number | undefined },
-): EncodedItem[] {
-  return items.slice(0, limit).map(({ pairs, answer }, number) => ({
-    texts: pairs.map((pair, choice) =>
-      encodePair(pair, tokenizer, length, `${name}: question ${number + 1}, choice ${choice + 1}`),
-    ),
+  {
+    length,
+    limit = items.length,
+    signal,
+  }: { readonly length: number; readonly limit?: number | undefined; readonly signal?: AbortSignal },
+): Promise<EncodedItem[]> {
+  const asked = items.slice(0, limit);
+  const texts = asked.flatMap(({ pairs }) =>
+    pairs.flatMap((pair) => [pair.context.trimEnd(), pair.context + pair.continuation]),
+  );
+  const tokens = (await tokenizer.encode(texts, { signal })).values();
+  return asked.map(({ pairs, answer }, number) => ({
+    texts: pairs.map((pair, choice) => {
+      const [context, whole] = [tokens.next().value!, tokens.next().value!];
+      const isBare = pair.context.trimEnd() === '';
+      const before = isBare ? [textStart(tokenizer)] : context;
+      const ids = isBare ? [...before, ...whole] : whole;
+      return scoredText(ids, before, length, `${name}: question ${number + 1}, choice ${choice + 1}`);
+    }),
     characters: pairs.map(({ characters }) => characters),
     answer,
   }));
 }
 
-function encodePair(pair: ChoicePair, tokenizer: TextTokenizer, length: number, where: string): ScoredText {
-  const context = pair.context.trimEnd();
-  const continuation = pair.context.slice(context.length) + pair.continuation;
-  const before = context === '' ? [textStart(tokenizer)] : tokenizer.encode(context);
-  const ids =
-    context === ''
-      ? [...before, ...tokenizer.encode(continuation)]
-      : tokenizer.encode(context + continuation);
+function scoredText(
+  ids: readonly number[],
+  before: readonly number[],
+  length: number,
+  where: string,
+): ScoredText {
   const scored = ids.length - before.length;
   if (scored < 1) throw new UserError(`${where}: the tokenizer leaves nothing of it to score.`);
   if (scored > length)

@@ -13,16 +13,16 @@ const parquet = (...columnData: Parameters<typeof parquetWriteBuffer>[0]['column
 const texts = (data: (string | null)[], name = 'text') =>
   parquet({ name: 'id', data: data.map((_, i) => i), type: 'INT32' }, { name, data, type: 'STRING' });
 
-test('reads plain text as it is, one document a file, in the order of the names', async () => {
+test('reads plain text, line ends as LF, one document a file, in the order of the names', async () => {
   const folder = await folderOf({
-    'b.txt': 'second\r\n',
+    'b.txt': 'second\r\n\r',
     'a.md': '\ufefffirst é',
     'c.txt': invalid,
     'README.md': 'about',
     'x.png': 'x',
   });
   const source = await openText(folder);
-  expect(await documentsOf(source)).toEqual(['first é', 'second\r\n']);
+  expect(await documentsOf(source)).toEqual(['first é', 'second\n\n']);
   expect(await documentsOf(source)).toHaveLength(2);
   expect(source).toMatchObject({ kind: 'text', skipped: [{ name: 'c.txt' }] });
   expect(source.skipped[0]!.reason).toContain('not valid UTF-8');

@@ -7,6 +7,7 @@ import { findFiles, fingerprintFiles } from './files.js';
 import type { FileKind, FileSet } from './files.js';
 import { listColumns, openTable } from './table.js';
 import type { Table } from './table.js';
+import { unixLines } from './line-ends.js';
 
 /** Texts at one place, in an order that is always the same. */
 export interface TextSource {
@@ -36,7 +37,8 @@ const MAX_TEXT_BYTES = 256 * 1024 * 1024;
 /**
  * Opens the texts at `path`: plain text or Markdown, JSON lines, or Parquet, as a file or a folder (see
  * `findFiles`). Texts of rows are in `column`, or in the first of `text`, `content` and `document` that there
- * is. All text is UTF-8. `UserError` for anything else, an empty file, or a column that is absent or no text.
+ * is. All text is UTF-8; line ends of plain text
+ * become `\n`, as Python reads it. `UserError` for anything else, an empty file, or a column that is absent or no text.
  */
 export async function openText(
   path: string,
@@ -113,7 +115,7 @@ async function readText(path: string): Promise<string> {
   }
   const text = utf8Of(bytes);
   if (text === undefined) throw new UserError(NOT_UTF8);
-  return text.startsWith(BYTE_ORDER_MARK) ? text.slice(1) : text;
+  return unixLines(text.startsWith(BYTE_ORDER_MARK) ? text.slice(1) : text);
 }
 
 function textColumn(table: Table, wanted: string | undefined): string {

@@ -22,16 +22,18 @@ export const fileOf = async (name: string, content: string | Uint8Array): Promis
 export const jsonLines = (...rows: readonly object[]): string =>
   rows.map((row) => `${JSON.stringify(row)}\n`).join('');
 
-/** One token a UTF-16 unit, its id the unit; `bos` before a text if asked for. */
-export const unitTokenizer: TextTokenizer = {
-  size: 2 ** 16,
+/** A tokenizer that encodes each text as `encode` says; `bos`, 2, before a text if asked for special tokens. */
+export const tokenizerOf = (encode: (text: string) => number[]): TextTokenizer => ({
   bos: 2,
-  encode: (text, { specialTokens = false } = {}) => [
-    ...(specialTokens ? [2] : []),
-    ...Array.from({ length: text.length }, (_, i) => text.charCodeAt(i)),
-  ],
-  decode: (ids) => String.fromCharCode(...ids),
-};
+  encode: (texts, { around = 'none' } = {}) =>
+    Promise.resolve(texts.map((text) => [...(around === 'none' ? [] : [2]), ...encode(text)])),
+  decode: (ids) => Promise.resolve(String.fromCharCode(...ids)),
+});
+
+/** One token a UTF-16 unit, its id the unit. */
+export const unitTokenizer = tokenizerOf((text) =>
+  Array.from({ length: text.length }, (_, i) => text.charCodeAt(i)),
+);
 
 /** A source of `texts`. */
 export const sourceOf = (...texts: readonly string[]): TextSource => ({
@@ -54,6 +56,12 @@ interface Merges {
   readonly merges: readonly (readonly [string, string])[];
 }
 
+/** An entry of `added_tokens`, special if not said otherwise. */
+export const addedToken = (id: number, content: string, flags: object = {}): object => ({
+  ...{ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true },
+  ...flags,
+});
+
 /** The content of a `tokenizer.json`, of SentencePiece's kind: `▁` for spaces, bytes for what it lacks. */
 export function sentencePiece({ merges }: Merges, preTokenizer: object | null = null): object {
   const bytes = Array.from({ length: 256 }, (_, i) => `<0x${i.toString(16).toUpperCase().padStart(2, '0')}>`);
@@ -65,7 +73,7 @@ export function sentencePiece({ merges }: Merges, preTokenizer: object | null = 
   ];
   return {
     version: '1.0',
-    added_tokens: [0, 1, 2].map((id) => ({ id, content: tokens[id], special: true, normalized: false })),
+    added_tokens: [0, 1, 2].map((id) => addedToken(id, tokens[id]!)),
     normalizer: {
       type: 'Sequence',
       normalizers: [

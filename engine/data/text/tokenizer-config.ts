@@ -1,117 +1,155 @@
+/** What `tokenizer_config.json` says beside `tokenizer.json`, as AutoTokenizer of transformers heeds it. */
 import { UserError } from '../../errors.js';
-import { expectObject, expectObjectAt } from '../../formats/json.js';
 import type { JsonObject, JsonValue } from '../../formats/json.js';
 import { show } from '../../formats/paths.js';
 
-/** Token ids are indices of arrays: no vocabulary comes near this. */
-const MAX_ID = 2 ** 24;
-const MODELS = ['BPE', 'Unigram', 'WordPiece'];
-/** SentencePiece's mark of a space. */
-const MARK = '▁';
+/** A token that is found in a text before anything else is done with it, and how. */
+export interface AddedToken {
+  readonly content: string;
+  readonly special: boolean;
+  readonly normalized: boolean;
+  readonly single_word: boolean;
+  readonly lstrip: boolean;
+  readonly rstrip: boolean;
+}
+
+const NAMED = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'];
+
+/** The text of the token that `config` names under `key`, as a text or as `{content}`. */
+export const nameOf = (config: JsonObject, key: string): string | undefined => contentOf(config[key]);
 
 /**
- * The content of a `tokenizer.json` in the form that the tokenizer library takes, its vocabulary checked and
- * its words cut as `cutWords` says. `UserError` for kinds that the library would read and encode wrongly.
+ * The tokens of `config` to add to those of `tokenizer.json`, in this order: those of `added_tokens_decoder` that it
+ * lacks or describes otherwise, and those with a role that it does not add.
  */
-export function checkTokenizer(value: JsonValue, where: string): JsonObject {
-  const json = expectObject(value, where);
-  const model = expectObjectAt(json, 'model', where);
-  const type = model.type ?? (model.merges ? 'BPE' : Array.isArray(model.vocab) ? 'Unigram' : 'WordPiece');
-  if (typeof type !== 'string' || !MODELS.includes(type))
+export function tokensToAdd(json: JsonObject, config: JsonObject): AddedToken[] {
+  const stated = listOf(json.added_tokens).filter(isObject).map(asToken);
+  const listed = Object.entries(isObject(config.added_tokens_decoder) ? config.added_tokens_decoder : {})
+    .sort(([a], [b]) => Number(a) - Number(b))
+    .flatMap(([, value]) => (contentOf(value) === undefined ? [] : [asToken(value)]))
+    .filter((token) => !stated.some((known) => isSame(known, token)));
+  const known = new Set([...stated, ...listed].map(({ content }) => content));
+  const extra = config.extra_special_tokens ?? null;
+  const roles = [
+    ...NAMED.map((key) => config[key]),
+    ...(isObject(extra) ? Object.values(extra) : listOf(extra)),
+    ...listOf(config.additional_special_tokens),
+  ];
+  const missing: AddedToken[] = [];
+  for (const value of roles) {
+    const content = contentOf(value);
+    if (content === undefined || known.has(content)) continue;
+    known.add(content);
+    missing.push({ ...asToken(value), special: true });
+  }
+  return [...listed, ...missing];
+}
+
+/** More steps than any tokenizer has, and more steps that turn a text into bytes, each of which may double its length. */
+const MAX_STEPS = 256;
+const MAX_BYTE_STEPS = 4;
+
+/** Throws UserError where a text would pass so many steps that the work has no sensible bound. */
+export function requireBounded(json: JsonObject): void {
+  const steps = [
+    ...partsOf(json.normalizer, 'normalizers'),
+    ...partsOf(json.pre_tokenizer, 'pretokenizers'),
+    ...partsOf(json.post_processor, 'processors'),
+    ...partsOf(json.decoder, 'decoders'),
+  ];
+  if (steps.length > MAX_STEPS)
+    throw new UserError(`tokenizer.json: ${steps.length} steps, more than the ${MAX_STEPS} allowed.`);
+  const byteSteps = [
+    ...partsOf(json.normalizer, 'normalizers'),
+    ...partsOf(json.pre_tokenizer, 'pretokenizers'),
+  ].filter(({ type }) => type === 'ByteLevel').length;
+  if (byteSteps > MAX_BYTE_STEPS)
     throw new UserError(
-      `${where}: tokenizers of type ${show(type, 40)} are not supported (${MODELS.join(', ')} are).`,
+      `tokenizer.json: ${byteSteps} steps turn a text into bytes, more than the ${MAX_BYTE_STEPS} allowed.`,
     );
-  if (type === 'BPE' && model.continuing_subword_prefix)
-    throw new UserError(`${where}: BPE with a prefix for the parts of a word is not supported.`);
-  checkVocabulary(model.vocab, type === 'Unigram', where);
-  if (type === 'BPE') checkMerges(model.merges, where);
-  const added = json.added_tokens ?? [];
-  if (!Array.isArray(added) || !added.every(isAddedToken))
-    throw new UserError(`${where}: "added_tokens" must be a list of {id, content}.`);
-  checkSplits(json.pre_tokenizer ?? null, (json.normalizer ?? null) !== null, where);
-  const checked = {
-    added_tokens: added,
-    normalizer: json.normalizer ?? null,
-    pre_tokenizer: json.pre_tokenizer ?? null,
-    post_processor: json.post_processor ?? null,
-    decoder: json.decoder ?? null,
-    model: { ...model, type },
-  };
-  return { ...checked, pre_tokenizer: cutWords(checked.pre_tokenizer, checked.model) };
 }
 
-const isId = (id: unknown) => Number.isInteger(id) && Number(id) >= 0 && Number(id) < MAX_ID;
-
-const isAddedToken = (token: JsonValue) =>
-  typeof token === 'object' &&
-  token !== null &&
-  !Array.isArray(token) &&
-  isId(token.id) &&
-  typeof token.content === 'string' &&
-  token.content !== '';
-
-function checkVocabulary(vocab: unknown, isList: boolean, where: string): void {
-  const isPair = (entry: unknown) =>
-    Array.isArray(entry) && typeof entry[0] === 'string' && typeof entry[1] === 'number';
-  const isFine =
-    typeof vocab === 'object' &&
-    vocab !== null &&
-    Array.isArray(vocab) === isList &&
-    (Array.isArray(vocab) ? vocab.length <= MAX_ID && vocab.every(isPair) : Object.values(vocab).every(isId));
-  if (!isFine) throw new UserError(`${where}: "vocab" must be a vocabulary of tokens and ids.`);
-}
-
-function checkMerges(merges: unknown, where: string): void {
-  const isPair = (merge: unknown) =>
-    typeof merge === 'string' ||
-    (Array.isArray(merge) && merge.length === 2 && merge.every((part) => typeof part === 'string'));
-  if (!Array.isArray(merges) || !merges.every(isPair))
-    throw new UserError(`${where}: "merges" must be a list of pairs of tokens.`);
+/** What a tokenizer does of its own, for `requireAgreement`. */
+export interface Habits {
+  /** The texts of the tokens that it puts before and behind a text. */
+  readonly front: readonly string[];
+  readonly back: readonly string[];
 }
 
 /**
- * The library cuts at every match of a `Split` and drops or keeps it; other ways to treat the match would give
- * wrong ids. One of them does no harm: a split at spaces after a normalizer that left none.
+ * Throws UserError where `config` contradicts `tokenizer.json`, which tools read in two ways: some by the one file, some
+ * by the other.
  */
-function checkSplits(part: JsonValue, isNormalized: boolean, where: string): void {
-  if (typeof part !== 'object' || part === null || Array.isArray(part)) return;
-  if (Array.isArray(part.pretokenizers))
-    for (const inner of part.pretokenizers) checkSplits(inner, isNormalized, where);
-  const { type, behavior = null } = part;
-  if (type !== 'Split') return;
-  if (typeof behavior === 'string' && ['isolated', 'removed'].includes(behavior.toLowerCase())) return;
-  const pattern = part.pattern as JsonObject | undefined;
-  if (!(isNormalized && pattern?.String === ' '))
-    throw new UserError(`${where}: a split of behaviour ${show(behavior, 40)} is not supported.`);
+export function requireAgreement(json: JsonObject, config: JsonObject, { front, back }: Habits): void {
+  if (config.split_special_tokens === true)
+    throw new UserError('tokenizer_config.json: "split_special_tokens" is not supported; set it to false.');
+  const spaced = prefixesSpace(json);
+  if (typeof config.add_prefix_space === 'boolean' && config.add_prefix_space === !spaced)
+    throw contradiction(
+      'add_prefix_space',
+      config,
+      `puts ${spaced ? 'a space' : 'no space'} in front of a text`,
+    );
+  const ends: [string, string | undefined, readonly string[], string][] = [
+    ['add_bos_token', nameOf(config, 'bos_token'), front, 'begins a text'],
+    ['add_eos_token', nameOf(config, 'eos_token'), back, 'ends a text'],
+  ];
+  for (const [key, token, found, does] of ends)
+    if (typeof config[key] === 'boolean' && token !== undefined && config[key] !== found.includes(token))
+      throw contradiction(
+        key,
+        config,
+        `${does} with${found.includes(token) ? '' : 'out'} ${show(token, 40)}`,
+      );
 }
 
-/**
- * SentencePiece models take a whole text as one word, which is slow when the text is long and finds nothing in
- * the library's cache of words. The text is cut before spaces (`▁`) instead, which yields the same ids:
- * - `Metaspace` is defined to cut before each `▁` unless its `split` is false; the library leaves that out.
- * - Otherwise a cut between another character and `▁` is made if no merge of the BPE model joins such two.
- *   Every token that a merge builds then lies on one side of the cut, so the merges on either side, whichever
- *   comes first, are the same as without it.
- */
-function cutWords(part: JsonValue, model: JsonObject): JsonValue {
-  const kind = part === null ? undefined : (part as JsonObject);
-  if (kind && kind.type !== 'Metaspace') return part;
-  if (kind && (kind.replacement ?? MARK) !== MARK) return part;
-  const isDefined = kind !== undefined && kind.split !== false;
-  if (!isDefined && !(model.type === 'BPE' && !model.ignore_merges && mergesStayInWords(model.merges)))
-    return part;
-  const cut = {
-    type: 'Split',
-    pattern: { Regex: isDefined ? `(?=${MARK})` : `(?<=[^${MARK}])(?=${MARK})` },
-    behavior: 'Isolated',
-    invert: false,
-  };
-  return { type: 'Sequence', pretokenizers: kind ? [kind, cut] : [cut] };
-}
-
-function mergesStayInWords(merges: JsonValue | undefined): boolean {
-  const crossing = new RegExp(`[^${MARK}]${MARK}`, 'u');
-  return (merges as (string | string[])[]).every(
-    (merge) => !crossing.test(typeof merge === 'string' ? merge.replace(' ', '') : merge.join('')),
+const contradiction = (key: string, config: JsonObject, does: string) =>
+  new UserError(
+    `tokenizer_config.json says "${key}" is ${show(config[key])}, but tokenizer.json ${does}; make the two agree.`,
   );
+
+/** Whether a text gets a space in front, as far as normalizer and pre-tokenizer say. */
+function prefixesSpace(json: JsonObject): boolean | undefined {
+  for (const part of [
+    ...partsOf(json.pre_tokenizer, 'pretokenizers'),
+    ...partsOf(json.normalizer, 'normalizers'),
+  ]) {
+    if (part.type === 'ByteLevel') return part.add_prefix_space !== false;
+    if (part.type === 'Metaspace')
+      return (part.prepend_scheme ?? (part.add_prefix_space === false ? 'never' : 'always')) !== 'never';
+    if (part.type === 'Prepend') return true;
+  }
+  return undefined;
 }
+
+/** A component of a tokenizer and those in it, outermost first. */
+function partsOf(part: JsonValue | undefined, inner: string): JsonObject[] {
+  if (!isObject(part)) return [];
+  return [part, ...listOf(part[inner]).flatMap((one) => partsOf(one, inner))];
+}
+
+function asToken(value: JsonValue | undefined): AddedToken {
+  const token = isObject(value) ? value : {};
+  const special = isObject(value) ? token.special === true : true;
+  return {
+    content: contentOf(value) ?? '',
+    special,
+    normalized: typeof token.normalized === 'boolean' ? token.normalized : !special,
+    single_word: token.single_word === true,
+    lstrip: token.lstrip === true,
+    rstrip: token.rstrip === true,
+  };
+}
+
+const isSame = (a: AddedToken, b: AddedToken): boolean =>
+  (Object.keys(a) as (keyof AddedToken)[]).every((key) => a[key] === b[key]);
+
+function contentOf(value: JsonValue | undefined): string | undefined {
+  const content = isObject(value) ? value.content : value;
+  return typeof content === 'string' && content !== '' ? content : undefined;
+}
+
+const isObject = (value: unknown): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const listOf = (value: JsonValue | undefined): readonly JsonValue[] => (Array.isArray(value) ? value : []);

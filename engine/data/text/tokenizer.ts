@@ -1,86 +1,90 @@
-import { stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Tokenizer } from '@huggingface/tokenizers';
-import { messageOf, UserError } from '../../errors.js';
-import { expectObject, readJsonFile } from '../../formats/json.js';
-import type { JsonObject } from '../../formats/json.js';
-import { checkTokenizer } from './tokenizer-config.js';
+import { UserError } from '../../errors.js';
+import { expectObject, readJsonFile, type JsonObject } from '../../formats/json.js';
+import { fileError, isFile, show, sizeOfFile } from '../../formats/paths.js';
+import type { Around, TokenizerFiles } from './tokenizer-library.js';
+import { remoteTokenizer } from './tokenizer-process.js';
+
+export interface EncodeOptions {
+  /** Which of the special tokens that the tokenizer puts around a text are added. Default none. */
+  readonly around?: Around;
+  /** Ends the work at once, with CancelledError. */
+  readonly signal?: AbortSignal | undefined;
+}
 
 export interface TextTokenizer {
-  /** The highest token id and one: the vocabulary with all tokens added to it. */
-  readonly size: number;
   /** The ids of the tokens that begin and end a text, where the tokenizer names them. */
   readonly bos?: number;
   readonly eos?: number;
   /**
-   * The ids of `text`, which may be megabytes long. With `specialTokens`, those that the tokenizer puts around
-   * a text are added. The written form of a special token in the text, such as `</s>`, becomes that token.
+   * The ids of each of `texts`, which may be megabytes long. The written form of a special token in a text, such as
+   * `</s>`, becomes that token. `UserError` for a token that the model has no embedding for.
    */
-  encode(text: string, options?: { readonly specialTokens?: boolean }): number[];
+  encode(texts: readonly string[], options?: EncodeOptions): Promise<number[][]>;
   /** The text of `ids`, special tokens included, spaces as they are. Ids that stand for no token are left out. */
-  decode(ids: Iterable<number>): string;
+  decode(ids: Iterable<number>, signal?: AbortSignal): Promise<string>;
 }
 
+const MAX_BYTES = 64 * 2 ** 20;
+
 /**
- * Opens the tokenizer of the model in `folder`: `tokenizer.json` and `tokenizer_config.json`, as Hugging Face
- * tokenizers write them. `UserError` where one is missing or damaged, or of a kind that is not supported.
- *
- * Known limit: patterns in the file become regular expressions, which a forged file can make slow.
+ * Opens the tokenizer of the model in `folder`: `tokenizer.json`, read by Hugging Face's own library, and, if it is
+ * there, `tokenizer_config.json`. `UserError` where it is missing or damaged, or has tokens beyond the `vocabulary`
+ * entries of the model; for an added token only where a text has it.
  */
-export async function openTokenizer(folder: string): Promise<TextTokenizer> {
-  if ((await isFile(join(folder, 'tokenizer.model'))) && !(await isFile(join(folder, 'tokenizer.json'))))
+export async function openTokenizer(
+  folder: string,
+  { vocabulary = Infinity, signal }: { readonly vocabulary?: number; readonly signal?: AbortSignal } = {},
+): Promise<TextTokenizer> {
+  const remote = remoteTokenizer(() => readFiles(folder));
+  const { size, ...ends } = await remote.facts(signal);
+  if (size > vocabulary)
     throw new UserError(
-      `${folder} has tokenizer.model and no tokenizer.json; save the tokenizer in its fast form.`,
+      `The tokenizer has ids up to ${size - 1}, the model's vocabulary only ${vocabulary} entries; they do not belong together.`,
     );
-  const json = checkTokenizer(await readJsonFile(join(folder, 'tokenizer.json')), 'tokenizer.json');
-  const config = expectObject(
-    await readJsonFile(join(folder, 'tokenizer_config.json')),
-    'tokenizer_config.json',
-  );
-  let tokenizer: Tokenizer;
-  try {
-    tokenizer = new Tokenizer(json, config);
-  } catch (error) {
-    throw new UserError(`tokenizer.json: not a supported tokenizer (${messageOf(error)}).`, { cause: error });
-  }
-  const bos = idOf(tokenizer, config, 'bos_token');
-  const eos = idOf(tokenizer, config, 'eos_token');
   return {
-    size: [...tokenizer.get_vocab().values()].reduce((highest, id) => Math.max(highest, id), -1) + 1,
-    ...(bos !== undefined && { bos }),
-    ...(eos !== undefined && { eos }),
-    encode: (text, { specialTokens = false } = {}) => {
-      const { ids } = tokenizer.encode(text, { add_special_tokens: specialTokens });
-      const missing = (ids as (number | undefined)[]).indexOf(undefined);
-      if (missing >= 0)
-        throw new UserError('tokenizer.json: it yields a token that is not in its own vocabulary.');
-      return ids;
+    ...ends,
+    encode: async (texts, { around = 'none', signal } = {}) => {
+      const found = await remote.encode(texts, around, signal);
+      for (const ids of found) {
+        const beyond = ids.find((id) => id >= vocabulary);
+        if (beyond !== undefined)
+          throw new UserError(
+            `The text has the token ${show(await remote.decode([beyond], signal), 40)} (id ${beyond}), for which the model has no embedding: its vocabulary has ${vocabulary} entries.`,
+          );
+      }
+      return found.map((ids) => Array.from(ids));
     },
-    decode: (ids) => {
-      const known = [...ids].filter((id) => tokenizer.id_to_token(id) !== undefined);
-      if (known.length === 0) return '';
-      return tokenizer.decode(known, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
-    },
+    decode: (ids, signal) => remote.decode([...ids], signal),
   };
 }
 
-/** `UserError` where `tokenizer` has ids that a model with `vocabSize` embeddings does not know. */
-export function requireVocabulary(tokenizer: TextTokenizer, vocabSize: number): void {
-  if (tokenizer.size > vocabSize)
+async function readFiles(folder: string): Promise<TokenizerFiles> {
+  const path = join(folder, 'tokenizer.json');
+  if (!(await isFile(path)) && (await isFile(join(folder, 'tokenizer.model'))))
     throw new UserError(
-      `The tokenizer has ids up to ${tokenizer.size - 1}, the model's vocabulary only ${vocabSize} entries; they do not belong together.`,
+      `${folder} has tokenizer.model and no tokenizer.json; save the tokenizer in its fast form.`,
     );
+  const size = await sizeOfFile(path);
+  if (size > MAX_BYTES)
+    throw new UserError(`tokenizer.json: ${size} bytes, more than the ${MAX_BYTES} allowed.`);
+  return { json: await readText(path), config: await readConfig(join(folder, 'tokenizer_config.json')) };
 }
 
-const isFile = (path: string): Promise<boolean> =>
-  stat(path).then(
-    (stats) => stats.isFile(),
-    () => false,
-  );
-
-/** The id of the token that the configuration names under `key`, as a text or as `{content}`. */
-function idOf(tokenizer: Tokenizer, config: JsonObject, key: string): number | undefined {
-  const entry = config[key];
-  const token = typeof entry === 'object' && entry !== null && !Array.isArray(entry) ? entry.content : entry;
-  return typeof token === 'string' ? tokenizer.token_to_id(token) : undefined;
+async function readText(path: string): Promise<string> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFile(path);
+  } catch (error) {
+    throw fileError(error, 'read', path);
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (error) {
+    throw new UserError('tokenizer.json: not valid UTF-8 text.', { cause: error });
+  }
 }
+
+const readConfig = async (path: string): Promise<JsonObject> =>
+  (await isFile(path)) ? expectObject(await readJsonFile(path), 'tokenizer_config.json') : {};

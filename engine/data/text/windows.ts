@@ -38,11 +38,17 @@ export async function readWindows(
     readonly length: number;
     readonly from?: 'start' | 'random';
     readonly seed?: number;
+    readonly signal?: AbortSignal;
   },
 ): Promise<TokenWindows> {
-  const { count, length, from = 'start', seed = 0 } = options;
+  const { count, length, from = 'start', seed = 0, signal } = options;
   requirePositive(count, length);
-  const { ids, isWhole } = await encodeStart(source, tokenizer, from === 'start' ? count * length : Infinity);
+  const { ids, isWhole } = await encodeStart(
+    source,
+    tokenizer,
+    from === 'start' ? count * length : Infinity,
+    signal,
+  );
   const available = Math.floor(ids.length / length);
   if (available < count) throw tooShort(source, available, count, length, isWhole);
   if (from === 'start') return cut(ids, length, (window) => window * length, count);
@@ -58,11 +64,11 @@ export async function readWindows(
 export async function evaluationWindows(
   source: TextSource,
   tokenizer: TextTokenizer,
-  options: { readonly length: number; readonly limit?: number },
+  options: { readonly length: number; readonly limit?: number; readonly signal?: AbortSignal },
 ): Promise<TokenWindows> {
-  const { length, limit = Infinity } = options;
+  const { length, limit = Infinity, signal } = options;
   requirePositive(limit === Infinity ? 1 : limit, length);
-  const { ids, isWhole } = await encodeStart(source, tokenizer, limit * length);
+  const { ids, isWhole } = await encodeStart(source, tokenizer, limit * length, signal);
   const available = Math.floor(ids.length / length);
   if (available === 0) throw tooShort(source, 0, 1, length, isWhole);
   if (available < limit && !isWhole)
@@ -84,18 +90,24 @@ interface Start {
  * of the word that is cut (pre-tokenizers look one character ahead, and merges stay within a word), so the
  * last tokens before a cut are left out.
  */
-async function encodeStart(source: TextSource, tokenizer: TextTokenizer, wanted: number): Promise<Start> {
+async function encodeStart(
+  source: TextSource,
+  tokenizer: TextTokenizer,
+  wanted: number,
+  signal?: AbortSignal,
+): Promise<Start> {
+  const encode = async (text: string) => (await tokenizer.encode([text], { around: 'all', signal }))[0]!;
   let target = Math.min(MAX_CHARACTERS, (wanted + UNSETTLED) * CHARACTERS_PER_TOKEN);
   let text: string | undefined;
   for await (const document of source.documents()) {
     text = text === undefined ? document : text + BETWEEN_DOCUMENTS + document;
     while (text.length > target) {
-      const ids = tokenizer.encode(text.slice(0, target), { specialTokens: true }).slice(0, -UNSETTLED);
+      const ids = (await encode(text.slice(0, target))).slice(0, -UNSETTLED);
       if (ids.length >= wanted || target === MAX_CHARACTERS) return { ids, isWhole: false };
       target = Math.min(MAX_CHARACTERS, target * 2);
     }
   }
-  return { ids: tokenizer.encode(text ?? '', { specialTokens: true }), isWhole: true };
+  return { ids: await encode(text ?? ''), isWhole: true };
 }
 
 function cut(

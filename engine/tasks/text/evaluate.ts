@@ -2,7 +2,7 @@
 import { encodeChoices } from '../../data/text/choice-tokens.js';
 import { holdsChoices, openChoices } from '../../data/text/choices.js';
 import { openText } from '../../data/text/source.js';
-import { openTokenizer, requireVocabulary, type TextTokenizer } from '../../data/text/tokenizer.js';
+import { openTokenizer, type TextTokenizer } from '../../data/text/tokenizer.js';
 import { evaluationWindows } from '../../data/text/windows.js';
 import { UserError } from '../../errors.js';
 import { evaluateChoices, lengthsFor } from '../../evaluation/choices.js';
@@ -28,13 +28,13 @@ export async function evaluateText({
   hooks: { signal, status, note },
 }: Evaluation<LanguageModel>): Promise<Measured> {
   const { model } = checkpoint;
-  const tokenizer = await openTokenizer(checkpoint.folder);
-  requireVocabulary(tokenizer, model.vocabulary);
+  const tokenizer = await openTokenizer(checkpoint.folder, { vocabulary: model.vocabulary, signal });
   const task = request.task ?? ((await holdsChoices(request.data)) ? 'multiple-choice' : 'perplexity');
   const evaluation = await (task === 'perplexity' ? openPerplexity : openMultipleChoice)(
     request,
     checkpoint,
     tokenizer,
+    signal,
   );
   try {
     return await withDevice(request, async (programs) => {
@@ -84,11 +84,13 @@ async function openPerplexity(
   { data, limit }: EvaluateRequest,
   checkpoint: Checkpoint<LanguageModel>,
   tokenizer: TextTokenizer,
+  signal: AbortSignal,
 ): Promise<OpenSet> {
   const source = await openText(data);
   const windows = await evaluationWindows(source, tokenizer, {
     length: checkpoint.model.tokens,
     ...(limit !== undefined && { limit }),
+    signal,
   });
   return {
     source,
@@ -103,11 +105,13 @@ async function openMultipleChoice(
   { data, limit, length }: EvaluateRequest,
   checkpoint: Checkpoint<LanguageModel>,
   tokenizer: TextTokenizer,
+  signal: AbortSignal,
 ): Promise<OpenSet> {
   const { name, ...task } = await openChoices(data);
-  const items = encodeChoices({ name, ...task }, tokenizer, {
+  const items = await encodeChoices({ name, ...task }, tokenizer, {
     length: length ?? checkpoint.model.context,
     limit,
+    signal,
   });
   const lengths = lengthsFor(items);
   const checkpoints: Checkpoint[] = [];
@@ -141,10 +145,12 @@ export async function measureText(
     throw new UserError(
       `${path} holds questions; a session measures perplexity. Use the command "evaluate".`,
     );
-  const tokenizer = await openTokenizer(checkpoint.folder);
+  const { vocabulary } = checkpoint.model;
+  const tokenizer = await openTokenizer(checkpoint.folder, { vocabulary, signal: hooks.signal });
   const windows = await evaluationWindows(await openText(path), tokenizer, {
     length: checkpoint.model.tokens,
     ...(limit !== undefined && { limit }),
+    signal: hooks.signal,
   });
   const texts = [
     { ...fullHead(checkpoint), build: () => full },

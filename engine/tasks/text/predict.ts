@@ -1,5 +1,7 @@
 /** How a language model goes on with a text. */
-import { openTokenizer, requireVocabulary } from '../../data/text/tokenizer.js';
+import { unixLines } from '../../data/text/line-ends.js';
+import { endTokens } from '../../data/text/end-tokens.js';
+import { openTokenizer } from '../../data/text/tokenizer.js';
 import { UserError } from '../../errors.js';
 import { SHORTEST } from '../../evaluation/choices.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
@@ -14,13 +16,13 @@ export async function textPredictor(
   { runtime }: Programs,
   { folder, model: { tokens: length, vocabulary } }: Checkpoint<LanguageModel>,
 ): Promise<Predict> {
-  const tokenizer = await openTokenizer(folder);
-  requireVocabulary(tokenizer, vocabulary);
+  const tokenizer = await openTokenizer(folder, { vocabulary });
+  const ends = await endTokens(folder, tokenizer);
   return async (input, model, signal) => {
     if (!('text' in input)) throw new UserError('The model continues texts; it was given a picture.');
+    const text = unixLines(input.text);
     // A template may end a text too, which is to go on here.
-    const ids = tokenizer.encode(input.text, { specialTokens: true });
-    if (ids.at(-1) === tokenizer.eos && tokenizer.eos !== tokenizer.bos) ids.pop();
+    const [ids] = (await tokenizer.encode([text], { around: 'front', signal })) as [number[]];
     if (ids.length === 0 && tokenizer.bos !== undefined) ids.push(tokenizer.bos);
     if (ids.length === 0) throw new UserError('The text is empty; type something to continue.');
     const start = ids.length;
@@ -35,12 +37,17 @@ export async function textPredictor(
       const logits = await model.row(runtime.tensor(window, [1, filled]), seen.length - 1);
       const found = likeliest(logits);
       first ??= found;
-      if (input.tokens === 0 || found[0]!.index === tokenizer.eos) break;
+      if (input.tokens === 0 || ends.has(found[0]!.index)) break;
       ids.push(found[0]!.index);
     }
     return {
-      text: tokenizer.decode(ids.slice(start)),
-      next: first!.map(({ index, probability }) => ({ token: tokenizer.decode([index]), probability })),
+      text: await tokenizer.decode(ids.slice(start), signal),
+      next: await Promise.all(
+        first!.map(async ({ index, probability }) => ({
+          token: await tokenizer.decode([index], signal),
+          probability,
+        })),
+      ),
     };
   };
 }

@@ -1,0 +1,30 @@
+import { join } from 'node:path';
+import { UserError } from '../../errors.js';
+import { readJsonFile, type JsonValue } from '../../formats/json.js';
+import { isFile, show } from '../../formats/paths.js';
+import type { TextTokenizer } from './tokenizer.js';
+
+/**
+ * The ids of the tokens that end a text of the model in `folder`, as generation in transformers finds them: those of
+ * `generation_config.json`, or else of `config.json`, or else the tokenizer's. `UserError` where the first is damaged.
+ */
+export async function endTokens(folder: string, { eos }: TextTokenizer): Promise<ReadonlySet<number>> {
+  const generation = join(folder, 'generation_config.json');
+  const stated =
+    ((await isFile(generation))
+      ? idsOf(await readJsonFile(generation), 'generation_config.json')
+      : undefined) ?? idsOf(await readJsonFile(join(folder, 'config.json')).catch(() => null), 'config.json');
+  return new Set(stated ?? (eos === undefined ? [] : [eos]));
+}
+
+function idsOf(config: JsonValue, where: string): readonly number[] | undefined {
+  const value =
+    typeof config === 'object' && config !== null && !Array.isArray(config) ? config.eos_token_id : null;
+  if (value === undefined || value === null) return undefined;
+  const ids = Array.isArray(value) ? value : [value];
+  if (!ids.every((id): id is number => Number.isInteger(id)))
+    throw new UserError(
+      `${where}: "eos_token_id" must be a token's id or a list of them, found ${show(value, 40)}.`,
+    );
+  return ids;
+}
