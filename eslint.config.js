@@ -81,6 +81,10 @@ const onnxruntimeBan = {
   group: ['onnxruntime-node', 'onnxruntime-common'],
   message: 'Only engine/runtime talks to ONNX Runtime.',
 };
+const markupBan = {
+  selector: 'MemberExpression[property.name=/^(innerHTML|outerHTML|insertAdjacentHTML)$/]',
+  message: 'Text of others is put in as text.',
+};
 const restrict = (paths, patterns) => ({
   '@typescript-eslint/no-restricted-imports': ['error', { paths, patterns }],
 });
@@ -167,6 +171,22 @@ export default ts.config(
       ],
     ),
   },
+  {
+    files: ['src/**/*.ts'],
+    ignores: ['src/common/messages.ts', '**/*.test.ts'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector:
+            'MemberExpression[property.name=/^(show(Information|Warning|Error)Message|showInputBox|MarkdownString)$/]',
+          message: 'The editor finds links in it that run commands: use common/messages.ts.',
+        },
+        markupBan,
+      ],
+    },
+  },
+  { files: ['webview/**/*.ts'], rules: { 'no-restricted-syntax': ['error', markupBan] } },
   {
     files: ['webview/**/*.ts'],
     rules: restrict(

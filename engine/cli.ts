@@ -21,6 +21,7 @@ import { isKind, kindOf } from './jobs/kinds/registry.js';
 import { runJob } from './jobs/run.js';
 import { methods } from './methods/registry.js';
 import { MAX_BITS, MIN_BITS } from './plans/bits.js';
+import { visible, visibleLines } from './plans/visible.js';
 import { serveStdio } from './server.js';
 import { version } from './version.js';
 import type {
@@ -106,6 +107,7 @@ const program = new Command('elastic-precision')
   .description('Calibrate a Transformer once, run the same weights at 2 to 8 bits.')
   .version(version)
   .showHelpAfterError('(--help lists what there is)')
+  .configureOutput({ writeErr: (text) => void process.stderr.write(visibleLines(text)) })
   .exitOverride();
 
 const json = () => new Option('--json', 'print one JSON object on stdout');
@@ -395,7 +397,7 @@ function run<K extends WorkKind>(
 }
 
 function print<T>({ json: asJson }: Common, result: T, text: (result: T) => string): void {
-  process.stdout.write(`${asJson ? JSON.stringify(result) : text(result)}\n`);
+  process.stdout.write(`${visibleLines(asJson ? JSON.stringify(result) : text(result))}\n`);
 }
 
 function reportSkipped(skipped: readonly { readonly name: string; readonly reason: string }[]): void {
@@ -403,9 +405,8 @@ function reportSkipped(skipped: readonly { readonly name: string; readonly reaso
   if (skipped.length > 10) log(`Skipped ${skipped.length} in all.`);
 }
 
-function log(line: string): void {
-  process.stderr.write(`${line}\n`);
-}
+const log = (line: string): void => writeLog(visible(line));
+const writeLog = (text: string): void => void process.stderr.write(`${text}\n`);
 
 try {
   await program.parseAsync();
@@ -421,10 +422,10 @@ try {
       );
     else if (error instanceof UserError) log(error.message);
     else
-      log(
+      writeLog(
         process.env.ELASTIC_PRECISION_DEBUG
-          ? String((error as Error).stack)
-          : `Internal error: ${messageOf(error)} (set ELASTIC_PRECISION_DEBUG=1 for details)`,
+          ? visibleLines(String((error as Error).stack))
+          : visible(`Internal error: ${messageOf(error)} (set ELASTIC_PRECISION_DEBUG=1 for details)`),
       );
     process.exitCode = FAILED;
   }

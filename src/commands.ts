@@ -3,6 +3,7 @@ import { vscode } from './common/vscode.js';
 import * as adapters from './adapters/commands.js';
 import { calibrate } from './calibrate/command.js';
 import { messageOf } from './common/errors.js';
+import { alarm, inform, warn } from './common/messages.js';
 import type { Context } from './context.js';
 import { EngineError } from './engine/error.js';
 import { ErrorCode } from '../engine/protocol/protocol.js';
@@ -72,34 +73,32 @@ function report({ log }: Context, error: unknown): void {
   const forPeople = error instanceof EngineError && error.code === ErrorCode.userError;
   if (!forPeople) log.error(error instanceof Error ? error : String(error));
   const show = vscode.l10n.t('Show Log');
-  void vscode.window
-    .showErrorMessage(messageOf(error), ...(forPeople ? [] : [show]))
-    .then((chosen) => chosen === show && log.show());
+  void alarm(messageOf(error), ...(forPeople ? [] : [show])).then((chosen) => chosen === show && log.show());
 }
 
 function untrusted(): boolean {
   if (vscode.workspace.isTrusted) return false;
   const manage = vscode.l10n.t('Manage Workspace Trust');
-  void vscode.window
-    .showWarningMessage(vscode.l10n.t('This needs a trusted workspace.'), manage)
-    .then((chosen) => chosen && vscode.commands.executeCommand('workbench.trust.manage'));
+  void warn(vscode.l10n.t('This needs a trusted workspace.'), manage).then(
+    (chosen) => chosen && vscode.commands.executeCommand('workbench.trust.manage'),
+  );
   return true;
 }
 
 function withoutEngine({ engine }: Context): boolean {
   if (engine.state !== 'failed') return false;
   const restart = vscode.l10n.t('Restart Engine');
-  void vscode.window
-    .showErrorMessage(vscode.l10n.t('The engine is not running.'), restart)
-    .then((chosen) => chosen && vscode.commands.executeCommand('elasticPrecision.restartEngine'));
+  void alarm(vscode.l10n.t('The engine is not running.'), restart).then(
+    (chosen) => chosen && vscode.commands.executeCommand('elasticPrecision.restartEngine'),
+  );
   return true;
 }
 
 function withoutFolder(): boolean {
   if (vscode.workspace.workspaceFolders?.length) return false;
   const open = vscode.l10n.t('Open Folder');
-  void vscode.window
-    .showInformationMessage(vscode.l10n.t('First open the folder to copy the samples into.'), open)
-    .then((chosen) => chosen && vscode.commands.executeCommand('vscode.openFolder'));
+  void inform(vscode.l10n.t('First open the folder to copy the samples into.'), open).then(
+    (chosen) => chosen && vscode.commands.executeCommand('vscode.openFolder'),
+  );
   return true;
 }

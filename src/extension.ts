@@ -3,6 +3,7 @@ import { began } from './common/began.js';
 import { vscode } from './common/vscode.js';
 import { registerCommands } from './commands.js';
 import { messageOf } from './common/errors.js';
+import { alarm } from './common/messages.js';
 import type { Context } from './context.js';
 import { createContext } from './create-context.js';
 import { tellNews } from './jobs/news.js';
@@ -34,9 +35,7 @@ export async function activate(extension: vscode.ExtensionContext): Promise<Cont
     return context;
   } catch (error) {
     // The editor itself tells nobody.
-    void vscode.window.showErrorMessage(
-      vscode.l10n.t('Elastic Precision could not start: {0}', messageOf(error)),
-    );
+    void alarm(vscode.l10n.t('Elastic Precision could not start: {0}', messageOf(error)));
     throw error;
   }
 }

@@ -93,6 +93,16 @@ describe('models', () => {
     expect(formatModels(models.slice(0, 1))).toBe('x/bert: not supported: no.');
   });
 
+  it('keep to one line each, whatever their names hold', () => {
+    const hostile = { path: 'x/\u001b[31mred\nx/forged', name: 'red' };
+    const printed = formatModels([
+      { ...hostile, ...supported },
+      { ...hostile, supported: false, reason: 'a\u0007b' },
+    ]);
+    expect(printed).not.toMatch(/[^\P{Cc}\n]/u);
+    expect(printed.split('\n')).toHaveLength(4);
+  });
+
   it('say so where there are none', () => {
     expect(formatModels([])).toBe('No checkpoints found.');
   });

@@ -1,6 +1,7 @@
 /** Results as text for people. */
 import { UserError } from '../errors.js';
 import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
+import { visible } from '../plans/visible.js';
 import { inByteUnit, type ByteUnit } from '../plans/numbers.js';
 import type {
   DeviceReport,
@@ -12,11 +13,11 @@ import type {
 
 /** Columns aligned under a header; the first is left-aligned, the others right-aligned. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [header, ...rows];
+  const all = [header, ...rows].map((row) => row.map(visible));
   const widths = header.map((_, c) => Math.max(...all.map((row) => row[c]!.length)));
   const line = (row: readonly string[]) =>
     row.map((cell, c) => (c === 0 ? cell.padEnd(widths[c]!) : cell.padStart(widths[c]!))).join('  ');
-  return [line(header), widths.map((w) => '─'.repeat(w)).join('  '), ...rows.map(line)].join('\n');
+  return [line(header), widths.map((w) => '─'.repeat(w)).join('  '), ...all.slice(1).map(line)].join('\n');
 }
 
 /** Such as `4.8 MB`: one decimal, none of whole bytes. */
@@ -60,7 +61,9 @@ export function formatModels(models: readonly ModelReport[]): string {
       `${(m.parameters / 1e6).toFixed(1)} M`,
       bytes(m.bytes),
     ]);
-  const others = models.filter((m) => !m.supported).map((m) => `${m.path}: not supported: ${m.reason}`);
+  const others = models
+    .filter((m) => !m.supported)
+    .map((m) => visible(`${m.path}: not supported: ${m.reason}`));
   return [
     ...(rows.length > 0 ? [table(['model', 'family', 'blocks', 'layers', 'parameters', 'size'], rows)] : []),
     ...others,
@@ -168,7 +171,7 @@ export function formatDifferences({ task, rows }: Pick<EvaluateResult, 'task' | 
       ...(withKl ? [difference(other.kl, other.klError)] : []),
     ]);
     const header = ['model', 'bits', scores[0]!, ...(withKl ? ['KL (nats)'] : [])];
-    return `Less ${one.label}, on the same ${samples}:\n${table(header, lines)}`;
+    return `Less ${visible(one.label)}, on the same ${samples}:\n${table(header, lines)}`;
   });
   return tables.length > 0 ? `${tables.join('\n\n')}\n${DIFFERENCE_NOTE}` : '';
 }

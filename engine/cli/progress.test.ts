@@ -36,6 +36,11 @@ describe('on a stream that is no terminal', () => {
     expect(written.at(-1)).toBe('Working 100 %, 0 s left\n');
   });
 
+  it('obeys no name', () => {
+    const { at } = bar(undefined);
+    expect(at(1, 1, 'a\u001b]0;x\u0007\nb')).toBe('Working 100 % · a\\u001b]0;x\\u0007\\u000ab\n');
+  });
+
   it('writes the end even where it comes close to the line before', () => {
     const { at, written } = bar(undefined);
     at(0, 0.97);

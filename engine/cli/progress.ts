@@ -1,4 +1,5 @@
 /** A progress line on stderr: a bar with the time left on a terminal, a line every few percent elsewhere. */
+import { visible } from '../plans/visible.js';
 import { duration, timeLeft } from '../time-left.js';
 
 export interface ProgressBar {
@@ -19,7 +20,7 @@ export function progressBar(title: string, stream: NodeJS.WriteStream = process.
     update: (done, detail) => {
       const now = performance.now();
       const seconds = left(done);
-      const text = `${percent(done)}${seconds === undefined ? '' : `, ${duration(seconds)} left`}${detail ? ` · ${detail}` : ''}`;
+      const text = `${percent(done)}${seconds === undefined ? '' : `, ${duration(seconds)} left`}${detail ? ` · ${visible(detail)}` : ''}`;
       if (stream.isTTY) {
         if (now - drawn < REDRAW_MILLISECONDS && done < 1) return;
         drawn = now;

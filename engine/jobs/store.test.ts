@@ -47,6 +47,8 @@ it('keeps the newest of a long log, from the start of a line', async () => {
   store.appendLog(ID, 'first\n');
   store.appendLog(ID, 'second\n');
   expect(await store.readLog(ID)).toEqual({ text: 'first\nsecond\n', truncated: false });
+  store.appendLog(ID, 'a/\u001b]0;x\u0007.png\n');
+  expect((await store.readLog(ID)).text).toMatch('a/\\u001b]0;x\\u0007.png\n');
   for (let i = 0; i < 5000; i++) store.appendLog(ID, `line ${i} ${'·'.repeat(50)}\n`);
   const { text, truncated } = await store.readLog(ID);
   expect(truncated).toBe(true);

@@ -10,6 +10,7 @@ import { removeStaleTemporaries, writeFileAtomic } from '../formats/atomic.js';
 import { makeFolder } from '../formats/folders.js';
 import { readJsonFile } from '../formats/json.js';
 import type { Owner } from '../locks/claims.js';
+import { visibleLines } from '../plans/visible.js';
 import type { JobLog } from '../protocol/protocol.js';
 import { openOwnership, type Ownership } from './ownership.js';
 import { parseRecord, SCHEMA_VERSION, type StoredJob } from './record.js';
@@ -109,7 +110,8 @@ export async function openJobStore(folder: string, engine: Owner): Promise<JobSt
       await rm(logOf(id), { force: true });
       await ownership.release(id);
     },
-    appendLog: (id, text) => {
+    appendLog: (id, printed) => {
+      const text = visibleLines(printed);
       const log = logs.get(id) ?? { bytes: 0, done: Promise.resolve() };
       logs.set(id, log);
       if (log.bytes > MAX_LOG_BYTES) return;

@@ -2,6 +2,8 @@ import { basename, dirname, join } from 'node:path';
 import { readdir } from 'node:fs/promises';
 import { vscode } from '../common/vscode.js';
 import { nameProblemText } from '../calibrate/name-text.js';
+import { askLine, confirm, warn } from '../common/messages.js';
+import { visible } from '../../engine/plans/visible.js';
 import { isActive, worksWith } from '../jobs/job-list.js';
 import type { Context } from '../context.js';
 import { revealFolder } from '../models/commands.js';
@@ -32,11 +34,11 @@ export async function rename(context: Context, node?: SetNode): Promise<void> {
   const taken = (await readdir(dirname(set.path)).catch(() => [])).filter(
     (name) => name !== basename(set.path),
   );
-  const name = await vscode.window.showInputBox({
+  const name = await askLine({
     title: vscode.l10n.t('Rename {0}', set.name),
     value: set.name,
     prompt: vscode.l10n.t('New name of the adapter set'),
-    validateInput: (text) => nameProblemText(text, taken),
+    problem: (text) => nameProblemText(text, taken),
   });
   if (name === undefined || name === set.name) return;
   await context.engine.request('adapters/rename', { path: set.path, name });
@@ -49,7 +51,7 @@ export async function remove(context: Context, node?: SetNode): Promise<void> {
   const user = context.jobs.known().find((job) => isActive(job) && worksWith(job, set.path));
   if (user) {
     const message = vscode.l10n.t('"{0}" works with {1}; cancel it first.', user.title, set.name);
-    void vscode.window.showWarningMessage(message);
+    void warn(message);
     return;
   }
   await moveToTrash({
@@ -72,15 +74,15 @@ export async function moveToTrash({
 }): Promise<void> {
   const uri = vscode.Uri.file(path);
   const move = vscode.l10n.t('Move to Trash');
-  const answer = await vscode.window.showWarningMessage(question, { modal: true, detail }, move);
+  const answer = await confirm(question, detail, move);
   if (answer !== move) return;
   try {
     await vscode.workspace.fs.delete(uri, { recursive: true, useTrash: true });
   } catch {
     const erase = vscode.l10n.t('Delete Permanently');
-    const again = await vscode.window.showWarningMessage(
+    const again = await confirm(
       vscode.l10n.t('It could not be moved to the trash. Delete it permanently?'),
-      { modal: true, detail: `${path}\n${vscode.l10n.t('This cannot be undone.')}` },
+      `${visible(path)}\n${vscode.l10n.t('This cannot be undone.')}`,
       erase,
     );
     if (again === erase) await vscode.workspace.fs.delete(uri, { recursive: true, useTrash: false });

@@ -4,6 +4,7 @@ import type { ReadableAdapterSet, SupportedModel } from '../../engine/protocol/p
 import { alone, BACK } from '../common/ask.js';
 import { formatBits } from '../common/format.js';
 import { pickOne } from '../common/inputs.js';
+import { inform } from '../common/messages.js';
 import { modelName } from '../models/names.js';
 import { offeredBits, type AdapterList } from './adapter-list.js';
 import { isCurrent, type SetNode } from './nodes.js';
@@ -59,6 +60,5 @@ export async function pickTarget(
 
 export async function offerCalibration(message: string): Promise<void> {
   const calibrate = vscode.l10n.t('Calibrate Model');
-  if (await vscode.window.showInformationMessage(message, calibrate))
-    await vscode.commands.executeCommand('elasticPrecision.calibrate');
+  if (await inform(message, calibrate)) await vscode.commands.executeCommand('elasticPrecision.calibrate');
 }

@@ -2,6 +2,7 @@ import { vscode } from '../common/vscode.js';
 import type { OwnerNode } from '../adapters/nodes.js';
 import type { MethodReport, SupportedModel } from '../../engine/protocol/protocol.js';
 import { ask } from '../common/ask.js';
+import { inform } from '../common/messages.js';
 import { readSettings, workspaceFolders } from '../configuration.js';
 import type { Context } from '../context.js';
 import { promisedFolders } from '../jobs/job-list.js';
@@ -70,11 +71,7 @@ async function methodsFor({ engine }: Context, { path }: SupportedModel): Promis
 async function tellNoModel(): Promise<void> {
   const copy = vscode.l10n.t('Copy Sample Models');
   const search = vscode.l10n.t('Search Another Folder');
-  const chosen = await vscode.window.showInformationMessage(
-    vscode.l10n.t('No model was found that can be calibrated.'),
-    copy,
-    search,
-  );
+  const chosen = await inform(vscode.l10n.t('No model was found that can be calibrated.'), copy, search);
   if (chosen === copy) await vscode.commands.executeCommand('elasticPrecision.copySamples');
   if (chosen === search) await vscode.commands.executeCommand('elasticPrecision.addModelFolder');
 }

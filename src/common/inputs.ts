@@ -1,6 +1,7 @@
 /** One question: a quick pick or an input box, with a button back. */
 import { vscode } from './vscode.js';
 import { BACK, type Place } from './ask.js';
+import { plain, plainLabel } from './plain.js';
 
 export interface Choice<T> extends vscode.QuickPickItem {
   readonly value?: T;
@@ -40,7 +41,7 @@ function pick<T>(
 ): Promise<T[] | typeof BACK | undefined> {
   const input = vscode.window.createQuickPick<Choice<T>>();
   setUp(input, place);
-  input.placeholder = placeholder;
+  input.placeholder = plain(placeholder);
   input.canSelectMany = several;
   input.matchOnDescription = true;
   const show = (list: readonly Choice<T>[]) => {
@@ -48,12 +49,12 @@ function pick<T>(
     const ticked = input.items.length > 0 ? input.selectedItems.map(({ value }) => value) : undefined;
     const isTicked = (item: Choice<T>) =>
       item.value !== undefined && (ticked ? ticked.includes(item.value) : chosen(item.value));
-    input.items = list;
-    const at = list.find(
+    input.items = list.map(plainItem);
+    const at = input.items.find(
       ({ value }) => value !== undefined && (before !== undefined ? value === before : active?.(value)),
     );
     if (at && !several) input.activeItems = [at];
-    if (several) input.selectedItems = list.filter(isTicked);
+    if (several) input.selectedItems = input.items.filter(isTicked);
   };
   return finish(input, async (resolve) => {
     input.onDidAccept(() => {
@@ -68,6 +69,13 @@ function pick<T>(
   });
 }
 
+const plainItem = <T>(item: Choice<T>): Choice<T> => ({
+  ...item,
+  label: plainLabel(item.label),
+  ...(item.description !== undefined && { description: plainLabel(item.description) }),
+  ...(item.detail !== undefined && { detail: plainLabel(item.detail) }),
+});
+
 export interface TextOptions {
   readonly prompt: string;
   readonly value: string;
@@ -81,11 +89,11 @@ export function askText(
 ): Promise<string | typeof BACK | undefined> {
   const input = vscode.window.createInputBox();
   setUp(input, place);
-  input.prompt = prompt;
+  input.prompt = plain(prompt);
   input.value = value;
   const check = () => {
     const found = problem(input.value);
-    input.validationMessage = found;
+    input.validationMessage = found === undefined ? undefined : plain(found);
     return found === undefined;
   };
   return finish<string>(input, (resolve) => {
@@ -102,7 +110,7 @@ function setUp(
   input: vscode.QuickInput & { buttons: readonly vscode.QuickInputButton[] },
   place: Place,
 ): void {
-  input.title = place.title;
+  input.title = plain(place.title);
   input.step = place.step;
   input.totalSteps = place.totalSteps;
   input.ignoreFocusOut = true;

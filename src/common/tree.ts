@@ -1,6 +1,7 @@
 /** A tree view over nodes that know neither the editor nor each other. */
 import { vscode } from './vscode.js';
 import { messageOf } from './errors.js';
+import { plain } from './plain.js';
 
 export interface TreeSource<N> {
   readonly children: (node: N | undefined) => Promise<readonly N[]> | readonly N[];
@@ -33,7 +34,7 @@ export function createTree<N>(id: string, source: TreeSource<N>, explained: () =
         say('');
         return [...children];
       } catch (error) {
-        say(explained() ? '' : messageOf(error));
+        say(explained() ? '' : plain(messageOf(error)));
         return [];
       }
     },
@@ -75,15 +76,15 @@ export function rowItem(row: Row): vscode.TreeItem {
     expanded: vscode.TreeItemCollapsibleState.Expanded,
     none: vscode.TreeItemCollapsibleState.None,
   }[row.open ?? 'none'];
-  const item = new vscode.TreeItem(row.label, state);
+  const item = new vscode.TreeItem(plain(row.label), state);
   item.id = row.id;
   item.contextValue = row.context;
   item.iconPath = new vscode.ThemeIcon(row.icon, row.color ? new vscode.ThemeColor(row.color) : undefined);
   item.accessibilityInformation = {
-    label: [row.label, row.kind, row.description].filter(Boolean).join(', '),
+    label: plain([row.label, row.kind, row.description].filter(Boolean).join(', ')),
   };
-  if (row.description !== undefined) item.description = row.description;
-  if (row.tooltip) item.tooltip = row.tooltip.join('\n');
+  if (row.description !== undefined) item.description = plain(row.description);
+  if (row.tooltip) item.tooltip = row.tooltip.map(plain).join('\n');
   if (row.command) item.command = row.command;
   return item;
 }

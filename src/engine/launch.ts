@@ -1,4 +1,5 @@
 /** Starts engine processes and ends them. What becomes of one that runs is for others to watch. */
+import { visible, visibleLines } from '../../engine/plans/visible.js';
 import type { MessageConnection } from 'vscode-jsonrpc/node';
 import {
   PROTOCOL_VERSION,
@@ -61,7 +62,7 @@ export function createLauncher(
       if (!bundled) await check(path);
       if (!wanted()) return { type: 'unwanted' };
       log.info(`Starting the engine ${path}`);
-      engine = spawn(path, (line) => log.warn(`engine: ${line}`));
+      engine = spawn(path, (line) => log.warn(visible(`engine: ${line}`)));
     } catch (error) {
       return { type: 'refused', error: new EngineError(messageOf(error)) };
     }
@@ -100,7 +101,7 @@ export function createLauncher(
 
   function report({ level, message }: LogMessage): void {
     const write = { debug: log.debug, info: log.info, warning: log.warn, error: log.error }[level];
-    write(`engine: ${message}`);
+    write(visibleLines(`engine: ${message}`));
   }
 
   async function endAll(): Promise<void> {

@@ -17,6 +17,7 @@ import type { FromPage, Results, ToPage, View } from '../../webview/evaluation/p
 import type { AdapterList } from '../adapters/adapter-list.js';
 import type { Connection } from '../common/connection.js';
 import { messageOf } from '../common/errors.js';
+import { plain } from '../common/plain.js';
 import { formatCount } from '../common/format.js';
 import { pageDocument, pageRoot, serve } from '../common/webview.js';
 import { chooseBaselineData, chooseEvaluationData } from '../data/remembered.js';
@@ -74,7 +75,7 @@ export function createEvaluationPanels(
     const show = async () => {
       await remember();
       const view = await session.view().catch((error: unknown) => failedView(session.saved(), error));
-      panel.title = titleOf(view.model.name);
+      panel.title = plain(titleOf(view.model.name));
       await post({ type: 'show', view, strings: pageStrings(), token });
     };
     webview.options = { enableScripts: true, localResourceRoots: [pageRoot(context.extensionUri)] };

@@ -1,4 +1,5 @@
 import { vscode } from '../common/vscode.js';
+import { confirm } from '../common/messages.js';
 import type { JobRecord } from '../../engine/protocol/protocol.js';
 import type { Context } from '../context.js';
 import { actionsOf } from './job-list.js';
@@ -26,12 +27,9 @@ export async function retry(context: Context, node?: JobNode): Promise<void> {
   if (!job) return;
   if (job.resumable) {
     const begin = vscode.l10n.t('Start from the Beginning');
-    const answer = await vscode.window.showWarningMessage(
+    const answer = await confirm(
       vscode.l10n.t('Run "{0}" again from the beginning?', job.title),
-      {
-        modal: true,
-        detail: vscode.l10n.t('Its progress is deleted. To continue from it, choose Resume instead.'),
-      },
+      vscode.l10n.t('Its progress is deleted. To continue from it, choose Resume instead.'),
       begin,
     );
     if (answer !== begin) return;
@@ -55,12 +53,9 @@ export async function remove(context: Context, node?: JobNode): Promise<void> {
   const keep = vscode.l10n.t('Keep Progress');
   const erase = vscode.l10n.t('Delete Progress');
   if (!job.resumable) return removeJob(context, job, false);
-  const answer = await vscode.window.showWarningMessage(
+  const answer = await confirm(
     vscode.l10n.t('Remove "{0}" from the list?', job.title),
-    {
-      modal: true,
-      detail: vscode.l10n.t('Its progress is kept next to where the adapter set will be written.'),
-    },
+    vscode.l10n.t('Its progress is kept next to where the adapter set will be written.'),
     keep,
     erase,
   );

@@ -5,6 +5,7 @@ import type { JobRecord } from '../../engine/protocol/protocol.js';
 import { messageOf } from '../common/errors.js';
 import type { Disposable } from '../common/event.js';
 import { formatDuration } from '../common/format.js';
+import { alarm, inform } from '../common/messages.js';
 import type { Context } from '../context.js';
 import type { JobChange } from './job-list.js';
 
@@ -54,7 +55,7 @@ async function tellCalibrated(
   const time = formatDuration(job.result?.seconds ?? 0);
   const skipped = job.result?.skipped.length ?? 0;
   const left = skipped > 0 ? vscode.l10n.t(' {0} samples could not be read.', skipped) : '';
-  const chosen = await vscode.window.showInformationMessage(
+  const chosen = await inform(
     vscode.l10n.t('{0}: done in {1}, adapter set "{2}".', job.title, time, name) + left,
     evaluate,
     show,
@@ -65,10 +66,7 @@ async function tellCalibrated(
 
 async function tellFailed(job: JobRecord): Promise<void> {
   const show = vscode.l10n.t('Show Job Log');
-  const chosen = await vscode.window.showErrorMessage(
-    vscode.l10n.t('{0}: failed. {1}', job.title, job.error ?? ''),
-    show,
-  );
+  const chosen = await alarm(vscode.l10n.t('{0}: failed. {1}', job.title, job.error ?? ''), show);
   if (chosen)
     await vscode.commands.executeCommand('elasticPrecision.showJobLog', { kind: 'job', id: job.id });
 }
@@ -96,7 +94,7 @@ async function offerResume({ extension, engine }: Context, jobs: readonly JobRec
     fresh.length === 1
       ? vscode.l10n.t('"{0}" was interrupted. Resume it?', first!.title)
       : vscode.l10n.t('{0} jobs were interrupted. Resume them?', fresh.length);
-  const chosen = await vscode.window.showInformationMessage(question, resume, show);
+  const chosen = await inform(question, resume, show);
   if (chosen === show) await vscode.commands.executeCommand('elasticPrecision.jobs.focus');
   if (chosen === resume) for (const { id } of fresh) await engine.request('jobs/resume', { id });
 }

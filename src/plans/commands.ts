@@ -1,6 +1,7 @@
 /** Commands of precision plans. */
 import { basename, dirname, join } from 'node:path';
 import { vscode } from '../common/vscode.js';
+import { askLine, inform } from '../common/messages.js';
 import { decodeBits } from '../../engine/plans/bits.js';
 import { budgetOfSize, sizeWithin } from '../../engine/plans/budget.js';
 import { editPath } from '../../engine/plans/edit.js';
@@ -79,9 +80,7 @@ export async function comparePlans(context: Context, uri?: vscode.Uri): Promise<
   const found = await vscode.workspace.findFiles('**/*.precision.json', '**/node_modules/**');
   const others = found.filter((other) => other.toString() !== plan.toString());
   if (others.length === 0) {
-    void vscode.window.showInformationMessage(
-      vscode.l10n.t('There is no other precision plan in this workspace.'),
-    );
+    void inform(vscode.l10n.t('There is no other precision plan in this workspace.'));
     return;
   }
   const picked = await pickOne<vscode.Uri>(alone(vscode.l10n.t('Compare {0}', planName(plan))), {
@@ -108,7 +107,7 @@ export async function allocate(context: Context, uri?: vscode.Uri): Promise<void
     const message = vscode.l10n.t(
       'A budget needs the sensitivity of the layers, which has not been measured yet.',
     );
-    if (await vscode.window.showInformationMessage(message, compute)) await computeSensitivity(context, plan);
+    if (await inform(message, compute)) await computeSensitivity(context, plan);
     return;
   }
   const title = vscode.l10n.t('Allocate to Budget');
@@ -133,12 +132,12 @@ export async function allocate(context: Context, uri?: vscode.Uri): Promise<void
     const smallest = kind === 'bytes' ? formatBytes(least, vscode.env.language) : roundedUp(least).toFixed(2);
     return vscode.l10n.t('Too small: the smallest possible is {0}.', smallest);
   };
-  const text = await vscode.window.showInputBox({
+  const text = await askLine({
     title,
     prompt:
       kind === 'bytes' ? vscode.l10n.t('Largest size of the model') : vscode.l10n.t('Most bits on average'),
     value: kind === 'bytes' ? formatBytes(table.fullBytes / 8, 'en') : String(usualBudget(least, table.bits)),
-    validateInput: problem,
+    problem,
   });
   const value = text === undefined ? undefined : parseBudget(kind, text);
   if (value === undefined) return;
@@ -238,8 +237,7 @@ async function planOf(uri: vscode.Uri | undefined): Promise<vscode.Uri | undefin
   if (found.length === 0) {
     const create = vscode.l10n.t('New Precision Plan');
     const message = vscode.l10n.t('There is no precision plan in this workspace.');
-    if (await vscode.window.showInformationMessage(message, create))
-      await vscode.commands.executeCommand('elasticPrecision.newPlan');
+    if (await inform(message, create)) await vscode.commands.executeCommand('elasticPrecision.newPlan');
     return undefined;
   }
   const picked = await pickOne<vscode.Uri>(alone(vscode.l10n.t('Precision Plan')), {

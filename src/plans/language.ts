@@ -1,6 +1,7 @@
 /** Plans as text: problems that JSON's own checks cannot see, and a line above the text that opens the visual editor. */
 import { vscode } from '../common/vscode.js';
 import { formatBytes } from '../common/format.js';
+import { plain } from '../common/plain.js';
 import { totalsOfPlan } from './document.js';
 import { isPlan, type Plans } from './plans.js';
 
@@ -20,7 +21,7 @@ export function registerLanguage(plans: Plans): vscode.Disposable[] {
       document.uri,
       found.map(({ message, offset, length }) => {
         const range = new vscode.Range(document.positionAt(offset), document.positionAt(offset + length));
-        const diagnostic = new vscode.Diagnostic(range, message, vscode.DiagnosticSeverity.Error);
+        const diagnostic = new vscode.Diagnostic(range, plain(message), vscode.DiagnosticSeverity.Error);
         diagnostic.source = 'Elastic Precision';
         return diagnostic;
       }),

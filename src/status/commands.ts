@@ -1,5 +1,6 @@
 import { vscode } from '../common/vscode.js';
 import { alone, BACK } from '../common/ask.js';
+import { confirm } from '../common/messages.js';
 import { readSettings, writeDevice } from '../configuration.js';
 import type { Context } from '../context.js';
 import { chooseDevice as askDevice, deviceName } from '../devices/choose.js';
@@ -11,9 +12,9 @@ export async function restartEngine(context: Context): Promise<void> {
   const running = context.jobs.known().some(({ state, elsewhere }) => state === 'running' && !elsewhere);
   if (running && context.engine.state === 'running') {
     const restart = vscode.l10n.t('Restart');
-    const answer = await vscode.window.showWarningMessage(
+    const answer = await confirm(
       vscode.l10n.t('Restart the engine while a job is running?'),
-      { modal: true, detail: vscode.l10n.t('The job will be interrupted. A calibration can be resumed.') },
+      vscode.l10n.t('The job will be interrupted. A calibration can be resumed.'),
       restart,
     );
     if (answer !== restart) return;

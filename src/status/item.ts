@@ -2,6 +2,7 @@
 import { vscode } from '../common/vscode.js';
 import type { Health } from '../../engine/protocol/protocol.js';
 import { formatDuration } from '../common/format.js';
+import { plain } from '../common/plain.js';
 import type { EngineClient } from '../engine/client.js';
 import { timeLeft } from '../jobs/nodes.js';
 import type { JobList } from '../jobs/job-list.js';
@@ -45,8 +46,8 @@ export function createStatusItem(engine: EngineClient, jobs: JobList): vscode.Di
 function show(item: vscode.StatusBarItem, status: Status): void {
   const { icon, text, tooltip } = wordsOf(status);
   item.text = `$(${icon}) ${text}`;
-  item.tooltip = tooltip;
-  item.accessibilityInformation = { label: `Elastic Precision, ${tooltip}` };
+  item.tooltip = plain(tooltip);
+  item.accessibilityInformation = { label: plain(`Elastic Precision, ${tooltip}`) };
   const background = { error: 'statusBarItem.errorBackground', warning: 'statusBarItem.warningBackground' }[
     status.kind as string
   ];
