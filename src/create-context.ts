@@ -43,7 +43,11 @@ export function createContext(extension: vscode.ExtensionContext): Context {
     adapters,
     placement: readSettings,
   });
-  const tables = createTables(engine, [adapters.onDidChange]);
+  const tables = createTables(
+    engine,
+    [adapters.onDidChange, (listener) => vscode.workspace.onDidGrantWorkspaceTrust(listener)],
+    () => vscode.workspace.isTrusted,
+  );
   const plans = createPlans(tables);
   const planEditors = createPlanEditors({ extension, engine, models, plans, log });
   extension.subscriptions.push(

@@ -119,4 +119,19 @@ describe('editPath', () => {
     expect(both).toBe('{\n  "model": "../m",\n  "adapters": "../m/adapters/a",\n  "default": 4\n}\n');
     expect(parsePlan(applyEdits(both, editPath(both, 'model', 'n'))).plan?.model).toBe('n');
   });
+
+  it.each([
+    ['{"default":8}'],
+    ['{ "layers": {}, "default": 8 }'],
+    ['\t{\r\n\t"default": 8\r\n}'],
+    [`{"default":8,"x":${'['.repeat(99)}1${']'.repeat(99)}}`],
+  ])('into any text that is a plan: %s', (text) => {
+    const written = ['adapters', 'model', 'adapters'] as const;
+    const edited = written.reduce((before, key) => applyEdits(before, editPath(before, key, '../"x"')), text);
+    expect(parsePlan(edited).plan).toEqual({
+      ...parsePlan(text).plan,
+      model: '../"x"',
+      adapters: '../"x"',
+    });
+  });
 });

@@ -1,5 +1,5 @@
 /** Changes to the text of a precision plan, as small as they can be. */
-import { findNodeAtLocation, modify, parseTree, type Node } from 'jsonc-parser';
+import { findNodeAtLocation, parseTree, type Node } from 'jsonc-parser';
 import { globsOf, parsePlan, type Glob, type PrecisionPlan, type TextRange } from './plan.js';
 
 /** Replaces a part of a text. Edits of one list do not overlap, are in order, and all refer to the text as it was. */
@@ -32,6 +32,7 @@ export function editPlan(
   const { plan } = parsePlan(text);
   if (!plan) return [];
   const globs = globsOf(plan, new Set(layers));
+  if (!globs) return [];
   const wanted = new Map<string, number | undefined>();
   for (const [layer, bits] of changes) {
     const own = impliedBits(plan, globs, layer) === bits ? undefined : bits;
@@ -55,14 +56,20 @@ export function editWholePlan(text: string, bits: readonly number[], layers: rea
   return inOrder(edits);
 }
 
-/** Edits that name the model or the adapter set. No edits where the text is not a plan. */
+/** Edits that name the model or the adapter set; a new key comes first, or behind the model. No edits where the text is not a plan. */
 export function editPath(text: string, key: 'model' | 'adapters', path: string): TextEdit[] {
   if (!parsePlan(text).plan) return [];
-  const formattingOptions = { insertSpaces: true, tabSize: 2, eol: text.includes('\r\n') ? '\r\n' : '\n' };
-  const getInsertionIndex = (keys: readonly string[]) =>
-    keys.includes('model') ? keys.indexOf('model') + 1 : 0;
-  const edits = modify(text, [key], path, { formattingOptions, getInsertionIndex });
-  return edits.map(({ offset, length, content }) => ({ offset, length, text: content }));
+  const root = parseTree(text)!;
+  const value = findNodeAtLocation(root, [key]);
+  const written = JSON.stringify(path);
+  if (value) return [{ offset: value.offset, length: value.length, text: written }];
+  // A plan has a default at least.
+  const first = root.children![0]!;
+  const { space } = outerLayout(text, first);
+  const model = findNodeAtLocation(root, ['model'])?.parent;
+  const line = `"${key}": ${written}`;
+  if (model) return [{ offset: endOf(model), length: 0, text: `,${space}${line}` }];
+  return [{ offset: first.offset, length: 0, text: `${line},${space}` }];
 }
 
 /** What a layer would have without an entry of its own; undefined where globs contradict each other. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { compileGlob, isGlob } from './globs.js';
+import { canMatch, compileGlob, isGlob } from './globs.js';
 
 const matches = (glob: string, name: string) => compileGlob(glob)(name);
 
@@ -44,6 +44,28 @@ describe('compileGlob', () => {
 
   it('is quick where a backtracking search would not end', () => {
     expect(matches(`${'**a'.repeat(40)}b`, 'a'.repeat(400))).toBe(false);
+  });
+});
+
+describe('the bound on work', () => {
+  it('knows no length of a word of states', () => {
+    for (const length of [30, 31, 32, 33, 62, 63, 64, 65, 100]) {
+      const name = 'ab'.repeat(60).slice(0, length);
+      expect(matches(name, name)).toBe(true);
+      expect(matches(`${name}*`, name)).toBe(true);
+      expect(matches(`*${name}?`, `${name}${name}c`)).toBe(true);
+      expect(matches(`*${name}`, `${name}a.${name}`)).toBe(false);
+      expect(matches(`**${name}`, `${name}a.${name}`)).toBe(true);
+      expect(matches(name, name.slice(1))).toBe(false);
+    }
+  });
+
+  it('lets a plan of many layers and patterns be matched, and no more than that', () => {
+    const names = Array.from({ length: 1000 }, (_, i) => `model.layers.${i}.self_attn.q_proj`);
+    const globs = Array.from({ length: 1000 }, (_, i) => `model.layers.${i}.**`);
+    expect(canMatch(globs, names)).toBe(true);
+    expect(canMatch(Array<string>(10_000).fill('**a'), names)).toBe(false);
+    expect(canMatch(Array<string>(100_000).fill('**a'), ['a'])).toBe(false);
   });
 });
 

@@ -102,3 +102,21 @@ describe('resolvePlan', () => {
     expect(resolve('{ "default": 4, "layers": { "x.0.*": 3, "**.q": 3 } }').problems).toEqual([]);
   });
 });
+
+describe('the bound on work', () => {
+  it('refuses a text, a pattern, and patterns on layers that are too long', () => {
+    const long = parsePlan(`{"default": 4, "x": [${'[],'.repeat(1 << 20)}[]]}`);
+    expect(long.problems.map(({ message }) => message)).toEqual(['This is too long for a precision plan.']);
+    const pattern = parsePlan(JSON.stringify({ default: 4, layers: { [`*${'a'.repeat(1000)}`]: 4 } }));
+    expect(pattern.problems.map(({ message }) => message)).toEqual([
+      'A pattern has at most 1000 characters.',
+    ]);
+    const globs = Array.from({ length: 50_000 }, (_, i) => [`**a**${i}`, 4]);
+    const { plan } = parsePlan(JSON.stringify({ default: 3, layers: Object.fromEntries(globs) as object }));
+    const { bits, problems } = resolvePlan(plan!, ['a', 'b'], [3, 4]);
+    expect(bits).toEqual([3, 3]);
+    expect(problems.map(({ message }) => message)).toEqual([
+      'Its patterns are too many for this model; name layers themselves, or use fewer.',
+    ]);
+  });
+});

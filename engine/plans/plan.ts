@@ -4,7 +4,7 @@
  */
 import { parseTree, printParseErrorCode, type Node, type ParseError } from 'jsonc-parser';
 import { MAX_BITS, MIN_BITS } from './bits.js';
-import { compileGlob, isGlob } from './globs.js';
+import { canMatch, compileGlob, isGlob, MAX_GLOB_LENGTH } from './globs.js';
 
 export interface PrecisionPlan {
   readonly $schema?: string;
@@ -41,8 +41,13 @@ export interface PlanReading {
   readonly places: { readonly layers: ReadonlyMap<string, TextRange>; readonly default?: TextRange };
 }
 
+/** Characters of a plan, far more than one of ten thousand layers has. */
+const MAX_LENGTH = 1 << 21;
+
 /** Reads a plan. Comments, commas too many, keys twice, bits outside 1 to 8 and absolute paths are problems. */
 export function parsePlan(text: string): PlanReading {
+  if (text.length > MAX_LENGTH)
+    return failed([problem('syntax', 'This is too long for a precision plan.', { offset: 0, length: 1 })]);
   const layers = new Map<string, TextRange>();
   const errors: ParseError[] = [];
   let root: Node | undefined;
@@ -73,6 +78,8 @@ export function parsePlan(text: string): PlanReading {
     problems.push(problem('shape', '"layers" must be an object: bits by layer name or glob.', layersNode));
   else if (layersNode)
     for (const [key, { name, value }] of membersOf(layersNode, problems)) {
+      if (isGlob(key) && key.length > MAX_GLOB_LENGTH)
+        problems.push(problem('shape', `A pattern has at most ${MAX_GLOB_LENGTH} characters.`, name));
       checkBits(key, value, problems);
       layers.set(key, rangeOf(name));
       bits.push([key, value.value as number]);
@@ -119,6 +126,7 @@ export function resolvePlan(
   const names = new Set(layers);
   const exact = new Map(Object.entries(plan.layers).filter(([key]) => names.has(key)));
   const globs = globsOf(plan, names);
+  if (!globs) return { ...uniform(plan, layers), problems: [problem('shape', TOO_MANY, NOWHERE)] };
   const used = new Set<string>(exact.keys());
   const clashes = new Map<string, Clash>();
 
@@ -168,11 +176,23 @@ export interface Glob {
   readonly matches: (name: string) => boolean;
 }
 
-/** The keys of a plan that are patterns, and no layer's name, in their order. */
-export const globsOf = (plan: PrecisionPlan, names: ReadonlySet<string>): Glob[] =>
-  Object.entries(plan.layers)
-    .filter(([key]) => isGlob(key) && !names.has(key))
-    .map(([key, bits]) => ({ key, bits, matches: compileGlob(key) }));
+/**
+ * The keys of a plan that are patterns, and no layer's name, in their order; undefined where matching them would take too
+ * long.
+ */
+export function globsOf(plan: PrecisionPlan, names: ReadonlySet<string>): Glob[] | undefined {
+  const globs = Object.entries(plan.layers).filter(([key]) => isGlob(key) && !names.has(key));
+  const keys = globs.map(([key]) => key);
+  if (!canMatch(keys, names)) return undefined;
+  return globs.map(([key, bits]) => ({ key, bits, matches: compileGlob(key) }));
+}
+
+const TOO_MANY = 'Its patterns are too many for this model; name layers themselves, or use fewer.';
+
+const uniform = (plan: PrecisionPlan, layers: readonly string[]) => ({
+  bits: layers.map(() => plan.default),
+  from: layers.map(() => undefined),
+});
 
 const NOWHERE: TextRange = { offset: 0, length: 0 };
 

@@ -108,6 +108,7 @@ const ACTIONS: Readonly<Record<Act['action'], (page: Page) => unknown>> = {
   sensitivity: (page) => runCommand(page, 'computeSensitivity'),
   stale: (page) => runCommand(page, 'computeSensitivity'),
   engine: show,
+  trust: () => vscode.commands.executeCommand('workbench.trust.manage'),
 };
 
 async function act(page: Page, action: Act['action']): Promise<void> {

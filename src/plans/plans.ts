@@ -18,14 +18,14 @@ export interface OpenPlan {
   readonly state: PlanState;
   readonly paths: PlanPaths;
   readonly table: PrecisionTable | undefined;
-  /** Why there is no table, where a model is named. */
+  /** Why there is no table, where a model is named and the folder is trusted. */
   readonly failure: string | undefined;
 }
 
 export interface Plans extends vscode.Disposable {
   /** A plan's text or table has changed. */
   readonly onDidChange: vscode.Event<vscode.TextDocument>;
-  /** The plan as it is, with the table that its text names. */
+  /** The plan as it is, with the table that its text names; without one in a folder that is not trusted. */
   read(document: vscode.TextDocument): Promise<OpenPlan>;
   /** What was read last. */
   known(document: vscode.TextDocument): OpenPlan | undefined;

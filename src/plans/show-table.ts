@@ -35,6 +35,14 @@ function subtitleOf(
 
 function lacksOf({ paths: { model, adapters }, table, failure, state }: OpenPlan): ShowTable['lacks'] {
   if (failure !== undefined) return [{ lack: 'engine', text: failure, action: vscode.l10n.t('Try Again') }];
+  if (model !== undefined && !table)
+    return [
+      {
+        lack: 'trust',
+        text: vscode.l10n.t('The model of a plan is read once you trust this workspace.'),
+        action: vscode.l10n.t('Manage Workspace Trust'),
+      },
+    ];
   if (model === undefined)
     return state.plan === undefined
       ? []

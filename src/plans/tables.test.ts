@@ -13,7 +13,7 @@ it('asks once for a model and set, again after a change, and again after a failu
     },
   });
   const stale = createEmitter<void>();
-  const tables = createTables(connection, [stale.event]);
+  const tables = createTables(connection, [stale.event], () => true);
   let changes = 0;
   tables.onDidChange(() => changes++);
   await Promise.all([tables.get('/m', '/m/a'), tables.get('/m', '/m/a'), tables.get('/m', undefined)]);
@@ -27,4 +27,19 @@ it('asks once for a model and set, again after a change, and again after a failu
   fails = false;
   expect(await tables.get('/m', '/m/a')).toBe(table);
   expect([connection.requests.length, changes]).toEqual([4, 1]);
+});
+
+it('asks nothing, and so starts no engine, until the folder is trusted', async () => {
+  const connection = fakeConnection({ 'precision/describe': () => table });
+  const granted = createEmitter<void>();
+  let trusted = false;
+  const tables = createTables(connection, [granted.event], () => trusted);
+  let changes = 0;
+  tables.onDidChange(() => changes++);
+  expect(tables.get('/m/../../private', undefined)).toBeUndefined();
+  expect(connection.requests).toEqual([]);
+  trusted = true;
+  granted.fire();
+  expect(changes).toBe(1);
+  expect(await tables.get('/m', undefined)).toBe(table);
 });

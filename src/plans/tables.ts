@@ -6,11 +6,19 @@ import { createEmitter, type Disposable, type Event } from '../common/event.js';
 export interface Tables extends Disposable {
   /** Any table may have changed. */
   readonly onDidChange: Event<void>;
-  get(model: string, adapters: string | undefined): Promise<PrecisionTable>;
+  /** Undefined where nothing may be asked for yet. */
+  get(model: string, adapters: string | undefined): Promise<PrecisionTable> | undefined;
 }
 
-/** @param stale fires when files of a model or a set may have changed */
-export function createTables(connection: Connection, stale: readonly Event<unknown>[]): Tables {
+/**
+ * @param stale fires when files of a model or a set may have changed, or when the folder is trusted
+ * @param trusted whether the plans are of a folder that is: another's may name any path, and no engine is started for it
+ */
+export function createTables(
+  connection: Connection,
+  stale: readonly Event<unknown>[],
+  trusted: () => boolean,
+): Tables {
   const changed = createEmitter<void>();
   const tables = new Map<string, Promise<PrecisionTable>>();
   const subscriptions = stale.map((event) =>
@@ -22,6 +30,7 @@ export function createTables(connection: Connection, stale: readonly Event<unkno
   return {
     onDidChange: changed.event,
     get: (model, adapters) => {
+      if (!trusted()) return undefined;
       const key = JSON.stringify([model, adapters]);
       const known = tables.get(key);
       if (known) return known;

@@ -41,7 +41,7 @@ export interface FrontierPoint {
 }
 
 /** What keeps the editor from being all that it can be, with the action that helps. */
-export type Lack = 'model' | 'adapters' | 'sensitivity' | 'stale' | 'engine';
+export type Lack = 'model' | 'adapters' | 'sensitivity' | 'stale' | 'engine' | 'trust';
 
 export interface ShowTable {
   readonly type: 'table';
