@@ -33,7 +33,7 @@ const mayImport = {
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'divergence'],
     ...['execution', 'quantized', 'methods', 'version'],
   ],
-  catalog: ['graph', 'models', 'formats', 'data', 'plans', 'protocol', 'methods', 'locks'],
+  catalog: ['graph', 'models', 'formats', 'data', 'plans', 'protocol', 'methods', 'quantized', 'locks'],
   jobs: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'catalog', 'entry', 'version'],
     ...['execution', 'quantized', 'methods', 'evaluation', 'exporters', 'tasks', 'time-left', 'locks'],

@@ -72,7 +72,7 @@ describe('evaluate, of multiple choice', () => {
     expect(limited.rows[0]!.samples).toBe(2);
     const { stdout } = await runCli(['evaluate', model, '--data', data, '--device', 'cpu']);
     expect(stdout).toMatch(
-      /accuracy %.*normalised %.*questions\n.*\nfull +fp +5\.5 MB +100\.00 +\d+\.\d\d +6\n/,
+      /accuracy %.*normalised %.*questions\n.*\nfull +fp +5\.48 MB +100\.00 +\d+\.\d\d +6\n/,
     );
   });
 

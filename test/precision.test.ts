@@ -7,6 +7,7 @@ import type { ResponseError } from 'vscode-jsonrpc/node';
 import { CancellationTokenSource } from 'vscode-jsonrpc/node';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { decodeBits } from '../engine/plans/bits.js';
+import { totalsOf } from '../engine/plans/totals.js';
 import { ErrorCode, type PrecisionTable, type SensitivityRequest } from '../engine/protocol/protocol.js';
 import { runCli } from './cli-run.js';
 import { childrenOf, isRunning, startEngine, until, type Engine } from './engine-process.js';
@@ -70,12 +71,6 @@ describe('sensitivity', () => {
       // Integers, and a scale and a zero point a row, at 8 bits.
       expect(bytes[2]).toBe(weights + 3 * shape[0]);
     }
-    const { method } = JSON.parse(await readFile(at('set', 'adapter_config.json'), 'utf8')) as {
-      method: { bit_groups: { rank: number }[] };
-    };
-    const rank = Math.max(...method.bit_groups.map((group) => group.rank));
-    const adapters = table.layers.reduce((sum, { shape }) => sum + 2 * rank * (shape[0] + shape[1]), 0);
-    expect(table.otherBytes).toBeGreaterThan(adapters);
     const engine = await open('stale');
     const other = { ...(JSON.parse(measured) as object), tensors_sha256: '0'.repeat(64) };
     await writeFile(at('set', 'sensitivity.json'), JSON.stringify(other));
@@ -151,13 +146,31 @@ describe('allocation', () => {
     const made = await runCli([
       ...['allocate', at('set'), '--average-bits', '3.5', '--fix', '**.query=8', '--out', plan, '--json'],
     ]);
-    expect(JSON.parse(made.stdout)).toMatchObject({ averageBits: 3.5, exact: true });
+    const allocated = JSON.parse(made.stdout) as object;
+    expect(allocated).toMatchObject({ averageBits: 3.5, exact: true });
+    expect(allocated).not.toHaveProperty('bytes');
     const evaluate = [
       ...['evaluate', at('model'), '--data', pictures, '--adapters', at('set'), '--device', 'cpu', '--json'],
     ];
     const { stdout } = await runCli([...evaluate, '--plan', plan]);
     const { rows } = JSON.parse(stdout) as { rows: object[] };
     expect(rows).toMatchObject([{ kind: 'full' }, { label: 'small', kind: 'adapters', bits: 3.5 }]);
+    // One size everywhere: of the table, the plan, the evaluation, and the budget that the allocator names.
+    const sizeAt = (bits: number) =>
+      totalsOf(
+        table,
+        table.layers.map(() => bits),
+      ).bytes;
+    const uniform = await runCli([...evaluate, '--bits', '2,4,8']);
+    const sized = (JSON.parse(uniform.stdout) as { rows: { bits: number; bytes: number }[] }).rows;
+    expect(sized.map(({ bytes }) => bytes)).toEqual([table.fullBytes, ...[8, 4, 2].map(sizeAt)]);
+    const within = (size: string) =>
+      runCli(['allocate', at('set'), '--model', at('model'), '--max-size', size, '--out', plan, '--json']);
+    const refused = await within('1kB');
+    const smallest = /the smallest possible has (.+)\.$/m.exec(refused.stderr)![1]!;
+    const { bytes, switchableBytes } = JSON.parse((await within(smallest)).stdout) as Record<string, number>;
+    expect(bytes).toBe(sizeAt(2));
+    expect(switchableBytes).toBe(table.switchableBytes);
     await writeFile(plan, '{ "default": 4, "layers": { "no.such": 2 } }');
     const wrong = await runCli([...evaluate, '--plan', plan]);
     expect(wrong.stderr).toContain('There is no layer "no.such".');

@@ -3,16 +3,13 @@ import { existsSync } from 'node:fs';
 import { rename, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { messageOf, UserError } from '../errors.js';
-import { readSetConfig } from '../formats/set.js';
+import { CONFIG_FILE, readSetConfig, setBytes } from '../formats/set.js';
 import { groupSizeOf, type SetConfig } from '../formats/set-config.js';
 import { methodNamed } from '../methods/registry.js';
 import { checkName, fileError } from '../formats/paths.js';
 import type { AdapterSetReport, ReadableAdapterSet } from '../protocol/protocol.js';
 import type { FingerprintOf } from './fingerprints.js';
 import { walk } from './walk.js';
-
-const CONFIG_FILE = 'adapter_config.json';
-const TENSORS_FILE = 'adapter_model.safetensors';
 
 /** The adapter sets in folders and below, in the order of their paths. @param models checkpoint folders they can belong to */
 export async function listAdapters(
@@ -43,11 +40,9 @@ async function report(path: string, models: readonly KnownModel[]): Promise<Adap
   const modified = file?.mtimeMs ?? 0;
   try {
     const config = await readSetConfig(path);
-    const tensors = await stat(join(path, TENSORS_FILE)).catch(() => undefined);
-    if (!tensors) throw new UserError(`${TENSORS_FILE} is missing; calibrate again.`);
     return {
       ...{ path, name, modified, readable: true },
-      bytes: tensors.size + (file?.size ?? 0),
+      bytes: await setBytes(path),
       ...belongsTo(path, config, models),
       facts: factsOf(config),
       groupSizes: groupSizesOf(config),

@@ -12,6 +12,7 @@ import type {
   SupportedModel,
   UnsupportedModel,
 } from '../protocol/protocol.js';
+import { checkpointBytes } from '../quantized/size.js';
 import { walk } from './walk.js';
 
 /** The checkpoints in folders and below, in the order of their paths; `found` hears of each at once. */
@@ -62,14 +63,14 @@ async function withCheckpoint<T>(
   }
 }
 
-const facts = (path: string, { model, source, parameters }: Checkpoint) => ({
+const facts = (path: string, checkpoint: Checkpoint) => ({
   path,
   name: basename(path),
   supported: true as const,
-  family: model.family,
-  task: model.task,
-  parameters,
-  bytes: source.byteLength,
+  family: checkpoint.model.family,
+  task: checkpoint.model.task,
+  parameters: checkpoint.parameters,
+  bytes: checkpointBytes(checkpoint),
 });
 
 const summarise = (path: string, checkpoint: Checkpoint): SupportedModel => ({

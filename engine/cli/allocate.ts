@@ -12,10 +12,10 @@ import { solve } from '../plans/allocate.js';
 import { budgetOfSize, sizeWithin } from '../plans/budget.js';
 import { candidatesWithin, type Candidates } from '../plans/candidates.js';
 import { compileGlob } from '../plans/globs.js';
-import { formatWidth } from '../plans/numbers.js';
+import { formatBytesUp, formatWidth } from '../plans/numbers.js';
 import { totalsOf } from '../plans/totals.js';
 import { bytes } from './format.js';
-import type { Budget, Placement } from '../protocol/protocol.js';
+import type { Budget, Placement, PrecisionTable } from '../protocol/protocol.js';
 
 export interface AllocateOptions extends Placement {
   /** Mean over the weights of all layers. */
@@ -38,8 +38,11 @@ export interface AllocateOptions extends Placement {
 export interface Allocated {
   readonly out: string;
   readonly averageBits: number;
-  /** Of the layers. */
-  readonly bytes: number;
+  /** Of the layers alone. */
+  readonly layerBytes: number;
+  /** Of the model as it would ship, and what it takes to stay switchable; known where its folder is. */
+  readonly bytes?: number;
+  readonly switchableBytes?: number;
   /** The sum of the layers' sensitivities, nats. */
   readonly cost: number;
   readonly exact: boolean;
@@ -80,11 +83,12 @@ export async function allocate(file: string, options: AllocateOptions, compare: 
   }
   const limits = [...fixed].map(([layer, width]) => ({ layer, fixed: width }));
   const allocation = constrained(layers, costs, limits);
-  const whole = { layers, otherBytes: kind === 'bytes' ? await otherBytes(options.model!, folder) : 0 };
+  const described = await describe(options.model, folder);
+  const whole = { layers, otherBytes: described?.otherBytes ?? 0 };
   const { points, exact } = solve(bits, allocation, kind);
   const candidates = candidatesWithin(bits, allocation, kind, sizeWithin(kind, whole, budget));
   if (!candidates) {
-    const smallest = showSize(kind, budgetOfSize(kind, whole, points[0]!.size));
+    const smallest = showSmallest(kind, budgetOfSize(kind, whole, points[0]!.size));
     throw new UserError(
       `No plan is within ${showSize(kind, budget)}; the smallest possible has ${smallest}.`,
     );
@@ -96,7 +100,11 @@ export async function allocate(file: string, options: AllocateOptions, compare: 
   return {
     out: options.out,
     averageBits: totals.averageBits,
-    bytes: totals.bytes,
+    layerBytes: totals.bytes,
+    ...(described && {
+      bytes: totals.bytes + described.otherBytes,
+      switchableBytes: described.switchableBytes!,
+    }),
     cost: totals.cost!,
     exact,
     ...(stale !== undefined && { stale }),
@@ -107,7 +115,10 @@ export async function allocate(file: string, options: AllocateOptions, compare: 
 /** One line or more that say what was found. */
 export function formatAllocated(r: Allocated): string {
   return [
-    `Wrote ${r.out}: ${r.averageBits.toFixed(3)} bits per weight, ${bytes(r.bytes)} of layers, predicted cost ${nats(r.cost)}.`,
+    `Wrote ${r.out}: ${r.averageBits.toFixed(3)} bits per weight, ${r.bytes === undefined ? `${bytes(r.layerBytes)} of layers` : bytes(r.bytes)}, predicted cost ${nats(r.cost)}.`,
+    ...(r.switchableBytes === undefined
+      ? []
+      : [`To stay switchable: ${bytes(r.switchableBytes)}, the original model and the adapter set.`]),
     ...(r.measured
       ? measuredLines(r.measured)
       : ['Predicted, not measured: with --model and --data it is compared with uniform bit-widths.']),
@@ -184,11 +195,17 @@ function requireModel({ model, maxSize, data, samples, length, batch, threads }:
     );
 }
 
-const otherBytes = async (model: string, adapters: string): Promise<number> =>
-  (await describePrecision({ model, adapters }, fingerprintCache())).otherBytes;
+const describe = async (model: string | undefined, adapters: string): Promise<PrecisionTable | undefined> =>
+  model === undefined ? undefined : describePrecision({ model, adapters }, fingerprintCache());
 
 const showSize = (kind: Budget, size: number) =>
   kind === 'bytes' ? bytes(size) : `${Number(size.toFixed(3))} bits on average`;
+
+/** Rounded up, so that what is shown is a budget that is accepted. */
+const showSmallest = (kind: Budget, size: number) =>
+  kind === 'bytes'
+    ? formatBytesUp(size, 'en')
+    : `${Number((Math.ceil(1000 * size - 1e-6) / 1000).toFixed(3))} bits on average`;
 
 /** The most frequent width is the default. Folders are named as seen from the plan's, where that can be done. */
 function planText(

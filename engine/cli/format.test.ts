@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import {
-  bytes,
   divergence,
   formatDevices,
   formatEvaluation,
@@ -26,20 +25,6 @@ describe('table', () => {
     expect(table(['model', 'n'], [])).toBe(lines('model  n', '─────  ─'));
   });
 });
-
-it.each([
-  [0, '0 B'],
-  [1, '1 B'],
-  [999, '999 B'],
-  [1000, '1.0 kB'],
-  [999_949, '999.9 kB'],
-  [999_950, '1.0 MB'],
-  [1e6, '1.0 MB'],
-  [86_400_000, '86.4 MB'],
-  [1e9, '1.0 GB'],
-  [1.25e12, '1.3 TB'],
-  [5e15, '5000.0 TB'],
-])('%d bytes are %s', (count, text) => expect(bytes(count)).toBe(text));
 
 it.each([
   ['0', 0],
@@ -84,9 +69,9 @@ describe('models', () => {
     ];
     expect(formatModels(models)).toBe(
       lines(
-        'model  family  blocks  layers  parameters     size',
-        '─────  ──────  ──────  ──────  ──────────  ───────',
-        'x/vit     vit      12      74      22.1 M  88.0 MB',
+        'model  family  blocks  layers  parameters   size',
+        '─────  ──────  ──────  ──────  ──────────  ─────',
+        'x/vit     vit      12      74      22.1 M  88 MB',
         'x/bert: not supported: no.',
       ),
     );
@@ -139,10 +124,10 @@ describe('evaluation', () => {
     ] as const;
     expect(formatEvaluation({ task: 'perplexity', rows })).toBe(
       lines(
-        'model    bits    size  perplexity  against full  KL (nats)  windows',
-        '───────  ────  ──────  ──────────  ────────────  ─────────  ───────',
-        'full       fp  2.0 kB       40.00        0.00 %          –        7',
-        'elastic     8  1.0 kB       42.00        5.00 %    0.01000        7',
+        'model    bits  size  perplexity  against full  KL (nats)  windows',
+        '───────  ────  ────  ──────────  ────────────  ─────────  ───────',
+        'full       fp  2 kB       40.00        0.00 %          –        7',
+        'elastic     8  1 kB       42.00        5.00 %    0.01000        7',
       ),
     );
     expect(formatEvaluation({ task: 'perplexity', rows: rows.slice(1) })).toMatch(/42\.00 {13}– /);
@@ -156,10 +141,10 @@ describe('evaluation', () => {
     ] as const;
     expect(formatEvaluation({ task: 'perplexity', rows })).toBe(
       lines(
-        'model  bits    size   perplexity  against full  KL (nats)  windows',
-        '─────  ────  ──────  ───────────  ────────────  ─────────  ───────',
-        'full     fp  2.0 kB        40.00        0.00 %          –        7',
-        'gptq      8  1.0 kB  42.00 ±0.13        5.00 %    0.01000        7',
+        'model  bits  size   perplexity  against full  KL (nats)  windows',
+        '─────  ────  ────  ───────────  ────────────  ─────────  ───────',
+        'full     fp  2 kB        40.00        0.00 %          –        7',
+        'gptq      8  1 kB  42.00 ±0.13        5.00 %    0.01000        7',
         '±: standard error of the distance from full precision.',
       ),
     );

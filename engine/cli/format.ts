@@ -1,8 +1,8 @@
 /** Results as text for people. */
 import { UserError } from '../errors.js';
 import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
+import { formatBytes } from '../plans/numbers.js';
 import { visible } from '../plans/visible.js';
-import { inByteUnit, type ByteUnit } from '../plans/numbers.js';
 import type {
   DeviceReport,
   EvaluateResult,
@@ -20,12 +20,8 @@ export function table(header: readonly string[], rows: readonly (readonly string
   return [line(header), widths.map((w) => '─'.repeat(w)).join('  '), ...all.slice(1).map(line)].join('\n');
 }
 
-/** Such as `4.8 MB`: one decimal, none of whole bytes. */
-export function bytes(count: number): string {
-  const write = (value: number, unit: ByteUnit) => value.toFixed(unit === 'B' ? 0 : 1);
-  const { value, unit } = inByteUnit(count, (...found) => Number(write(...found)));
-  return `${write(value, unit)} ${unit}`;
-}
+/** Such as `4.81 MB`, in English whatever the machine speaks. */
+export const bytes = (count: number): string => formatBytes(count, 'en');
 
 /** Bytes from text such as `4GB`, `512 MB` or `0`: powers of 1000, or of 1024 as in `4GiB`. */
 export function parseBytes(text: string): number {

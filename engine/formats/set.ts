@@ -1,6 +1,7 @@
 /** Adapter sets on disk: a config and a file of tensors, whose names and shapes follow from the config (docs/FORMATS.md). */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from '../errors.js';
 import { removeStaleTemporaries, stageFile } from './atomic.js';
@@ -103,6 +104,15 @@ export async function readSetConfig(folder: string): Promise<SetConfig> {
 export async function readTensorsDigest(folder: string): Promise<string> {
   const value = await readJsonFile(join(folder, CONFIG_FILE));
   return sha256()(expectObject(value, CONFIG_FILE), 'tensors_sha256', CONFIG_FILE);
+}
+
+/** What a set takes on disk. Throws UserError where its tensors are missing. */
+export async function setBytes(folder: string): Promise<number> {
+  const [config, tensors] = await Promise.all(
+    [CONFIG_FILE, TENSORS_FILE].map((name) => stat(join(folder, name)).catch(() => undefined)),
+  );
+  if (!tensors) throw new UserError(`${TENSORS_FILE} is missing; calibrate again.`);
+  return tensors.size + (config?.size ?? 0);
 }
 
 /**

@@ -5,9 +5,8 @@ import type { FingerprintOf } from '../catalog/fingerprints.js';
 import { UserError } from '../errors.js';
 import { bytesOf, FLOAT_BYTES } from '../quantized/form.js';
 import { checkpointBytes, quantizedBytes, type SizedModel } from '../quantized/size.js';
-import { readSetConfig, readTensorsDigest } from '../formats/set.js';
+import { readSetConfig, readTensorsDigest, setBytes } from '../formats/set.js';
 import type { SetConfig } from '../formats/set-config.js';
-import { methodNamed } from '../methods/registry.js';
 import { setForm, sizedModel } from '../methods/sets.js';
 import { readSensitivity, SENSITIVITY_FILE, type Sensitivity } from '../formats/sensitivity.js';
 import { encodeBits } from '../plans/bits.js';
@@ -39,6 +38,7 @@ export async function describePrecision(
     const sized = sizedModel(checkpoint, config);
     const layers = layersOf(checkpoint, sized, config, bits);
     const { name, model: built } = checkpoint;
+    const fullBytes = checkpointBytes(checkpoint);
     const sensitivity =
       adapters !== undefined && config
         ? await sensitivityOf(adapters, config, layers, bits, await fingerprintOf(model))
@@ -46,8 +46,9 @@ export async function describePrecision(
     return {
       model: { name, task: built.task, family: built.family },
       ...{ bits, layers },
-      otherBytes: otherBytes(checkpoint, sized, config),
-      fullBytes: checkpointBytes(checkpoint),
+      otherBytes: otherBytes(checkpoint, sized),
+      fullBytes,
+      ...(adapters !== undefined && { switchableBytes: fullBytes + (await setBytes(adapters)) }),
       ...(sensitivity && { sensitivity }),
     };
   } finally {
@@ -77,15 +78,11 @@ function layersOf(
   );
 }
 
-/**
- * Everything but the layers' weights: the size with those in float16, less what they take then; and the adapters in
- * float16, all of whose directions are kept whatever the plan, so that it can be changed.
- */
-function otherBytes(checkpoint: Checkpoint, sized: SizedModel, config: SetConfig | undefined): number {
+/** Everything but the layers' weights: the size with those in float16, less what they take then. */
+function otherBytes(checkpoint: Checkpoint, sized: SizedModel): number {
   const linears = blocksOf(checkpoint.model).flatMap((part) => checkpoint.listing(part).linears);
   const weights = linears.reduce((sum, { in: columns, out }) => sum + columns * out, 0);
-  const kept = config ? (methodNamed(config.method.name).kept?.(config) ?? 0) : 0;
-  return quantizedBytes(sized, () => undefined) + (kept - weights) * FLOAT_BYTES;
+  return quantizedBytes(sized, () => undefined) - weights * FLOAT_BYTES;
 }
 
 /** Undefined where there is none, or one of other layers or bit-widths. */

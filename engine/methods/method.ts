@@ -112,8 +112,6 @@ export interface Method<G extends object, S extends CommonSettings> {
   tensors(config: SetConfig): ExpectedTensors;
   /** What a set says of its bit-widths, for people. Throws as `tensors`. */
   parts(config: SetConfig): readonly SetPart[];
-  /** Float16 numbers that a set keeps for the layers whatever their bit-widths. Throws as `tensors`. */
-  kept?(config: SetConfig): number;
   /**
    * What a layer takes at an offered bit-width; absent where that is a grid of so many bits and the layer's group size.
    * @param layer its full name, one of the config's. Throws as `tensors`.

@@ -1,29 +1,31 @@
 /** Numbers for people. */
 
 const BYTE_UNITS = ['B', 'kB', 'MB', 'GB', 'TB'] as const;
-export type ByteUnit = (typeof BYTE_UNITS)[number];
 
-/**
- * A number of bytes in the smallest SI unit in which it is below 1000 as it will be written.
- * @param written rounds as the caller writes it
- */
-export function inByteUnit(
-  bytes: number,
-  written: (value: number, unit: ByteUnit) => number,
-): { readonly value: number; readonly unit: ByteUnit } {
+/** A number of bytes in the smallest SI unit in which it is below 1000 when it is rounded. */
+function inByteUnit(bytes: number): { readonly value: number; readonly unit: string } {
   const inUnits = BYTE_UNITS.map((unit, power) => ({ unit, value: bytes / 1000 ** power }));
-  return inUnits.find(({ value, unit }) => written(value, unit) < 1000) ?? inUnits.at(-1)!;
+  return inUnits.find(({ value }) => Math.round(value) < 1000) ?? inUnits.at(-1)!;
 }
 
-/** Such as `4.8 MB` of two digits, `4.81 MB` of three. Whole numbers keep all of theirs: `123 MB` of either. */
-export function formatBytes(bytes: number, digits: number, locale?: string): string {
-  const { value, unit } = inByteUnit(bytes, Math.round);
-  const options: Intl.NumberFormatOptions = {
-    maximumSignificantDigits: digits,
-    maximumFractionDigits: 0,
-    roundingPriority: 'morePrecision',
-  };
-  return `${numberFormat(locale, options).format(value)} ${unit}`;
+/** Such as `4.81 MB` or `123 MB`: three digits, or all before the decimal point. */
+export function formatBytes(bytes: number, locale?: string): string {
+  const { value, unit } = inByteUnit(bytes);
+  return `${numberFormat(locale, SIZE_DIGITS).format(value)} ${unit}`;
+}
+
+const SIZE_DIGITS: Intl.NumberFormatOptions = {
+  maximumSignificantDigits: 3,
+  maximumFractionDigits: 0,
+  roundingPriority: 'morePrecision',
+};
+
+/** As `formatBytes`, but never less than there are: a budget as it is written here holds them. */
+export function formatBytesUp(bytes: number, locale?: string): string {
+  const { value } = inByteUnit(bytes);
+  // In steps of the last digit that will be written.
+  const step = (bytes / value) * 10 ** Math.min(0, Math.floor(Math.log10(value)) - 2);
+  return formatBytes(value > 0 ? Math.ceil(bytes / step - 1e-9) * step : bytes, locale);
 }
 
 /** A bit-width or a mean of some: up to two decimals, such as `4`, `2.3` or `1.08`. */

@@ -13,10 +13,12 @@ export interface PrecisionTable {
   readonly bits: readonly number[];
   /** In the model's order. */
   readonly layers: readonly PrecisionLayer[];
-  /** Everything that is in no layer (embedding, head, norms, biases, all adapters), as the set keeps it. */
+  /** Everything that is in no layer (embedding, head, norms, biases): with the layers at their bits, what would ship. */
   readonly otherBytes: number;
   /** Of the whole model in full precision as stored. */
   readonly fullBytes: number;
+  /** What it takes on disk to stay switchable, the original model and the adapter set; absent without a set. */
+  readonly switchableBytes?: number;
   readonly sensitivity?: SensitivityTable;
 }
 

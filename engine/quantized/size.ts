@@ -1,4 +1,7 @@
-/** How large a model is: on disk, and with its weights quantized. */
+/**
+ * How large a model is: in full precision, and with its weights quantized. Every size of a model that people are shown, and
+ * every budget of bytes, is one of these two (docs/EVALUATION.md, Size).
+ */
 import { sizeOf } from '../graph/ir.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import { storedName, type ParameterEntry } from '../models/listing.js';
@@ -15,7 +18,7 @@ export interface SizedModel {
   readonly form: (layer: string, bits: number) => WeightForm;
 }
 
-/** Bytes on disk of the parameters that the model uses; a tensor that several parts share counts once. */
+/** Bytes on disk of the parameters that the model uses: its size in full precision. A tensor that several parts share counts once. */
 export function checkpointBytes(checkpoint: Checkpoint): number {
   const names = new Set(
     partsOf(checkpoint.model).flatMap((part) =>
@@ -26,8 +29,8 @@ export function checkpointBytes(checkpoint: Checkpoint): number {
 }
 
 /**
- * Bytes of the model with the linear layers of its blocks at their bit-widths, embedding and head at those of their own,
- * and everything else in float16. A tensor that several parts share counts once, unless they store it differently.
+ * Bytes of the model as it would ship: the linear layers of its blocks at their bit-widths, adapters folded in, embedding
+ * and head at those of their own, and everything else in float16. A tensor that several parts share counts once, unless they store it differently.
  * @param widths one for all layers of blocks, or by full name; a layer of none stays in floating point
  */
 export function quantizedBytes(

@@ -7,11 +7,11 @@ describe('format', () => {
       '0 B',
       '999 B',
       '1 kB',
-      '4.8 MB',
-      '12 MB',
+      '4.81 MB',
+      '12.3 MB',
       '1 MB',
     ]);
-    expect(formatBytes(4_812_345, 'de')).toBe('4,8 MB');
+    expect(formatBytes(4_812_345, 'de')).toBe('4,81 MB');
   });
 
   it('counts', () => {

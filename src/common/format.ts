@@ -4,8 +4,8 @@ import * as numbers from '../../engine/plans/numbers.js';
 
 const COUNT_UNITS = ['', ' K', ' M', ' B', ' T'];
 
-/** Such as `4.8 MB`. */
-export const formatBytes = (bytes: number, locale?: string): string => numbers.formatBytes(bytes, 2, locale);
+/** Such as `4.81 MB`. */
+export const { formatBytes } = numbers;
 
 /** Such as `1.2 M`. */
 export function formatCount(count: number, locale?: string): string {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { parseBudget, roundedUp, usualBudget } from './budget.js';
+import { formatBytesUp } from '../../engine/plans/numbers.js';
+import { parseBudget, roundedUp, usualBudget, usualSize } from './budget.js';
 
 describe('parseBudget', () => {
   it.each([
@@ -29,3 +30,15 @@ it.each([
 ])('from %s of %s bits, %s are offered first', (least, offered, budget) =>
   expect(usualBudget(least, offered)).toBe(budget),
 );
+
+it.each([
+  [344e3, 1.2e6, 4.8e6],
+  [2_999_999, 3_900_000, 4.8e6],
+  [604_123, 604_123, 5.48e6],
+  [10_011, 10_049, 4e6],
+])('the size that is proposed from %s to %s bytes is one that is accepted', (least, most, full) => {
+  const proposed = parseBudget('bytes', formatBytesUp(usualSize(least, most, full), 'en'))!;
+  expect(proposed).toBeGreaterThanOrEqual(least);
+  const smallest = parseBudget('bytes', formatBytesUp(least, 'en'))!;
+  expect(smallest).toBeGreaterThanOrEqual(least);
+});

@@ -14,6 +14,12 @@ export function usualBudget(least: number, offered: readonly number[]): number {
   return USUAL_BITS > least && USUAL_BITS < most ? USUAL_BITS : roundedUp((least + most) / 2);
 }
 
+/** A size to begin with, in bytes: an eighth of full precision where that is possible and of use, else half way between. */
+export function usualSize(least: number, most: number, full: number): number {
+  const eighth = full / 8;
+  return eighth >= least && eighth <= most ? eighth : (least + most) / 2;
+}
+
 /** Bits from a number; bytes from a number with an SI unit. Undefined where it is neither. */
 export function parseBudget(kind: Budget, text: string): number | undefined {
   const [, digits, unit = ''] = /^\s*(\d+(?:[.,]\d+)?)\s*([a-z]*)\s*$/i.exec(text) ?? [];

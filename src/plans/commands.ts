@@ -18,13 +18,13 @@ import {
   type TargetQuestion,
 } from '../adapters/targets.js';
 import { alone, BACK } from '../common/ask.js';
-import { formatBytes } from '../common/format.js';
+import { formatBytesUp } from '../../engine/plans/numbers.js';
 import { pickOne } from '../common/inputs.js';
 import { readSettings } from '../configuration.js';
 import type { Context } from '../context.js';
 import { chooseSensitivityData } from '../data/remembered.js';
 import { modelName } from '../models/names.js';
-import { parseBudget, roundedUp, usualBudget } from './budget.js';
+import { parseBudget, roundedUp, usualBudget, usualSize } from './budget.js';
 import { editsOfBits, newPlanText } from './document.js';
 import { PLAN_EDITOR } from './editor.js';
 import { isPlan, planName, relativePath } from './plans.js';
@@ -122,6 +122,7 @@ export async function allocate(context: Context, uri?: vscode.Uri): Promise<void
   const params = { model: paths.model, ...(paths.adapters !== undefined && { adapters: paths.adapters }) };
   const { points } = await context.engine.request('precision/allocate', { ...params, budget: kind });
   const least = budgetOfSize(kind, table, points[0]?.size ?? 0);
+  const most = budgetOfSize(kind, table, points.at(-1)?.size ?? 0);
   const problem = (text: string): string | undefined => {
     const value = parseBudget(kind, text);
     if (value === undefined)
@@ -129,14 +130,18 @@ export async function allocate(context: Context, uri?: vscode.Uri): Promise<void
         ? vscode.l10n.t('Enter a size such as 1.2 GB or 700 kB.')
         : vscode.l10n.t('Enter a number of bits such as 3.5.');
     if (value >= least - 1e-9) return undefined;
-    const smallest = kind === 'bytes' ? formatBytes(least, vscode.env.language) : roundedUp(least).toFixed(2);
+    const smallest =
+      kind === 'bytes' ? formatBytesUp(least, vscode.env.language) : roundedUp(least).toFixed(2);
     return vscode.l10n.t('Too small: the smallest possible is {0}.', smallest);
   };
   const text = await askLine({
     title,
     prompt:
       kind === 'bytes' ? vscode.l10n.t('Largest size of the model') : vscode.l10n.t('Most bits on average'),
-    value: kind === 'bytes' ? formatBytes(table.fullBytes / 8, 'en') : String(usualBudget(least, table.bits)),
+    value:
+      kind === 'bytes'
+        ? formatBytesUp(usualSize(least, most, table.fullBytes), 'en')
+        : String(usualBudget(least, table.bits)),
     problem,
   });
   const value = text === undefined ? undefined : parseBudget(kind, text);

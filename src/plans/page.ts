@@ -6,7 +6,7 @@ import type { FrontierPoint, Table } from '../../webview/precision/protocol.js';
 
 /** Without the paths, which the page does not see. */
 export function pageTable({ model, sensitivity, ...table }: PrecisionTable): Table {
-  const { bits, layers, otherBytes, fullBytes } = table;
+  const { bits, layers, otherBytes, fullBytes, switchableBytes } = table;
   const { costs, samples, data, stale } = sensitivity ?? {};
   return {
     task: model.task,
@@ -14,6 +14,7 @@ export function pageTable({ model, sensitivity, ...table }: PrecisionTable): Tab
     layers,
     otherBytes,
     fullBytes,
+    ...(switchableBytes !== undefined && { switchableBytes }),
     ...(costs && { sensitivity: { costs, samples: samples!, data: data!, ...(stale && { stale }) } }),
   };
 }

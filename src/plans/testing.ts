@@ -13,6 +13,7 @@ export const table: PrecisionTable = {
   })),
   otherBytes: 1000,
   fullBytes: 4000,
+  switchableBytes: 9000,
   sensitivity: {
     path: '/m/a/sensitivity.json',
     costs: [1, 2, 3, 4].map((cost) => [cost, cost / 10, cost / 100]),

@@ -351,14 +351,16 @@ function showTiles({ shown, live: { measured }, bits }: State, totals: ReturnTyp
   const { strings, locale, table } = shown;
   const latest = measured.at(-1);
   const fresh = latest !== undefined && sameBits(latest.bits, bits);
-  const tile = (label: string, value: string, detail: string, name = '') =>
+  const tile = (label: string, value: string, detail: string, name = '', ...more: HTMLElement[]) =>
     element(
       'div',
       { class: `tile ${name}` },
       element('span', { class: 'label' }, label),
       element('span', { class: 'value' }, value),
       element('span', { class: 'detail' }, detail),
+      ...more,
     );
+  const detail = (text: string, title: string) => element('span', { class: 'detail', title }, text);
   const share = numberFormat(locale, { style: 'percent', maximumFractionDigits: 1 });
   tiles.replaceChildren(
     tile(strings.averageBits, decimals(totals.averageBits, 2, locale), strings.averageHint),
@@ -366,6 +368,15 @@ function showTiles({ shown, live: { measured }, bits }: State, totals: ReturnTyp
       strings.size,
       formatBytes(totals.bytes, locale),
       fill(strings.ofFull, share.format(totals.bytes / (table?.fullBytes ?? totals.bytes))),
+      '',
+      ...(table?.switchableBytes === undefined
+        ? []
+        : [
+            detail(
+              fill(strings.switchable, formatBytes(table.switchableBytes, locale)),
+              strings.switchableHint,
+            ),
+          ]),
     ),
     tile(
       strings.predictedCost,

@@ -10,6 +10,8 @@ export interface Table extends PricedTable {
   readonly layers: readonly Layer[];
   /** Of the whole model in full precision. */
   readonly fullBytes: number;
+  /** What it takes to stay switchable: the original model and the adapter set; absent without a set. */
+  readonly switchableBytes?: number;
   readonly sensitivity?: Sensitivity;
 }
 
@@ -159,6 +161,8 @@ export type StringKey =
   | 'averageHint'
   | 'size'
   | 'ofFull'
+  | 'switchable'
+  | 'switchableHint'
   | 'predictedCost'
   | 'costHint'
   | 'measured'

@@ -217,13 +217,6 @@ export const quept: Method<QueptGiven, QueptSettings> = {
   calibrate,
   tensors: queptTensors,
   parts: queptParts,
-  kept: (config) => {
-    const rank = Math.max(0, ...readQueptConfig(config).bit_groups.map((g) => (g.gain > 0 ? g.rank : 0)));
-    return Object.values(config.layers).reduce(
-      (sum, { in: columns, out }) => sum + rank * (columns + out),
-      0,
-    );
-  },
   open: (programs, checkpoint, config, tensors) =>
     elasticSource(programs, checkpoint, elasticSettings(config, readQueptConfig(config)), floatsOf(tensors)),
 };
