@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The command line (docs/COMMANDS.md): parses arguments, runs a job, prints its result. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { allocate, formatAllocated, type AllocateOptions, type Compare } from './cli/allocate.js';
+import { allocate, formatAllocated, type AllocateOptions } from './cli/allocate.js';
 import {
   bytes,
   formatDevices,
@@ -18,6 +18,7 @@ import { exporters } from './exporters/registry.js';
 import { CancelledError, messageOf, UserError } from './errors.js';
 import type { WorkKind, Jobs } from './jobs/requests.js';
 import { isKind, kindOf } from './jobs/kinds/registry.js';
+import type { Compare } from './jobs/measured-plan.js';
 import { runJob } from './jobs/run.js';
 import { methods } from './methods/registry.js';
 import { MAX_BITS, MIN_BITS } from './plans/bits.js';

@@ -10,6 +10,7 @@ import { ErrorCode } from '../engine/protocol/protocol.js';
 import * as evaluation from './evaluation/commands.js';
 import * as jobs from './jobs/commands.js';
 import * as models from './models/commands.js';
+import { allocate } from './plans/allocate.js';
 import * as plans from './plans/commands.js';
 import * as status from './status/commands.js';
 
@@ -36,7 +37,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   deleteEvaluation: { enabled: evaluation.remove, disabled: [untrusted] },
   newPlan: { enabled: plans.newPlan, disabled: [untrusted, withoutEngine] },
   openPlan: { enabled: plans.openPlan },
-  allocate: { enabled: plans.allocate, disabled: [withoutEngine] },
+  allocate: { enabled: allocate, disabled: [withoutEngine] },
   computeSensitivity: { enabled: plans.computeSensitivity, disabled: [untrusted, withoutEngine] },
   applyPlan: { enabled: plans.applyPlan, disabled: [untrusted, withoutEngine] },
   comparePlans: { enabled: plans.comparePlans },

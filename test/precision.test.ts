@@ -138,6 +138,22 @@ describe('allocation', () => {
     expect(error).toMatchObject({ code: ErrorCode.userError, message: 'There is no layer "none".' });
   });
 
+  it('finds the plan that measures best, never worse than a uniform one', async () => {
+    const engine = await open('measured');
+    const params = { model: at('model'), adapters: at('set'), data: pictures, device: 'cpu' as const };
+    const weights = table.layers.reduce((sum, layer) => sum + layer.weights, 0);
+    const asked = { ...params, budget: 'average-bits' as const, within: 5 * weights };
+    const found = await engine.request('precision/measure', asked);
+    const widths = decodeBits(found.bits, found.offered);
+    const used = table.layers.reduce((sum, layer, i) => sum + layer.weights * widths[i]!, 0);
+    expect(used).toBeLessThanOrEqual(5 * weights);
+    expect(found).toMatchObject({ uniform: { bits: 4 }, samples: 64 });
+    expect(found.cost).toBeLessThanOrEqual(found.uniform!.cost);
+    expect(found.cost).toBeLessThanOrEqual(found.predictedBest);
+    const none = await failure(engine.request('precision/measure', { ...asked, within: weights }));
+    expect(none).toMatchObject({ code: ErrorCode.userError, message: 'No plan is within this budget.' });
+  });
+
   it('on the command line writes a plan that can be evaluated', async () => {
     const plan = at('small.precision.json');
     const small = await runCli(['allocate', at('set'), '--average-bits', '1', '--out', plan]);

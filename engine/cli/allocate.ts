@@ -7,7 +7,7 @@ import { writeFileAtomic } from '../formats/atomic.js';
 import { SENSITIVITY_FILE } from '../formats/sensitivity.js';
 import { statPath } from '../formats/paths.js';
 import { constrained, describePrecision, readMeasured } from '../jobs/precision.js';
-import type { ComparePlansRequest, ComparePlansResult } from '../jobs/requests.js';
+import { bestMeasured, type Compare } from '../jobs/measured-plan.js';
 import { solve } from '../plans/allocate.js';
 import { budgetOfSize, sizeWithin } from '../plans/budget.js';
 import { candidatesWithin, type Candidates } from '../plans/candidates.js';
@@ -15,7 +15,7 @@ import { compileGlob } from '../plans/globs.js';
 import { formatBytesUp, formatWidth } from '../plans/numbers.js';
 import { totalsOf } from '../plans/totals.js';
 import { bytes } from './format.js';
-import type { Budget, Placement, PrecisionTable } from '../protocol/protocol.js';
+import type { Budget, MeasuredPlan, Placement, PrecisionTable } from '../protocol/protocol.js';
 
 export interface AllocateOptions extends Placement {
   /** Mean over the weights of all layers. */
@@ -49,20 +49,6 @@ export interface Allocated {
   readonly stale?: string;
   readonly measured?: MeasuredPlan;
 }
-
-/** What plans measured, nats. */
-export interface MeasuredPlan {
-  readonly cost: number;
-  /** Of the plan of least predicted cost. */
-  readonly predictedBest: number;
-  /** The highest bit-width that all layers could have within the budget. */
-  readonly uniform?: { readonly bits: number; readonly cost: number };
-  readonly plans: number;
-  readonly samples: number;
-  readonly data: string;
-}
-
-export type Compare = (request: ComparePlansRequest) => Promise<ComparePlansResult>;
 
 /**
  * @param file `sensitivity.json`, or the adapter set that has one
@@ -147,34 +133,22 @@ const nats = (cost: number) => `${cost.toPrecision(4)} nats`;
 
 /** The plan of least predicted cost, or, where there is data, the candidate that measured best. */
 async function chosen(
-  { least, uniform, guarded }: Candidates,
+  candidates: Candidates,
   options: AllocateOptions,
   adapters: string,
   compare: Compare,
 ): Promise<{ readonly plan: readonly number[]; readonly measured?: MeasuredPlan }> {
   const { model, data, samples, length, batch, device, threads } = options;
-  if (data === undefined) return { plan: least };
-  const distinct = new Map([least, ...(uniform ? [uniform.plan] : []), ...guarded].map((p) => [p.join(), p]));
-  const plans = [...distinct.values()];
-  const found = await compare({
-    ...{ model: model!, adapters, data, plans },
+  if (data === undefined) return { plan: candidates.least };
+  const request = {
+    ...{ model: model!, adapters, data },
     ...(samples !== undefined && { samples }),
     ...(length !== undefined && { length }),
     ...(batch !== undefined && { batch }),
     ...(device !== undefined && { device }),
     ...(threads !== undefined && { threads }),
-  });
-  const costOf = (plan: readonly number[]) => found.costs[plans.indexOf(distinct.get(plan.join())!)]!;
-  const plan = plans.reduce((one, other) => (costOf(other) < costOf(one) ? other : one));
-  return {
-    plan,
-    measured: {
-      cost: costOf(plan),
-      predictedBest: costOf(least),
-      ...(uniform && { uniform: { bits: uniform.bits, cost: costOf(uniform.plan) } }),
-      ...{ plans: plans.length, samples: found.samples, data: found.data },
-    },
   };
+  return bestMeasured(candidates, request, compare);
 }
 
 function budgetOf({ averageBits, maxSize }: AllocateOptions): [Budget, number] {

@@ -10,6 +10,8 @@ import type { SetConfig } from '../formats/set-config.js';
 import { setForm, sizedModel } from '../methods/sets.js';
 import { readSensitivity, SENSITIVITY_FILE, type Sensitivity } from '../formats/sensitivity.js';
 import { encodeBits } from '../plans/bits.js';
+import { candidatesWithin } from '../plans/candidates.js';
+import { bestMeasured, type Compare } from './measured-plan.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import { blocksOf } from '../models/model.js';
 import { solve, type AllocationLayer, type Frontier } from '../plans/allocate.js';
@@ -18,6 +20,8 @@ import type {
   Allocation,
   AllocationPoint,
   LayerConstraint,
+  MeasurePlanParams,
+  MeasurePlanResult,
   PrecisionLayer,
   PrecisionParams,
   PrecisionTable,
@@ -124,14 +128,41 @@ export async function allocatePrecision(
   { budget, constraints = [], within, ...params }: AllocateParams,
   fingerprintOf: FingerprintOf,
 ): Promise<Allocation> {
+  const { bits, layers, costs } = await sensitive(params, fingerprintOf);
+  const frontier = solve(bits, constrained(layers, costs, constraints), budget);
+  const { exact, unit } = frontier;
+  return { offered: bits, points: pointsOf(frontier, bits, layers.length, within), exact, unit };
+}
+
+/**
+ * The plan within a size that measures best of a few. Throws UserError as `allocatePrecision`, for a size that no plan is
+ * within, and for unfit data.
+ */
+export async function measurePlan(
+  { budget, constraints = [], within, data, device, threads, ...params }: MeasurePlanParams,
+  fingerprintOf: FingerprintOf,
+  compare: Compare,
+): Promise<MeasurePlanResult> {
+  const { bits, layers, costs } = await sensitive(params, fingerprintOf);
+  const candidates = candidatesWithin(bits, constrained(layers, costs, constraints), budget, within);
+  if (!candidates) throw new UserError('No plan is within this budget.');
+  const request = {
+    ...{ ...params, data },
+    ...(device !== undefined && { device }),
+    ...(threads !== undefined && { threads }),
+  };
+  const { plan, measured } = await bestMeasured(candidates, request, compare);
+  return { ...measured, bits: encodeBits(plan, bits), offered: bits };
+}
+
+/** Layers with their costs. Throws UserError where no sensitivity is known. */
+async function sensitive(params: PrecisionParams, fingerprintOf: FingerprintOf) {
   const { bits, layers, sensitivity } = await describePrecision(params, fingerprintOf);
   if (!sensitivity)
     throw new UserError(
       `${params.adapters ?? params.model} has no measured sensitivity for these layers and bit-widths; compute it first.`,
     );
-  const frontier = solve(bits, constrained(layers, sensitivity.costs, constraints), budget);
-  const { exact, unit } = frontier;
-  return { offered: bits, points: pointsOf(frontier, bits, layers.length, within), exact, unit };
+  return { bits, layers, costs: sensitivity.costs };
 }
 
 /** Layers for the allocator. Throws UserError for a limit on a layer that there is not. */

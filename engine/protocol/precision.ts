@@ -1,4 +1,5 @@
 /** Precision: what each bit-width of a model's layers costs and saves, and the plans that come of it. */
+import type { Placement } from './devices.js';
 import type { Task } from './models.js';
 
 export interface PrecisionParams {
@@ -52,6 +53,37 @@ export interface AllocateParams extends PrecisionParams {
   readonly constraints?: readonly LayerConstraint[];
   /** The best point within this size is among the points, whichever others are left out. */
   readonly within?: number;
+}
+
+/** Asks for the plan within a size that measures best of a few. */
+export interface MeasurePlanParams extends Omit<AllocateParams, 'within'>, Placement {
+  readonly adapters: string;
+  /** In the budget's unit, as of a point. */
+  readonly within: number;
+  /** What they are measured on: pictures or text. */
+  readonly data: string;
+}
+
+export interface MeasurePlanResult extends MeasuredPlan {
+  /** As of a point. */
+  readonly bits: string;
+  /** Bit-widths that it chooses from, ascending. */
+  readonly offered: readonly number[];
+}
+
+/** What plans within a budget measured: the mean divergence of the whole model from full precision, nats. */
+export interface MeasuredPlan {
+  /** Of the best, the one that is given. */
+  readonly cost: number;
+  /** Of the plan whose layers' sensitivities add up to least. */
+  readonly predictedBest: number;
+  /** The highest bit-width that all layers can have within the budget; left out where none can be had. */
+  readonly uniform?: { readonly bits: number; readonly cost: number };
+  /** How many were measured. */
+  readonly plans: number;
+  readonly samples: number;
+  /** Name of what they were measured on. */
+  readonly data: string;
 }
 
 export interface LayerConstraint {

@@ -6,7 +6,14 @@ import type { Health, InitializeParams, InitializeResult, LogMessage } from './p
 import type { Evaluation, EvaluationReport } from './evaluations.js';
 import type { JobLog, JobParams, JobRecord, JobResult, RemoveJobParams, StartJobParams } from './jobs.js';
 import type { ListModelsParams, ModelDescription, ModelReport, UnsupportedModel } from './models.js';
-import type { AllocateParams, Allocation, PrecisionParams, PrecisionTable } from './precision.js';
+import type {
+  AllocateParams,
+  Allocation,
+  MeasurePlanParams,
+  MeasurePlanResult,
+  PrecisionParams,
+  PrecisionTable,
+} from './precision.js';
 import type {
   OpenSessionParams,
   OpenSessionResult,
@@ -65,6 +72,11 @@ export interface Requests {
   'precision/describe': { params: PrecisionParams; result: PrecisionTable };
   /** The best plans for every budget, by the measured sensitivity of the adapter set. */
   'precision/allocate': { params: AllocateParams; result: Allocation };
+  /**
+   * The plan within a budget that measures best: of the one predicted to be, a uniform bit-width and two between them. Takes
+   * as long as running the model on all samples a few times; it can be cancelled.
+   */
+  'precision/measure': { params: MeasurePlanParams; result: MeasurePlanResult };
 
   /** Opens a model with its adapter set in a process of its own, beside itself in full precision, at the highest bit-width. */
   'session/open': { params: OpenSessionParams; result: OpenSessionResult };

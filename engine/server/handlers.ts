@@ -8,7 +8,7 @@ import { CancelledError, UserError } from '../errors.js';
 import { listEvaluations, readEvaluation } from '../jobs/evaluations.js';
 import { kindNames } from '../jobs/kinds/registry.js';
 import { openJobManager, type JobManager } from '../jobs/manager.js';
-import { allocatePrecision, describePrecision } from '../jobs/precision.js';
+import { allocatePrecision, describePrecision, measurePlan } from '../jobs/precision.js';
 import { startJobProcess } from '../jobs/process.js';
 import type { Jobs } from '../jobs/requests.js';
 import { openJobStore } from '../jobs/store.js';
@@ -135,6 +135,8 @@ function createHandlers(jobs: JobManager, sessions: Sessions, notify: Notify, lo
       runApart('estimate', { request, devices: await devices(false) }, log, signal),
     'precision/describe': (params) => describePrecision(params, fingerprintOf),
     'precision/allocate': (params) => allocatePrecision(params, fingerprintOf),
+    'precision/measure': (params, signal) =>
+      measurePlan(params, fingerprintOf, (request) => runApart('compare-plans', request, log, signal)),
     'session/open': (params, signal) => sessions.open(params, signal),
     'session/use': (params, signal) => sessions.use(params, signal),
     'session/predict': (params, signal) => sessions.predict(params, signal),
@@ -159,7 +161,7 @@ function deviceCache(log: Log) {
 }
 
 /** Short work in a process of its own, for its native libraries; it ends with `signal`. */
-async function runApart<K extends 'devices' | 'estimate'>(
+async function runApart<K extends 'devices' | 'estimate' | 'compare-plans'>(
   kind: K,
   request: Jobs[K]['request'],
   log: Log,

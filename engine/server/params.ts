@@ -19,6 +19,7 @@ import { parseKind, parseRequest } from '../jobs/kinds/registry.js';
 import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
 import type {
   AllocateParams,
+  MeasurePlanParams,
   Empty,
   InitializeParams,
   JobKind,
@@ -82,6 +83,16 @@ export const paramReaders: { readonly [M in RequestMethod]: (value: unknown) => 
     budget: oneOf('average-bits', 'bytes'),
     constraints: optional(list(record<LayerConstraint>(constraint))),
     within: optional(number(0)),
+  }),
+  'precision/measure': of<MeasurePlanParams>({
+    model: path(),
+    adapters: path(),
+    budget: oneOf('average-bits', 'bytes'),
+    constraints: optional(list(record<LayerConstraint>(constraint))),
+    within: number(0),
+    data: path(),
+    device: optional(oneOf('auto', 'cpu', 'webgpu', 'cuda')),
+    threads: optional(integer(1)),
   }),
   'session/open': of<OpenSessionParams>({
     model: path(),

@@ -1,11 +1,9 @@
 /** Commands of precision plans. */
 import { basename, dirname, join } from 'node:path';
 import { vscode } from '../common/vscode.js';
-import { askLine, inform } from '../common/messages.js';
-import { decodeBits } from '../../engine/plans/bits.js';
-import { budgetOfSize, sizeWithin } from '../../engine/plans/budget.js';
+import { inform } from '../common/messages.js';
 import { editPath } from '../../engine/plans/edit.js';
-import type { Budget, SupportedModel } from '../../engine/protocol/protocol.js';
+import type { SupportedModel } from '../../engine/protocol/protocol.js';
 import { offeredBits } from '../adapters/adapter-list.js';
 import type { SetNode } from '../adapters/nodes.js';
 import {
@@ -18,14 +16,12 @@ import {
   type TargetQuestion,
 } from '../adapters/targets.js';
 import { alone, BACK } from '../common/ask.js';
-import { formatBytesUp } from '../../engine/plans/numbers.js';
 import { pickOne } from '../common/inputs.js';
 import { readSettings } from '../configuration.js';
 import type { Context } from '../context.js';
 import { chooseSensitivityData } from '../data/remembered.js';
 import { modelName } from '../models/names.js';
-import { parseBudget, roundedUp, usualBudget, usualSize } from './budget.js';
-import { editsOfBits, newPlanText } from './document.js';
+import { newPlanText } from './document.js';
 import { PLAN_EDITOR } from './editor.js';
 import { isPlan, planName, relativePath } from './plans.js';
 
@@ -94,65 +90,6 @@ export async function comparePlans(context: Context, uri?: vscode.Uri): Promise<
   if (picked === undefined || picked === BACK) return;
   await openPlan(context, plan);
   context.planEditors.compare(plan, picked);
-}
-
-/** Asks for a budget and gives the plan the best bits within it. */
-export async function allocate(context: Context, uri?: vscode.Uri): Promise<void> {
-  const plan = await planOf(uri);
-  if (!plan) return;
-  const document = await vscode.workspace.openTextDocument(plan);
-  const { paths, table } = await context.plans.read(document);
-  if (!table?.sensitivity || paths.model === undefined) {
-    const compute = vscode.l10n.t('Compute Sensitivity…');
-    const message = vscode.l10n.t(
-      'A budget needs the sensitivity of the layers, which has not been measured yet.',
-    );
-    if (await inform(message, compute)) await computeSensitivity(context, plan);
-    return;
-  }
-  const title = vscode.l10n.t('Allocate to Budget');
-  const kind = await pickOne<Budget>(alone(title), {
-    placeholder: vscode.l10n.t('What the budget limits'),
-    items: [
-      { label: vscode.l10n.t('Average bits of a weight'), value: 'average-bits' },
-      { label: vscode.l10n.t('Size of the model'), value: 'bytes' },
-    ],
-  });
-  if (kind === undefined || kind === BACK) return;
-  const params = { model: paths.model, ...(paths.adapters !== undefined && { adapters: paths.adapters }) };
-  const { points } = await context.engine.request('precision/allocate', { ...params, budget: kind });
-  const least = budgetOfSize(kind, table, points[0]?.size ?? 0);
-  const most = budgetOfSize(kind, table, points.at(-1)?.size ?? 0);
-  const problem = (text: string): string | undefined => {
-    const value = parseBudget(kind, text);
-    if (value === undefined)
-      return kind === 'bytes'
-        ? vscode.l10n.t('Enter a size such as 1.2 GB or 700 kB.')
-        : vscode.l10n.t('Enter a number of bits such as 3.5.');
-    if (value >= least - 1e-9) return undefined;
-    const smallest =
-      kind === 'bytes' ? formatBytesUp(least, vscode.env.language) : roundedUp(least).toFixed(2);
-    return vscode.l10n.t('Too small: the smallest possible is {0}.', smallest);
-  };
-  const text = await askLine({
-    title,
-    prompt:
-      kind === 'bytes' ? vscode.l10n.t('Largest size of the model') : vscode.l10n.t('Most bits on average'),
-    value:
-      kind === 'bytes'
-        ? formatBytesUp(usualSize(least, most, table.fullBytes), 'en')
-        : String(usualBudget(least, table.bits)),
-    problem,
-  });
-  const value = text === undefined ? undefined : parseBudget(kind, text);
-  if (value === undefined) return;
-  const within = sizeWithin(kind, table, value);
-  // Of a large model the first answer holds but some of the plans.
-  const answer = await context.engine.request('precision/allocate', { ...params, budget: kind, within });
-  const best = answer.points.filter(({ size }) => size <= within).at(-1);
-  if (!best) return;
-  await context.plans.edit(document, (now) => editsOfBits(now, table, decodeBits(best.bits, answer.offered)));
-  if (activePlan()?.toString() !== plan.toString()) await openPlan(context, plan);
 }
 
 /** Queues the measurement of a set's sensitivities: of the node, of the plan, or of one chosen. */
@@ -235,7 +172,7 @@ export function activePlan(): vscode.Uri | undefined {
 }
 
 /** The plan of a menu, of the active editor, or one chosen. */
-async function planOf(uri: vscode.Uri | undefined): Promise<vscode.Uri | undefined> {
+export async function planOf(uri: vscode.Uri | undefined): Promise<vscode.Uri | undefined> {
   const known = uri instanceof vscode.Uri ? uri : activePlan();
   if (known) return known;
   const found = await vscode.workspace.findFiles('**/*.precision.json', '**/node_modules/**');

@@ -148,6 +148,7 @@ describe('the precision editor', () => {
       .waitFor();
     await input.fill('6.5');
     await input.press('Enter');
+    await editor.pick('By predicted cost');
     await expect.poll(async () => Math.abs(Number(await average()) - 6.4)).toBeLessThanOrEqual(0.1001);
     await editor.page.keyboard.press('Control+s');
     await expect.poll(isDirty).toBe(0);
