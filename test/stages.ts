@@ -137,7 +137,7 @@ export const stages: Family = {
   build: (config) => {
     const side = config.size('image_size');
     const width = config.size('hidden_size');
-    const classes = config.classCount();
+    const classes = config.classes().count;
     const hasTowers = config.flag('towers', false);
     const [first, second] = hasTowers
       ? [[CONDITION], [CONDITION, COARSE]]
@@ -169,7 +169,7 @@ export const stages: Family = {
       head: head(few, 2 * width, classes),
       image: { channels: 1, height: side, width: side },
       classes,
-      classNames: config.classNames(),
+      classNames: config.classes().names,
     };
   },
 };

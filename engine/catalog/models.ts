@@ -71,6 +71,7 @@ const facts = (path: string, checkpoint: Checkpoint) => ({
   task: checkpoint.model.task,
   parameters: checkpoint.parameters,
   bytes: checkpointBytes(checkpoint),
+  warnings: checkpoint.warnings,
 });
 
 const summarise = (path: string, checkpoint: Checkpoint): SupportedModel => ({

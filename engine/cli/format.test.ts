@@ -60,9 +60,10 @@ describe('models', () => {
     layers: 74,
     bytes: 88_000_000,
     parameters: 22_050_664,
+    warnings: ['vit: one tensor is not read.'],
   };
 
-  it('come as a table, then what is not supported and why', () => {
+  it('come as a table, then what to know of them, then what is not supported and why', () => {
     const models: ModelReport[] = [
       { path: 'x/bert', name: 'bert', supported: false, reason: 'no.' },
       { path: 'x/vit', name: 'vit', ...supported },
@@ -72,6 +73,7 @@ describe('models', () => {
         'model  family  blocks  layers  parameters   size',
         '─────  ──────  ──────  ──────  ──────────  ─────',
         'x/vit     vit      12      74      22.1 M  88 MB',
+        'vit: one tensor is not read.',
         'x/bert: not supported: no.',
       ),
     );
@@ -85,7 +87,7 @@ describe('models', () => {
       { ...hostile, supported: false, reason: 'a\u0007b' },
     ]);
     expect(printed).not.toMatch(/[^\P{Cc}\n]/u);
-    expect(printed.split('\n')).toHaveLength(4);
+    expect(printed.split('\n')).toHaveLength(5);
   });
 
   it('say so where there are none', () => {

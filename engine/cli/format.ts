@@ -57,11 +57,13 @@ export function formatModels(models: readonly ModelReport[]): string {
       `${(m.parameters / 1e6).toFixed(1)} M`,
       bytes(m.bytes),
     ]);
+  const warnings = models.flatMap((m) => (m.supported ? m.warnings.map(visible) : []));
   const others = models
     .filter((m) => !m.supported)
     .map((m) => visible(`${m.path}: not supported: ${m.reason}`));
   return [
     ...(rows.length > 0 ? [table(['model', 'family', 'blocks', 'layers', 'parameters', 'size'], rows)] : []),
+    ...warnings,
     ...others,
   ].join('\n');
 }

@@ -13,7 +13,7 @@ import {
   type SafetensorsData,
   type SafetensorsLayout,
 } from '../formats/safetensors-write.js';
-import { writeSafetensors, type SafetensorsDType } from '../formats/safetensors.js';
+import { isKnownDtype, writeSafetensors, type SafetensorsDType } from '../formats/safetensors.js';
 import type { HostTensor } from '../models/checkpoint.js';
 import { storedName, type ParameterEntry } from '../models/listing.js';
 import { partsOf, type Part } from '../models/model.js';
@@ -60,9 +60,10 @@ const WEIGHTS = 'model.safetensors';
 function merged({ name, words, dtypeOf, configured }: Variant): Exporter {
   const layoutsOf = (context: ExportContext) => {
     const owners = ownersOf(context);
-    return [...context.original.source.tensors.values()].map((info): Merged => {
-      const owner = owners.get(info.name)?.[0];
-      return { name: info.name, shape: info.shape, dtype: owner ? dtypeOf(info.dtype) : info.dtype, owner };
+    return [...context.original.source.tensors.values()].flatMap(({ name, shape, dtype }): Merged[] => {
+      const owner = owners.get(name)?.[0];
+      // Nothing of the model has another dtype.
+      return isKnownDtype(dtype) ? [{ name, shape, dtype: owner ? dtypeOf(dtype) : dtype, owner }] : [];
     });
   };
   const filesOf = async ({ original }: ExportContext) =>
@@ -205,7 +206,10 @@ async function withConfig(file: ModelFile, change: Variant['configured']): Promi
 /** Loaders go by the dtype that the config names, whatever the tensors have. */
 function float32Config(content: Uint8Array): Uint8Array {
   const config = {
-    ...expectObject(parseJsonStrict(decodeUtf8(content, 'config.json'), 'config.json'), 'config.json'),
+    ...expectObject(
+      parseJsonStrict(decodeUtf8(content, 'config.json'), 'config.json', { python: true }),
+      'config.json',
+    ),
   };
   for (const key of ['torch_dtype', 'dtype']) if (Object.hasOwn(config, key)) config[key] = 'float32';
   return new TextEncoder().encode(`${JSON.stringify(config, null, 2)}\n`);

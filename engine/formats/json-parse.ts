@@ -15,13 +15,25 @@ const WORDS: readonly [string, JsonValue][] = [
   ['false', false],
   ['null', null],
 ];
+const PYTHON_WORDS: readonly [string, JsonValue][] = [
+  ...WORDS,
+  ['NaN', NaN],
+  ['Infinity', Infinity],
+  ['-Infinity', -Infinity],
+];
 
 /**
  * Parses RFC 8259 JSON and refuses what `JSON.parse` lets pass: a key twice in one object, the key
  * `__proto__`, numbers beyond float64, and nesting deeper than 100. Every error is a `UserError` that
  * starts with `where` and ends with line and column.
+ * @param options.python takes what Python writes and reads beside it: NaN, Infinity, -Infinity, numbers beyond float64 as these,
+ *   and a key twice, of which the last counts
  */
-export function parseJsonStrict(text: string, where: string): JsonValue {
+export function parseJsonStrict(
+  text: string,
+  where: string,
+  { python = false }: { readonly python?: boolean } = {},
+): JsonValue {
   let at = 0;
 
   function fail(problem: string): UserError {
@@ -74,7 +86,7 @@ export function parseJsonStrict(text: string, where: string): JsonValue {
     while (at < text.length && '+-.0123456789eE'.includes(text.charAt(at))) at++;
     const digits = text.slice(start, at);
     const value = digits.length <= MAX_NUMBER_LENGTH && NUMBER.test(digits) ? Number(digits) : NaN;
-    if (Number.isFinite(value)) return value;
+    if (Number.isFinite(value) || (python && !Number.isNaN(value))) return value;
     at = start;
     throw digits === '' ? unexpected() : fail(`invalid number ${show(digits, 24)}`);
   }
@@ -96,7 +108,8 @@ export function parseJsonStrict(text: string, where: string): JsonValue {
       if (text[at] !== '"') throw unexpected();
       const start = at;
       const key = parseString();
-      const problem = key === '__proto__' ? 'is not allowed' : key in object ? 'appears twice' : undefined;
+      const problem =
+        key === '__proto__' ? 'is not allowed' : !python && key in object ? 'appears twice' : undefined;
       if (problem) {
         at = start;
         throw fail(`the key ${show(key)} ${problem}`);
@@ -114,7 +127,7 @@ export function parseJsonStrict(text: string, where: string): JsonValue {
     if (text[at] === '"') return parseString();
     if (accept('{')) return parseObject(depth + 1);
     if (accept('[')) return parseArray(depth + 1);
-    for (const [word, value] of WORDS) {
+    for (const [word, value] of python ? PYTHON_WORDS : WORDS) {
       if (!text.startsWith(word, at)) continue;
       at += word.length;
       return value;

@@ -20,11 +20,14 @@ export function decodeUtf8(bytes: Uint8Array, where: string): string {
 }
 
 /**
- * Reads a JSON file by the rules of `parseJsonStrict`. A file above `maxBytes` (64 MiB if not given) is
+ * Reads a JSON file by the rules and options of `parseJsonStrict`. A file above `maxBytes` (64 MiB if not given) is
  * refused by its size, before it is read. Errors start with the name of the file.
  */
-export async function readJsonFile(path: string, options: { maxBytes?: number } = {}): Promise<JsonValue> {
-  const { maxBytes = DEFAULT_MAX_BYTES } = options;
+export async function readJsonFile(
+  path: string,
+  options: { maxBytes?: number; python?: boolean } = {},
+): Promise<JsonValue> {
+  const { maxBytes = DEFAULT_MAX_BYTES, python = false } = options;
   const where = basename(path);
   const size = await sizeOfFile(path);
   if (size > maxBytes) throw new UserError(`${where}: ${size} bytes, more than the ${maxBytes} allowed.`);
@@ -34,7 +37,7 @@ export async function readJsonFile(path: string, options: { maxBytes?: number } 
   } catch (error) {
     throw fileError(error, 'read', path);
   }
-  return parseJsonStrict(decodeUtf8(bytes, where), where);
+  return parseJsonStrict(decodeUtf8(bytes, where), where, { python });
 }
 
 /** `value` as an object; `UserError` otherwise. */

@@ -1,5 +1,5 @@
 import type { Stats } from 'node:fs';
-import { realpath, stat } from 'node:fs/promises';
+import { lstat, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { UserError } from '../errors.js';
 import { nameProblem, type NameProblem } from '../plans/names.js';
@@ -62,6 +62,7 @@ export async function statPath(path: string): Promise<Stats> {
   try {
     return await stat(path);
   } catch (error) {
+    if (await isLink(path)) throw brokenLink(path, error);
     throw fileError(error, 'read', path);
   }
 }
@@ -71,6 +72,18 @@ export const isFile = (path: string): Promise<boolean> =>
   stat(path).then(
     (stats) => stats.isFile(),
     () => false,
+  );
+
+const isLink = (path: string): Promise<boolean> =>
+  lstat(path).then(
+    (stats) => stats.isSymbolicLink(),
+    () => false,
+  );
+
+const brokenLink = (path: string, cause: unknown) =>
+  new UserError(
+    `${path} is a link to a file that is not there; a download may not have been completed: repeat it.`,
+    { cause },
   );
 
 /** Size in bytes of the regular file `path`; `UserError` for a folder, a pipe or a device. */
@@ -83,7 +96,7 @@ export async function sizeOfFile(path: string): Promise<number> {
 /**
  * The path of `name`, a file named by untrusted content, inside `folder`. Refuses absolute names, `..`,
  * and symbolic links that leave the folder, with an error that starts with `where`. One way out is known
- * and allowed: a Hugging Face cache, whose `snapshots/<revision>/*` link to `blobs/*` of the same model.
+ * and allowed: the blobs of a Hugging Face cache, to which `snapshots/<revision>/*` and folders of downloads link.
  */
 export async function resolveInside(folder: string, name: string, where: string): Promise<string> {
   const parts = name.split(/[/\\]/);
@@ -94,15 +107,21 @@ export async function resolveInside(folder: string, name: string, where: string)
   try {
     [root, target] = await Promise.all([realpath(folder), realpath(path)]);
   } catch (error) {
+    if (await isLink(path)) throw brokenLink(path, error);
     if ((error as NodeJS.ErrnoException).code === 'ENOENT')
       throw new UserError(`${where} names ${show(name)}, which is missing from ${folder}.`);
     throw fileError(error, 'read', path);
   }
-  const isBlob = basename(dirname(root)) === 'snapshots' && isWithin(join(root, '..', '..', 'blobs'), target);
+  const isBlob =
+    (basename(dirname(root)) === 'snapshots' && isWithin(join(root, '..', '..', 'blobs'), target)) ||
+    CACHED.test(target);
   if (!isWithin(root, target) && !isBlob)
     throw new UserError(`${where} names ${show(name)}, a link that leaves its folder.`);
   return path;
 }
+
+/** A file of a Hugging Face cache, by its hash. */
+const CACHED = /[/\\]models--[^/\\]+[/\\]blobs[/\\][0-9a-f]{40,64}$/;
 
 function isWithin(folder: string, path: string): boolean {
   const way = relative(folder, path);

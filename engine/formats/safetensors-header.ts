@@ -20,10 +20,18 @@ export const DTYPE_BYTES: ReadonlyMap<string, number> = new Map<SafetensorsDType
   ['BOOL', 1],
 ]);
 
+/** Whether something is known of a dtype. */
+export const isKnownDtype = (dtype: string): dtype is SafetensorsDType => DTYPE_BYTES.has(dtype);
+
+/** Of elements that can be read as float32. */
+export const isFloat = ({ dtype }: Pick<TensorInfo, 'dtype'>): boolean =>
+  ['F64', 'F32', 'F16', 'BF16'].includes(dtype);
+
 /** Where one tensor lies. `offset` counts from the start of `file`, in bytes; the data is row-major. */
 export interface TensorInfo {
   readonly name: string;
-  readonly dtype: SafetensorsDType;
+  /** A `SafetensorsDType`, or another that nothing is known of: such tensors can be copied, and no more. */
+  readonly dtype: string;
   readonly shape: readonly number[];
   readonly file: string;
   readonly offset: number;
@@ -38,7 +46,7 @@ export interface SafetensorsHeader {
 
 /**
  * Reads the JSON header of a safetensors file. `header` is its bytes, `dataBytes` what follows it up to
- * the end of the file. Ensures that every tensor has a known dtype and a shape that agrees with its bytes,
+ * the end of the file. Ensures that every tensor has a shape that agrees with its bytes, where its dtype is known,
  * and that the tensors cover the data exactly, without overlap or hole.
  */
 export function parseSafetensorsHeader(
@@ -86,8 +94,8 @@ function parseTensor(
   const where = `${basename(file)}: tensor ${show(name)}`;
   const { dtype, shape, data_offsets: offsets } = entry;
   const size = typeof dtype === 'string' ? DTYPE_BYTES.get(dtype) : undefined;
-  if (size === undefined)
-    throw new UserError(`${where} has the dtype ${show(dtype, 24)}, which is not supported.`);
+  if (typeof dtype !== 'string' || !/^\w{1,24}$/.test(dtype))
+    throw new UserError(`${where} has the invalid dtype ${show(dtype, 24)}.`);
   if (!Array.isArray(shape) || !shape.every(isCount))
     throw new UserError(`${where} has the invalid shape ${show(shape, 40)}.`);
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount))
@@ -97,13 +105,13 @@ function parseTensor(
     throw new UserError(
       `${where} lies at bytes ${begin} to ${end}, but the file holds 0 to ${dataBytes}; is it cut off?`,
     );
-  const byteLength = byteLengthOf(shape, size);
+  const byteLength = size === undefined ? end - begin : byteLengthOf(shape, size);
   if (byteLength === undefined) throw new UserError(`${where} is too large: shape ${show(shape, 40)}.`);
   if (byteLength !== end - begin)
     throw new UserError(
       `${where} has ${end - begin} bytes, but ${show(dtype)} ${show(shape, 40)} needs ${byteLength}.`,
     );
-  return { name, dtype: dtype as SafetensorsDType, shape, file, offset: dataStart + begin, byteLength };
+  return { name, dtype, shape, file, offset: dataStart + begin, byteLength };
 }
 
 /** Bytes of a tensor of `shape` with `size` bytes per element; undefined where a product passes 2^53. */

@@ -166,8 +166,7 @@ describe('a hostile file', () => {
     ['invalid UTF-8', safetensorsBytes('{"\xff":1}', 0).fill(0xff, 10, 11), /not valid UTF-8/],
     ['tensor not an object', one([1]), /"a" must be an object/],
     ['metadata not text', safetensorsBytes({ __metadata__: { k: 1 } }, 0), /"k" must be a text/],
-    ['unknown dtype', one(f32([2], 0, 8, 'F8_E4M3')), /dtype "F8_E4M3", which is not supported/],
-    ['dtype of Object', one(f32([2], 0, 8, 'constructor')), /dtype "constructor"/],
+    ['a dtype that is no name', one(f32([2], 0, 8, 'F 8')), /invalid dtype "F 8"/],
     ['missing dtype', one({ shape: [2], data_offsets: [0, 8] }), /dtype nothing/],
     ['negative shape', one(f32([-2], 0, 8)), /invalid shape \[-2\]/],
     ['fractional shape', one(f32([0.5], 0, 2)), /invalid shape \[0.5\]/],
@@ -225,14 +224,14 @@ describe('shards', () => {
     await writeFile(at('model', index), JSON.stringify({ metadata: {}, weight_map: weightMap }));
   }
 
-  it('are one source, opened by index or by folder; tensors outside the index stay out', async () => {
-    await shards({ m: '1.safetensors', o: '2.safetensors' });
+  it('are one source, opened by index or by folder, whatever the index says of single tensors', async () => {
+    await shards({ m: '1.safetensors', o: '1.safetensors', nowhere: '2.safetensors' });
     for (const path of [at('model'), at('model', index)]) {
       const source = await openSafetensors(path);
-      expect([...source.tensors.keys()]).toEqual(['m', 'o']);
-      expect(source.byteLength).toBe(48);
+      expect([...source.tensors.keys()]).toEqual(['m', 'z', 'o']);
+      expect(source.byteLength).toBe(64);
       expect(await source.read('o')).toEqual(matrix.data);
-      expect(await complaint(() => source.read('z'))).toBe(`${index}: there is no tensor "z".`);
+      expect(await complaint(() => source.read('nowhere'))).toBe(`${index}: there is no tensor "nowhere".`);
       await source.close();
     }
   });
@@ -260,8 +259,6 @@ describe('shards', () => {
     ['an absolute path', { m: '/etc/passwd' }, /names "\/etc\/passwd", which is not a path inside/],
     ['a drive', { m: 'C:\\1.safetensors' }, /not a path inside/],
     ['a missing shard', { m: '3.safetensors' }, /names "3\.safetensors", which is missing/],
-    ['a tensor not in its shard', { m: '2.safetensors' }, /tensor "m" is not in 2\.safetensors/],
-    ['a tensor in the wrong shard', { m: '2.safetensors', o: '1.safetensors' }, /is not in/],
   ])('are refused: %s', async (_, weightMap, message) => {
     await shards(weightMap);
     expect(await complaint(() => openSafetensors(at('model')))).toMatch(message);

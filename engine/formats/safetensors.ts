@@ -1,15 +1,17 @@
 import type { FileHandle } from 'node:fs/promises';
-import { open } from 'node:fs/promises';
+import { lstat, open } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { UserError } from '../errors.js';
 import { bfloat16ToFloat32, halfToFloat32 } from './floats.js';
 import { expectObject, expectObjectAt, expectString, readJsonFile } from './json.js';
+import { describeOther, describeWeights } from './other-formats.js';
 import { fileError, resolveInside, show, sizeOfFile, statPath } from './paths.js';
-import { DTYPE_BYTES, parseSafetensorsHeader } from './safetensors-header.js';
+import { DTYPE_BYTES, isFloat, parseSafetensorsHeader } from './safetensors-header.js';
 import type { TensorInfo } from './safetensors-header.js';
 
 export { writeSafetensors } from './safetensors-write.js';
 export type { SafetensorsData, SafetensorsEntry, WrittenFile } from './safetensors-write.js';
+export { isFloat, isKnownDtype } from './safetensors-header.js';
 export type { SafetensorsDType, TensorInfo } from './safetensors-header.js';
 
 /** Named tensors on disk. Nothing is read before it is asked for; reads may run at once. */
@@ -50,13 +52,15 @@ export async function openSafetensors(path: string): Promise<TensorSource> {
 async function openFolder(folder: string): Promise<TensorSource> {
   for (const name of [SINGLE, INDEX]) {
     const path = join(folder, name);
-    const exists = await statPath(path).then(
+    // A link to nothing is there, and an error.
+    const exists = await lstat(path).then(
       () => true,
       () => false,
     );
     if (exists) return openSafetensors(path);
   }
-  throw new UserError(`${folder}: holds neither ${SINGLE} nor ${INDEX}.`);
+  const other = await describeWeights(folder);
+  throw new UserError(`${folder}: holds neither ${SINGLE} nor ${INDEX}${other ? `; ${other}` : ''}.`);
 }
 
 interface OpenedFile {
@@ -69,7 +73,6 @@ interface OpenedFile {
 async function openFile(path: string): Promise<OpenedFile> {
   const where = basename(path);
   const size = await sizeOfFile(path);
-  if (size < 8) throw new UserError(`${where}: not a safetensors file (only ${size} bytes).`);
   let handle: FileHandle;
   try {
     handle = await open(path, 'r');
@@ -77,7 +80,10 @@ async function openFile(path: string): Promise<OpenedFile> {
     throw fileError(error, 'read', path);
   }
   try {
-    const prefix = await readRange(handle, path, 0, new Uint8Array(8));
+    const prefix = await readRange(handle, path, 0, new Uint8Array(Math.min(size, 64)));
+    const other = describeOther(prefix);
+    if (other !== undefined) throw new UserError(`${where} ${other}.`);
+    if (size < 8) throw new UserError(`${where}: not a safetensors file (only ${size} bytes).`);
     const length = new DataView(prefix.buffer).getBigUint64(0, true);
     if (length > BigInt(size - 8))
       throw new UserError(
@@ -116,12 +122,9 @@ async function openIndex(path: string): Promise<TensorSource> {
             `${where}: tensor ${show(tensor.name)} is in two shards, ${other} and ${shard}.`,
           );
         homes.set(tensor.name, shard);
-        if (shardOf.get(tensor.name) === shard) tensors.push(tensor);
+        tensors.push(tensor);
       }
     }
-    for (const [name, shard] of shardOf)
-      if (homes.get(name) !== shard)
-        throw new UserError(`${where}: tensor ${show(name)} is not in ${shard}, where the index puts it.`);
     return createSource(where, tensors, metadata, opened);
   } catch (error) {
     await closeAll(opened);
@@ -176,7 +179,7 @@ function createSource(
   async function readFloats(info: TensorInfo, start: number, end: number): Promise<Float32Array> {
     const { name, dtype } = info;
     const size = DTYPE_BYTES.get(dtype)!;
-    if (!['F64', 'F32', 'F16', 'BF16'].includes(dtype))
+    if (!isFloat(info))
       throw new UserError(`${label}: tensor ${show(name)} holds ${dtype}, not floating-point numbers.`);
     const out = new Float32Array(end - start);
     if (dtype === 'F32') {
@@ -201,14 +204,18 @@ function createSource(
     readBytes,
     async read(name) {
       const info = find(name);
-      return readFloats(info, 0, elementCount(info));
+      return readFloats(
+        info,
+        0,
+        info.shape.reduce((a, b) => a * b, 1),
+      );
     },
     async readRows(name, start, end) {
       const info = find(name);
       const [rows = 0] = info.shape;
       if (start < 0 || start > end || end > rows)
         throw new RangeError(`Rows ${start} to ${end} of ${name}, which has ${rows}.`);
-      const perRow = rows === 0 ? 0 : elementCount(info) / rows;
+      const perRow = rows === 0 ? 0 : info.shape.slice(1).reduce((a, b) => a * b, 1);
       return readFloats(info, start * perRow, end * perRow);
     },
     async readInt(name) {
@@ -226,18 +233,13 @@ function createSource(
         case 'U8':
         case 'BOOL':
           return BigInt64Array.from(new Uint8Array(buffer), BigInt);
-        case 'F64':
-        case 'F32':
-        case 'F16':
-        case 'BF16':
+        default:
           throw new UserError(`${label}: tensor ${show(name)} holds ${dtype}, not integers.`);
       }
     },
     close: () => closeAll(files),
   };
 }
-
-const elementCount = (info: TensorInfo): number => info.byteLength / DTYPE_BYTES.get(info.dtype)!;
 
 const byteView = (view: Float32Array): Uint8Array =>
   new Uint8Array(view.buffer, view.byteOffset, view.byteLength);

@@ -123,7 +123,9 @@ describe('openCheckpoint', () => {
     await rewrite((entry) =>
       entry.name === KEY ? { ...entry, dtype: 'I8', data: new Int8Array(256) } : entry,
     );
-    expect(await complaint()).toBe(`model: the tensor "${KEY}" holds I8, not floating-point numbers.`);
+    expect(await complaint()).toBe(
+      `model: the tensor "${KEY}" holds "I8"; models are read in F64, F32, F16 and BF16.`,
+    );
   });
 
   it('refuses a folder without weights, and one without configuration', async () => {
@@ -282,4 +284,121 @@ it.each([NaN, Infinity])('names a tensor that holds %d', async (value) => {
   const checkpoint = await opened();
   const [, block] = checkpoint.model.blocks;
   await expect(checkpoint.read(block!)).rejects.toThrow(`"${KEY}" holds values that are NaN or infinite`);
+});
+
+describe('a checkpoint by other names', () => {
+  /** Everything that a model reads, by the family's names. */
+  async function contents(at = folder): Promise<Map<string, number[]>> {
+    const checkpoint = await opened(at);
+    const all = new Map<string, number[]>();
+    for (const part of partsOf(checkpoint.model))
+      for (const [name, { data }] of await checkpoint.read(part)) all.set(part.prefix + name, [...data]);
+    return all;
+  }
+
+  it.each<[string, (name: string) => string]>([
+    ['without the prefix', (name) => name.replace(/^vit\./, '')],
+    [
+      'as newer code has them',
+      (name) =>
+        name
+          .replace('encoder.layer.', 'layers.')
+          .replace('attention.output.dense', 'attention.o_proj')
+          .replace(
+            /attention\.attention\.(query|key|value)/,
+            (_, kind: string) => `attention.${kind[0]!}_proj`,
+          )
+          .replace('intermediate.dense', 'mlp.fc1')
+          .replace(/(layers\.\d+)\.output\.dense/, '$1.mlp.fc2'),
+    ],
+  ])('is the same model %s', async (_, rename) => {
+    const before = await contents();
+    await rewrite((entry) => ({ ...entry, name: rename(entry.name) }));
+    expect(await contents()).toEqual(before);
+    expect(open.at(-1)!.warnings).toEqual([]);
+  });
+
+  describe('of a language model', () => {
+    const TIED = { ...TINY_LLAMA, tie_word_embeddings: true };
+    const TABLE = 'model.embed_tokens.weight';
+    beforeEach(() => writeRandomModel(folder, TIED));
+
+    it('is the same model without the prefix, and with the table stored as the head', async () => {
+      const before = await contents();
+      await rewrite((entry) => ({
+        ...entry,
+        name: entry.name === TABLE ? 'lm_head.weight' : entry.name.replace(/^model\./, ''),
+      }));
+      expect(await contents()).toEqual(before);
+      expect(open.at(-1)!.source.tensors.get(TABLE)).toMatchObject({ name: TABLE, shape: [11, 16] });
+    });
+
+    it('takes a head that is stored beside the table for the table where they are equal', async () => {
+      const { parameters } = await opened();
+      const all = await entries();
+      const table = all.find(({ name }) => name === TABLE)!;
+      await writeSafetensors(join(folder, 'model.safetensors'), [
+        ...all,
+        { ...table, name: 'lm_head.weight' },
+      ]);
+      expect(await opened()).toMatchObject({ parameters, warnings: [] });
+    });
+
+    it('reads one that differs in its last element, and says so', async () => {
+      const all = await entries();
+      const table = all.find(({ name }) => name === TABLE)!;
+      const data = Float32Array.from(table.data as Float32Array);
+      data[data.length - 1]! += 1;
+      await writeSafetensors(join(folder, 'model.safetensors'), [
+        ...all,
+        { ...table, name: 'lm_head.weight', data },
+      ]);
+      const checkpoint = await opened();
+      expect(checkpoint.warnings).toEqual([
+        expect.stringContaining('"lm_head.weight" differs from the table'),
+      ]);
+      const head = await checkpoint.read(checkpoint.model.head);
+      expect([...head.get('lm_head.weight')!.data]).toEqual([...data]);
+    });
+
+    it('names tensors that it does not read, but for those that follow from others', async () => {
+      await writeRandomModel(folder, { ...TIED, attention_bias: true });
+      const all = await entries();
+      const spare = { dtype: 'F32' as const, shape: [4], data: new Float32Array(4) };
+      await writeSafetensors(join(folder, 'model.safetensors'), [
+        ...all,
+        { ...spare, name: 'model.layers.0.self_attn.rotary_emb.inv_freq' },
+      ]);
+      await writeFile(join(folder, 'config.json'), JSON.stringify(TIED));
+      const { warnings } = await opened();
+      expect(warnings).toEqual([
+        expect.stringMatching(
+          /8 tensors are not read.*"model\.layers\.0\.self_attn\.\w+\.bias".* and 5 more\.$/,
+        ),
+      ]);
+    });
+  });
+
+  it('is a DeiT with two heads where no architecture is named and it has them', async () => {
+    const architecture = 'DeiTForImageClassificationWithTeacher';
+    const config = { ...TINY_VIT, model_type: 'deit', architectures: [architecture] };
+    await writeRandomModel(folder, config);
+    const before = await contents();
+    await writeFile(join(folder, 'config.json'), JSON.stringify({ ...config, architectures: undefined }));
+    expect(await contents()).toEqual(before);
+  });
+
+  it('takes NaN and a key twice as Python does, and tensors of unknown dtypes that nothing reads', async () => {
+    const text = JSON.stringify(TINY_VIT);
+    await writeFile(
+      join(folder, 'config.json'),
+      text.replace(/}$/, ', "limits": [NaN, -Infinity], "num_channels": 7, "num_channels": 1}'),
+    );
+    expect(await opened()).toMatchObject({ warnings: [] });
+  });
+});
+
+it('refuses weights that are quantized already, whatever the family', async () => {
+  await configure({ quantization_config: { quant_method: 'bitsandbytes' } });
+  expect(await complaint()).toContain('"quantization_config" is present');
 });

@@ -4,13 +4,16 @@ import { basename, join, resolve } from 'node:path';
 import { UserError } from '../errors.js';
 import { fingerprintModel } from '../formats/fingerprint.js';
 import { expectObject, readJsonFile } from '../formats/json.js';
-import { openSafetensors, type TensorSource } from '../formats/safetensors.js';
+import { refuseOtherFormats } from '../formats/other-formats.js';
+import { show } from '../formats/paths.js';
+import { isFloat, openSafetensors, type TensorSource } from '../formats/safetensors.js';
 import { sizeOf, type Shape } from '../graph/ir.js';
 import { ModelConfig } from './config.js';
 import { listPart, storedName, type PartListing } from './listing.js';
 import { partsOf, type Model, type Part } from './model.js';
 import type { BuildOptions, Family } from './family.js';
-import { buildModel } from './registry.js';
+import { buildModel, familyOf } from './registry.js';
+import { findOwnHead, neededTensors, renameTensors, storedNames, unreadTensors } from './stored-tensors.js';
 
 /** A tensor in memory, row-major. */
 export interface HostTensor {
@@ -26,6 +29,8 @@ export interface Checkpoint<M extends Model = Model> {
   readonly source: TensorSource;
   /** Parameters of the model, tensors that several parts share counted once, and those that it does not use not at all. */
   readonly parameters: number;
+  /** What somebody who reads its results should know, a line each: what was read in one of two ways, or not at all. */
+  readonly warnings: readonly string[];
   readonly listing: (part: Part) => PartListing;
   /** The parameters of one part by local name, in float32. Throws UserError for one that is not finite. */
   read(part: Part): Promise<Map<string, HostTensor>>;
@@ -39,46 +44,56 @@ const MAX_CONFIG_BYTES = 4 << 20;
 
 /**
  * Opens a folder with `config.json` and safetensors. Every tensor that the model needs is checked for presence and
- * shape before any is read. `families` are those of the registry by default. Throws UserError with the reason for a model that is not supported or does not fit.
+ * shape before any is read. Tensors go by the family's names in all that follows, however the checkpoint calls them. `families`
+ * are those of the registry by default. Throws UserError with the reason for a model that is not supported or does not fit.
  */
 export async function openCheckpoint(
   folder: string,
   options: BuildOptions = {},
   families?: readonly Family[],
 ): Promise<Checkpoint> {
+  await refuseOtherFormats(folder);
   const name = basename(resolve(folder));
   const configPath = join(folder, 'config.json');
-  const model = buildModel(
-    new ModelConfig(
-      expectObject(await readJsonFile(configPath, { maxBytes: MAX_CONFIG_BYTES }), 'config.json'),
-      `${name}/config.json`,
-    ),
-    options,
-    families,
+  const values = expectObject(
+    await readJsonFile(configPath, { maxBytes: MAX_CONFIG_BYTES, python: true }),
+    'config.json',
   );
-  const source = await openSafetensors(folder);
+  const build = (known: BuildOptions) => {
+    const config = new ModelConfig(values, `${name}/config.json`);
+    return { model: buildModel(config, { ...options, ...known }, families), notes: config.notes };
+  };
+  // What is refused by its configuration is refused before weights are looked at.
+  build({});
+  const stored = await openSafetensors(folder);
   try {
+    const family = familyOf(new ModelConfig(values, `${name}/config.json`), families);
+    const names = storedNames(stored, family);
+    const stores = (tensor: string) => names.find(tensor) !== undefined;
+    const untied = await findOwnHead(build({ stores }).model, stored, names);
+    const { model, notes } = build({ stores, untied: untied !== undefined });
     const listings = listParts(model);
-    const sizes = new Map<string, number>();
-    for (const part of partsOf(model))
-      for (const entry of listings(part).parameters) {
-        const tensor = storedName(part, entry);
-        checkTensor(source, tensor, entry.storedShape, name);
-        sizes.set(tensor, sizeOf(entry.shape));
-      }
+    const needed = neededTensors(model, listings);
+    const source = renameTensors(stored, names.of(needed));
+    for (const { tensor, storedShape } of needed.values()) checkTensor(source, tensor, storedShape, name);
     return {
       folder: resolve(folder),
       name,
       model,
       source,
-      parameters: [...sizes.values()].reduce((a, b) => a + b, 0),
+      parameters: [...needed.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0),
+      warnings: [
+        ...notes,
+        ...(untied === undefined ? [] : [`${name}: ${untied}`]),
+        ...unreadTensors(source, needed, family).map((line) => `${name}: ${line}`),
+      ],
       listing: listings,
       read: (part) => readPart(source, part, listings(part), name),
-      fingerprint: async () => fingerprintModel(source, await readFile(configPath, 'utf8')),
-      close: () => source.close(),
+      fingerprint: async () => fingerprintModel(stored, await readFile(configPath, 'utf8')),
+      close: () => stored.close(),
     };
   } catch (error) {
-    await source.close();
+    await stored.close();
     throw error;
   }
 }
@@ -100,9 +115,9 @@ function checkTensor(source: TensorSource, tensor: string, shape: Shape, checkpo
     throw new UserError(
       `${checkpoint}: the tensor "${tensor}" has the shape [${info.shape.join(', ')}]; by config.json it is [${shape.join(', ')}].`,
     );
-  if (!/^(F|BF)\d/.test(info.dtype))
+  if (!isFloat(info))
     throw new UserError(
-      `${checkpoint}: the tensor "${tensor}" holds ${info.dtype}, not floating-point numbers.`,
+      `${checkpoint}: the tensor "${tensor}" holds ${show(info.dtype, 24)}; models are read in F64, F32, F16 and BF16.`,
     );
 }
 

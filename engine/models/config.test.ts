@@ -123,34 +123,43 @@ it('cuts what it found, so that the message stays readable', () => {
 });
 
 describe('classes', () => {
-  it('come from id2label, in any order', () => {
-    const c = config({ id2label: { '1': 'dog', '0': 'cat', '2': 'cat' }, num_labels: 7 });
-    expect([...c.classNames()].sort()).toEqual([[0, 'cat'], [1, 'dog'], [2, 'cat']]); // prettier-ignore
-    expect(c.classCount()).toBe(3);
+  it('come from id2label, in any order, numbers as names too', () => {
+    const { count, names } = config({
+      id2label: { '1': 'dog', '0': 'cat', '2': 7 },
+      num_labels: 3,
+    }).classes();
+    expect([...names].sort()).toEqual([[0, 'cat'], [1, 'dog'], [2, '7']]); // prettier-ignore
+    expect(count).toBe(3);
   });
 
   it('are counted by num_labels where there is no id2label, else two', () => {
-    expect(config({ num_labels: 10 }).classCount()).toBe(10);
-    expect(config({ id2label: {}, num_labels: 10 }).classCount()).toBe(10);
-    expect(config({ id2label: null }).classCount()).toBe(2);
-    expect(config({}).classNames().size).toBe(0);
+    expect(config({ num_labels: 10 }).classes().count).toBe(10);
+    expect(config({ id2label: {}, num_labels: 10 }).classes().count).toBe(10);
+    expect(config({ id2label: null }).classes().count).toBe(2);
+    expect(config({}).classes().names.size).toBe(0);
+  });
+
+  it('are those of num_labels, without names, where id2label has another number of them, which is noted', () => {
+    const c = config({ id2label: { '0': 'cat', '1': 'dog' }, num_labels: 7 });
+    expect(c.classes()).toEqual({ count: 7, names: new Map() });
+    expect(c.notes).toEqual([expect.stringContaining('"num_labels" is 7, and "id2label" names 2 classes')]);
+  });
+
+  it('leave out names beyond their number, which is noted', () => {
+    const c = config({ id2label: { '1': 'cat', '2': 'dog' } });
+    expect(c.classes()).toEqual({ count: 2, names: new Map([[1, 'cat']]) });
+    expect(c.notes).toEqual([expect.stringContaining('names a class 2')]);
   });
 
   it.each<[string, unknown, string]>([
     ['a list', ['cat'], 'must map class numbers to names, found ["cat"]'],
     ['a text', 'cat', 'must map class numbers to names, found "cat"'],
-    ['a name for a number', { cat: 0 }, 'must map the numbers from 0 to 0 to names, found "cat": 0'],
-    ['a negative number', { '-1': 'cat' }, 'must map the numbers from 0 to 0 to names, found "-1": "cat"'],
-    ['an empty number', { '': 'cat' }, 'must map the numbers from 0 to 0 to names, found "": "cat"'],
-    [
-      'one number twice',
-      { '0': 'cat', '00': 'dog' },
-      'must map the numbers from 0 to 1 to names, found "00": "dog"',
-    ],
-    ['a gap', { '0': 'cat', '2': 'dog' }, 'must map the numbers from 0 to 1 to names, found "2": "dog"'],
-    ['a name that is a number', { '0': 5 }, 'must map the numbers from 0 to 0 to names, found "0": 5'],
+    ['a name for a number', { cat: 0 }, 'must map class numbers to names, found "cat": 0'],
+    ['a negative number', { '-1': 'cat' }, 'must map class numbers to names, found "-1": "cat"'],
+    ['an empty number', { '': 'cat' }, 'must map class numbers to names, found "": "cat"'],
+    ['one number twice', { '0': 'cat', '00': 'dog' }, 'must map class numbers to names, found "00": "dog"'],
+    ['a name that is a list', { '0': ['cat'] }, 'must map class numbers to names, found "0": ["cat"]'],
   ])('refuses %s', (_, id2label, problem) => {
-    for (const read of [(c: ModelConfig) => c.classNames(), (c: ModelConfig) => c.classCount()])
-      expect(complaint({ id2label }, read)).toBe(`"id2label" ${problem}.`);
+    expect(complaint({ id2label }, (c: ModelConfig) => c.classes())).toBe(`"id2label" ${problem}.`);
   });
 });

@@ -13,11 +13,24 @@ export class ModelConfig {
     private readonly where: string,
     /** Of a section, its key and a dot. */
     private readonly path = '',
+    /** What was noted of it and its sections, a sentence each. */
+    readonly notes: string[] = [],
   ) {}
 
   /** Whether the key is there and not null. */
   has(key: string): boolean {
     return (this.values[key] ?? undefined) !== undefined;
+  }
+
+  /** Whether the key is there, be it null. */
+  mentions(key: string): boolean {
+    return this.values[key] !== undefined;
+  }
+
+  /** Whether this section says what another one does. */
+  equals(other: ModelConfig): boolean {
+    const sorted = ({ values }: ModelConfig) => JSON.stringify(Object.entries(values).sort());
+    return sorted(this) === sorted(other);
   }
 
   /** A positive integer, at most `most`. */
@@ -27,9 +40,14 @@ export class ModelConfig {
     return value;
   }
 
+  /** An integer from 0. */
+  count(key: string, fallback: number): number {
+    return this.get(key, fallback) === 0 ? 0 : this.size(key, fallback);
+  }
+
   /** A positive integer, or undefined where the key is null; `fallback` where it is absent. */
   optionalSize(key: string, fallback?: number, most = MAX_SIZE): number | undefined {
-    if (!this.has(key)) return key in this.values ? undefined : fallback;
+    if (!this.has(key)) return this.mentions(key) ? undefined : fallback;
     return this.size(key, undefined, most);
   }
 
@@ -47,6 +65,11 @@ export class ModelConfig {
     if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0)
       this.fail(key, `must be a positive number, found ${show(value)}`);
     return value;
+  }
+
+  /** A positive number, or undefined where the key is missing, null or 0. */
+  amount(key: string): number | undefined {
+    return this.has(key) && this.values[key] !== 0 ? this.positive(key) : undefined;
   }
 
   flag(key: string, fallback: boolean): boolean {
@@ -75,39 +98,49 @@ export class ModelConfig {
     return value;
   }
 
-  /** The object under a key, its own keys named `key.inner` in errors; undefined where there is none. */
+  /** The object under a key, its own keys named `key.inner` in errors; undefined where there is none, or nothing in it. */
   section(key: string): ModelConfig | undefined {
     if (!this.has(key)) return undefined;
     const value = this.get(key);
     if (typeof value !== 'object' || Array.isArray(value))
       this.fail(key, `must be an object, found ${show(value)}`);
-    return new ModelConfig(value as Record<string, unknown>, this.where, `${this.path}${key}.`);
+    if (Object.keys(value as object).length === 0) return undefined;
+    return new ModelConfig(value as Record<string, unknown>, this.where, `${this.path}${key}.`, this.notes);
   }
 
-  /** Class numbers and names of `id2label`; empty where there is none. */
-  classNames(): ReadonlyMap<number, string> {
+  /**
+   * The number of classes, and their names by number where `id2label` has them. `num_labels` counts where the two differ, as in
+   * transformers from version 5 on, which is noted; without either there are 2.
+   */
+  classes(): { readonly count: number; readonly names: ReadonlyMap<number, string> } {
     const value = this.get('id2label', {});
     if (typeof value !== 'object' || value === null || Array.isArray(value))
       this.fail('id2label', `must map class numbers to names, found ${show(value)}`);
     const entries = Object.entries(value);
     if (entries.length > MAX_CLASSES)
       this.fail('id2label', `must have at most ${MAX_CLASSES} entries, found ${entries.length}`);
+    const count = this.size('num_labels', entries.length || 2);
+    if (entries.length > 0 && count !== entries.length) {
+      this.note(
+        'num_labels',
+        `is ${count}, and "id2label" names ${entries.length} classes; there are ${count}, without names, as transformers 5 reads it`,
+      );
+      return { count, names: new Map() };
+    }
     const names = new Map<number, string>();
     for (const [key, name] of entries) {
-      if (!/^(0|[1-9][0-9]*)$/.test(key) || Number(key) >= entries.length || typeof name !== 'string')
-        this.fail(
-          'id2label',
-          `must map the numbers from 0 to ${entries.length - 1} to names, found ${show(key)}: ${show(name)}`,
-        );
-      names.set(Number(key), name);
+      if (!/^(0|[1-9][0-9]*)$/.test(key) || !['string', 'number', 'boolean'].includes(typeof name))
+        this.fail('id2label', `must map class numbers to names, found ${show(key)}: ${show(name)}`);
+      if (Number(key) < count) names.set(Number(key), String(name));
+      else this.note('id2label', `names a class ${key}, and there are ${count}, numbered from 0`);
     }
-    return names;
+    return { count, names };
   }
 
-  /** The number of classes: of `id2label`, else `num_labels`, else 2 as the format's default has it. */
-  classCount(): number {
-    const named = this.classNames().size;
-    return named > 0 ? named : this.size('num_labels', 2);
+  /** Keeps what somebody who reads results of this model should know. @param what goes on after the key */
+  note(key: string, what: string): void {
+    const note = `${this.where}: "${this.path}${key}" ${what}.`;
+    if (!this.notes.includes(note)) this.notes.push(note);
   }
 
   fail(key: string, problem: string): never {

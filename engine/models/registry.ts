@@ -18,15 +18,23 @@ export function buildModel(
   options: BuildOptions = {},
   known: readonly Family[] = families,
 ): Model {
+  const family = familyOf(config, known);
+  const architecture = config.texts('architectures')[0];
+  if (architecture !== undefined && !family.architectures.includes(architecture))
+    config.fail(
+      'architectures',
+      `is ${show(architecture)}; supported for ${show(family.modelType)} are ${family.architectures.join(', ')}`,
+    );
+  for (const key of ['quantization_config', 'compression_config'])
+    if (config.has(key)) config.fail(key, 'is present: weights that are quantized already are not supported');
+  return family.build(config, architecture, options);
+}
+
+/** The family of a configuration. Throws UserError where it is none of those known. */
+export function familyOf(config: ModelConfig, known: readonly Family[] = families): Family {
   const type = config.text('model_type');
   const family = known.find((f) => f.modelType === type);
   if (!family)
     config.fail('model_type', `is ${show(type)}; supported are ${known.map((f) => f.modelType).join(', ')}`);
-  const architecture = config.texts('architectures')[0] ?? family.architectures[0]!;
-  if (!family.architectures.includes(architecture))
-    config.fail(
-      'architectures',
-      `is ${show(architecture)}; supported for ${show(type)} are ${family.architectures.join(', ')}`,
-    );
-  return family.build(config, architecture, options);
+  return family;
 }

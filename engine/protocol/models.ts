@@ -23,6 +23,8 @@ export interface SupportedModel {
   readonly parameters: number;
   /** Of the weights on disk. */
   readonly bytes: number;
+  /** What somebody who reads its results should know, a line each: what was read in one of two ways, or not at all. */
+  readonly warnings: readonly string[];
 }
 
 export interface UnsupportedModel {

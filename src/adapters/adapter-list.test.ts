@@ -19,6 +19,7 @@ const model = (path: string): SupportedModel => ({
   layers: 36,
   parameters: 1e6,
   bytes: 4e6,
+  warnings: [],
 });
 const facts: ReadableAdapterSet['facts'] = {
   engineVersion: '0.1.0',

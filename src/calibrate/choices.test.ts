@@ -26,6 +26,7 @@ const model: SupportedModel = {
   layers: 36,
   parameters: 1e6,
   bytes: 4e6,
+  warnings: [],
 };
 const option = (name: string, value = 'n', choices?: readonly string[]): MethodOptionReport => ({
   name,

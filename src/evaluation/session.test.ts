@@ -24,6 +24,7 @@ const model: SupportedModel = {
   layers: 38,
   parameters: 1_200_000,
   bytes: 4_800_000,
+  warnings: [],
 };
 const set = (name: string, bits: number[], matches = true) =>
   ({

@@ -42,7 +42,7 @@ export const modelRow = ({ model }: ModelNode, folder?: string): Row =>
   model.supported ? supportedRow(model, folder) : unsupportedRow(model, folder);
 
 function supportedRow(model: SupportedModel, folder?: string): Row {
-  const { path, family, task, blocks, layers, parameters, bytes } = model;
+  const { path, family, task, blocks, layers, parameters, bytes, warnings } = model;
   const size = formatBytes(bytes, locale());
   const count = vscode.l10n.t('{0} parameters', formatCount(parameters, locale()));
   return {
@@ -50,12 +50,13 @@ function supportedRow(model: SupportedModel, folder?: string): Row {
     label: modelName(model),
     description: [folder, family, count, size].filter(Boolean).join(' · '),
     kind: vscode.l10n.t('model'),
-    icon: 'package',
+    icon: warnings.length > 0 ? 'warning' : 'package',
     tooltip: [
       path,
       wordsOf(task).name,
       vscode.l10n.t('{0} blocks, {1} layers, {2}', blocks, layers, count),
       vscode.l10n.t('{0} on disk', size),
+      ...warnings,
     ],
     context: 'model supported',
     open: 'collapsed',

@@ -16,7 +16,7 @@ export interface JsonLine {
 
 /**
  * The objects of a file of JSON lines, one at a time, read as they are asked for; blank lines are passed over.
- * `UserError`, with the line's number, where a line is not UTF-8, not strict JSON, no object or above 64 MiB.
+ * `UserError`, with the line's number, where a line is not UTF-8, not JSON (as Python writes it), not an object or above 64 MiB.
  */
 export async function* readJsonLines(path: string): AsyncGenerator<JsonLine> {
   let number = 0;
@@ -26,7 +26,7 @@ export async function* readJsonLines(path: string): AsyncGenerator<JsonLine> {
     if (text.trim() === '') continue;
     if (text.trimStart().startsWith('['))
       throw new UserError(`${name}: begins a JSON list; JSON lines are needed, one object on each line.`);
-    yield { name, row: expectObject(parseJsonStrict(text, name), name) };
+    yield { name, row: expectObject(parseJsonStrict(text, name, { python: true }), name) };
   }
 }
 

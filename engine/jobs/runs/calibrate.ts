@@ -22,6 +22,7 @@ export async function runCalibrate(
     request.length === undefined ? {} : { tokens: request.length },
   );
   try {
+    checkpoint.warnings.forEach((line) => hooks.note(line));
     const task = taskOf(checkpoint, request);
     const resolved = resolveRequest(checkpoint, request);
     const memory = request.cacheMemory ?? defaultCacheMemory();

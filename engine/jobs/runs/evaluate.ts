@@ -40,6 +40,7 @@ async function evaluate(request: EvaluateRequest, hooks: EvaluationJobHooks): Pr
     request.length === undefined ? {} : { tokens: request.length },
   );
   try {
+    checkpoint.warnings.forEach(hooks.note);
     const task = taskOf(checkpoint, request);
     const sets = await openAdapterSets(checkpoint, request);
     const measured = await evaluateSets(request, task, checkpoint, sets, hooks).finally(() =>

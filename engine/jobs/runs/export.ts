@@ -27,6 +27,7 @@ export async function runExport(
   const out = await placeOf(request);
   const checkpoint = await openCheckpoint(request.model);
   try {
+    checkpoint.warnings.forEach((line) => hooks.note(line));
     const set = await openAdapterSet(request.adapters);
     try {
       await requireMatch(checkpoint, set, request.adapters);

@@ -32,6 +32,7 @@ async function measure(
   hooks: JobHooks<'sensitivity'>,
 ): Promise<SensitivityResult> {
   const started = performance.now();
+  original.warnings.forEach((line) => hooks.note(line));
   const { family } = original.model;
   const { samples } = set.inputs;
   const bits = [...adapters.config.offered].sort((a, b) => a - b);

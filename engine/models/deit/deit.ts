@@ -1,14 +1,19 @@
 /** Data-efficient image Transformer (Touvron et al. 2021): a ViT with a distillation token, Hugging Face layout `deit`. */
 import * as op from '../../graph/ops.js';
 import type { Family } from '../family.js';
-import { finalTokens, readVitConfig, vitModel } from '../vit/vit.js';
+import { finalTokens, IGNORED, otherVitNames, readVitConfig, vitModel } from '../vit/vit.js';
 
 export const deit: Family = {
   modelType: 'deit',
   architectures: ['DeiTForImageClassification', 'DeiTForImageClassificationWithTeacher'],
-  build: (modelConfig, architecture) => {
+  otherNames: otherVitNames('deit'),
+  ignores: IGNORED,
+  build: (modelConfig, architecture, { stores }) => {
     const config = readVitConfig(modelConfig);
-    const withTeacher = architecture === 'DeiTForImageClassificationWithTeacher';
+    const withTeacher =
+      architecture === undefined
+        ? (stores?.('distillation_classifier.weight') ?? false)
+        : architecture === 'DeiTForImageClassificationWithTeacher';
     return vitModel(config, 'deit', ['cls_token', 'distillation_token'], (tokens) => ({
       prefix: '',
       kind: 'head',

@@ -254,21 +254,50 @@ describe('configuration', () => {
     );
   });
 
-  it('takes a sliding window that no sample reaches for none', () => {
-    const sliding = { use_sliding_window: true, sliding_window: 8, max_window_layers: 1 };
-    for (const family of [QWEN2, QWEN3]) {
-      expect(modelOf({ ...family, ...sliding }, 8).tokens).toBe(8);
-      expect(modelOf({ ...family, ...sliding, use_sliding_window: false }, 9).tokens).toBe(9);
-      expect(() => modelOf({ ...family, ...sliding }, 9)).toThrow(
-        '"sliding_window" is 8 in some layers, which is supported for samples of at most as many tokens, not 9.',
-      );
-    }
+  it.each<[string, object, (number | undefined)[]]>([
+    ['every layer of Mistral', { ...MISTRAL, sliding_window: 8 }, [8, 8]],
+    ['no layer of it', { ...MISTRAL, sliding_window: null }, [undefined, undefined]],
+    [
+      'its layers by type',
+      { ...MISTRAL, sliding_window: 8, layer_types: ['full_attention', 'sliding_attention'] },
+      [undefined, 8],
+    ],
+    [
+      'layers from one on',
+      { ...QWEN2, use_sliding_window: true, sliding_window: 8, max_window_layers: 1 },
+      [undefined, 8],
+    ],
+    [
+      'no layer',
+      { ...QWEN3, use_sliding_window: true, sliding_window: 8, max_window_layers: 2 },
+      [undefined, undefined],
+    ],
+    ['none where it is off', { ...QWEN3, sliding_window: 8, max_window_layers: 0 }, [undefined, undefined]],
+  ])('has windows in %s', (_, change, windows) => {
+    const kinds = modelOf(change).blocks.map(({ kind }) => kind);
+    expect(kinds).toEqual(
+      windows.map((window) => (window ? 'block of 32 tokens, a window of 8' : 'block of 32 tokens')),
+    );
+  });
+
+  it.each<[string, object, Record<string, unknown>]>([
+    ['Mistral', MISTRAL, { num_key_value_heads: 8, max_position_embeddings: 131072, vocab_size: 32000 }],
+    ['Qwen 2', QWEN2, { num_key_value_heads: 32, max_position_embeddings: 32768, vocab_size: 151936 }],
+    ['Qwen 3', QWEN3, { num_key_value_heads: 32, head_dim: 128, max_position_embeddings: 32768 }],
+    ['LLaMA', {}, { num_key_value_heads: 32, max_position_embeddings: 2048, intermediate_size: 11008 }],
+  ])('has the defaults of %s', (_, family, defaults) => {
+    const base = { ...family, hidden_size: 64, num_attention_heads: 32 };
+    const shapes = (config: object) =>
+      partsOf(modelOf(config, 8)).map((part) => [
+        part.kind,
+        listPart(part).parameters.map(({ shape }) => shape),
+      ]);
+    const missing = Object.fromEntries(Object.keys(defaults).map((key) => [key, undefined]));
+    expect(shapes({ ...base, ...missing })).toEqual(shapes({ ...base, ...defaults }));
   });
 
   it.each<[string, object, string]>([
-    ['no width', { hidden_size: undefined }, '"hidden_size" is missing'],
-    ['no vocabulary', { vocab_size: undefined }, '"vocab_size" is missing'],
-    ['another activation', { hidden_act: 'gelu' }, '"hidden_act" is "gelu"; supported: silu'],
+    ['another activation', { hidden_act: 'gelu' }, '"hidden_act" is "gelu"; supported: silu, swish'],
     [
       'heads that do not divide',
       { num_attention_heads: 3 },
@@ -309,7 +338,6 @@ describe('configuration', () => {
       { rope_scaling: { type: 'mrope' } },
       '"rope_scaling.type" is "mrope"; supported',
     ],
-    ['a scaling without a name', { rope_scaling: { factor: 2 } }, '"rope_scaling.rope_type" is missing'],
     ['a scaling without a factor', { rope_scaling: { type: 'linear' } }, '"rope_scaling.factor" is missing'],
     [
       'a scaling that is a text',
@@ -322,16 +350,22 @@ describe('configuration', () => {
       '"rope_scaling.high_freq_factor" must be above low_freq_factor (4), found 4',
     ],
     [
-      'YaRN of another kind',
-      { rope_scaling: { ...YARN, mscale: 0.7 } },
-      '"rope_scaling.mscale" is not supported for YaRN',
-    ],
-    [
       'positions by layer',
       { rope_parameters: { full_attention: { rope_theta: 1e4 } } },
       '"rope_parameters.full_attention" is present: positions that differ between layers are not supported',
     ],
     ['heads turned in part', { partial_rotary_factor: 0.5 }, '"partial_rotary_factor" must be 1'],
+    ['tokens that see those after them', { is_causal: false }, '"is_causal" is false'],
+    [
+      'layers that slide without a window',
+      { ...QWEN2, layer_types: ['full_attention', 'sliding_attention'], sliding_window: 4 },
+      '"sliding_window" is missing or switched off',
+    ],
+    [
+      'types for another number of layers',
+      { ...QWEN2, layer_types: ['full_attention'] },
+      '"layer_types" must have an entry for each of 2 layers, found 1',
+    ],
     ['a base of one', { rope_theta: 1 }, '"rope_theta" must be above 1, found 1'],
     [
       'layers of another kind',

@@ -1,5 +1,6 @@
 /** LLaMA 1 to 3 (Touvron et al. 2023), Hugging Face layout `llama`; other families are built from the same pieces. */
-import type { Value } from '../../graph/ir.js';
+import { show } from '../../formats/paths.js';
+import type { Graph, Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 import { attention, causalMask } from '../attention.js';
 import type { ModelConfig } from '../config.js';
@@ -14,8 +15,19 @@ export interface LlamaTraits {
   readonly bias?: { readonly qkv?: boolean; readonly output?: boolean; readonly mlp?: boolean };
   /** Whether each head of queries and keys passes an RMSNorm before it is turned. */
   readonly headNorms?: boolean;
-  /** The most tokens that one attends to, itself included; default all before it. */
-  readonly window?: number | undefined;
+  /** By layer, the most tokens that one attends to, itself included; default all before it. */
+  readonly windows?: readonly (number | undefined)[];
+}
+
+/** What the family's configurations have where their keys are missing. */
+export interface LlamaDefaults {
+  readonly hidden: number;
+  readonly context: number;
+  readonly vocabulary: number;
+  /** Default as many as heads. */
+  readonly keyHeads?: number;
+  /** Default the width over the heads. */
+  readonly headSize?: number;
 }
 
 interface LlamaConfig extends LlamaTraits {
@@ -42,17 +54,23 @@ const MAX_HEAD_SIZE = 1 << 12;
 const MAX_TOKENS = 1 << 13;
 const DEFAULT_TOKENS = 2048;
 
+/** The same in all families. */
+const WIDTH = 4096;
+const DEPTH = 32;
+const HEADS = 32;
+
 function readLlamaConfig(
   config: ModelConfig,
-  { tokens }: BuildOptions,
+  defaults: LlamaDefaults,
+  { tokens, untied = false }: BuildOptions,
 ): Omit<LlamaConfig, keyof LlamaTraits> {
   refuseOthers(config);
-  const width = config.size('hidden_size', undefined, MAX_WIDTH);
-  const heads = config.size('num_attention_heads', undefined, MAX_HEADS);
-  const keyHeads = config.optionalSize('num_key_value_heads', undefined, MAX_HEADS) ?? heads;
+  const width = config.size('hidden_size', WIDTH, MAX_WIDTH);
+  const heads = config.size('num_attention_heads', HEADS, MAX_HEADS);
+  const keyHeads = config.optionalSize('num_key_value_heads', defaults.keyHeads, MAX_HEADS) ?? heads;
   if (heads % keyHeads !== 0)
     config.fail('num_key_value_heads', `must divide num_attention_heads (${heads}), found ${keyHeads}`);
-  const ownSize = config.optionalSize('head_dim', undefined, MAX_HEAD_SIZE);
+  const ownSize = config.optionalSize('head_dim', defaults.headSize, MAX_HEAD_SIZE);
   if (ownSize === undefined && width % heads !== 0)
     config.fail('num_attention_heads', `must divide hidden_size (${width}), found ${heads}`);
   const headSize = ownSize ?? width / heads;
@@ -61,7 +79,7 @@ function readLlamaConfig(
       ownSize === undefined ? 'num_attention_heads' : 'head_dim',
       `makes heads of ${headSize} channels; their number must be even and at most ${MAX_HEAD_SIZE}`,
     );
-  const context = config.size('max_position_embeddings');
+  const context = config.size('max_position_embeddings', defaults.context);
   const longest = Math.min(context, MAX_TOKENS);
   const length = tokens ?? Math.min(longest, DEFAULT_TOKENS);
   if (!Number.isInteger(length) || length < 1 || length > longest)
@@ -71,21 +89,42 @@ function readLlamaConfig(
     );
   return {
     ...{ width, heads, keyHeads, headSize, context, tokens: length },
-    depth: config.size('num_hidden_layers', undefined, MAX_DEPTH),
-    hidden: config.size('intermediate_size', undefined, MAX_WIDTH),
+    depth: config.size('num_hidden_layers', DEPTH, MAX_DEPTH),
+    hidden: config.size('intermediate_size', defaults.hidden, MAX_WIDTH),
     epsilon: config.positive('rms_norm_eps', 1e-6),
     rope: readRope(config, headSize, context),
-    vocabulary: config.size('vocab_size'),
-    tied: config.flag('tie_word_embeddings', false),
+    vocabulary: config.size('vocab_size', defaults.vocabulary),
+    tied: config.flag('tie_word_embeddings', false) && !untied,
   };
 }
 
 function refuseOthers(config: ModelConfig): void {
-  if (config.has('quantization_config'))
-    config.fail('quantization_config', 'is present: weights that are quantized already are not supported');
   for (const key of ['num_experts', 'num_local_experts', 'moe_intermediate_size'])
     if (config.has(key)) config.fail(key, 'is present: mixtures of experts are not supported');
-  config.oneOf('hidden_act', ['silu'], 'silu');
+  if (!config.flag('is_causal', true))
+    config.fail('is_causal', 'is false: models whose tokens see those after them are not supported');
+  config.oneOf('hidden_act', ['silu', 'swish'], 'silu');
+}
+
+/**
+ * By layer, the window that `layer_types` gives it: `sliding_window` tokens where it slides; undefined where there are no types.
+ * @param window what `sliding_window` means to the family
+ */
+export function windowsOfTypes(
+  config: ModelConfig,
+  depth: number,
+  window: number | undefined,
+): LlamaTraits['windows'] {
+  if (!config.has('layer_types')) return undefined;
+  const types = config.texts('layer_types');
+  const other = types.find((type) => !['full_attention', 'sliding_attention'].includes(type));
+  if (other !== undefined)
+    config.fail('layer_types', `has ${show(other)}; supported are "full_attention" and "sliding_attention"`);
+  if (types.length !== depth)
+    config.fail('layer_types', `must have an entry for each of ${depth} layers, found ${types.length}`);
+  if (window === undefined && types.includes('sliding_attention'))
+    config.fail('sliding_window', 'is missing or switched off, and "layer_types" has layers that slide');
+  return types.map((type) => (type === 'sliding_attention' ? window : undefined));
 }
 
 /** Token embeddings. */
@@ -105,7 +144,6 @@ function llamaBlocks(config: LlamaConfig): readonly Part[] {
   const { width, depth, heads, keyHeads, headSize, hidden, epsilon, tokens } = config;
   const { bias = {}, headNorms = false } = config;
   const turns = byLength((length) => rotation(config.rope, length));
-  const masks = byLength((length) => causalMask(length, config.window));
 
   /** Queries or keys [batch·tokens, count·headSize] as they enter the product. */
   const positioned = (b: Builder, norm: string, x: Value, batch: number, count: number): Value => {
@@ -116,35 +154,44 @@ function llamaBlocks(config: LlamaConfig): readonly Part[] {
     const turned = turns(length)(op.reshape(normal, [batch, length, count, headSize]));
     return op.reshape(turned, x.shape);
   };
-  const forward = (b: Builder, x: Value, batch: number): Value => {
-    const before = b.rmsNorm('input_layernorm', x, epsilon);
-    const project = (name: string, count: number) =>
-      b.linear(`self_attn.${name}_proj`, before, count * headSize, { bias: bias.qkv ?? false });
-    const [q, k, v] = [project('q', heads), project('k', keyHeads), project('v', keyHeads)] as const;
-    const mixed = attention(
-      b,
-      'self_attn',
-      {
-        q: positioned(b, 'self_attn.q_norm', q, batch, heads),
-        k: positioned(b, 'self_attn.k_norm', k, batch, keyHeads),
-        v,
-      },
-      batch,
-      { heads, keyHeads, mask: masks(x.shape[0]! / batch)(x.graph) },
-    );
-    const attended = op.add(x, b.linear('self_attn.o_proj', mixed, width, { bias: bias.output ?? false }));
-    const after = b.rmsNorm('post_attention_layernorm', attended, epsilon);
-    const gate = b.linear('mlp.gate_proj', after, hidden, { bias: bias.mlp ?? false });
-    const up = b.linear('mlp.up_proj', after, hidden, { bias: bias.mlp ?? false });
-    const gated = op.mul(op.mul(gate, op.sigmoid(gate)), up);
-    return op.add(attended, b.linear('mlp.down_proj', gated, width, { bias: bias.mlp ?? false }));
-  };
-  return Array.from({ length: depth }, (_, index) => ({
+  const forwardWith =
+    (masks: (length: number) => (graph: Graph) => Value) =>
+    (b: Builder, x: Value, batch: number): Value => {
+      const before = b.rmsNorm('input_layernorm', x, epsilon);
+      const project = (name: string, count: number) =>
+        b.linear(`self_attn.${name}_proj`, before, count * headSize, { bias: bias.qkv ?? false });
+      const [q, k, v] = [project('q', heads), project('k', keyHeads), project('v', keyHeads)] as const;
+      const mixed = attention(
+        b,
+        'self_attn',
+        {
+          q: positioned(b, 'self_attn.q_norm', q, batch, heads),
+          k: positioned(b, 'self_attn.k_norm', k, batch, keyHeads),
+          v,
+        },
+        batch,
+        { heads, keyHeads, mask: masks(x.shape[0]! / batch)(x.graph) },
+      );
+      const attended = op.add(x, b.linear('self_attn.o_proj', mixed, width, { bias: bias.output ?? false }));
+      const after = b.rmsNorm('post_attention_layernorm', attended, epsilon);
+      const gate = b.linear('mlp.gate_proj', after, hidden, { bias: bias.mlp ?? false });
+      const up = b.linear('mlp.up_proj', after, hidden, { bias: bias.mlp ?? false });
+      const gated = op.mul(op.mul(gate, op.sigmoid(gate)), up);
+      return op.add(attended, b.linear('mlp.down_proj', gated, width, { bias: bias.mlp ?? false }));
+    };
+  const windows = Array.from({ length: depth }, (_, index) => config.windows?.[index]);
+  const forwards = new Map(
+    [...new Set(windows)].map((window) => [
+      window,
+      forwardWith(byLength((length) => causalMask(length, window))),
+    ]),
+  );
+  return windows.map((window, index) => ({
     prefix: `model.layers.${index}.`,
-    kind: `block of ${tokens} tokens`,
+    kind: `block of ${tokens} tokens${window === undefined ? '' : `, a window of ${window}`}`,
     inputShape: (batch) => [batch * tokens, width],
     outputShape: (batch) => [batch * tokens, width],
-    forward,
+    forward: forwards.get(window)!,
     roles: {
       writers: ['self_attn.o_proj', 'mlp.down_proj'],
       norms: ['input_layernorm', 'post_attention_layernorm'],
@@ -176,17 +223,21 @@ const llamaHead = ({ width, epsilon, vocabulary, tied }: LlamaConfig): Part => (
   roles: { writers: [], norms: ['model.norm'] },
 });
 
-/** A family in LLaMA's layout. @param traits reads what sets it apart, for samples of `tokens` tokens */
+/** A family in LLaMA's layout. @param traits reads what sets it apart, for a model of `depth` layers */
 export const llamaFamily = (
   modelType: string,
   architecture: string,
-  traits: (config: ModelConfig, tokens: number) => LlamaTraits,
+  defaults: LlamaDefaults,
+  traits: (config: ModelConfig, depth: number) => LlamaTraits,
 ): Family => ({
   modelType,
   architectures: [architecture],
+  otherNames,
+  // Frequencies follow from the configuration, and are computed.
+  ignores: /rotary_emb\.inv_freq$/,
   build: (modelConfig, _architecture, options): LanguageModel => {
-    const common = readLlamaConfig(modelConfig, options);
-    const config = { ...common, ...traits(modelConfig, common.tokens) };
+    const common = readLlamaConfig(modelConfig, defaults, options);
+    const config = { ...common, ...traits(modelConfig, common.depth) };
     const { tokens, vocabulary, context } = config;
     return {
       family: modelType,
@@ -202,7 +253,16 @@ export const llamaFamily = (
   },
 });
 
-export const llama = llamaFamily('llama', 'LlamaForCausalLM', (config) => {
-  const attention = config.flag('attention_bias', false);
-  return { bias: { qkv: attention, output: attention, mlp: config.flag('mlp_bias', false) } };
-});
+/** A checkpoint of the model without its head has names without the prefix. */
+const otherNames = (name: string): readonly string[] =>
+  name.startsWith('model.') ? [name.slice('model.'.length)] : [];
+
+export const llama = llamaFamily(
+  'llama',
+  'LlamaForCausalLM',
+  { hidden: 11008, context: 2048, vocabulary: 32000 },
+  (config) => {
+    const attention = config.flag('attention_bias', false);
+    return { bias: { qkv: attention, output: attention, mlp: config.flag('mlp_bias', false) } };
+  },
+);

@@ -39,6 +39,9 @@ export function readVitConfig(config: ModelConfig): VitConfig {
   const heads = config.size('num_attention_heads', 12);
   if (hiddenSize % heads !== 0)
     config.fail('num_attention_heads', `must divide hidden_size (${hiddenSize}), found ${heads}`);
+  if (config.has('head_dim') && config.size('head_dim') !== hiddenSize / heads)
+    config.fail('head_dim', `must be hidden_size over num_attention_heads (${hiddenSize / heads})`);
+  const { count, names } = config.classes();
   return {
     width: hiddenSize,
     depth: config.size('num_hidden_layers', 12, MAX_DEPTH),
@@ -48,8 +51,8 @@ export function readVitConfig(config: ModelConfig): VitConfig {
     qkvBias: config.flag('qkv_bias', true),
     image: { channels: config.size('num_channels', 3, MAX_CHANNELS), height, width },
     patch: { height: patchHeight, width: patchWidth },
-    classes: config.classCount(),
-    classNames: config.classNames(),
+    classes: count,
+    classNames: names,
   };
 }
 
@@ -149,9 +152,37 @@ export function vitModel(
   };
 }
 
+/** How newer code calls the layers of a block, whose checkpoints have the older names unless they are saved otherwise. */
+const RENAMED = [
+  ['attention.attention.query.', 'attention.q_proj.'],
+  ['attention.attention.key.', 'attention.k_proj.'],
+  ['attention.attention.value.', 'attention.v_proj.'],
+  ['attention.output.dense.', 'attention.o_proj.'],
+  ['intermediate.dense.', 'mlp.fc1.'],
+  ['output.dense.', 'mlp.fc2.'],
+] as const;
+
+/** Other names of a tensor: without the prefix, as newer code has it, and both. */
+export const otherVitNames =
+  (prefix: string) =>
+  (name: string): readonly string[] => {
+    if (!name.startsWith(`${prefix}.`)) return [];
+    const block = /^(.*\.)encoder\.layer\.(\d+\.)(.*)$/.exec(name);
+    const renamed = RENAMED.find(([older]) => block?.[3]!.startsWith(older));
+    const inner = renamed ? renamed[1] + block![3]!.slice(renamed[0].length) : block?.[3];
+    const newer = block ? [`${block[1]!}layers.${block[2]!}${inner!}`] : [];
+    const bare = [name, ...newer].map((each) => each.slice(prefix.length + 1));
+    return [...newer, ...bare];
+  };
+
+/** What other tasks read: features of the whole picture, and the token of a masked patch. */
+export const IGNORED = /(^|\.)(pooler\.dense\.(weight|bias)|embeddings\.mask_token)$/;
+
 export const vit: Family = {
   modelType: 'vit',
   architectures: ['ViTForImageClassification'],
+  otherNames: otherVitNames('vit'),
+  ignores: IGNORED,
   build: (modelConfig) => {
     const config = readVitConfig(modelConfig);
     return vitModel(config, 'vit', ['cls_token'], (tokens) => ({
