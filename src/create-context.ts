@@ -1,5 +1,6 @@
 import { vscode } from './common/vscode.js';
 import { createAdapterList } from './adapters/adapter-list.js';
+import { targetsOf } from './adapters/targets.js';
 import { createAdaptersTree } from './adapters/tree.js';
 import { readSettings, searchedFolders } from './configuration.js';
 import type { Context } from './context.js';
@@ -11,6 +12,7 @@ import { createJobsTree } from './jobs/tree.js';
 import { createModelList } from './models/model-list.js';
 import { createModelsTree } from './models/tree.js';
 import { createPlanEditors } from './plans/editor.js';
+import { createPins } from './plans/pins.js';
 import { createPlans } from './plans/plans.js';
 import { createTables } from './plans/tables.js';
 
@@ -48,8 +50,13 @@ export function createContext(extension: vscode.ExtensionContext): Context {
     [adapters.onDidChange, (listener) => vscode.workspace.onDidGrantWorkspaceTrust(listener)],
     () => vscode.workspace.isTrusted,
   );
-  const plans = createPlans(tables);
-  const planEditors = createPlanEditors({ extension, engine, models, plans, log });
+  const plans = createPlans(tables, async (set) =>
+    vscode.workspace.isTrusted
+      ? (await targetsOf(adapters)).find((target) => target.set.path === set)?.model.path
+      : undefined,
+  );
+  const pins = createPins(extension.workspaceState);
+  const planEditors = createPlanEditors({ extension, engine, models, plans, pins, log });
   extension.subscriptions.push(
     tables,
     plans,
@@ -62,5 +69,5 @@ export function createContext(extension: vscode.ExtensionContext): Context {
     trees.jobs,
     evaluations,
   );
-  return { extension, log, engine, models, adapters, jobs, trees, evaluations, plans, planEditors };
+  return { extension, log, engine, models, adapters, jobs, trees, evaluations, plans, pins, planEditors };
 }

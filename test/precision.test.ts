@@ -222,8 +222,9 @@ describe('a session', () => {
 
     const progress: number[] = [];
     engine.on('session/progress', ({ done, total }) => progress.push(done / total));
-    const { row } = await engine.request('session/evaluate', { session, data: pictures });
+    const { row, full } = await engine.request('session/evaluate', { session, data: pictures });
     expect(row).toMatchObject({ bits: 8, samples: 64 });
+    expect(full).toMatchObject({ bits: 'fp', samples: 64, kl: 0 });
     expect(progress.at(-1)).toBeCloseTo(1, 2);
 
     expect(await failure(use([8]))).toMatchObject({ code: ErrorCode.userError });

@@ -53,7 +53,10 @@ export interface SessionEvaluateParams extends SessionParams {
 }
 
 export interface SessionEvaluateResult {
+  /** At the present plan. */
   readonly row: EvaluationRow;
+  /** In full precision, of the same samples. */
+  readonly full: EvaluationRow;
   readonly seconds: number;
 }
 

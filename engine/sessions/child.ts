@@ -53,7 +53,8 @@ async function work(message: SessionWork & { readonly id: number }, signal: Abor
     case 'evaluate': {
       const status = (done: number) =>
         send({ id: message.id, type: 'progress', done: Math.round(done * STEPS), total: STEPS });
-      return { row: await session.evaluate(message.data, message.limit, { signal, status }) };
+      const { plan, full } = await session.evaluate(message.data, message.limit, { signal, status });
+      return { row: plan, full };
     }
   }
 }

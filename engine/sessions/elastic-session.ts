@@ -8,9 +8,10 @@ import { openElasticModel, widthsOf } from '../execution/quantized-model.js';
 import { openAdapterSet, openSource, requireMatch } from '../methods/sets.js';
 import { openCheckpoint } from '../models/checkpoint.js';
 import { averageBits } from '../plans/totals.js';
-import type { EvaluationRow, Prediction, PredictParams } from '../protocol/protocol.js';
+import type { Prediction, PredictParams } from '../protocol/protocol.js';
 import type { Programs } from '../runtime/programs.js';
 import { taskOf } from '../tasks/registry.js';
+import type { MeasuredRows } from '../tasks/task.js';
 
 export interface ElasticSession {
   /** @param bits of each layer; resolves to how many layers had to change */
@@ -19,8 +20,8 @@ export interface ElasticSession {
     input: PredictParams['input'],
     signal: AbortSignal,
   ): Promise<{ plan: Prediction; full: Prediction }>;
-  /** The model at its present plan. */
-  evaluate(data: string, limit: number | undefined, hooks: EvaluationHooks): Promise<EvaluationRow>;
+  /** The model at its present plan, and in full precision. */
+  evaluate(data: string, limit: number | undefined, hooks: EvaluationHooks): Promise<MeasuredRows>;
   close(): Promise<void>;
 }
 

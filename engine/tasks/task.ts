@@ -72,12 +72,18 @@ export interface Task<M extends Model = Model> {
   evaluate(evaluation: Evaluation<M>): Promise<Measured>;
   /** Throws UserError where the checkpoint lacks what an input is read with; so does `Predict`, for one of another kind. */
   predictor(programs: Programs, checkpoint: Checkpoint<M>): Promise<Predict>;
-  /** The row of an open model at its plan, against the same in full precision. Throws UserError as `read`. */
+  /** The rows of an open model, in full precision and at its plan against that. Throws UserError as `read`. */
   measure(
     programs: Programs,
     checkpoint: Checkpoint<M>,
     models: { readonly full: RunnableModel; readonly plan: Candidate },
     data: { readonly path: string; readonly limit?: number },
     hooks: EvaluationHooks,
-  ): Promise<EvaluationRow>;
+  ): Promise<MeasuredRows>;
+}
+
+/** Of the same samples. */
+export interface MeasuredRows {
+  readonly full: EvaluationRow;
+  readonly plan: EvaluationRow;
 }

@@ -2,7 +2,13 @@
 import { vscode } from '../common/vscode.js';
 import { decodeBits } from '../../engine/plans/bits.js';
 import { budgetOfSize, sizeWithin } from '../../engine/plans/budget.js';
-import type { AllocateParams, Budget, MeasurePlanResult } from '../../engine/protocol/protocol.js';
+import type {
+  AllocateParams,
+  Budget,
+  LayerConstraint,
+  MeasurePlanResult,
+  PrecisionTable,
+} from '../../engine/protocol/protocol.js';
 import { alone, BACK } from '../common/ask.js';
 import { formatBytesUp } from '../../engine/plans/numbers.js';
 import { pickOne } from '../common/inputs.js';
@@ -23,7 +29,7 @@ export async function allocate(context: Context, uri?: vscode.Uri): Promise<void
   const plan = await planOf(uri);
   if (!plan) return;
   const document = await vscode.workspace.openTextDocument(plan);
-  const { paths, table } = await context.plans.read(document);
+  const { paths, table, state } = await context.plans.read(document);
   if (!table?.sensitivity || paths.model === undefined) {
     const compute = vscode.l10n.t('Compute Sensitivity…');
     const message = vscode.l10n.t(
@@ -41,7 +47,10 @@ export async function allocate(context: Context, uri?: vscode.Uri): Promise<void
     ],
   });
   if (kind === undefined || kind === BACK) return;
-  const params = { model: paths.model, ...(paths.adapters !== undefined && { adapters: paths.adapters }) };
+  const params = {
+    ...{ model: paths.model, constraints: pinnedIn(context, plan, table, state.bits) },
+    ...(paths.adapters !== undefined && { adapters: paths.adapters }),
+  };
   const { points } = await context.engine.request('precision/allocate', { ...params, budget: kind });
   const least = budgetOfSize(kind, table, points[0]?.size ?? 0);
   const most = budgetOfSize(kind, table, points.at(-1)?.size ?? 0);
@@ -76,6 +85,17 @@ export async function allocate(context: Context, uri?: vscode.Uri): Promise<void
   if (!found) return;
   await context.plans.edit(document, (now) => editsOfBits(now, table, decodeBits(found.bits, found.offered)));
   if (activePlan()?.toString() !== plan.toString()) await openPlan(context, plan);
+}
+
+/** Pinned layers keep the bits that they have. */
+function pinnedIn(
+  { pins }: Context,
+  plan: vscode.Uri,
+  { layers }: PrecisionTable,
+  bits: readonly number[],
+): LayerConstraint[] {
+  const pinned = new Set(pins.of(plan.toString()));
+  return layers.flatMap(({ name }, i) => (pinned.has(name) ? [{ layer: name, fixed: bits[i]! }] : []));
 }
 
 type Bits = Pick<MeasurePlanResult, 'bits' | 'offered'>;

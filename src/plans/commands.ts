@@ -1,7 +1,7 @@
 /** Commands of precision plans. */
 import { basename, dirname, join } from 'node:path';
 import { vscode } from '../common/vscode.js';
-import { inform } from '../common/messages.js';
+import { confirm, inform } from '../common/messages.js';
 import { editPath } from '../../engine/plans/edit.js';
 import type { SupportedModel } from '../../engine/protocol/protocol.js';
 import { offeredBits } from '../adapters/adapter-list.js';
@@ -23,6 +23,7 @@ import { chooseSensitivityData } from '../data/remembered.js';
 import { modelName } from '../models/names.js';
 import { newPlanText } from './document.js';
 import { PLAN_EDITOR } from './editor.js';
+import { planPath } from './plan-path.js';
 import { isPlan, planName, relativePath } from './plans.js';
 
 /** Makes a plan for an adapter set, the one of the node or one chosen, and opens it. */
@@ -35,13 +36,13 @@ export async function newPlan(context: Context, node?: SetNode): Promise<void> {
   const folder = vscode.workspace.workspaceFolders?.[0]?.uri.fsPath ?? dirname(model.path);
   const uri = await vscode.window.showSaveDialog({
     defaultUri: vscode.Uri.file(join(folder, `${basename(model.path)}.precision.json`)),
-    filters: { [vscode.l10n.t('Precision plan')]: ['precision.json'] },
+    // The simple dialog appends an extension that it does not see at the end, and sees but one dot.
+    filters: { [vscode.l10n.t('Precision plan')]: ['json'] },
     title: vscode.l10n.t('New Precision Plan'),
   });
   if (!uri) return;
-  const named = isPlan({ uri })
-    ? uri
-    : uri.with({ path: `${uri.path.replace(/\.json$/, '')}.precision.json` });
+  const named = uri.with({ path: planPath(uri.path) });
+  if (named.path !== uri.path && !(await mayReplace(named))) return;
   const [way, adapters] = [relativePath(named, model.path), relativePath(named, set.path)];
   if (way === undefined || adapters === undefined)
     throw new Error(vscode.l10n.t('A plan must be on the same drive as its model.'));
@@ -52,6 +53,18 @@ export async function newPlan(context: Context, node?: SetNode): Promise<void> {
     new TextEncoder().encode(newPlanText({ model: way, adapters }, bits)),
   );
   await openPlan(context, named);
+}
+
+/** Asks where the dialog could not: it knew another name. */
+async function mayReplace(uri: vscode.Uri): Promise<boolean> {
+  const exists = await vscode.workspace.fs.stat(uri).then(
+    () => true,
+    () => false,
+  );
+  if (!exists) return true;
+  const replace = vscode.l10n.t('Replace');
+  const question = vscode.l10n.t('"{0}" exists already. Replace it?', basename(uri.path));
+  return (await confirm(question, undefined, replace)) === replace;
 }
 
 export async function openPlan(_: Context, uri?: vscode.Uri): Promise<void> {
@@ -113,7 +126,11 @@ export async function computeSensitivity(context: Context, from?: SetNode | vsco
 export async function choosePlanModel(context: Context, uri?: vscode.Uri): Promise<void> {
   const plan = await planOf(uri);
   if (!plan) return;
-  const models = (await context.models.all()).filter((model) => model.supported);
+  const { paths } = await context.plans.read(await vscode.workspace.openTextDocument(plan));
+  const fitting = (await targetsOf(context.adapters)).find(({ set }) => set.path === paths.adapters)?.model;
+  const models = (await context.models.all())
+    .filter((model) => model.supported)
+    .sort((a, b) => Number(b.path === fitting?.path) - Number(a.path === fitting?.path));
   const picked = await pickOne<SupportedModel>(alone(vscode.l10n.t('Model of the Plan')), {
     placeholder: vscode.l10n.t('The model that the plan is for'),
     items: models.map((value) => ({ value, label: modelName(value), description: value.path })),

@@ -4,6 +4,7 @@ import { vscode } from '../common/vscode.js';
 import { pageDocument, pageRoot } from '../common/webview.js';
 import { readSettings } from '../configuration.js';
 import { lastEvaluationData } from '../data/remembered.js';
+import type { EngineClient } from '../engine/client.js';
 import { openPlanPage, type PageSurroundings, type PlanPage } from './plan-page.js';
 import { isPlan } from './plans.js';
 import { createRunningModels } from './running.js';
@@ -17,12 +18,16 @@ export interface PlanEditors extends vscode.Disposable {
   compare(uri: vscode.Uri, other: vscode.Uri): void;
 }
 
-export function createPlanEditors(surroundings: Omit<PageSurroundings, 'running'>): PlanEditors {
+export function createPlanEditors(
+  surroundings: Omit<PageSurroundings, 'running'> & { readonly engine: EngineClient },
+): PlanEditors {
   const { extension, engine, plans } = surroundings;
   const running = createRunningModels({
     connection: engine,
     device: () => readSettings().device,
     trusted: () => vscode.workspace.isTrusted,
+    engineStopped: (listener) =>
+      engine.onDidChangeState(({ state }) => state !== 'running' && listener(undefined)),
     lastData: (task) => lastEvaluationData(extension, task),
   });
   const pages = new Set<{ readonly uri: string; readonly page: PlanPage }>();

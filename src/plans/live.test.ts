@@ -10,11 +10,14 @@ const row: EvaluationRow = {
   bytes: 1,
   samples: 8,
   top1: 0.875,
+  scoreError: 0.02,
+  kl: 0.003,
 };
+const full: EvaluationRow = { ...row, label: 'full', kind: 'full', bits: 'fp', top1: 0.9, kl: 0 };
 
 /** A model whose evaluations end when the test says so. */
 function setUp() {
-  const evaluations: ((value: { row: EvaluationRow; seconds: number }) => void)[] = [];
+  const evaluations: ((value: { row: EvaluationRow; full: EvaluationRow; seconds: number }) => void)[] = [];
   const connection = fakeConnection({
     'session/open': () => ({ session: 's', seconds: 0.1 }),
     'session/use': () => ({ changed: 1, seconds: 0.002 }),
@@ -43,10 +46,13 @@ describe('createLive', () => {
     await settled();
     expect(asked()).toEqual(['open', 'use 4,4', 'evaluate']);
     expect(live.now()).toMatchObject({ state: 'open', measuring: { done: 0 }, switched: { layers: 1 } });
-    evaluations[0]!({ row, seconds: 2 });
+    evaluations[0]!({ row, full, seconds: 2 });
     await measured;
     expect(live.now().measured).toEqual([
-      { bits: [4, 4], metric: 'top1', value: 0.875, samples: 8, seconds: 2 },
+      {
+        ...{ bits: [4, 4], metric: 'top1', value: 0.875, samples: 8, seconds: 2 },
+        ...{ full: 0.9, error: 0.02, kl: 0.003 },
+      },
     ]);
     expect(live.now().measuring).toBeUndefined();
     live.follow([4, 2]);
@@ -80,10 +86,10 @@ describe('createLive', () => {
     live.keep(true);
     await settled();
     live.follow([2, 2]);
-    evaluations[0]!({ row, seconds: 1 });
+    evaluations[0]!({ row, full, seconds: 1 });
     await settled();
     expect(asked()).toEqual(['open', 'use 4,4', 'evaluate', 'use 2,2', 'evaluate']);
-    evaluations[1]!({ row, seconds: 1 });
+    evaluations[1]!({ row, full, seconds: 1 });
     await settled();
     expect(live.now().measured.map(({ bits }) => bits)).toEqual([[2, 2]]);
   });

@@ -24,6 +24,8 @@ export interface LiveModel extends Disposable {
   setData(path: string, name: string): void;
   /** What is answered from now on, after each edit too. */
   attempt(input: TryInput | undefined): void;
+  /** The engine has ended, and the session with it; the next need opens another. */
+  lost(): void;
 }
 
 export interface LiveOptions {
@@ -32,6 +34,8 @@ export interface LiveOptions {
   readonly device: () => DeviceChoice;
   /** Samples of a measurement, so that it ends within moments. */
   readonly limit: number;
+  /** What was measured of it before. */
+  readonly measured?: readonly Measurement[];
 }
 
 const KEPT = 8;
@@ -41,7 +45,7 @@ const TOKENS = 24;
 export function createLive(connection: Connection, options: LiveOptions): LiveModel {
   const changed = createEmitter<Live>();
   const tried = createEmitter<{ readonly result?: Tried; readonly error?: string }>();
-  let state: Live = { state: 'closed', keep: false, measured: [] };
+  let state: Live = { state: 'closed', keep: false, measured: options.measured ?? [] };
   let session: string | undefined;
   let wanted: readonly number[] = [];
   let used: readonly number[] | undefined;
@@ -148,8 +152,8 @@ export function createLive(connection: Connection, options: LiveOptions): LiveMo
         if (own.signal.aborted || data === undefined || session === undefined) return;
         const bits = used!;
         const params = { session, data, limit: options.limit };
-        const { row, seconds } = await connection.request('session/evaluate', params, own.signal);
-        const measured = measurementOf(row, bits, seconds);
+        const { row, full, seconds } = await connection.request('session/evaluate', params, own.signal);
+        const measured = measurementOf(row, full, bits, seconds);
         if (measured && !own.signal.aborted) set({ measured: [...state.measured, measured].slice(-KEPT) });
       } catch (error) {
         if (!own.signal.aborted) throw error;
@@ -191,6 +195,11 @@ export function createLive(connection: Connection, options: LiveOptions): LiveMo
       answered = undefined;
       if (next) void inTurn(catchUp);
     },
+    lost: () => {
+      if (session === undefined) return;
+      forget();
+      set({ state: 'closed' }, 'switched', 'reason');
+    },
     dispose: () => {
       disposed = true;
       measuring?.abort();
@@ -203,10 +212,17 @@ export function createLive(connection: Connection, options: LiveOptions): LiveMo
 /** The score that a task is known by. */
 function measurementOf(
   row: EvaluationRow,
+  full: EvaluationRow,
   bits: readonly number[],
   seconds: number,
 ): Measurement | undefined {
   const keys: readonly MetricKey[] = ['top1', 'perplexity', 'accuracy', 'kl'];
   const metric = keys.find((key) => row[key] !== undefined);
-  return metric && { bits, metric, value: row[metric]!, samples: row.samples, seconds };
+  if (metric === undefined) return undefined;
+  const { samples, scoreError, kl } = row;
+  return {
+    ...{ bits, metric, value: row[metric]!, full: full[metric] ?? 0, samples, seconds },
+    ...(scoreError !== undefined && { error: scoreError }),
+    ...(kl !== undefined && metric !== 'kl' && { kl }),
+  };
 }

@@ -9,6 +9,7 @@ import type { ModelList } from '../models/model-list.js';
 import { editsOfChanges, editsOfBits, readDocument } from './document.js';
 import type { LiveModel } from './live.js';
 import { frontierPoints } from './page.js';
+import type { Pins } from './pins.js';
 import { planName, type Plans } from './plans.js';
 import type { RunningModels } from './running.js';
 import { tableMessage } from './show-table.js';
@@ -20,6 +21,7 @@ export interface PageSurroundings {
   readonly models: ModelList;
   readonly plans: Plans;
   readonly running: RunningModels;
+  readonly pins: Pins;
   readonly log: vscode.LogOutputChannel;
 }
 
@@ -90,6 +92,7 @@ const handlersOf = (page: Page): Handlers<FromPage, Results> => ({
     void page.plans.edit(page.document, (text, table) => (table ? editsOfBits(text, table, bits) : [])),
   frontier: ({ pinned }) => frontier(page, pinned),
   act: ({ action }) => void act(page, action),
+  pin: ({ layers }) => void page.pins.set(page.key, layers),
   try: ({ input }) => liveOf(page)?.attempt(input),
 });
 
@@ -131,8 +134,8 @@ async function show(page: Page): Promise<void> {
   const plan = await plans.read(document);
   if (document.getText() !== plan.state.text) return;
   const live = running.update(page.key, plan);
-  const message = tableMessage(plan, live !== undefined);
-  const rest = JSON.stringify({ ...message, table: undefined, strings: undefined });
+  const message = tableMessage(plan, live !== undefined, page.pins.of(page.key));
+  const rest = JSON.stringify({ ...message, table: undefined, strings: undefined, pinned: undefined });
   if (page.shown?.rest !== rest || page.shown.table !== plan.table) {
     page.shown = { table: plan.table, rest };
     post(page, message);

@@ -8,7 +8,7 @@ import { messageOf } from '../common/errors.js';
 import { readDocument, type PlanState } from './document.js';
 import type { Tables } from './tables.js';
 
-/** Folders that a plan names, absolute. */
+/** Folders of a plan, absolute: those that it names, and where it names a set alone, the model of that. */
 export interface PlanPaths {
   readonly model: string | undefined;
   readonly adapters: string | undefined;
@@ -45,7 +45,11 @@ export function relativePath(plan: vscode.Uri, path: string): string | undefined
   return isAbsolute(way) ? undefined : way.split(sep).join('/') || '.';
 }
 
-export function createPlans(tables: Tables): Plans {
+/** @param modelOf the model that an adapter set was calibrated for, where it is known */
+export function createPlans(
+  tables: Tables,
+  modelOf: (adapters: string) => Promise<string | undefined>,
+): Plans {
   const changed = new vscode.EventEmitter<vscode.TextDocument>();
   const open = new Map<string, OpenPlan>();
   const edits = new Map<string, Promise<void>>();
@@ -56,9 +60,13 @@ export function createPlans(tables: Tables): Plans {
     const before = open.get(key);
     const text = document.getText();
     const { plan } = parsePlan(text);
-    const paths = plan
+    const named = plan
       ? pathsOf(document.uri, plan)
       : (before?.paths ?? { model: undefined, adapters: undefined });
+    const paths =
+      named.model === undefined && named.adapters !== undefined
+        ? { ...named, model: await modelOf(named.adapters).catch(() => undefined) }
+        : named;
     let failure: string | undefined;
     const asked = paths.model === undefined ? undefined : tables.get(paths.model, paths.adapters);
     const table = await asked?.catch((error: unknown) => {

@@ -4,6 +4,7 @@ import type { DeviceChoice, SupportedModel } from '../../engine/protocol/protoco
 import type { Connection } from '../common/connection.js';
 import { createEmitter, type Disposable, type Event } from '../common/event.js';
 import { createLive, type LiveModel } from './live.js';
+import type { Measurement } from '../../webview/precision/protocol.js';
 import type { OpenPlan } from './plans.js';
 
 /** A measurement on so many samples ends within moments; a whole evaluation set belongs to an evaluation. */
@@ -14,6 +15,8 @@ export interface RunningSurroundings {
   readonly connection: Connection;
   readonly device: () => DeviceChoice;
   readonly trusted: () => boolean;
+  /** Fires when the engine stops, and its sessions with it. */
+  readonly engineStopped: Event<unknown>;
   /** Path of the evaluation set that was used last for such models. */
   readonly lastData: (task: Task) => string | undefined;
 }
@@ -49,9 +52,16 @@ export function createRunningModels(surroundings: RunningSurroundings): RunningM
   const { connection, device, trusted, lastData } = surroundings;
   const replaced = createEmitter<string>();
   const entries = new Map<string, Entry>();
+  /** What was measured of models, by plan and model: it outlives the editors. */
+  const histories = new Map<string, readonly Measurement[]>();
+  surroundings.engineStopped(() => entries.forEach(({ live }) => live?.lost()));
 
-  function open({ model, adapters, task }: Wanted): LiveModel {
-    const live = createLive(connection, { model, adapters, device, limit: LIMITS[task] ?? LEAST_LIMIT });
+  function open(plan: string, { model, adapters, task }: Wanted): LiveModel {
+    const history = JSON.stringify([plan, model, adapters]);
+    const limit = LIMITS[task] ?? LEAST_LIMIT;
+    const measured = histories.get(history) ?? [];
+    const live = createLive(connection, { model, adapters, device, limit, measured });
+    live.onDidChange((now) => histories.set(history, now.measured));
     const data = lastData(task);
     if (data !== undefined) live.setData(data, basename(data));
     return live;
@@ -79,7 +89,7 @@ export function createRunningModels(surroundings: RunningSurroundings): RunningM
       const wanted = trusted() ? wantedOf(named) : undefined;
       if (JSON.stringify(wanted) === JSON.stringify(entry.wanted)) return entry.live;
       entry.live?.dispose();
-      entry.live = wanted && open(wanted);
+      entry.live = wanted && open(plan, wanted);
       entry.wanted = wanted;
       replaced.fire(plan);
       return entry.live;

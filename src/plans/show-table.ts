@@ -7,14 +7,15 @@ import { pageTable } from './page.js';
 import type { OpenPlan } from './plans.js';
 import { pageStrings } from './strings.js';
 
-/** @param live whether the plan's model can run */
-export function tableMessage(plan: OpenPlan, live: boolean): ShowTable {
+/** @param live whether the plan's model can run. @param pinned names of layers */
+export function tableMessage(plan: OpenPlan, live: boolean, pinned: readonly string[]): ShowTable {
   const { paths, table } = plan;
   return {
     type: 'table',
     locale: vscode.env.language,
     strings: pageStrings(),
     live,
+    pinned,
     title: table?.model.name ?? basename(paths.model ?? ''),
     subtitle: table ? subtitleOf(paths, table) : '',
     lacks: lacksOf(plan),
@@ -34,7 +35,15 @@ function subtitleOf(
 }
 
 function lacksOf({ paths: { model, adapters }, table, failure, state }: OpenPlan): ShowTable['lacks'] {
-  if (failure !== undefined) return [{ lack: 'engine', text: failure, action: vscode.l10n.t('Try Again') }];
+  if (failure !== undefined)
+    return [
+      { lack: 'engine', text: failure, action: vscode.l10n.t('Try Again') },
+      {
+        lack: 'model',
+        text: vscode.l10n.t('The plan is for {0}.', basename(model ?? '')),
+        action: vscode.l10n.t('Choose Model…'),
+      },
+    ];
   if (model !== undefined && !table)
     return [
       {

@@ -122,7 +122,7 @@ describe('GPTQ', () => {
     await expect.poll(async () => (await answers()).length, { timeout: 60_000 }).toBe(2);
     for (const answer of await answers()) expect(answer).toMatch(/^(This plan|Full precision)[^]*\w/);
     await page.getByRole('button', { name: 'All 8 bits' }).click();
-    await page.getByText(/Switched in [\d.]+ ms/).waitFor();
+    await page.getByText(/layers? switched in [\d.]+ ms/).waitFor();
     await expect.poll(average).toBe('8.00');
     expect(editor.errors).toEqual([]);
   });

@@ -25,7 +25,7 @@ describe('the Models view', () => {
       await draw(extension.trees.models, 0),
       [
         'llama-speeches · llama · 1.4 M parameters · 5.48 MB [model supported]',
-        'vit-fashion · vit · 1.2 M parameters · 4.81 MB [model supported]',
+        'vit-fashion · vit · 1.2 M parameters · 4.8 MB [model supported]',
       ].join('\n'),
     );
   });

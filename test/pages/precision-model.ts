@@ -37,7 +37,7 @@ export function tableOf(layers: number, offered: readonly number[] = BITS): Tabl
 }
 
 export const showOf = (table: Table, strings: Strings): ShowTable => ({
-  ...{ type: 'table', locale: 'en', strings, table, lacks: [], live: true },
+  ...{ type: 'table', locale: 'en', strings, table, lacks: [], live: true, pinned: [] },
   ...{ title: 'vit-fashion', subtitle: 'elastic · 2–8 bits · sensitivity of 256 samples' },
 });
 

@@ -63,7 +63,7 @@ describe('the page', () => {
       .locator('[data-bits="8"]')
       .click();
     expect(await last(opened, 'set')).toEqual({ type: 'set', changes: [[0, 8]] });
-    expect(await average(opened)).toBe('4.11');
+    expect(await average(opened)).toBe('4.06');
     await opened.page.keyboard.press('ArrowDown');
     await opened.page.keyboard.press('3');
     expect(await last(opened, 'set')).toEqual({ type: 'set', changes: [[1, 3]] });
@@ -168,6 +168,25 @@ describe('the page', () => {
     expect(await row(opened, /pinned/).getAttribute('aria-rowindex')).toBe('2');
     const pinned = (await last(opened, 'frontier')) as { pinned: unknown[] };
     expect(pinned.pinned).toEqual([[23, best.bits[23]]]);
+    expect(await last(opened, 'pin')).toEqual({ type: 'pin', layers: [table.layers[23]!.name] });
+    // It stands above all blocks, and says of which it is.
+    expect(
+      await row(opened, /pinned/)
+        .locator('.name')
+        .innerText(),
+    ).toMatch(/^layer\.3\s+output\.dense$/);
+    await opened.page.close();
+  });
+
+  it('keeps its title in view: nothing lengthens the document, not even what readers of screens alone see', async () => {
+    const opened = await open({ width: 1200, height: 760 });
+    const live: Live = { ...{ state: 'open', keep: false, measured: [] }, data: 'pictures' };
+    await opened.post({ type: 'live', live }, { type: 'tried', error: 'It cannot be read.' });
+    await opened.page.locator('#picture').focus();
+    await opened.page.mouse.move(300, 30);
+    await opened.page.mouse.wheel(0, 400);
+    const sizes = 'const { scrollHeight, clientHeight, scrollTop } = document.scrollingElement; [scrollHeight - clientHeight, scrollTop]'; // prettier-ignore
+    expect(await opened.page.evaluate(sizes)).toEqual([0, 0]);
     await opened.page.close();
   });
 
@@ -283,11 +302,14 @@ describe('every theme', () => {
     const live: Live = {
       ...{ state: 'open', keep: true, data: 'evaluation-images', switched: { layers: 1, seconds: 0.0031 } },
       measured: [
-        { bits: uniform(36, 4), metric: 'top1', value: 0.8712, samples: 1000, seconds: 2 },
+        {
+          bits: uniform(36, 4),
+          ...{ metric: 'top1', value: 0.8712, full: 0.897, error: 0.003, kl: 0.0123 },
+          ...{ samples: 1000, seconds: 2 },
+        },
         {
           bits: decodeBits(points[60]!.bits, table.bits),
-          metric: 'top1',
-          value: 0.8745,
+          ...{ metric: 'top1', value: 0.8745, full: 0.897, error: 0.002, kl: 0.00912 },
           samples: 1000,
           seconds: 2,
         },

@@ -5,7 +5,7 @@ import { fill, formatBytes } from '../common/text.js';
 import { priceIndex, totalsOf } from '../../engine/plans/totals.js';
 import type { Heat } from './heat.js';
 import type { Strings, Table } from './protocol.js';
-import { nameWithin, type Line } from './rows.js';
+import { nameWithin, shortBlock, type Line } from './rows.js';
 import { meaningOf, pick, type Meaning, type Selection } from './selection.js';
 import { scrollTo, windowOf } from './window.js';
 
@@ -240,8 +240,9 @@ function blockRow(widths: number): Row {
       const mean = decimals(totals.averageBits, 2, locale);
       place(root, index, content);
       name.textContent = line.block;
-      count.textContent = fill(strings.blockLayers, line.layers.length);
-      average.textContent = `⌀ ${mean}`;
+      const several = line.layers.length !== 1;
+      count.textContent = several ? fill(strings.blockLayers, line.layers.length) : strings.blockLayer;
+      average.textContent = fill(strings.blockAverage, mean);
       cost.textContent = totals.cost === undefined ? '' : formatCost(totals.cost, locale);
       size.textContent = formatBytes(totals.bytes, locale);
       setAttributes(root, { 'aria-label': fill(strings.blockLabel, line.block, line.layers.length, mean) });
@@ -258,7 +259,9 @@ const partOf = (table: Table, layers: readonly number[]) => ({
 
 function layerRow(widths: readonly number[], locale: string): Row {
   const pin = element('button', { class: 'pin', tabindex: -1, type: 'button' });
-  const name = element('div', { class: 'name', role: 'rowheader' });
+  const block = element('span', { class: 'of-block muted' });
+  const own = element('span', { class: 'own' });
+  const name = element('div', { class: 'name', role: 'rowheader' }, block, own);
   const bar = element('span', { class: 'bar' });
   const percent = element('span', { class: 'percent' });
   const share = element('div', { class: 'share', role: 'gridcell' }, bar, percent);
@@ -298,7 +301,9 @@ function layerRow(widths: readonly number[], locale: string): Row {
       const pinned = content.pinned.has(i);
       const [suggested, compared] = [content.suggested?.[i], content.compared?.[i]];
       place(root, index, content);
-      name.textContent = nameWithin(layer.block, layer.name);
+      block.hidden = !line.apart;
+      block.textContent = line.apart ? shortBlock(table, layer.block) : '';
+      own.textContent = nameWithin(layer.block, layer.name);
       name.title = `${layer.name}\n${layer.shape.join(' × ')}`;
       bar.style.width = `${(100 * layer.weights) / largestOf(table)}%`;
       percent.textContent = shared;

@@ -3,7 +3,7 @@ import { button, checkbox, progressBar } from '../common/controls.js';
 import { element } from '../common/dom.js';
 import { numberFormat } from '../../engine/plans/numbers.js';
 import { fill } from '../common/text.js';
-import { decimals } from './grid.js';
+import { decimals, formatCost } from './grid.js';
 import type { Prediction } from '../../engine/protocol/protocol.js';
 import type { Act, Live, Measurement, Strings, Tried, TryInput } from './protocol.js';
 
@@ -80,7 +80,7 @@ export function livePanel(act: (action: Act['action']) => void): LivePanel {
       if (live.measuring) {
         const { done, total } = live.measuring;
         const share = total > 0 ? done / total : undefined;
-        bar.show(share, fill(strings.measuring, done, total));
+        bar.show(share, total > 0 ? fill(strings.measuring, done, total) : strings.measuringStarts);
       }
       say(error, live.error);
       history.hidden = live.measured.length === 0;
@@ -102,7 +102,10 @@ function stateText(strings: Strings, locale: string, { state, reason, switched }
   if (state === 'opening') return strings.sessionOpening;
   if (state === 'closed') return reason ?? strings.sessionClosed;
   if (!switched) return strings.sessionOpen;
-  return fill(strings.switched, switched.layers, decimals(switched.seconds * 1000, 1, locale));
+  const time = decimals(switched.seconds * 1000, switched.seconds < 0.01 ? 1 : 0, locale);
+  return switched.layers === 1
+    ? fill(strings.switchedOne, time)
+    : fill(strings.switched, switched.layers, time);
 }
 
 const historyRow = (measured: Measurement, strings: Strings, locale: string): HTMLElement => {
@@ -111,13 +114,33 @@ const historyRow = (measured: Measurement, strings: Strings, locale: string): HT
   return element(
     'tr',
     {},
-    element('td', {}, `⌀ ${decimals(average, 2, locale)}`),
+    element('td', {}, fill(strings.blockAverage, decimals(average, 2, locale))),
     element('td', { class: 'score' }, formatMeasured(measured, locale)),
-    element('td', { class: 'muted' }, strings[measured.metric]),
+    element('td', { class: 'muted', title: strings.measuredHint }, besideMeasured(measured, strings, locale)),
   );
 };
 
-export function formatMeasured({ metric, value }: Measurement, locale: string): string {
+/** What a measurement is to be held against. */
+export function besideMeasured({ metric, full, kl }: Measurement, strings: Strings, locale: string): string {
+  if (metric === 'kl') return strings.kl;
+  const whole = formatScore(metric, full, locale);
+  return kl === undefined
+    ? fill(strings.measuredFull, whole)
+    : fill(strings.measuredFullKl, whole, formatCost(kl, locale));
+}
+
+/** A score with its error, where it has one, to two digits. */
+export function formatMeasured({ metric, value, error }: Measurement, locale: string): string {
+  const written = formatScore(metric, value, locale);
+  if (error === undefined) return written;
+  const scaled = isShare(metric) ? 100 * error : error;
+  const digits = { minimumSignificantDigits: 2, maximumSignificantDigits: 2 };
+  return `${written} ±${numberFormat(locale, digits).format(scaled)}`;
+}
+
+const isShare = (metric: Measurement['metric']): boolean => metric === 'top1' || metric === 'accuracy';
+
+function formatScore(metric: Measurement['metric'], value: number, locale: string): string {
   if (metric === 'perplexity') return decimals(value, 3, locale);
   if (metric === 'kl') return decimals(value, 5, locale);
   return numberFormat(locale, { style: 'percent', minimumFractionDigits: 2 }).format(value);

@@ -9,7 +9,7 @@ import { fill, formatBytes } from '../common/text.js';
 import { totalsOf, type Totals } from '../../engine/plans/totals.js';
 import { frontierChart } from './chart.js';
 import { decimals, formatCost, layerGrid, type GridContent } from './grid.js';
-import { formatMeasured, livePanel, tryPanel } from './live.js';
+import { besideMeasured, formatMeasured, livePanel, tryPanel } from './live.js';
 import { planPanel } from './plans.js';
 import type { Act, FromPage, FrontierPoint, Results, Shown, Table } from './protocol.js';
 import type { Order } from './rows.js';
@@ -28,11 +28,6 @@ import { layersOf } from './rows.js';
 import type { Meaning } from './selection.js';
 
 let state: State | undefined;
-/** What of the page's own state comes back after a reload. */
-interface Kept {
-  readonly pinned: readonly string[];
-}
-
 const title = element('h1');
 const subtitle = element('p', { class: 'muted' });
 const tiles = element('div', { class: 'tiles' });
@@ -93,10 +88,7 @@ const channel = openChannel<Shown, FromPage, Results>((message) => {
   const before = state;
   state = receive(state, message);
   if (!state) return;
-  if (message.type === 'table') {
-    restorePins();
-    showFixed(state);
-  }
+  if (message.type === 'table') showFixed(state);
   render(before);
   if (
     message.type === 'table' ||
@@ -161,16 +153,8 @@ function pin(layers: readonly number[]): void {
   if (layers.length === 0) return;
   update((now) => togglePins(now, layers));
   const names = [...state!.pinned].map((i) => state!.shown.table!.layers[i]!.name);
-  channel.keep({ pinned: names } satisfies Kept);
+  channel.tell({ type: 'pin', layers: names });
   askFrontier();
-}
-
-function restorePins(): void {
-  const kept = channel.kept() as Partial<Kept> | undefined;
-  const names = new Set(kept?.pinned ?? []);
-  if (!state?.shown.table || names.size === 0 || state.pinned.size > 0) return;
-  const pinned = new Set(state.shown.table.layers.flatMap(({ name }, i) => (names.has(name) ? [i] : [])));
-  state = withLines({ ...state, pinned });
 }
 
 const pinnedBitsChanged = (before: State | undefined, now: State): boolean =>
@@ -387,8 +371,15 @@ function showTiles({ shown, live: { measured }, bits }: State, totals: ReturnTyp
       ? tile(
           strings[latest.metric],
           formatMeasured(latest, locale),
-          fill(fresh ? strings.measuredDetail : strings.measuredBefore, latest.samples),
+          besideMeasured(latest, strings, locale),
           fresh ? '' : 'old',
+          detail(
+            fill(
+              fresh ? strings.measuredDetail : strings.measuredBefore,
+              numberFormat(locale, {}).format(latest.samples),
+            ),
+            strings.measuredHint,
+          ),
         )
       : tile(strings.measured, '–', strings.notMeasured),
   );

@@ -56,6 +56,8 @@ export interface ShowTable {
   readonly lacks: readonly { readonly lack: Lack; readonly text: string; readonly action?: string }[];
   /** Whether a model can be run here: there is an adapter set, and the workspace is trusted. */
   readonly live: boolean;
+  /** Names of layers that were pinned in this plan before. */
+  readonly pinned: readonly string[];
 }
 
 /** The plan as its text is now. */
@@ -102,6 +104,12 @@ export interface Measurement {
   readonly bits: readonly number[];
   readonly metric: MetricKey;
   readonly value: number;
+  /** What full precision has on the same samples. */
+  readonly full: number;
+  /** Standard error of the distance between both, in the unit of `value`; of more than one sample. */
+  readonly error?: number;
+  /** Divergence from full precision, nats. */
+  readonly kl?: number;
   readonly samples: number;
   readonly seconds: number;
 }
@@ -131,6 +139,12 @@ export interface SetAll {
   readonly bits: readonly number[];
 }
 
+/** The names of all layers that are pinned now. */
+export interface Pin {
+  readonly type: 'pin';
+  readonly layers: readonly string[];
+}
+
 export interface AskFrontier {
   readonly type: 'frontier';
   readonly id: number;
@@ -154,7 +168,7 @@ export interface Results {
   readonly frontier: { readonly points: readonly FrontierPoint[] };
 }
 
-export type FromPage = Ready | Set | SetAll | AskFrontier | Act | Try;
+export type FromPage = Ready | Set | SetAll | Pin | AskFrontier | Act | Try;
 
 export type StringKey =
   | 'averageBits'
@@ -189,6 +203,8 @@ export type StringKey =
   | 'rowCompared'
   | 'blockLabel'
   | 'blockLayers'
+  | 'blockLayer'
+  | 'blockAverage'
   | 'noMatch'
   | 'lessSensitive'
   | 'moreSensitive'
@@ -228,11 +244,16 @@ export type StringKey =
   | 'sessionOpening'
   | 'sessionOpen'
   | 'switched'
+  | 'switchedOne'
   | 'measuring'
+  | 'measuringStarts'
   | 'top1'
   | 'perplexity'
   | 'accuracy'
   | 'kl'
+  | 'measuredFull'
+  | 'measuredFullKl'
+  | 'measuredHint'
   | 'measuredDetail'
   | 'measuredBefore'
   | 'history'

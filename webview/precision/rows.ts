@@ -6,7 +6,8 @@ export type Order = 'model' | 'bits' | 'share' | 'cost' | 'sensitivity';
 
 export type Line =
   | { readonly kind: 'block'; readonly block: string; readonly layers: readonly number[] }
-  | { readonly kind: 'layer'; readonly layer: number };
+  /** `apart`: it does not stand below its block, and has to name it. */
+  | { readonly kind: 'layer'; readonly layer: number; readonly apart: boolean };
 
 export interface LineOptions {
   readonly filter: string;
@@ -23,12 +24,12 @@ export function linesOf(table: Table, bits: readonly number[], options: LineOpti
   const { filter, order, pinned } = options;
   const matches = matcher(filter);
   const shown = table.layers.flatMap(({ name }, i) => (matches(name) ? [i] : []));
-  const first = shown.filter((i) => pinned.has(i)).map(layerLine);
+  const first = shown.filter((i) => pinned.has(i)).map(apart);
   const rest = shown.filter((i) => !pinned.has(i));
   if (order !== 'model') {
     const value = valueOf(table, bits, order);
     const values = new Map(rest.map((i) => [i, value(i)]));
-    return [...first, ...rest.sort((a, b) => values.get(b)! - values.get(a)! || a - b).map(layerLine)];
+    return [...first, ...rest.sort((a, b) => values.get(b)! - values.get(a)! || a - b).map(apart)];
   }
   const blocks = new Map<string, number[]>();
   for (const i of rest) {
@@ -39,12 +40,12 @@ export function linesOf(table: Table, bits: readonly number[], options: LineOpti
     ...first,
     ...[...blocks].flatMap(([block, layers]): Line[] => [
       { kind: 'block', block, layers },
-      ...layers.map(layerLine),
+      ...layers.map((layer): Line => ({ kind: 'layer', layer, apart: false })),
     ]),
   ];
 }
 
-const layerLine = (layer: number): Line => ({ kind: 'layer', layer });
+const apart = (layer: number): Line => ({ kind: 'layer', layer, apart: true });
 
 /** The layers that a line stands for. */
 export const layersOf = (line: Line | undefined): readonly number[] =>
@@ -75,6 +76,25 @@ function valueOf(
     case 'sensitivity':
       return (i) => costs?.[i]![0] ?? 0;
   }
+}
+
+/** What tells blocks apart, such as `layer.0` of `vit.encoder.layer.0`: their names without what all of them begin with, but for its last word. */
+export function shortBlock(table: Table, block: string): string {
+  const known = beginnings.get(table) ?? beginning(table.layers.map((layer) => layer.block));
+  beginnings.set(table, known);
+  return block
+    .split('.')
+    .slice(Math.max(0, known - 1))
+    .join('.');
+}
+
+const beginnings = new WeakMap<Table, number>();
+
+/** Words that all names begin with; of one name all but its last. */
+function beginning(names: readonly string[]): number {
+  const [first = [], ...others] = [...new Set(names)].map((name) => name.split('.'));
+  const differs = first.findIndex((word, i) => others.some((other) => other[i] !== word));
+  return others.length === 0 || differs < 0 ? Math.max(0, first.length - 1) : differs;
 }
 
 /** A layer's name without its block's, such as `attention.query`. */

@@ -3,7 +3,7 @@ import { frontierOf, tableOf } from '../../test/pages/precision-model.js';
 import { bestWithin, chartLayout, indexOf, nearestAlong, someOf } from './frontier.js';
 import { heatOf } from './heat.js';
 import type { ShowTable, Strings, Table } from './protocol.js';
-import { linesOf, type LineOptions } from './rows.js';
+import { linesOf, shortBlock, type LineOptions } from './rows.js';
 import { selectOne } from './selection.js';
 import { changesOf, pressed, receive, togglePins, type State } from './state.js';
 
@@ -16,10 +16,14 @@ const show = (own: Table = table): ShowTable => ({
   subtitle: '',
   lacks: [],
   live: true,
+  pinned: [],
   table: own,
 });
-const open = (bits: readonly number[] = Array<number>(12).fill(4), own = table): State =>
-  receive(receive(undefined, show(own)), { type: 'plan', bits, problems: [] })!;
+const open = (
+  bits: readonly number[] = Array<number>(12).fill(4),
+  own = table,
+  pinned: readonly string[] = [],
+): State => receive(receive(undefined, { ...show(own), pinned }), { type: 'plan', bits, problems: [] })!;
 const lines = (options: Partial<LineOptions>, bits = Array<number>(12).fill(4)) =>
   linesOf(table, bits, { filter: '', order: 'model', pinned: new Set(), ...options }).map((line) =>
     line.kind === 'block' ? line.block : line.layer,
@@ -39,6 +43,43 @@ describe('linesOf', () => {
     expect(lines({ pinned: new Set([7]) }).slice(0, 3)).toEqual([7, 'encoder.layer.0', 0]);
     const bits = [4, 8, 4, 4, 2, 4, 4, 4, 4, 4, 4, 6];
     expect(lines({ order: 'bits', pinned: new Set([4]) }, bits).slice(0, 4)).toEqual([4, 1, 11, 0]);
+  });
+});
+
+describe('layers that do not stand below their block', () => {
+  const apart = (options: Partial<LineOptions>) =>
+    linesOf(table, Array<number>(12).fill(4), {
+      filter: '',
+      order: 'model',
+      pinned: new Set(),
+      ...options,
+    }).flatMap((line) => (line.kind === 'layer' && line.apart ? [line.layer] : []));
+
+  it('are all that are sorted, and those that are pinned', () => {
+    expect(apart({})).toEqual([]);
+    expect(apart({ pinned: new Set([7]) })).toEqual([7]);
+    expect(apart({ order: 'sensitivity' })).toHaveLength(12);
+  });
+
+  it('name it, as far as it tells blocks apart', () => {
+    const named = (...blocks: string[]) => {
+      const own = { ...table, layers: blocks.map((block) => ({ ...table.layers[0]!, block })) };
+      return blocks.map((block) => shortBlock(own, block));
+    };
+    expect(named('vit.encoder.layer.0', 'vit.encoder.layer.11')).toEqual(['layer.0', 'layer.11']);
+    expect(named('vision.layers.0', 'text.layers.0')).toEqual(['vision.layers.0', 'text.layers.0']);
+    expect(named('model.layers.0')).toEqual(['layers.0']);
+    expect(named('blocks')).toEqual(['blocks']);
+  });
+});
+
+describe('pins', () => {
+  it('of before are there again with the table, and stay when it is read anew', () => {
+    const again = open(undefined, table, [table.layers[3]!.name, 'gone']);
+    expect([...again.pinned]).toEqual([3]);
+    expect(again.lines[0]).toEqual({ kind: 'layer', layer: 3, apart: true });
+    const more = togglePins(again, [5]);
+    expect([...receive(more, show(table))!.pinned]).toEqual([3, 5]);
   });
 });
 

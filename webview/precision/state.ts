@@ -33,7 +33,9 @@ const CLOSED: Live = { state: 'closed', keep: false, measured: [] };
 export function receive(state: State | undefined, message: Shown): State | undefined {
   if (message.type === 'table') {
     const same = state && sameLayers(state.shown.table, message.table);
-    const base = same ? state : { ...EMPTY, live: state?.live ?? CLOSED };
+    const base = same
+      ? state
+      : { ...EMPTY, live: state?.live ?? CLOSED, pinned: pinsOf(message.table, message.pinned) };
     return withLines({
       ...base,
       shown: message,
@@ -77,6 +79,9 @@ const EMPTY: Omit<State, 'shown' | 'heat'> = {
   lines: [],
   frontier: [],
 };
+
+const pinsOf = (table: Table | undefined, names: readonly string[]): ReadonlySet<number> =>
+  new Set((table?.layers ?? []).flatMap(({ name }, i) => (names.includes(name) ? [i] : [])));
 
 const sameLayers = (a: Table | undefined, b: Table | undefined): boolean =>
   a !== undefined &&

@@ -13,7 +13,7 @@ import { defaultCacheMemory } from '../../execution/sample-store.js';
 import { openSource } from '../../methods/sets.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
 import type { VisionModel } from '../../models/model.js';
-import type { EvaluationRow } from '../../protocol/protocol.js';
+import type { MeasuredRows } from '../task.js';
 import type { Programs } from '../../runtime/programs.js';
 import { withDevice } from '../../runtime/with-device.js';
 
@@ -62,17 +62,17 @@ export async function evaluatePictures({
   });
 }
 
-/** The row of a model at its plan. */
+/** The rows of a model, in full precision and at its plan. */
 export async function measurePictures(
   programs: Programs,
   checkpoint: Checkpoint<VisionModel>,
   { full, plan }: { readonly full: RunnableModel; readonly plan: Candidate },
   { path, limit }: { readonly path: string; readonly limit?: number },
   hooks: EvaluationHooks,
-): Promise<EvaluationRow> {
+): Promise<MeasuredRows> {
   const pictures = await openPictures(checkpoint, path, limit);
   const rows = await evaluateClassifier(programs.runtime, checkpoint, full, [plan], pictures, hooks);
-  return rows[1]!;
+  return { full: rows[0]!, plan: rows[1]! };
 }
 
 /** The first pictures of a set, to be read. */

@@ -15,9 +15,10 @@ import { plainParts } from '../../execution/part-by-part.js';
 import { defaultCacheMemory } from '../../execution/sample-store.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
 import type { LanguageModel } from '../../models/model.js';
-import type { EvaluateRequest, EvaluateResult, EvaluationRow } from '../../protocol/protocol.js';
+import type { EvaluateRequest, EvaluateResult } from '../../protocol/protocol.js';
 import type { Programs } from '../../runtime/programs.js';
 import { withDevice } from '../../runtime/with-device.js';
+import type { MeasuredRows } from '../task.js';
 
 export async function evaluateText({
   request,
@@ -133,14 +134,14 @@ async function openMultipleChoice(
   };
 }
 
-/** The row of a model at its plan: perplexity and divergence. */
+/** The rows of a model, in full precision and at its plan: perplexity and divergence. */
 export async function measureText(
   programs: Programs,
   checkpoint: Checkpoint<LanguageModel>,
   { full, plan }: { readonly full: RunnableModel; readonly plan: Candidate },
   { path, limit }: { readonly path: string; readonly limit?: number },
   hooks: EvaluationHooks,
-): Promise<EvaluationRow> {
+): Promise<MeasuredRows> {
   if (await holdsChoices(path))
     throw new UserError(
       `${path} holds questions; a session measures perplexity. Use the command "evaluate".`,
@@ -158,5 +159,5 @@ export async function measureText(
   ];
   const memory = { memory: defaultCacheMemory() };
   const rows = await evaluatePerplexity(programs, checkpoint, texts, windows, memory, hooks);
-  return rows[1]!;
+  return { full: rows[0]!, plan: rows[1]! };
 }
