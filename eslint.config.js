@@ -51,6 +51,7 @@ const mayImport = {
     'exporters',
     'formats',
     'jobs',
+    'locks',
     'methods',
     'plans',
     'protocol',

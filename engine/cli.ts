@@ -172,6 +172,7 @@ const calibrate = program
   .addOption(new Option('--seed <n>', 'seed of all random draws (default: 0)').argParser(whole(0)))
   .addOption(cacheMemory())
   .addOption(new Option('--resume', 'continue an unfinished calibration'))
+  .addOption(new Option('--force', 'replace the adapter set that is there'))
   .addOption(device())
   .addOption(threads())
   .addOption(json())
@@ -189,11 +190,10 @@ addMethodOptions(calibrate, method).action(
       bar.update(status.done, formatStatus(status)),
     ).finally(() => bar.stop());
     reportSkipped(result.skipped);
-    print(
-      { json: asJson ?? false },
-      result,
-      (r) =>
-        `Wrote ${r.out}: ${r.bits.join(', ')} bits,${r.samples > 0 ? ` from ${r.samples} samples,` : ''} on ${r.device}, in ${r.seconds.toFixed(0)} s; at most ${bytes(r.peakMemory)} of memory.`,
+    print({ json: asJson ?? false }, result, (r) =>
+      r.device === undefined
+        ? `${r.out} is finished: the adapter set is complete, and there is nothing left to resume.`
+        : `Wrote ${r.out}: ${r.bits.join(', ')} bits,${r.samples > 0 ? ` from ${r.samples} samples,` : ''} on ${r.device}, in ${r.seconds.toFixed(0)} s; at most ${bytes(r.peakMemory)} of memory.`,
     );
   },
 );
@@ -275,6 +275,7 @@ program
   .addOption(batchMeasured())
   .addOption(cacheMemory())
   .addOption(new Option('--resume', 'continue an unfinished measurement'))
+  .addOption(new Option('--force', 'replace the measurement that is there'))
   .addOption(device())
   .addOption(threads())
   .addOption(json())
@@ -283,11 +284,10 @@ program
     const result = await run('sensitivity', { ...options, model }, (status) =>
       bar.update(status.done, formatStatus(status)),
     ).finally(() => bar.stop());
-    print(
-      { json: asJson ?? false },
-      result,
-      (r) =>
-        `Wrote ${r.out}: ${r.layers} layers at ${r.bits.join(', ')} bits, from ${r.samples} samples, on ${r.device}, in ${r.seconds.toFixed(0)} s. Running only what follows the changed layer saved ${(100 * r.saved).toFixed(0)} % of the work.`,
+    print({ json: asJson ?? false }, result, (r) =>
+      r.device === undefined
+        ? `${r.out} is finished: the measurement is complete, and there is nothing left to resume.`
+        : `Wrote ${r.out}: ${r.layers} layers at ${r.bits.join(', ')} bits, from ${r.samples} samples, on ${r.device}, in ${r.seconds.toFixed(0)} s. Running only what follows the changed layer saved ${(100 * r.saved).toFixed(0)} % of the work.`,
     );
   });
 
@@ -314,6 +314,7 @@ program
   .addOption(length())
   .addOption(batchMeasured())
   .requiredOption('--out <plan>', 'file of the plan, such as small.precision.json')
+  .addOption(new Option('--force', 'replace the plan that is there'))
   .addOption(device())
   .addOption(threads())
   .addOption(json())

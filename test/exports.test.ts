@@ -1,6 +1,6 @@
 /** Adapter sets of every method exported, and what was written opened and run as any model is. */
 import { existsSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CancelledError } from '../engine/errors.js';
@@ -315,11 +315,18 @@ describe('an export', () => {
     expect(await complaintOf({ out: at('vit', 'inside') })).toContain("lies in the model's folder");
     await symlink(at('vit'), at('alias'));
     expect(await complaintOf({ out: at('alias', 'inside') })).toContain("lies in the model's folder");
-    expect(await complaintOf({ out: at('no', 'parent') })).toMatch(
-      /^Cannot write .*: no such file or folder\.$/,
-    );
+    await writeFile(at('file'), '');
+    expect(await complaintOf({ out: at('file', 'inside') })).toMatch(/^Cannot write .*not a folder\.$/);
     expect(await readdir(at('taken'))).toEqual([]);
     expect(await remains()).toEqual([]);
+  });
+
+  it('makes the folders that are missing, and takes them away again where nothing is written', async () => {
+    expect(await complaintOf({ out: at('no', 'parent'), bits: 3 })).toContain('has no 3-bit setting');
+    expect(existsSync(at('no'))).toBe(false);
+    await runExport({ ...requestFor('llama', 'gptq', 'x'), out: at('no', 'parent') }, quiet());
+    expect(await readdir(at('no'))).toEqual(['parent']);
+    await rm(at('no'), { recursive: true });
   });
 
   it('needs one choice of bits that the set has', async () => {

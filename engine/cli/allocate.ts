@@ -1,11 +1,14 @@
 /** The command `allocate`: from measured costs and a budget to a precision plan. */
 import { existsSync } from 'node:fs';
-import { dirname, join, relative, resolve, sep } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { fingerprintCache } from '../catalog/fingerprints.js';
 import { UserError } from '../errors.js';
 import { writeFileAtomic } from '../formats/atomic.js';
+import { placeOf, tryFolder } from '../formats/output.js';
 import { SENSITIVITY_FILE } from '../formats/sensitivity.js';
 import { statPath } from '../formats/paths.js';
+import { whileLocked } from '../locks/lock.js';
 import { constrained, describePrecision, readMeasured } from '../jobs/precision.js';
 import { bestMeasured, type Compare } from '../jobs/measured-plan.js';
 import { solve } from '../plans/allocate.js';
@@ -13,6 +16,7 @@ import { budgetOfSize, sizeWithin } from '../plans/budget.js';
 import { candidatesWithin, type Candidates } from '../plans/candidates.js';
 import { compileGlob } from '../plans/globs.js';
 import { formatBytesUp, formatWidth } from '../plans/numbers.js';
+import { parsePlan } from '../plans/plan.js';
 import { totalsOf } from '../plans/totals.js';
 import { bytes } from './format.js';
 import type { Budget, MeasuredPlan, Placement, PrecisionTable } from '../protocol/protocol.js';
@@ -33,6 +37,8 @@ export interface AllocateOptions extends Placement {
   readonly length?: number;
   readonly batch?: number;
   readonly out: string;
+  /** Replace the plan that is there. */
+  readonly force?: boolean;
 }
 
 export interface Allocated {
@@ -57,6 +63,18 @@ export interface Allocated {
 export async function allocate(file: string, options: AllocateOptions, compare: Compare): Promise<Allocated> {
   const [kind, budget] = budgetOf(options);
   requireModel(options);
+  const place = await openPlanOutput(options);
+  return whileLocked(place, () => allocateInto(place, kind, budget, file, options, compare));
+}
+
+async function allocateInto(
+  place: string,
+  kind: Budget,
+  budget: number,
+  file: string,
+  options: AllocateOptions,
+  compare: Compare,
+): Promise<Allocated> {
   const path = (await statPath(file)).isDirectory() ? join(file, SENSITIVITY_FILE) : file;
   const folder = resolve(options.adapters ?? dirname(path));
   const { bits, layers, costs, stale } = await readMeasured(path, folder);
@@ -81,7 +99,7 @@ export async function allocate(file: string, options: AllocateOptions, compare: 
   }
   const { plan, measured } = await chosen(candidates, options, folder, compare);
   const folders = { ...options, adapters: folder };
-  await writeFileAtomic(options.out, planText(names, plan, resolve(options.out), folders));
+  await writeFileAtomic(place, planText(names, plan, place, folders));
   const totals = totalsOf({ bits, layers, otherBytes: 0, sensitivity: { costs } }, plan);
   return {
     out: options.out,
@@ -111,6 +129,19 @@ export function formatAllocated(r: Allocated): string {
     ...(r.exact ? [] : ['Sizes were rounded up to be told apart; a slightly better plan may exist.']),
     ...(r.stale === undefined ? [] : [r.stale]),
   ].join('\n');
+}
+
+/** Where the plan is written. Throws UserError where it cannot be, or what is there is not a plan to be replaced. */
+async function openPlanOutput({ out, force = false }: AllocateOptions): Promise<string> {
+  const place = await placeOf(out);
+  await tryFolder(dirname(place), basename(place));
+  if (!existsSync(place)) return place;
+  if (!force)
+    throw new UserError(`${out} is there already; choose another name, or replace it with --force.`);
+  const text = await readFile(place, 'utf8').catch(() => '');
+  if (!parsePlan(text).plan)
+    throw new UserError(`${out} is there and is not a precision plan; choose another name.`);
+  return place;
 }
 
 function measuredLines({ cost, predictedBest, uniform, plans, samples, data }: MeasuredPlan): string[] {

@@ -66,7 +66,7 @@ export function planBaselines(
   const planned = (request.baseline ?? []).flatMap((name) =>
     plan(methodNamed(name), task, checkpoint, request, sets, widths),
   );
-  const folder = join(scratchFolder(), `baselines.${process.pid}-${randomBytes(4).toString('hex')}`);
+  const folder = join(scratchFolder(), `.baselines.${process.pid}-${randomBytes(4).toString('hex')}.partial`);
   const opened: NamedSet[] = [];
   const work = planned.reduce((sum, { settings }) => sum + workOf(checkpoint, settings), 0);
   return {

@@ -27,7 +27,7 @@ export interface StagedFile {
 }
 
 /** `.<name>.<process id>-<8 hex digits>.partial`, in the folder of the file it will become. */
-const TEMPORARY = /^\..+\.(\d+)-[0-9a-f]{8}\.partial$/;
+export const TEMPORARY = /^\..+\.(\d+)-[0-9a-f]{8}\.partial$/;
 
 const temporaryOf = (path: string): string =>
   join(dirname(path), `.${basename(path)}.${process.pid}-${randomBytes(4).toString('hex')}.partial`);
@@ -40,7 +40,7 @@ const temporaryOf = (path: string): string =>
 export async function stageFile(path: string, data: FileData): Promise<StagedFile> {
   const folder = dirname(path);
   const temporary = temporaryOf(path);
-  const discard = () => rm(temporary, { force: true });
+  const discard = () => removeQuietly(temporary);
   try {
     const handle = await open(temporary, 'wx');
     try {
@@ -96,7 +96,7 @@ export async function createFileExclusive(path: string, data: string): Promise<b
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
     throw fileError(error, 'write', path);
   } finally {
-    await rm(temporary, { force: true });
+    await removeQuietly(temporary);
   }
 }
 
@@ -122,7 +122,7 @@ export async function writeFolderAtomic(
   } catch (error) {
     throw fileError(error, 'write', path);
   } finally {
-    await rm(temporary, { recursive: true, force: true });
+    await removeQuietly(temporary);
   }
 }
 
@@ -159,6 +159,9 @@ export function processIsAlive(pid: number): boolean {
     return (error as NodeJS.ErrnoException).code !== 'ESRCH';
   }
 }
+
+/** What went wrong before is the news: a name that cannot be written cannot be removed either. */
+const removeQuietly = (path: string) => rm(path, { recursive: true, force: true }).catch(() => undefined);
 
 /** Makes a rename durable. Platforms that cannot sync a folder (Windows, some network drives) are let off. */
 async function syncFolder(folder: string): Promise<void> {

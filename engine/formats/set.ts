@@ -115,13 +115,17 @@ export async function setBytes(folder: string): Promise<number> {
   return tensors.size + (config?.size ?? 0);
 }
 
+/** Whether the tensors in the folder are those that its config was written with. Throws UserError where one is missing. */
+export const isWholeSet = async (folder: string): Promise<boolean> =>
+  (await hashFile(join(folder, TENSORS_FILE))) === (await readTensorsDigest(folder));
+
 /**
  * Opens the tensors of an adapter set. Throws `UserError` for one that is missing, unknown or of the wrong shape, and for
  * a file that is not the one the config was written with.
  */
 export async function openSetTensors(folder: string, expected: ExpectedTensors): Promise<SetTensors> {
   const path = join(folder, TENSORS_FILE);
-  if ((await hashFile(path)) !== (await readTensorsDigest(folder)))
+  if (!(await isWholeSet(folder)))
     throw new UserError(
       `${TENSORS_FILE} in ${folder} is not the file that ${CONFIG_FILE} was written with; copy both again or calibrate again.`,
     );

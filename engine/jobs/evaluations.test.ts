@@ -2,7 +2,13 @@ import { mkdir, readFile, utimes, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { writeRandomModel } from '../../test/fixtures.js';
 import { complaint, useTemporaryFolder } from '../formats/testing.js';
-import { listEvaluations, prepareEvaluation, readEvaluation, saveEvaluation } from './evaluations.js';
+import {
+  evaluationPath,
+  keepingPlace,
+  listEvaluations,
+  readEvaluation,
+  saveEvaluation,
+} from './evaluations.js';
 import { evaluateResult } from './testing.js';
 
 const at = useTemporaryFolder();
@@ -10,9 +16,9 @@ const at = useTemporaryFolder();
 /** An evaluation of a model without adapter sets, kept under a name. */
 async function saved(name: string): Promise<string> {
   await writeRandomModel(at('model'));
-  const request = { model: at('model'), data: at('pictures') };
-  const path = await prepareEvaluation(request, name);
-  await saveEvaluation(path, request, evaluateResult);
+  const request = { model: at('model'), data: at('pictures'), save: name };
+  const path = evaluationPath(request)!;
+  await keepingPlace(path, () => saveEvaluation(path, request, evaluateResult));
   return path;
 }
 
@@ -50,11 +56,18 @@ describe('an evaluation', () => {
 
   it('is never written over, nor under a name that leaves its folder', async () => {
     await saved('first');
-    const request = { model: at('model'), data: at('pictures') };
-    expect(await complaint(() => prepareEvaluation(request, 'first'))).toContain(
-      'already holds an evaluation',
-    );
-    expect(await complaint(() => prepareEvaluation(request, '../first'))).toContain('choose another');
+    expect(await complaint(() => saved('first'))).toContain('already holds an evaluation');
+    expect(await complaint(() => saved('../first'))).toContain('choose another');
+  });
+
+  it('is refused before the work where its place cannot be written, or another writes there', async () => {
+    const place = at('model', 'evaluations', 'first.json');
+    const work = () => Promise.reject(new Error('It was begun.'));
+    await keepingPlace(place, async () => {
+      expect(await complaint(() => keepingPlace(place, work))).toMatch(/is being written by process/);
+    });
+    await writeFile(at('file'), '');
+    expect(await complaint(() => keepingPlace(at('file', 'first.json'), work))).toMatch(/a file of that name/);
   });
 
   it.each([

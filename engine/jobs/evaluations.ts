@@ -1,30 +1,41 @@
 /** Evaluations kept beside adapter sets and models: `evaluations/<name>.json` (docs/FORMATS.md). */
 import { existsSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { UserError } from '../errors.js';
 import { readTensorsDigest } from '../formats/set.js';
+import { EVALUATIONS_FOLDER } from '../formats/set-folder.js';
 import { removeStaleTemporaries, writeFileAtomic } from '../formats/atomic.js';
-import { makeFolder } from '../formats/folders.js';
 import { expectObject, readJsonFile } from '../formats/json.js';
 import { list, readFields, record, sha256, text, type Fields } from '../formats/json-fields.js';
+import { tryFile } from '../formats/output.js';
 import { checkName, show } from '../formats/paths.js';
+import { whileLocked } from '../locks/lock.js';
 import { openCheckpoint } from '../models/checkpoint.js';
 import type { EvaluateRequest, EvaluateResult, Evaluation, EvaluationReport } from '../protocol/protocol.js';
 import { version } from '../version.js';
 import { evaluateResult } from './kinds/evaluation-fields.js';
 
-const FOLDER = 'evaluations';
 const MAX_BYTES = 4 << 20;
 
-/** Where the result of a request shall lie. Throws UserError where something is there already, or nothing can be. */
-export async function prepareEvaluation({ adapters, model }: EvaluateRequest, name: string): Promise<string> {
-  const folder = join(resolve(adapters?.[0] ?? model), FOLDER);
-  const path = join(folder, `${checkName(name)}.json`);
-  if (existsSync(path)) throw new UserError(`${path} already holds an evaluation; choose another name.`);
-  await makeFolder(folder);
-  await removeStaleTemporaries(folder);
-  return path;
+/** Where the result of a request lies in the end; undefined where it is not kept. */
+export const evaluationPath = ({
+  adapters,
+  model,
+  save,
+}: Pick<EvaluateRequest, 'adapters' | 'model' | 'save'>): string | undefined =>
+  save === undefined
+    ? undefined
+    : join(resolve(adapters?.[0] ?? model), EVALUATIONS_FOLDER, `${checkName(save)}.json`);
+
+/** Does `work` while no other process writes `path`. Throws UserError before it where something is there, or nothing can be. */
+export async function keepingPlace<T>(path: string, work: () => Promise<T>): Promise<T> {
+  return whileLocked(path, async () => {
+    if (existsSync(path)) throw new UserError(`${path} already holds an evaluation; choose another name.`);
+    await removeStaleTemporaries(dirname(path));
+    await tryFile(path);
+    return work();
+  });
 }
 
 /** Writes the result of a request to `path`, with what it was measured on. */
@@ -53,7 +64,7 @@ export async function saveEvaluation(
 /** The evaluations kept in adapter sets and models, newest first; folders without any, or that are gone, have none. */
 export async function listEvaluations(folders: readonly string[]): Promise<EvaluationReport[]> {
   const reports = folders.map(async (folder) => {
-    const names = await readdir(join(folder, FOLDER)).catch(() => []);
+    const names = await readdir(join(folder, EVALUATIONS_FOLDER)).catch(() => []);
     const files = names.filter((name) => name.endsWith('.json') && !name.startsWith('.'));
     return Promise.all(files.map((name) => report(folder, name)));
   });
@@ -61,7 +72,7 @@ export async function listEvaluations(folders: readonly string[]): Promise<Evalu
 }
 
 async function report(folder: string, file: string): Promise<EvaluationReport> {
-  const path = join(folder, FOLDER, file);
+  const path = join(folder, EVALUATIONS_FOLDER, file);
   const modified = (await stat(path).catch(() => undefined))?.mtimeMs ?? 0;
   const common = { path, name: basename(file, '.json'), folder, modified };
   try {

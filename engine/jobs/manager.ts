@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { resolve, sep } from 'node:path';
 import { UserError } from '../errors.js';
+import { placeOf } from '../formats/output.js';
 import type {
   JobKind,
   JobLog,
@@ -122,6 +123,12 @@ export function openJobManager(
     },
   };
 
+  /** Links are followed: one place has one name. */
+  async function written({ kind, request }: StartParams<JobKind>): Promise<string | undefined> {
+    const path = kindOf(kind).writes(request);
+    return path === undefined ? undefined : placeOf(path).catch(() => path);
+  }
+
   async function refuseToCancel(id: string): Promise<never> {
     const { title, state } = await shared.find(id);
     throw new UserError(
@@ -170,10 +177,10 @@ export function openJobManager(
 
   /** Throws UserError where another job writes what this one would. Needs the turn: else two could find it free at once. */
   async function requireFree({ kind, request }: StartParams<JobKind>, but?: string): Promise<void> {
-    const path = kindOf(kind).writes(request);
+    const path = await written({ kind, request });
     if (path === undefined) return;
     for (const job of await shared.list(true))
-      if (job.id !== but && isActive(job) && kindOf(job.kind).writes(job.request) === path)
+      if (job.id !== but && isActive(job) && (await written(job)) === path)
         throw new UserError(`"${job.title}" is ${job.state} and writes ${path}; choose another name.`);
   }
 }

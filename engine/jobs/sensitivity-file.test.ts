@@ -1,7 +1,9 @@
-import { readFile, writeFile } from 'node:fs/promises';
-import { describe, expect, it } from 'vitest';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { writeSensitivity } from '../formats/sensitivity.js';
 import { complaint, useTemporaryFolder } from '../formats/testing.js';
-import { discardMeasured, measuredLayers, openMeasured } from './sensitivity-file.js';
+import type { SensitivityRequest } from '../protocol/protocol.js';
+import { discardMeasured, measuredLayers, openMeasured, openSensitivityOutput } from './sensitivity-file.js';
 
 const at = useTemporaryFolder();
 const identity = {
@@ -45,5 +47,74 @@ describe('an unfinished measurement', () => {
     );
     await writeFile(`${out}.partial`, '{"identity":');
     expect(await complaint(() => openMeasured(out, identity, true))).toContain('sensitivity.json.partial');
+  });
+});
+
+describe('the place of a measurement', () => {
+  const DIGEST = 'b'.repeat(64);
+  const request = (more: Partial<SensitivityRequest> = {}) => ({ adapters: at('set'), ...more });
+  const opens = async (more?: Partial<SensitivityRequest>) => {
+    const output = await openSensitivityOutput(request(more));
+    await output.release();
+    return output;
+  };
+  const measured = (tensors_sha256 = DIGEST) =>
+    writeSensitivity(at('set', 'sensitivity.json'), {
+      ...{ schema_version: 1, engine_version: '0', ...identity, tensors_sha256 },
+      costs: identity.layers.map(() => [2, 1]),
+    });
+
+  beforeEach(async () => {
+    await mkdir(at('set'));
+    await writeFile(at('set', 'adapter_config.json'), JSON.stringify({ tensors_sha256: DIGEST }));
+  });
+
+  it('is in the set, or a file in folders that need not be there, and leaves no trace', async () => {
+    expect((await opens()).place).toBe(at('set', 'sensitivity.json'));
+    expect((await opens({ out: `${at('a')}/../b/x.json` })).place).toBe(at('b', 'x.json'));
+    expect([await readdir(at()), await readdir(at('set'))]).toEqual([['set'], ['adapter_config.json']]);
+  });
+
+  it.each<[string, Partial<SensitivityRequest>, RegExp]>([
+    ['a folder', { out: 'folder' }, /it is a folder/],
+    ['below a file', { out: 'file/x.json' }, /not a folder/],
+    [
+      'a file of the set, even where it may replace',
+      { out: 'set/adapter_config.json', force: true },
+      /is not a sensitivity/,
+    ],
+    ['marked as unfinished', { out: 'x.partial' }, /ends in \.partial/],
+    ['too long', { out: 'n'.repeat(250) }, /too long/],
+  ])('that is %s is refused before any work', async (_, { out, ...more }, reason) => {
+    await mkdir(at('folder'));
+    await writeFile(at('file'), '');
+    expect(await complaint(() => opens({ out: at(out!), ...more }))).toMatch(reason);
+    expect((await readdir(at())).sort()).toEqual(['file', 'folder', 'set']);
+  });
+
+  it('has one writer', async () => {
+    const first = await openSensitivityOutput(request());
+    expect(await complaint(() => opens({ resume: true }))).toMatch(/is being written by process/);
+    await first.release();
+    await opens();
+  });
+
+  it('is not overwritten unless that is asked for; resumed, it is finished', async () => {
+    await measured();
+    expect(await complaint(() => opens())).toMatch(/is there already; .* --force/);
+    expect((await opens({ resume: true })).finished).toMatchObject(identity);
+    expect((await opens({ force: true })).finished).toBeUndefined();
+    await measured('d'.repeat(64));
+    expect(await complaint(() => opens({ resume: true }))).toMatch(/is there already/);
+  });
+
+  it('keeps an unfinished measurement, unless it is to be started over', async () => {
+    const out = at('set', 'sensitivity.json');
+    await (await openMeasured(out, identity, false)).add([2, 1]);
+    expect(await complaint(() => opens())).toMatch(/unfinished measurement; continue it with --resume/);
+    await opens({ resume: true });
+    expect(await measuredLayers(out)).toBe(1);
+    await opens({ force: true });
+    expect(await measuredLayers(out)).toBeUndefined();
   });
 });

@@ -6,7 +6,16 @@ import { UserError } from '../errors.js';
 import { removeStaleTemporaries, writeFileAtomic } from '../formats/atomic.js';
 import { expectObject, readJsonFile } from '../formats/json.js';
 import { list, number } from '../formats/json-fields.js';
-import { checkTable, SENSITIVITY_FILE, type SensitivityIdentity } from '../formats/sensitivity.js';
+import { placeOf, tryFile } from '../formats/output.js';
+import {
+  checkTable,
+  readSensitivity,
+  SENSITIVITY_FILE,
+  type Sensitivity,
+  type SensitivityIdentity,
+} from '../formats/sensitivity.js';
+import { readTensorsDigest } from '../formats/set.js';
+import { lock } from '../locks/lock.js';
 import type { SensitivityRequest } from '../protocol/protocol.js';
 
 /** Where the costs are written. */
@@ -22,6 +31,60 @@ interface SensitivityProgress {
   readonly remove: () => Promise<void>;
 }
 
+export interface SensitivityOutput {
+  /** The file, links followed. */
+  readonly place: string;
+  /** What is there, where the measurement that was to be resumed has written it already. */
+  readonly finished?: Sensitivity;
+  /** Lets others write it. */
+  release(): Promise<void>;
+}
+
+/**
+ * Opens the file that a measurement is about to be written to. Throws UserError where it cannot be, holds anything but the
+ * costs of an adapter set, or costs or progress that nobody asked to replace or resume; and where it is being written.
+ */
+export async function openSensitivityOutput(
+  request: Pick<SensitivityRequest, 'adapters' | 'out' | 'resume' | 'force'>,
+): Promise<SensitivityOutput> {
+  const place = await placeOf(request.out ?? sensitivityPath(request));
+  const held = await lock(place);
+  try {
+    const finished = await prepare(place, request);
+    return { place, ...(finished && { finished }), release: () => held.release() };
+  } catch (error) {
+    await held.release();
+    throw error;
+  }
+}
+
+async function prepare(
+  place: string,
+  { adapters, resume = false, force = false }: Omit<SensitivityRequest, 'model' | 'data'>,
+): Promise<Sensitivity | undefined> {
+  if (place.endsWith('.partial'))
+    throw new UserError(`${place} ends in .partial, which marks unfinished work; choose another name.`);
+  await tryFile(partialOf(place));
+  await tryFile(place);
+  const isUnfinished = existsSync(partialOf(place));
+  if (existsSync(place)) {
+    const found = await readSensitivity(place).catch((error: unknown) => {
+      throw new UserError(`${place} is there and is not a sensitivity; choose another name.`, {
+        cause: error,
+      });
+    });
+    const isOwn = found.tensors_sha256 === (await readTensorsDigest(adapters));
+    if (resume && !force && !isUnfinished && isOwn) return found;
+    if (!force && !(resume && isUnfinished))
+      throw new UserError(`${place} is there already; choose another name, or replace it with --force.`);
+  }
+  if (isUnfinished && !resume) {
+    if (!force) throw unfinished(partialOf(place));
+    await discardMeasured(place);
+  }
+  return undefined;
+}
+
 /** Throws UserError where what is there was measured on something else, or nobody asked to resume it. */
 export async function openMeasured(
   out: string,
@@ -31,10 +94,7 @@ export async function openMeasured(
   const path = partialOf(out);
   await removeStaleTemporaries(dirname(path));
   const isThere = existsSync(path);
-  if (isThere && !resume)
-    throw new UserError(
-      `${path} holds an unfinished measurement; continue it with --resume, or delete it to start again.`,
-    );
+  if (isThere && !resume) throw unfinished(path);
   const costs = isThere ? await readProgress(path, identity) : [];
   return {
     costs,
@@ -45,6 +105,11 @@ export async function openMeasured(
     remove: () => rm(path, { force: true }),
   };
 }
+
+const unfinished = (path: string) =>
+  new UserError(
+    `${path} holds an unfinished measurement; continue it with --resume, or delete it to start again.`,
+  );
 
 async function readProgress(path: string, identity: SensitivityIdentity): Promise<number[][]> {
   const saved = expectObject(await readJsonFile(path), path);

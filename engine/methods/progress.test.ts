@@ -48,57 +48,72 @@ describe('what was saved', () => {
   it('comes back to the last bit, by its name', async () => {
     const progress = await open();
     const packed = { shape: [2, 2], data: Uint8Array.of(0, 255, 7, 128) };
-    await progress.save('one', new Map<string, KeptTensor>([...tensors, ['packed', packed]]), notes);
-    await progress.save('two', new Map(), { at: [7] });
+    await progress.save(
+      'one.safetensors',
+      new Map<string, KeptTensor>([...tensors, ['packed', packed]]),
+      notes,
+    );
+    await progress.save('two.safetensors', new Map(), { at: [7] });
     for (const source of [progress, await open()]) {
-      const found = (await source.load('one'))!;
+      const found = (await source.load('one.safetensors'))!;
       expect([...found.tensors].sort()).toEqual([...tensors].sort());
       expect(Object.is(found.tensors.get('b')!.data[1], -0)).toBe(true);
       expect(found.notes).toEqual(notes);
-      expect(await source.load('two')).toEqual({
+      expect(await source.load('two.safetensors')).toEqual({
         tensors: new Map(),
         bytes: new Map(),
         notes: { at: [7] },
       });
       expect([...found.bytes]).toEqual([['packed', { shape: [2, 2], data: Uint8Array.of(0, 255, 7, 128) }]]);
-      expect(['one', 'two', 'three'].map((name) => source.has(name))).toEqual([true, true, false]);
-      expect(await source.load('three')).toBeUndefined();
+      expect(
+        ['one.safetensors', 'two.safetensors', 'three.safetensors'].map((name) => source.has(name)),
+      ).toEqual([true, true, false]);
+      expect(await source.load('three.safetensors')).toBeUndefined();
     }
   });
 
   it.each([NaN, Infinity, -Infinity])('is no calibration that went wrong: %d', async (x) => {
     const progress = await open();
     const broken = new Map([...tensors, ['layer.lora_A', { shape: [2], data: Float32Array.of(1, x) }]]);
-    expect(await complaint(() => progress.save('one', broken, notes))).toMatch(
+    expect(await complaint(() => progress.save('one.safetensors', broken, notes))).toMatch(
       /NaN or infinite numbers for layer\.lora_A; lower/,
     );
-    expect(progress.has('one')).toBe(false);
+    expect(progress.has('one.safetensors')).toBe(false);
   });
 
   it('is replaced by what is saved later, and gone when it is removed', async () => {
     const progress = await open();
-    await progress.save('one', tensors, notes);
-    await progress.save('one', new Map(), notes);
-    expect((await progress.load('one'))!.tensors.size).toBe(0);
-    await progress.remove('one');
-    await progress.remove('one');
-    expect(progress.has('one')).toBe(false);
-    expect(await progress.load('one')).toBeUndefined();
+    await progress.save('one.safetensors', tensors, notes);
+    await progress.save('one.safetensors', new Map(), notes);
+    expect((await progress.load('one.safetensors'))!.tensors.size).toBe(0);
+    await progress.remove('one.safetensors');
+    await progress.remove('one.safetensors');
+    expect(progress.has('one.safetensors')).toBe(false);
+    expect(await progress.load('one.safetensors')).toBeUndefined();
   });
 
   it('goes with the folder', async () => {
     const progress = await open();
-    await progress.save('one', tensors, notes);
+    await progress.save('one.safetensors', tensors, notes);
     await progress.end();
     expect(existsSync(`${out}.partial`)).toBe(false);
   });
 
+  it('goes alone: what else was put into the folder stays', async () => {
+    const progress = await open();
+    await progress.save('one.safetensors', tensors, notes);
+    await writeFile(file('thesis.txt'), 'years of work');
+    await mkdir(file('chapters'));
+    await progress.end();
+    expect((await readdir(`${out}.partial`)).sort()).toEqual(['chapters', 'thesis.txt']);
+  });
+
   it('is discarded, and nothing else is', async () => {
-    await (await open()).save('one', tensors, notes);
+    await (await open()).save('one.safetensors', tensors, notes);
     expect(await progressMade(out)).toEqual({ blocks: 0, epochs: 0 });
     await rm(file('identity.json'));
     await discardProgress(out);
-    expect(existsSync(file('one'))).toBe(true);
+    expect(existsSync(file('one.safetensors'))).toBe(true);
     await writeFile(file('identity.json'), '{}');
     await discardProgress(out);
     expect(existsSync(`${out}.partial`)).toBe(false);
@@ -157,14 +172,6 @@ describe('opening', () => {
     );
   });
 
-  it('does not overwrite an adapter set', async () => {
-    await mkdir(out);
-    await writeFile(join(out, 'adapter_config.json'), '{}');
-    expect(await complaint(() => open())).toBe(
-      'OUT already holds an adapter set; choose another folder or delete it.',
-    );
-  });
-
   it('resumes where the set was written and the progress not yet removed', async () => {
     await (await open()).save('block-0.safetensors', tensors, notes);
     await mkdir(out);
@@ -218,25 +225,27 @@ describe('a damaged file', () => {
 
   it.each(damages)('is refused, %s, and named to be deleted', async (_, damage) => {
     const progress = await open();
-    await progress.save('one', tensors, notes);
-    const bytes = await readFile(file('one'));
+    await progress.save('one.safetensors', tensors, notes);
+    const bytes = await readFile(file('one.safetensors'));
     const damaged = damage(bytes);
     expect(damaged.equals(bytes)).toBe(false);
-    await writeFile(file('one'), damaged);
-    const message = await complaint(() => progress.load('one'));
-    expect(message).toMatch(/^one: /);
-    expect(message).toContain(`Delete ${join('OUT.partial', 'one')} to compute it again.`);
-    await rm(file('one'));
-    expect(await progress.load('one')).toBeUndefined();
+    await writeFile(file('one.safetensors'), damaged);
+    const message = await complaint(() => progress.load('one.safetensors'));
+    expect(message).toMatch(/^one\.safetensors: /);
+    expect(message).toContain(`Delete ${join('OUT.partial', 'one.safetensors')} to compute it again.`);
+    await rm(file('one.safetensors'));
+    expect(await progress.load('one.safetensors')).toBeUndefined();
   });
 
   it('is refused where tensors are missing', async () => {
     const progress = await open();
-    await progress.save('one', tensors, notes);
-    const source = await openSafetensors(file('one'));
+    await progress.save('one.safetensors', tensors, notes);
+    const source = await openSafetensors(file('one.safetensors'));
     const metadata = Object.fromEntries(source.metadata);
     await source.close();
-    await writeSafetensors(file('one'), [], metadata);
-    expect(await complaint(() => progress.load('one'))).toMatch(/^one: not as it was written\. Delete/);
+    await writeSafetensors(file('one.safetensors'), [], metadata);
+    expect(await complaint(() => progress.load('one.safetensors'))).toMatch(
+      /^one\.safetensors: not as it was written\. Delete/,
+    );
   });
 });

@@ -5,19 +5,24 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
+import { readdir, rm, rmdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { messageOf, UserError } from '../errors.js';
 import type { NamedTensors } from '../execution/tensors.js';
-import { removeStaleTemporaries, writeFileAtomic } from '../formats/atomic.js';
+import { removeStaleTemporaries, TEMPORARY, writeFileAtomic } from '../formats/atomic.js';
 import { makeFolder } from '../formats/folders.js';
 import { expectObject, readJsonFile } from '../formats/json.js';
+import { sha256 } from '../formats/json-fields.js';
 import { openSafetensors, writeSafetensors } from '../formats/safetensors.js';
 
 const IDENTITY = 'identity.json';
+/** Where an adapter set is to be replaced, `tensors_sha256` of the one that was there. */
+const REPLACES = 'replaces.json';
+/** What methods keep. */
+const TENSORS = '.safetensors';
 /** Of what a method keeps beside its identity; raised with every change that would continue it wrongly. */
 const FORMAT = 3;
-const partialOf = (out: string) => `${out}.partial`;
+export const partialOf = (out: string): string => `${out}.partial`;
 
 /** A tensor to keep: float32 numbers, or bytes. */
 export interface KeptTensor {
@@ -28,7 +33,7 @@ export interface KeptTensor {
 /** Numbers kept with tensors. */
 export type Notes = Readonly<Record<string, readonly number[]>>;
 
-/** Files of tensors, by name, whose content is checked when they are read. */
+/** Files of tensors, by names that end in `.safetensors`, whose content is checked when they are read. */
 export interface ProgressFiles {
   has(name: string): boolean;
   save(name: string, tensors: ReadonlyMap<string, KeptTensor>, notes: Notes): Promise<void>;
@@ -55,37 +60,69 @@ export const EPOCH_FILE = 'epoch.safetensors';
 
 /**
  * Opens the progress folder of an adapter set about to be made. `identity` is everything the result depends on:
- * progress made with another is refused. Throws UserError where an adapter set, or progress nobody asked to resume, is in the way.
+ * progress made with another is refused. Throws UserError where progress that nobody asked to resume is in the way.
  */
 export async function openProgress(out: string, identity: object, resume: boolean): Promise<Progress> {
   const folder = partialOf(out);
-  if (existsSync(join(out, 'adapter_config.json')) && !existsSync(folder))
-    throw new UserError(`${out} already holds an adapter set; choose another folder or delete it.`);
   const identityFile = join(folder, IDENTITY);
   const text = `${JSON.stringify({ format: FORMAT, ...identity }, null, 2)}\n`;
   if (existsSync(identityFile)) {
-    if (!resume)
-      throw new UserError(
-        `${folder} holds an unfinished calibration; continue it with --resume, or delete it to start again.`,
-      );
+    if (!resume) throw unfinished(folder);
     requireSame(folder, await readJsonFile(identityFile), JSON.parse(text));
     await removeStaleTemporaries(folder);
   } else {
     await makeFolder(folder);
-    const others = (await readdir(folder)).filter((name) => !name.startsWith(`.${IDENTITY}.`));
-    if (others.length > 0)
-      throw new UserError(
-        `${folder} holds ${others[0]!} and no ${IDENTITY}; delete the folder or choose another.`,
-      );
+    await requireFresh(folder);
     await writeFileAtomic(identityFile, text);
   }
   return {
     has: (name) => existsSync(join(folder, name)),
-    save: (name, tensors, notes) => store(join(folder, name), tensors, notes),
+    save: (name, tensors, notes) => {
+      if (!name.endsWith(TENSORS)) throw new Error(`Kept files end in ${TENSORS}: ${name}.`);
+      return store(join(folder, name), tensors, notes);
+    },
     load: (name) => load(join(folder, name)),
     remove: (name) => rm(join(folder, name), { force: true }),
     end: () => removeFolder(folder),
   };
+}
+
+/** Throws UserError where a folder that is to hold the progress of a new calibration holds anything of its own. */
+async function requireFresh(folder: string): Promise<void> {
+  const own = (name: string) => name === REPLACES || TEMPORARY.test(name);
+  const other = (await readdir(folder)).find((name) => !own(name));
+  if (other !== undefined)
+    throw new UserError(`${folder} holds ${other} and no ${IDENTITY}; delete the folder or choose another.`);
+}
+
+/**
+ * Makes sure, before any work, that a calibration can keep its progress beside the adapter set `out`: throws UserError where
+ * progress that nobody asked to resume, or something else, is in the way.
+ */
+export async function requireProgressFolder(out: string, resume: boolean): Promise<void> {
+  const folder = partialOf(out);
+  await makeFolder(folder);
+  if (!existsSync(join(folder, IDENTITY))) return requireFresh(folder);
+  if (!resume) throw unfinished(folder);
+}
+
+const unfinished = (folder: string) =>
+  new UserError(
+    `${folder} holds an unfinished calibration; continue it with --resume, or delete it to start again.`,
+  );
+
+/** Notes which adapter set, if any, the calibration that begins in `out` is to replace. */
+export async function noteReplaced(out: string, digest: string | undefined): Promise<void> {
+  const path = join(partialOf(out), REPLACES);
+  if (digest === undefined) await rm(path, { force: true });
+  else await writeFileAtomic(path, `${JSON.stringify({ tensors_sha256: digest })}\n`);
+}
+
+/** `tensors_sha256` of the adapter set that the unfinished calibration of `out` is to replace; undefined where there was none. */
+export async function replacedBy(out: string): Promise<string | undefined> {
+  const path = join(partialOf(out), REPLACES);
+  if (!existsSync(path)) return undefined;
+  return sha256()(expectObject(await readJsonFile(path), path), 'tensors_sha256', path);
 }
 
 function requireSame(folder: string, saved: unknown, own: unknown): void {
@@ -101,16 +138,26 @@ function requireSame(folder: string, saved: unknown, own: unknown): void {
     );
 }
 
+/** Deletes the files of a calibration, and the folder where nothing else is in it. */
 async function removeFolder(folder: string): Promise<void> {
+  const names = await readdir(folder).catch(() => []);
   // The identity goes last: what is left where this is cut short still belongs to it.
-  for (const name of await readdir(folder))
-    if (name !== IDENTITY) await rm(join(folder, name), { recursive: true, force: true });
-  await rm(folder, { recursive: true, force: true });
+  const kept = names.filter((name) => name.endsWith(TENSORS) || TEMPORARY.test(name));
+  for (const name of [...kept, REPLACES, IDENTITY]) await rm(join(folder, name), { force: true });
+  await rmdir(folder).catch(() => undefined);
 }
 
 /** Deletes what an unfinished calibration has kept for the adapter set `out`, if there is any. */
 export async function discardProgress(out: string): Promise<void> {
   if (existsSync(join(partialOf(out), IDENTITY))) await removeFolder(partialOf(out));
+}
+
+/** Removes the progress folder of a calibration that has not begun. */
+export async function removeUnusedProgress(out: string): Promise<void> {
+  const folder = partialOf(out);
+  if (existsSync(join(folder, IDENTITY))) return;
+  await rm(join(folder, REPLACES), { force: true }).catch(() => undefined);
+  await rmdir(folder).catch(() => undefined);
 }
 
 /** How far a calibration has come: whole blocks, and whole epochs of the next one. */

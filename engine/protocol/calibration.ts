@@ -12,6 +12,8 @@ export interface CalibrateRequest extends Placement {
   readonly data?: string;
   readonly out: string;
   readonly resume?: boolean;
+  /** Replace the adapter set in `out`, and what an unfinished calibration of it has kept, unless that is resumed. */
+  readonly force?: boolean;
   /** Default `quept`. */
   readonly method?: string;
   /** The method's own options, by name (docs/COMMANDS.md). */
@@ -32,7 +34,8 @@ export interface CalibrateRequest extends Placement {
 
 export interface CalibrateResult {
   readonly out: string;
-  readonly device: DeviceKind;
+  /** Missing where a resumed calibration was found finished. */
+  readonly device?: DeviceKind;
   readonly bits: readonly number[];
   readonly samples: number;
   readonly skipped: readonly Skipped[];
@@ -42,7 +45,7 @@ export interface CalibrateResult {
 }
 
 /** A calibration that need not say yet what it reads and where it writes. */
-export type EstimateRequest = Omit<CalibrateRequest, 'out' | 'resume'>;
+export type EstimateRequest = Omit<CalibrateRequest, 'out' | 'resume' | 'force'>;
 
 export interface CalibrateEstimate {
   readonly seconds: number;

@@ -14,13 +14,16 @@ export interface SensitivityRequest extends Placement {
   /** Samples that run at once; default 32, or 2 of text. */
   readonly batch?: number;
   readonly resume?: boolean;
+  /** Replace the sensitivity that is there, and what an unfinished measurement has kept, unless that is resumed. */
+  readonly force?: boolean;
   /** Bytes of memory for activations. Default half of what is free. */
   readonly cacheMemory?: number;
 }
 
 export interface SensitivityResult {
   readonly out: string;
-  readonly device: DeviceKind;
+  /** Missing where a resumed measurement was found finished. */
+  readonly device?: DeviceKind;
   readonly layers: number;
   readonly bits: readonly number[];
   readonly samples: number;

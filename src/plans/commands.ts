@@ -115,7 +115,10 @@ export async function computeSensitivity(context: Context, from?: SetNode | vsco
   const { device, threads } = readSettings();
   const { job } = await context.engine.request('jobs/start', {
     kind: 'sensitivity',
-    request: { model: model.path, adapters: set.path, data, device, ...(threads > 0 && { threads }) },
+    request: {
+      ...{ model: model.path, adapters: set.path, data, device, force: true },
+      ...(threads > 0 && { threads }),
+    },
     title: vscode.l10n.t('Sensitivity of {0}', modelName(model)),
   });
   await context.jobs.all();

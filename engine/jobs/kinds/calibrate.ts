@@ -14,6 +14,7 @@ import {
   type Fields,
 } from '../../formats/json-fields.js';
 import { expectObject, type JsonObject } from '../../formats/json.js';
+import { whileLocked } from '../../locks/lock.js';
 import { discardProgress, progressMade } from '../../methods/progress.js';
 import { methodNamed } from '../../methods/registry.js';
 import { checkMethodOptions } from '../../methods/request.js';
@@ -48,6 +49,7 @@ const request: Kind<'calibrate'>['request'] = {
   data: optional(path()),
   out: path(),
   resume: optional(flag()),
+  force: optional(flag()),
 };
 
 /** There was one method, and its options stood among the others. */
@@ -64,7 +66,7 @@ export const calibrate: Kind<'calibrate'> = {
   fromSchema1,
   result: {
     out: text(),
-    device,
+    device: optional(device),
     bits: list(number(1, 8)),
     samples: integer(0),
     skipped,
@@ -76,7 +78,7 @@ export const calibrate: Kind<'calibrate'> = {
   progress: {
     place: 'block',
     made: async ({ out }) => (await progressMade(out)) !== undefined,
-    discard: ({ out }) => discardProgress(out),
+    discard: ({ out }) => whileLocked(resolve(out), () => discardProgress(out)),
     resumed: (request) => ({ ...request, resume: true }),
   },
   run: async (request, hooks) => (await import('../runs/calibrate.js')).runCalibrate(request, hooks),

@@ -1,6 +1,7 @@
 /** The kind `evaluate`: scores of a model at many bit-widths. */
 import { integer, list, oneOf, optional, path, text } from '../../formats/json-fields.js';
 import { checkName } from '../../formats/paths.js';
+import { evaluationPath } from '../evaluations.js';
 import { evaluateResult, rows } from './evaluation-fields.js';
 import { bits, placement } from './fields.js';
 import type { Kind } from './kind.js';
@@ -25,7 +26,7 @@ export const evaluate: Kind<'evaluate'> = {
   },
   result: evaluateResult,
   partial: { rows },
-  writes: () => undefined,
+  writes: evaluationPath,
   sets: ({ adapters = [] }) => adapters,
   run: async (request, hooks) => (await import('../runs/evaluate.js')).runEvaluate(request, hooks),
 };

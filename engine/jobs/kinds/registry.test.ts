@@ -5,7 +5,16 @@ import { parseEstimate } from './calibrate.js';
 import { parseKind, parseRequest } from './registry.js';
 
 const calibrate: Required<CalibrateRequest> = {
-  ...{ model: '/m', data: '/d', out: '/o', resume: true, device: 'cpu', threads: 2, mode: 'weight-only' },
+  ...{
+    model: '/m',
+    data: '/d',
+    out: '/o',
+    resume: true,
+    force: true,
+    device: 'cpu',
+    threads: 2,
+    mode: 'weight-only',
+  },
   ...{ length: 128, recipe: 'paper', bits: [8, 4], samples: 8, seed: 0, cacheMemory: 0, method: 'quept' },
   options: {
     ...{ groups: [[7, 8], [4]], rank: [16, 32], epochs: 2, batch: 4, loss: 'mse', merge: 'drawn', keep: 0.5 },
@@ -44,7 +53,7 @@ it('a kind is one that there is', async () => {
 describe('a request of a job', () => {
   it('is taken with every key it can have', () => {
     expect(parseCalibrate(structuredClone(calibrate))).toEqual(calibrate);
-    const { data: _, out: _out, resume: _resume, ...settings } = calibrate;
+    const { data: _, out: _out, resume: _resume, force: _force, ...settings } = calibrate;
     expect(parseEstimate(structuredClone(settings))).toEqual(settings);
   });
 
@@ -72,7 +81,7 @@ describe('a request of a job', () => {
   ])('to calibrate, %j, is refused, and the key named', async (request, key) => {
     expect(await complaint(() => parseCalibrate(request))).toContain(key);
     if (key === 'out' || key === 'resume') return;
-    const { out: _out, resume: _resume, ...settings } = request;
+    const { out: _out, resume: _resume, force: _force, ...settings } = request;
     expect(await complaint(() => parseEstimate(settings))).toContain(key.replace('request: ', ''));
   });
 

@@ -1,5 +1,6 @@
 /** The kind `sensitivity`: what each bit-width of each layer of an adapter set costs by itself. */
 import { flag, integer, list, number, optional, path, text } from '../../formats/json-fields.js';
+import { whileLocked } from '../../locks/lock.js';
 import { discardMeasured, measuredLayers, sensitivityPath } from '../sensitivity-file.js';
 import { bits, device, placement } from './fields.js';
 import type { Kind } from './kind.js';
@@ -16,11 +17,12 @@ export const sensitivity: Kind<'sensitivity'> = {
     length: optional(integer(2)),
     batch: optional(integer(1)),
     resume: optional(flag()),
+    force: optional(flag()),
     cacheMemory: optional(integer(0)),
   },
   result: {
     out: text(),
-    device,
+    device: optional(device),
     layers: integer(0),
     bits: list(bits),
     samples: integer(0),
@@ -33,7 +35,10 @@ export const sensitivity: Kind<'sensitivity'> = {
   progress: {
     place: 'layer',
     made: async (request) => (await measuredLayers(sensitivityPath(request))) !== undefined,
-    discard: (request) => discardMeasured(sensitivityPath(request)),
+    discard: (request) => {
+      const path = sensitivityPath(request);
+      return whileLocked(path, () => discardMeasured(path));
+    },
     resumed: (request) => ({ ...request, resume: true }),
   },
   run: async (request, hooks) => (await import('../runs/sensitivity.js')).runSensitivity(request, hooks),

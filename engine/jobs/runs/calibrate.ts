@@ -1,9 +1,11 @@
 /** The calibrate job: from paths and settings to an adapter set. */
-import { dirname, resolve } from 'node:path';
+import { dirname } from 'node:path';
 import { UserError } from '../../errors.js';
 import { defaultCacheMemory, openSampleCache, type SampleCache } from '../../execution/sample-store.js';
+import type { SetConfig } from '../../formats/set-config.js';
 import { calibrate } from '../../methods/calibrate.js';
 import { resolveRequest } from '../../methods/request.js';
+import { openSetOutput } from '../../methods/set-output.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
 import type { CalibrateRequest, CalibrateResult } from '../../protocol/protocol.js';
 import { withDevice } from '../../runtime/with-device.js';
@@ -25,23 +27,54 @@ export async function runCalibrate(
     checkpoint.warnings.forEach((line) => hooks.note(line));
     const task = taskOf(checkpoint, request);
     const resolved = resolveRequest(checkpoint, request);
-    const memory = request.cacheMemory ?? defaultCacheMemory();
-    const cache = await openSampleCache(memory, dirname(resolve(request.out)));
+    const { out, resume = false, force = false } = request;
+    const output = await openSetOutput({ out, resume, force }, { checkpoint, ...resolved });
     try {
-      return await calibrateWith(cache, task, checkpoint, resolved, request, hooks);
+      if (output.finished) return finishedResult(out, output.finished);
+      return await calibrateInto(output.place, task, checkpoint, resolved, request, hooks);
     } finally {
-      cache.close();
+      await output.release();
     }
   } finally {
     await checkpoint.close();
   }
 }
 
-async function calibrateWith(
-  cache: SampleCache,
+/** Of a calibration whose set was there, complete, when it was resumed. */
+const finishedResult = (out: string, { offered, calibration }: SetConfig): CalibrateResult => ({
+  out,
+  bits: offered,
+  samples: calibration?.samples ?? 0,
+  skipped: [],
+  seconds: 0,
+  peakMemory: peakMemory(),
+});
+
+type Resolved = ReturnType<typeof resolveRequest>;
+
+/** @param place the folder of the adapter set */
+async function calibrateInto(
+  place: string,
   task: Task,
   checkpoint: Checkpoint,
-  { method, settings }: ReturnType<typeof resolveRequest>,
+  resolved: Resolved,
+  request: CalibrateRequest,
+  hooks: JobHooks<'calibrate'>,
+): Promise<CalibrateResult> {
+  const cache = await openSampleCache(request.cacheMemory ?? defaultCacheMemory(), dirname(place));
+  try {
+    return await calibrateWith(cache, place, task, checkpoint, resolved, request, hooks);
+  } finally {
+    cache.close();
+  }
+}
+
+async function calibrateWith(
+  cache: SampleCache,
+  place: string,
+  task: Task,
+  checkpoint: Checkpoint,
+  { method, settings }: Resolved,
   request: CalibrateRequest,
   hooks: JobHooks<'calibrate'>,
 ): Promise<CalibrateResult> {
@@ -57,7 +90,7 @@ async function calibrateWith(
       ...(read && { set: read.set }),
       method,
       settings,
-      out,
+      out: place,
       resume,
       cache,
     };

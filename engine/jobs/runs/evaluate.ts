@@ -6,7 +6,7 @@ import type { EvaluationJobHooks, Measured } from '../../evaluation/evaluate.js'
 import { taskOf } from '../../tasks/registry.js';
 import type { Task } from '../../tasks/task.js';
 import { peakMemory } from '../memory.js';
-import { prepareEvaluation, saveEvaluation } from '../evaluations.js';
+import { evaluationPath, keepingPlace, saveEvaluation } from '../evaluations.js';
 import type { JobHooks } from '../requests.js';
 import type { EvaluateRequest, EvaluateResult, EvaluationRow } from '../../protocol/protocol.js';
 
@@ -20,12 +20,13 @@ export async function runEvaluate(
     note: (line) => job.note(line),
     status: (done, rows) => job.status({ done, phase: phaseOf(rows), partial: { rows } }),
   };
-  if (request.save === undefined) return evaluate(request, hooks);
-  // Before the work, so that it is not in vain.
-  const saved = await prepareEvaluation(request, request.save);
-  const result = await evaluate(request, hooks);
-  await saveEvaluation(saved, request, result);
-  return { ...result, saved };
+  const saved = evaluationPath(request);
+  if (saved === undefined) return evaluate(request, hooks);
+  return keepingPlace(saved, async () => {
+    const result = await evaluate(request, hooks);
+    await saveEvaluation(saved, request, result);
+    return { ...result, saved };
+  });
 }
 
 const phaseOf = (rows: readonly EvaluationRow[]): string =>

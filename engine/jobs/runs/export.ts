@@ -1,6 +1,6 @@
 /** The export job: from an adapter set and the bits of its layers to what other tools read. */
 import { realpath, readdir, stat, statfs } from 'node:fs/promises';
-import { basename, dirname, join, resolve, sep } from 'node:path';
+import { dirname, join, resolve, sep } from 'node:path';
 import { UserError } from '../../errors.js';
 import { openPlan } from '../../evaluation/plan-file.js';
 import { layerNames } from '../../execution/model.js';
@@ -8,7 +8,9 @@ import { requireOffered } from '../../execution/source.js';
 import type { Exporter } from '../../exporters/exporter.js';
 import { exporterNamed, exporters } from '../../exporters/registry.js';
 import { requireAbsent } from '../../formats/atomic.js';
+import { placeOf, tryFile } from '../../formats/output.js';
 import { fileError } from '../../formats/paths.js';
+import { lock } from '../../locks/lock.js';
 import { openAdapterSet, openSource, requireMatch, type AdapterSet } from '../../methods/sets.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
 import type { ExportRequest, ExportResult } from '../../protocol/protocol.js';
@@ -24,7 +26,24 @@ export async function runExport(
 ): Promise<ExportResult> {
   const started = performance.now();
   const exporter = exporterNamed(request.format, known);
-  const out = await placeOf(request);
+  const out = await outputOf(request);
+  const held = await lock(out);
+  try {
+    await requireAbsent(out);
+    await tryFile(out);
+    return await exportTo(out, exporter, request, hooks, started);
+  } finally {
+    await held.release();
+  }
+}
+
+async function exportTo(
+  out: string,
+  exporter: Exporter,
+  request: ExportRequest,
+  hooks: JobHooks<'export'>,
+  started: number,
+): Promise<ExportResult> {
   const checkpoint = await openCheckpoint(request.model);
   try {
     checkpoint.warnings.forEach((line) => hooks.note(line));
@@ -95,21 +114,18 @@ async function layerBits(
 }
 
 /**
- * Where it is written, links of the folder followed. Throws UserError where that is taken, has no folder, or lies in the
- * model's folder, of which it would become a part.
+ * Where it is written, links of its folder followed. Throws UserError where that is taken or lies in the model's folder, of
+ * which it would become a part.
  */
-async function placeOf({ out, model }: Pick<ExportRequest, 'out' | 'model'>): Promise<string> {
-  const asked = resolve(out);
-  await requireAbsent(asked);
-  const folder = await realpath(dirname(asked)).catch((error: unknown) => {
-    throw fileError(error, 'write', asked);
-  });
+async function outputOf({ out, model }: Pick<ExportRequest, 'out' | 'model'>): Promise<string> {
+  if (out.trim() !== '') await requireAbsent(resolve(out));
+  const place = await placeOf(out);
   const root = await realpath(model).catch((error: unknown) => {
     throw fileError(error, 'read', model);
   });
-  if (folder === root || folder.startsWith(root + sep))
-    throw new UserError(`${asked} lies in the model's folder; choose a place outside of it.`);
-  return join(folder, basename(asked));
+  if (place.startsWith(root + sep))
+    throw new UserError(`${place} lies in the model's folder; choose a place outside of it.`);
+  return place;
 }
 
 async function requireSpace(out: string, bytes: number): Promise<void> {

@@ -2,7 +2,7 @@
 import { dirname } from 'node:path';
 import { defaultCacheMemory } from '../../execution/sample-store.js';
 import { readTensorsDigest } from '../../formats/set.js';
-import { writeSensitivity, type SensitivityIdentity } from '../../formats/sensitivity.js';
+import { writeSensitivity, type Sensitivity, type SensitivityIdentity } from '../../formats/sensitivity.js';
 import { layerNames } from '../../execution/model.js';
 import { measureSensitivity, savedWork } from '../../execution/sensitivity.js';
 import { openSource } from '../../methods/sets.js';
@@ -10,20 +10,37 @@ import { version } from '../../version.js';
 import { withDevice } from '../../runtime/with-device.js';
 import { duration } from '../../time-left.js';
 import { peakMemory } from '../memory.js';
-import { openMeasured, sensitivityPath } from '../sensitivity-file.js';
+import { openMeasured, openSensitivityOutput } from '../sensitivity-file.js';
 import type { JobHooks } from '../requests.js';
 import { withMeasuring, type Measuring } from './measuring.js';
 import type { SensitivityRequest, SensitivityResult } from '../../protocol/protocol.js';
 
-export function runSensitivity(
+export async function runSensitivity(
   request: SensitivityRequest,
   hooks: JobHooks<'sensitivity'>,
 ): Promise<SensitivityResult> {
-  const out = sensitivityPath(request);
-  return withMeasuring(request, dirname(out), hooks.signal, (measuring) =>
-    measure(request, out, measuring, hooks),
-  );
+  const output = await openSensitivityOutput(request);
+  const { place, finished } = output;
+  try {
+    if (finished) return finishedResult(place, finished);
+    return await withMeasuring(request, dirname(place), hooks.signal, (measuring) =>
+      measure(request, place, measuring, hooks),
+    );
+  } finally {
+    await output.release();
+  }
 }
+
+/** Of a measurement that was there, complete, when it was resumed. */
+const finishedResult = (out: string, { layers, bits, calibration }: Sensitivity): SensitivityResult => ({
+  out,
+  layers: layers.length,
+  bits,
+  samples: calibration.samples,
+  saved: 0,
+  seconds: 0,
+  peakMemory: peakMemory(),
+});
 
 async function measure(
   request: SensitivityRequest,
