@@ -23,6 +23,8 @@ def serve(answer):
 
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
+    # Asks the device, of which there is none (scripts/torch-without-cuda.mjs).
+    torch.cuda.is_current_stream_capturing = lambda: False
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     for line in sys.stdin:

@@ -54,7 +54,7 @@ peerSuite<RoundingCase, Answer>({
       bits: whole(2, 8),
       group: kind === 'weight' && chance() ? -1 : group,
       offset: chance() ? 0 : whole(-3, 3),
-      size: 10 ** whole(-1, 1),
+      size: 10 ** whole(-9, 9),
       spread: pick([0, 1]),
       outliers: chance(0.3),
     };

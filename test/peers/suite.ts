@@ -128,7 +128,10 @@ async function compare<C extends Case, A>(suite: Suite<C, A>, cases: readonly C[
   const folderOf = (i: number) => join(root, String(i));
   const ask = (i: number) => {
     mkdirSync(folderOf(i));
-    return reference.ask({ ...cases[i]!, folder: folderOf(i) });
+    const answer = reference.ask({ ...cases[i]!, folder: folderOf(i) });
+    // Whoever waits for it hears of an error; nobody may.
+    answer.catch(() => undefined);
+    return answer;
   };
   const failures: string[] = [];
   const refusals: string[] = [];
@@ -185,8 +188,8 @@ function openReference<A>(file: string): Reference<A> {
     waiting.shift()!.resolve(JSON.parse(line) as A),
   );
   let ended: Error | undefined;
-  child.on('close', (code) => {
-    ended = new Error(`The reference ${file} ended with code ${code}:\n${errors}`);
+  child.on('close', (code, signal) => {
+    ended = new Error(`The reference ${file} ended with ${signal ?? `code ${code}`}:\n${errors}`);
     for (const { reject } of waiting.splice(0)) reject(ended);
   });
   child.stdin.on('error', () => undefined);
