@@ -67,6 +67,9 @@ const rootFiles = modules.filter((name) => existsSync(new URL(`engine/${name}.ts
 /** They import nothing of the engine. Every other module may import `errors`. */
 const leaves = ['protocol', 'errors', 'version', 'time-left', 'divergence'];
 const pure = ['graph', 'plans', 'protocol'];
+/** What tests of any module use beside what it may import: random numbers, what runs a graph, a divergence, files. */
+const forTests = ['data', 'runtime', 'divergence'];
+const tests = ['**/*.test.ts', '**/testing.ts'];
 
 /** Each calibration method has a folder, which the registry alone may import from. */
 const methodFolders = readdirSync(new URL('engine/methods', import.meta.url), { withFileTypes: true })
@@ -90,9 +93,14 @@ const restrict = (paths, patterns) => ({
   '@typescript-eslint/no-restricted-imports': ['error', { paths, patterns }],
 });
 
-/** What a module of the engine may not import. */
-function bansOf(module) {
-  const allowed = [module, ...mayImport[module], ...(leaves.includes(module) ? [] : ['errors'])];
+/** What a module of the engine may not import, or its tests. */
+function bansOf(module, isTest = false) {
+  const allowed = [
+    module,
+    ...mayImport[module],
+    ...(leaves.includes(module) ? [] : ['errors']),
+    ...(isTest ? forTests : []),
+  ];
   const others = modules.filter((other) => !allowed.includes(other));
   const banned = [
     ...others.map((other) => `/${other}/`),
@@ -102,7 +110,7 @@ function bansOf(module) {
   return [
     ...(module === 'runtime' ? [] : [onnxruntimeBan]),
     ...(banned.length > 0 ? [{ regex: banned.join('|'), message }] : []),
-    ...(pure.includes(module)
+    ...(pure.includes(module) && !isTest
       ? [{ group: ['node:*'], message: `engine/${module} is pure: no files, no processes.` }]
       : []),
   ];
@@ -130,32 +138,33 @@ export default ts.config(
     },
   },
   { files: ['engine/**/*.ts'], rules: restrict([vscodeBan], [onnxruntimeBan]) },
-  ...modules.map((module) => ({
-    files: [`engine/${module}/**/*.ts`, `engine/${module}.ts`],
-    ignores: ['**/*.test.ts', '**/testing.ts'],
-    rules: restrict(
-      [vscodeBan],
-      [...bansOf(module), methodBan(module === 'methods' ? '^\\./' : '/methods/', methodFolders)],
-    ),
-  })),
+  ...modules.flatMap((module) => {
+    const folders = methodBan(module === 'methods' ? '^\\./' : '/methods/', methodFolders);
+    return [
+      {
+        files: [`engine/${module}/**/*.ts`, `engine/${module}.ts`],
+        ignores: tests,
+        rules: restrict([vscodeBan], [...bansOf(module), folders]),
+      },
+      {
+        files: tests.map((name) => `engine/${module}/${name}`),
+        rules: restrict([vscodeBan], [...bansOf(module, true), folders]),
+      },
+    ];
+  }),
   {
     files: ['engine/methods/registry.ts'],
     rules: restrict([vscodeBan], bansOf('methods')),
   },
-  ...methodFolders.map((folder) => ({
-    files: [`engine/methods/${folder}/**/*.ts`],
-    ignores: ['**/*.test.ts', '**/testing.ts'],
-    rules: restrict(
-      [vscodeBan],
-      [
-        ...bansOf('methods'),
-        methodBan(
-          '^\\.\\./',
-          methodFolders.filter((other) => other !== folder),
-        ),
-      ],
-    ),
-  })),
+  ...methodFolders.flatMap((folder) => {
+    const others = methodFolders.filter((other) => other !== folder);
+    const rules = (isTest) =>
+      restrict([vscodeBan], [...bansOf('methods', isTest), methodBan('^\\.\\./', others)]);
+    return [
+      { files: [`engine/methods/${folder}/**/*.ts`], ignores: tests, rules: rules(false) },
+      { files: tests.map((name) => `engine/methods/${folder}/${name}`), rules: rules(true) },
+    ];
+  }),
   {
     files: ['src/**/*.ts'],
     ignores: ['src/common/vscode.ts'],

@@ -11,7 +11,8 @@ import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import { evaluateChoices, lengthsFor, rightAnswers } from './choices.js';
 import { pairedError } from './paired-error.js';
 import type { TextCandidate } from './rows.js';
-import { logProbabilities, roundedSource } from './testing.js';
+import { roundedSource } from '../execution/testing.js';
+import { logProbabilities } from './testing.js';
 import type { EvaluationRow } from '../protocol/protocol.js';
 
 const VOCABULARY = TINY_LLAMA.vocab_size;

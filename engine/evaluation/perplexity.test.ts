@@ -11,7 +11,7 @@ import { openPrograms, type Programs } from '../runtime/programs.js';
 import { openRuntime } from '../runtime/session.js';
 import { evaluatePerplexity, type Windows } from './perplexity.js';
 import type { TextCandidate } from './rows.js';
-import { roundedSource } from './testing.js';
+import { roundedSource } from '../execution/testing.js';
 import type { EvaluationRow } from '../protocol/protocol.js';
 
 const LENGTH = 6;

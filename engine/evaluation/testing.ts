@@ -1,8 +1,4 @@
 import type { RunnableModel } from '../execution/model.js';
-import type { QuantizedSource } from '../execution/source.js';
-import type { NamedTensors } from '../execution/tensors.js';
-import { elasticSource } from '../methods/quept/source.js';
-import type { Checkpoint } from '../models/checkpoint.js';
 import type { Programs } from '../runtime/programs.js';
 
 /** log p of every token of a text but the first, given those before it, in float64 from the model's logits. */
@@ -19,23 +15,3 @@ export async function logProbabilities(
     return row[token]! - Math.log(row.reduce((total, x) => total + Math.exp(x), 0));
   });
 }
-
-/** The weights of a model's blocks rounded over the whole range of every row; nothing else is quantized. */
-export const roundedSource = (
-  programs: Programs,
-  checkpoint: Checkpoint,
-  bits: readonly number[],
-): QuantizedSource =>
-  elasticSource(
-    programs,
-    checkpoint,
-    {
-      groups: [{ bits, rank: 0, gain: 1 }],
-      groupSizeOf: () => -1,
-      isActivationQuantized: false,
-      embeddingBits: 16,
-      headBits: 16,
-      cacheBits: undefined,
-    },
-    () => Promise.resolve<NamedTensors>(new Map()),
-  );

@@ -5,42 +5,31 @@ import { maxDifference } from '../../test/support.js';
 import { createRandom } from '../data/random.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { Tensor } from '../runtime/session.js';
-import { adapterLayout } from '../methods/quept/adapters.js';
 import { layerNames, openPlainModel } from './model.js';
 import { openElasticModel, widthsOf, type ElasticModel } from './quantized-model.js';
-import { bitGroups } from '../methods/quept/options.js';
-import type { ElasticSettings } from '../methods/quept/source.js';
-import type { Part } from '../models/model.js';
-import type { Mode } from '../protocol/protocol.js';
 import { toFloats } from '../quantized/weight.js';
 import { partOf, type QuantizedSource } from './source.js';
-import type { NamedTensors } from './tensors.js';
-import { normals, usePrograms } from './testing.js';
-import { elasticSettings, learnedModel, modelAdapters } from '../methods/quept/testing.js';
+import { gridSource, normals, randomGrid, usePrograms, type GridSettings } from './testing.js';
 
 const programs = usePrograms();
 const BITS = [8, 6, 4, 2];
-const groups = bitGroups([[8, 6], [4], [2]], [2, 3, 4]).map((g, i) => ({ ...g, gain: [1, 0.5, 0.25][i]! }));
 const BATCH = 2;
 
 interface Setting {
   readonly checkpoint: Checkpoint;
-  readonly precision: ElasticSettings;
-  /** Learned, different from layer to layer. */
-  readonly tensors: NamedTensors;
+  readonly precision: GridSettings & { readonly embeddingBits?: number };
   readonly inputs: Tensor;
 }
 
-function settingOf(checkpoint: Checkpoint, mode: Mode, inputs: Tensor): Setting {
-  const sizes = mode === 'weight-only' ? [-1, 8, 8] : [-1, -1, -1];
-  const layoutOf = (part: Part) =>
-    adapterLayout(checkpoint.listing(part), groups, mode === 'weight-activation', true, sizes);
-  const precision = elasticSettings(layoutOf(checkpoint.model.blocks[0]!), { embeddingBits: 8 });
-  return { checkpoint, precision, tensors: modelAdapters(checkpoint, layoutOf), inputs };
-}
+/** Pictures have grids for activations; text has none, and finer ones for weights. */
+const GRIDS = { groupSizeOf: () => -1, activation: randomGrid, embeddingBits: 8 };
+const WEIGHTS = {
+  groupSizeOf: (bits: number) => (bits > 4 ? -1 : 8),
+  activation: () => undefined,
+  embeddingBits: 8,
+};
 
-const sourceOf = ({ checkpoint, precision, tensors }: Setting) =>
-  learnedModel(programs, checkpoint, precision, tensors);
+const sourceOf = ({ checkpoint, precision }: Setting) => gridSource(programs, checkpoint, BITS, precision);
 
 const settings: Record<string, Setting> = {};
 const cleanUps: (() => Promise<void>)[] = [];
@@ -57,8 +46,9 @@ beforeAll(async () => {
   );
   const pixels = normals([BATCH, 1, 8, 8], 'pixels');
   const ids = BigInt64Array.from({ length: BATCH * 6 }, (_, i) => BigInt((i * 7) % 11));
-  settings.vit = settingOf(vit, 'weight-activation', programs.runtime.tensor(pixels.data, pixels.shape));
-  settings.llama = settingOf(llama, 'weight-only', programs.runtime.tensor(ids, [BATCH, 6]));
+  const { runtime } = programs;
+  settings.vit = { checkpoint: vit, precision: GRIDS, inputs: runtime.tensor(pixels.data, pixels.shape) };
+  settings.llama = { checkpoint: llama, precision: WEIGHTS, inputs: runtime.tensor(ids, [BATCH, 6]) };
 });
 afterAll(async () => {
   for (const cleanUp of cleanUps.reverse()) await cleanUp();
@@ -86,8 +76,7 @@ describe.each(['vit', 'llama'])('an elastic %s', (name) => {
   it('gives, after any switches, the bits of a model opened with the same plan', async () => {
     const setting = settings[name]!;
     const layers = layerNames(setting.checkpoint);
-    // Room for the adapted weights of some layers, and not of all.
-    const model = await openElasticModel(programs, sourceOf(setting), 20_000);
+    const model = await openElasticModel(programs, sourceOf(setting));
     const random = createRandom(1, name);
     const draw = () => BITS[random.integer(BITS.length)]!;
     let plan = layers.map(draw);
@@ -164,12 +153,13 @@ describe('operands of attention products', () => {
     const key = layers.findIndex((name) => name.endsWith('attention.attention.key'));
     const plan = layers.map((_, i) => (i === key ? 2 : 8));
     const before = await fresh(setting, plan);
-    const spoiled = async (bits: number) => {
-      const tensors = new Map(setting.tensors);
-      const name = `${checkpoint.model.blocks[0]!.prefix}attention.attention.k.act_scale.${bits}`;
-      const { shape, data } = tensors.get(name)!;
-      tensors.set(name, { shape, data: data.map((x) => x * 3) });
-      return fresh({ ...setting, tensors }, plan);
+    const operand = `${checkpoint.model.blocks[0]!.prefix}attention.attention.k`;
+    const spoiled = async (spoiledBits: number) => {
+      const activation = (owner: string, bits: number) => {
+        const { scale, zero } = randomGrid(owner, bits);
+        return { scale: owner === operand && bits === spoiledBits ? 3 * scale : scale, zero };
+      };
+      return fresh({ ...setting, precision: { ...setting.precision, activation } }, plan);
     };
     expect(maxDifference(await spoiled(2), before)).toBeGreaterThan(1e-4);
     expect(await spoiled(8)).toEqual(before);

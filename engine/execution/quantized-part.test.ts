@@ -7,15 +7,14 @@ import { fullPrecision } from '../models/builders.js';
 import { listPart } from '../models/listing.js';
 import type { Part } from '../models/model.js';
 import { openPrograms } from '../runtime/programs.js';
-import { adapterLayout } from '../methods/quept/adapters.js';
 import { openPlainPart, type RunnablePart } from './part.js';
-import { NO_CLIP } from '../methods/quept/weights.js';
 import { openElasticPart, type Widths } from './quantized-part.js';
-import type { PartSource } from './source.js';
-import type { NamedTensors } from './tensors.js';
+import type { ActivationForm, PartSource } from './source.js';
 import {
+  gridBlock,
   normals,
   quantizedRow,
+  randomGrid,
   rounded,
   roundedBlock,
   rowsOf,
@@ -23,7 +22,6 @@ import {
   tinyDecoderBlock,
   usePrograms,
 } from './testing.js';
-import { learnedBlock, randomAdapters } from '../methods/quept/testing.js';
 
 const programs = usePrograms();
 const BATCH = 2;
@@ -39,34 +37,7 @@ const single: Part = {
 const weight = normals([4, 6], 'weight');
 const bias = normals([4], 'bias');
 const input = normals([3 * BATCH, 6], 'input');
-const layer = adapterLayout(
-  listPart(single),
-  [
-    { bits: [4, 8], rank: 2, gain: 1 },
-    { bits: [2], rank: 3, gain: 0.5 },
-  ],
-  true,
-);
-const adapters = randomAdapters(layer);
 const parameters = new Map(Object.entries({ 'layer.weight': weight, 'layer.bias': bias }));
-
-/** How the layer is run: at one bit-width, its activations quantized too or not. */
-interface Run {
-  readonly bits: number;
-  readonly rank: number;
-  readonly gain?: number;
-  readonly isActivationQuantized?: boolean;
-}
-
-const sourceOf = (
-  { bits, rank, gain = 1, isActivationQuantized = false }: Run,
-  learned: NamedTensors = adapters,
-  own = parameters,
-): PartSource =>
-  learnedBlock({ part: single, parameters: own }, layer, learned, {
-    groups: [{ bits: [bits], rank, gain }],
-    isActivationQuantized,
-  });
 
 async function output(part: RunnablePart, x = input, batch = BATCH): Promise<Float32Array> {
   return (
@@ -82,112 +53,58 @@ async function at(bits: number, source: PartSource): Promise<Float32Array> {
   return found;
 }
 
-/** −(Q(x) Q(W + gain · BA)ᵀ + bias) in float64. */
-function expected(
-  { bits, rank, gain = 1, isActivationQuantized = false }: Run,
-  clipped: boolean,
-  biased = true,
-  perToken?: (row: readonly number[]) => number[],
-): Float32Array {
-  const named = (name: string) => adapters.get(`layer.${name}`)!;
-  const [a, b] = [rowsOf(named('lora_A')), rowsOf(named('lora_B'))];
-  const quantized = rowsOf(weight).map((row, o) => {
-    const adapted = row.map((w, i) =>
-      a.slice(0, rank).reduce((sum, direction, r) => sum + gain * b[o]![r]! * direction[i]!, w),
-    );
-    const [upper, lower] = ['upper', 'lower'].map((side) =>
-      clipped ? named(`clip_${side}.${bits}`).data[o]! : NO_CLIP,
-    ) as [number, number];
-    return quantizedRow(adapted, bits, upper, lower);
-  });
-  function onGrid(x: number): number {
-    if (!isActivationQuantized) return x;
-    const [scale, zero] = [named(`act_scale.${bits}`).data[0]!, named(`act_zero.${bits}`).data[0]!];
-    return scale * Math.min(Math.max(rounded(x / scale), -zero), 2 ** bits - 1 - zero);
-  }
-  return Float32Array.from(
+/** A logit whose share is 1: the whole range. */
+const WHOLE = 30;
+
+/** −(Q(x) Q(W)ᵀ + bias) in float64. @param quantize what a row of x becomes */
+const expected = (bits: number, quantize = (row: readonly number[]) => [...row], biased = true) =>
+  Float32Array.from(
     rowsOf(input)
-      .map(perToken ?? ((row) => row.map(onGrid)))
+      .map(quantize)
       .flatMap((row) =>
-        quantized.map((w, o) => -w.reduce((sum, v, i) => sum + v * row[i]!, biased ? bias.data[o]! : 0)),
+        rowsOf(weight).map(
+          (w, o) =>
+            -quantizedRow(w, bits, WHOLE, WHOLE).reduce(
+              (sum, v, i) => sum + v * row[i]!,
+              biased ? bias.data[o]! : 0,
+            ),
+        ),
       ),
   );
-}
 
 describe('a single layer', () => {
-  it.each<[string, Run]>([
-    ['weights at 8 bits', { bits: 8, rank: 0 }],
-    ['weights and activations at 4 bits', { bits: 4, rank: 0, isActivationQuantized: true }],
-    ['with two directions', { bits: 4, rank: 2, isActivationQuantized: true }],
-    ['with all directions at half gain', { bits: 2, rank: 3, gain: 0.5, isActivationQuantized: true }],
-    ['weights and activations at 8 bits', { bits: 8, rank: 2, isActivationQuantized: true }],
-  ])('is the fake-quantized product: %s', async (_, run) => {
-    expect(maxDifference(await at(run.bits, sourceOf(run)), expected(run, true))).toBeLessThan(1e-5);
+  it.each([2, 3, 4, 5, 6, 7, 8])('rounds the whole range of each row at %i bits', async (bits) => {
+    expect(maxDifference(await at(bits, roundedBlock({ parameters })), expected(bits))).toBeLessThan(1e-5);
+  });
+
+  it.each([2, 4, 8])('reads its input on the grid that it has at %i bits', async (bits) => {
+    const { scale, zero } = randomGrid('layer', bits);
+    const onGrid = (row: readonly number[]) =>
+      row.map((x) => scale * Math.min(Math.max(rounded(x / scale), -zero), 2 ** bits - 1 - zero));
+    const found = await at(bits, gridBlock({ parameters }));
+    expect(maxDifference(found, expected(bits, onGrid))).toBeLessThan(1e-5);
   });
 
   it.each([2, 4, 8])('without a grid quantizes its input per token at %i bits', async (bits) => {
-    const learned = new Map([...adapters].filter(([name]) => !/act_/.test(name)));
     const top = 2 ** (bits - 1) - 1;
     const perToken = (row: readonly number[]) => {
       const scale = Math.max(...row.map(Math.abs)) / top;
       return row.map((v) => scale * rounded(v / scale));
     };
-    const run = { bits, rank: 2, isActivationQuantized: true };
-    const found = await at(bits, sourceOf(run, learned));
-    expect(maxDifference(found, expected(run, true, true, perToken))).toBeLessThan(1e-5);
+    const found = await at(bits, gridBlock({ parameters }, { activation: () => 'token' }));
+    expect(maxDifference(found, expected(bits, perToken))).toBeLessThan(1e-5);
   });
 
-  it.each([2, 3, 4, 5, 6, 7, 8])(
-    'of which nothing was learned rounds the whole range of each row at %i bits',
-    async (bits) => {
-      const plain = expected({ bits, rank: 0 }, false);
-      expect(maxDifference(await at(bits, roundedBlock({ parameters })), plain)).toBeLessThan(1e-5);
-      expect(maxDifference(await at(bits, sourceOf({ bits, rank: 2 }, new Map())), plain)).toBeLessThan(1e-5);
-    },
-  );
-
-  it('takes a layer without bias for one of bias 0', async () => {
-    const own = new Map([['layer.weight', weight]]);
-    const found = await at(8, sourceOf({ bits: 8, rank: 0 }, adapters, own));
-    expect(maxDifference(found, expected({ bits: 8, rank: 0 }, true, false))).toBeLessThan(1e-5);
-  });
-
-  it('tells gains of the same rank apart, with room for what is kept or without', async () => {
-    const groups = [
-      { bits: [8], rank: 2, gain: 1 },
-      { bits: [4], rank: 2, gain: 0.5 },
-    ];
-    const source = learnedBlock({ part: single, parameters }, layer, adapters, {
-      groups,
-      isActivationQuantized: false,
-    });
-    for (const left of [0, 1e6]) {
-      const part = await openElasticPart(programs, single, listPart(single), source, { left });
-      for (const { bits, rank, gain } of [...groups, ...groups]) {
-        await part.use(bits[0]!);
-        const found = await output(part);
-        expect(maxDifference(found, expected({ bits: bits[0]!, rank, gain }, true))).toBeLessThan(1e-5);
-        const other = expected({ bits: bits[0]!, rank, gain: 1.5 - gain }, true);
-        expect(maxDifference(found, other)).toBeGreaterThan(1e-3);
-      }
-      part.dispose();
-    }
+  it('has no bias where it has none', async () => {
+    const found = await at(8, roundedBlock({ parameters: new Map([['layer.weight', weight]]) }));
+    expect(maxDifference(found, expected(8, undefined, false))).toBeLessThan(1e-5);
   });
 });
 
 describe('a block', () => {
   const block = tinyBlock();
-  const layout = adapterLayout(
-    block.listing,
-    [
-      { bits: [7, 8], rank: 2, gain: 1 },
-      { bits: [4], rank: 4, gain: 1 },
-    ],
-    true,
-  );
   const x = normals(block.part.inputShape(BATCH), 'x');
-  const open = (source = learnedBlock(block, layout)) =>
-    openElasticPart(programs, block.part, block.listing, source);
+  const open = (source = gridBlock(block)) => openElasticPart(programs, block.part, block.listing, source);
 
   it('keeps keys and values, and no queries, at the bits of the cache', async () => {
     const decoder = tinyDecoderBlock();
@@ -251,19 +168,17 @@ describe('a block', () => {
   });
 
   it('quantizes an input per token where it has no grid at the bit-width, and no operands then', async () => {
-    const all = randomAdapters(layout);
-    const has = (name: string, input: string) => !/act_(scale|zero)/.test(name) || name.startsWith(input);
-    const pick = (input: string) => new Map([...all].filter(([name]) => has(name, input)));
-    const at4 = async (learned: NamedTensors, isActivationQuantized = true) => {
-      const part = await open(learnedBlock(block, layout, learned, { isActivationQuantized }));
+    const at4 = async (activation: (owner: string, bits: number) => ActivationForm | undefined) => {
+      const part = await open(gridBlock(block, { activation }));
       await part.use(4);
       const found = await output(part, x);
       part.dispose();
       return found;
     };
-    const [onGrids, mixed, dynamic] = [await at4(all), await at4(pick('output.dense')), await at4(pick('-'))];
-    const plain = await at4(all, false);
-    for (const learned of [pick('output.dense'), pick('-')]) expect(await at4(learned, false)).toEqual(plain);
+    const onGrids = await at4(randomGrid);
+    const mixed = await at4((owner, bits) => (owner === 'output.dense' ? randomGrid(owner, bits) : 'token'));
+    const dynamic = await at4(() => 'token');
+    const plain = await at4(() => undefined);
     expect(maxDifference(onGrids, mixed)).toBeGreaterThan(1e-3);
     expect(maxDifference(mixed, dynamic)).toBeGreaterThan(1e-3);
     expect(maxDifference(dynamic, plain)).toBeGreaterThan(1e-3);
@@ -279,9 +194,11 @@ describe('a block', () => {
     // Keys alone: what they read does not depend on what else reads it, nor at how many bits.
     const [alone, other] = [await run({ [key!]: 4 }), await run({ [key!]: 8 })];
     expect(maxDifference(alone, other)).toBeGreaterThan(1e-3);
-    const spoiled = randomAdapters(layout);
-    spoiled.set(`${query!}.act_scale.8`, { shape: [1], data: Float32Array.of(1) });
-    const coarse = await open(learnedBlock(block, layout, spoiled));
+    const spoiled = (owner: string, bits: number) => {
+      const { scale, zero } = randomGrid(owner, bits);
+      return { scale: owner === query && bits === 8 ? 1 : scale, zero };
+    };
+    const coarse = await open(gridBlock(block, { activation: spoiled }));
     await coarse.use((name) => ({ [key!]: 4 })[name]);
     expect(await output(coarse, x)).toEqual(alone);
     await coarse.use((name) => ({ [key!]: 4, [value!]: 8 })[name]);

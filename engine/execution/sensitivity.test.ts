@@ -6,20 +6,15 @@ import { klDivergence } from '../divergence.js';
 import { CancelledError } from '../errors.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import { headOf } from '../models/model.js';
-import { adapterLayout } from '../methods/quept/adapters.js';
 import { layerNames } from './model.js';
 import { openElasticModel } from './quantized-model.js';
-import { bitGroups } from '../methods/quept/options.js';
 import { meanDivergence } from './logit-divergence.js';
 import { measureSensitivity, savedWork, type SensitivityTask } from './sensitivity.js';
-import { normals, usePrograms } from './testing.js';
-import { elasticSettings, learnedModel, modelAdapters } from '../methods/quept/testing.js';
-import type { Part } from '../models/model.js';
+import { gridSource, normals, roundedSource, usePrograms } from './testing.js';
 
 const programs = usePrograms();
 const BITS = [2, 4, 8];
 const SAMPLES = 5;
-const groups = bitGroups([[8], [4, 2]], [1, 2]);
 
 let folder: string;
 let cleanUp: () => Promise<void>;
@@ -33,9 +28,7 @@ afterAll(() => cleanUp());
 async function open(name: string) {
   const isText = name === 'llama';
   const checkpoint = await openCheckpoint(join(folder, name), isText ? { tokens: 6 } : {});
-  const layoutOf = (part: Part) => adapterLayout(checkpoint.listing(part), groups, !isText);
-  const settings = elasticSettings(layoutOf(checkpoint.model.blocks[0]!));
-  const source = learnedModel(programs, checkpoint, settings, modelAdapters(checkpoint, layoutOf));
+  const source = (isText ? roundedSource : gridSource)(programs, checkpoint, BITS);
   const data = isText
     ? BigInt64Array.from({ length: SAMPLES * 6 }, (_, i) => BigInt((i * 7) % 11))
     : normals([SAMPLES, 64], 'pixels').data;

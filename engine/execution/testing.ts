@@ -3,17 +3,23 @@ import { afterAll } from 'vitest';
 import { TINY_LLAMA, TINY_VIT } from '../../test/fixtures.js';
 import { createRandom } from '../data/random.js';
 import { sizeOf } from '../graph/ir.js';
-import type { HostTensor } from '../models/checkpoint.js';
+import type { Checkpoint, HostTensor } from '../models/checkpoint.js';
 import { ModelConfig } from '../models/config.js';
 import { type BuildOptions } from '../models/family.js';
 import { listPart, type PartListing } from '../models/listing.js';
-import type { Part } from '../models/model.js';
+import { blocksOf, type Part } from '../models/model.js';
 import { buildModel } from '../models/registry.js';
 import { openPrograms, type Programs } from '../runtime/programs.js';
 import { openRuntime } from '../runtime/session.js';
-import { fixedSource } from './rounded.js';
+import { fixedSource, roundedCodes, roundedWeights } from './rounded.js';
 import { everySample, openSampleCache, type SampleSource, type SampleStore } from './sample-store.js';
-import type { PartSource } from './source.js';
+import {
+  fixedBits,
+  requireOffered,
+  type ActivationForm,
+  type PartSource,
+  type QuantizedSource,
+} from './source.js';
 
 /** Standard normal numbers; the same path gives the same ones. */
 export function normals(shape: readonly number[], ...path: (number | string)[]): HostTensor {
@@ -77,6 +83,72 @@ function randomBlock(config: Readonly<Record<string, unknown>>, options: BuildOp
 /** A block of which nothing was learned: the whole range of every row, at whatever bit-width it is run at. */
 export const roundedBlock = ({ parameters }: Pick<Block, 'parameters'>): PartSource =>
   fixedSource(parameters);
+
+/** A grid for activations of size about 1, another one for each of them and each bit-width. */
+export function randomGrid(owner: string, bits: number): Exclude<ActivationForm, 'token'> {
+  const [x] = normals([1], owner, bits).data;
+  return { scale: Math.fround((6 + 0.1 * x!) / (2 ** bits - 1)), zero: 2 ** (bits - 1) };
+}
+
+export interface GridSettings {
+  /** Columns that share a scale, -1 for whole rows. */
+  readonly groupSizeOf?: (bits: number) => number;
+  readonly activation?: (owner: string, bits: number) => ActivationForm | undefined;
+}
+
+/** A block of which nothing was learned but grids of activations. */
+export const gridBlock = (
+  { parameters }: Pick<Block, 'parameters'>,
+  { groupSizeOf = () => -1, activation = randomGrid }: GridSettings = {},
+): PartSource => ({
+  ...fixedSource(parameters),
+  activation,
+  weights: (programs, placed) => roundedWeights(programs, (_layer, bits) => groupSizeOf(bits), placed),
+});
+
+/** What a method may yield of a model, without any: weights rounded to nearest, and grids of activations. */
+export function gridSource(
+  programs: Programs,
+  checkpoint: Checkpoint,
+  offered: readonly number[],
+  { embeddingBits = 32, ...settings }: GridSettings & { readonly embeddingBits?: number } = {},
+): QuantizedSource {
+  const { groupSizeOf = () => -1, activation = randomGrid } = settings;
+  const layerOf = (name: string) => {
+    const part = blocksOf(checkpoint.model).find(({ prefix }) => name.startsWith(prefix))!;
+    const layer = checkpoint.listing(part).linears.find((l) => part.prefix + l.name === name)!;
+    return { part, layer };
+  };
+  return {
+    offered: [...offered].sort((a, b) => a - b),
+    checkpoint,
+    cache: undefined,
+    fixedBits: fixedBits(checkpoint.model, embeddingBits, 32),
+    form: (name, bits) => {
+      const { in: columns, out } = layerOf(name).layer;
+      return { kind: 'grid', in: columns, out, bits, groupSize: groupSizeOf(bits) };
+    },
+    weight: async (name, bits) => {
+      requireOffered(offered, bits);
+      const { part, layer } = layerOf(name);
+      const { data } = (await checkpoint.read(part)).get(`${layer.name}.weight`)!;
+      return roundedCodes(programs, layer, data, bits, groupSizeOf(bits));
+    },
+    activation: (name, bits) => Promise.resolve(activation(name, bits)),
+    part: async (part) =>
+      gridBlock(
+        { parameters: await checkpoint.read(part) },
+        { groupSizeOf, activation: (owner, bits) => activation(part.prefix + owner, bits) },
+      ),
+  };
+}
+
+/** The weights of a model's blocks rounded over the whole range of every row; nothing else is quantized. */
+export const roundedSource = (
+  programs: Programs,
+  checkpoint: Checkpoint,
+  offered: readonly number[],
+): QuantizedSource => gridSource(programs, checkpoint, offered, { activation: () => undefined });
 
 /** Rounds to the nearest integer, ties to even. */
 export function rounded(x: number): number {

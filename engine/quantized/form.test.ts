@@ -1,15 +1,6 @@
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { TINY_LLAMA, TINY_VIT, writeRandomModel } from '../../test/fixtures.js';
-import { useTemporaryFolder } from '../formats/testing.js';
-import { usePrograms } from '../execution/testing.js';
-import { openAdapterSet, openSource } from '../methods/sets.js';
-import { openCheckpoint } from '../models/checkpoint.js';
 import { bitsPerWeight, bytesOf, formOf, type BinaryForm, type GridForm } from './form.js';
 import type { BinaryWeight, GridWeight } from './weight.js';
-
-const at = useTemporaryFolder();
-const programs = usePrograms();
 
 const grid = (bits: number, groupSize: number, more: Partial<GridForm> = {}): GridForm => ({
   kind: 'grid',
@@ -113,24 +104,5 @@ describe('the form of a weight', () => {
       scale: new Float32Array(2),
     };
     expect(formOf({ ...signs, second })).toEqual({ ...own, second: 3 });
-  });
-
-  it.each([
-    ['vit', TINY_VIT],
-    ['llama', { ...TINY_LLAMA, vocab_size: 288 }],
-  ])('is what the set %s says of it, for every layer and bit-width', async (name, config) => {
-    await writeRandomModel(at('model'), config);
-    const checkpoint = await openCheckpoint(at('model'));
-    const set = await openAdapterSet(join(import.meta.dirname, '../../test/sets-v1', name));
-    const source = openSource(programs, checkpoint, set);
-    for (const layer of Object.keys(set.config.layers))
-      for (const bits of source.offered) {
-        const said = source.form(layer, bits);
-        const found = formOf(await source.weight(layer, bits));
-        expect(found, `${layer} at ${bits} bits`).toEqual({ zeroBits: bits, ...said });
-        expect(bytesOf(found)).toBe(bytesOf(said));
-      }
-    await set.close();
-    await checkpoint.close();
   });
 });

@@ -4,25 +4,22 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder, TINY_LLAMA, writeRandomModel } from '../../test/fixtures.js';
 import { sentencePiece } from '../data/text/testing.js';
 import { openTokenizer } from '../data/text/tokenizer.js';
-import type { Named, SetConfig } from '../formats/set-config.js';
-import { adapterLayout } from '../methods/quept/adapters.js';
+import { meanDivergence } from '../execution/logit-divergence.js';
 import { layerNames, openPlainModel, type RunnableModel } from '../execution/model.js';
 import { openElasticModel, widthsOf } from '../execution/quantized-model.js';
-import { setLayers } from '../methods/layers.js';
-import { bitGroups } from '../methods/quept/options.js';
-import { openAdapterSet, openSource, writeAdapterSet } from '../methods/sets.js';
-import type { NamedTensors } from '../execution/tensors.js';
+import { openSampleCache } from '../execution/sample-store.js';
+import { calibrate } from '../methods/calibrate.js';
+import { resolveRequest } from '../methods/request.js';
+import { openAdapterSet, openSource } from '../methods/sets.js';
 import { usePrograms } from '../execution/testing.js';
-import { randomAdapters } from '../methods/quept/testing.js';
-import { drawSigns, signsToText } from '../transforms/rotation/signs.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import { inputSize } from '../models/model.js';
+import type { CalibrateRequest } from '../protocol/protocol.js';
 import type { Programs } from '../runtime/programs.js';
 import { openElasticSession } from './elastic-session.js';
 
 const CONTEXT = 80;
 const ADDED = 6;
-const groups = bitGroups([[8], [4], [2]], [2, 3, 4]);
 const programs = usePrograms();
 const { signal } = new AbortController();
 
@@ -33,13 +30,10 @@ beforeAll(async () => ({ folder, cleanUp } = await temporaryFolder()));
 afterEach(() => programs.release());
 afterAll(() => cleanUp());
 
-/** A random model with a tokenizer that makes a token of each letter, and a random adapter set. */
-async function writeSetting(
-  model: string,
-  adapters: string,
-  change: object,
-  set: Partial<SetConfig>,
-): Promise<void> {
+type Asked = Partial<Pick<CalibrateRequest, 'mode' | 'options'>>;
+
+/** A random model with a tokenizer that makes a token of each letter, and a set of its weights rounded. */
+async function writeSetting(model: string, adapters: string, change: object, asked: Asked): Promise<void> {
   const config = { ...TINY_LLAMA, max_position_embeddings: CONTEXT, vocab_size: 300, ...change };
   await writeRandomModel(model, config);
   // Without a decoder, tokens read as they are written: bytes that make no character would all read alike.
@@ -47,32 +41,20 @@ async function writeSetting(
   await writeFile(join(model, 'tokenizer.json'), JSON.stringify(tokenizer));
   await writeFile(join(model, 'tokenizer_config.json'), JSON.stringify({ bos_token: '<s>' }));
   const checkpoint = await openCheckpoint(model);
-  const tensors: NamedTensors = new Map();
-  for (const part of checkpoint.model.blocks)
-    for (const [name, tensor] of randomAdapters(adapterLayout(checkpoint.listing(part), groups, false)))
-      tensors.set(part.prefix + name, tensor);
-  const offered = [8, 4, 2];
-  const written: SetConfig = {
-    schema_version: 2,
-    engine_version: '0',
-    mode: 'weight-only',
-    model: { family: 'llama', fingerprint: await checkpoint.fingerprint(), name: 'model' },
-    seed: 0,
-    offered,
-    embedding_bits: 8,
-    head_bits: 8,
-    transforms: [],
-    layers: setLayers(checkpoint, offered, () => -1),
-    method: {
-      name: 'quept',
-      bit_groups: groups,
-      products: [],
-      hyperparameters: {},
-      losses: [],
-    } as unknown as Named,
-    ...set,
-  };
-  await writeAdapterSet(adapters, written, tensors);
+  const request = { model, method: 'rounding', mode: 'weight-only' as const, bits: [8, 4, 2], ...asked };
+  await calibrate(
+    programs,
+    {
+      ...resolveRequest(checkpoint, request),
+      checkpoint,
+      out: adapters,
+      resume: false,
+      cache: await openSampleCache(0),
+      distance: meanDivergence,
+      engineVersion: '0',
+    },
+    { signal, status: () => undefined, note: () => undefined },
+  );
   await checkpoint.close();
 }
 
@@ -113,12 +95,13 @@ const letters = (count: number) =>
   // The tokenizer puts two tokens before them: the beginning of a text, and a space.
   Array.from({ length: count - 2 }, (_, i) => String.fromCharCode(97 + ((7 * i) % 26))).join('');
 
-const rotated = {
-  transforms: [{ name: 'rotation', signs: signsToText(drawSigns(TINY_LLAMA.hidden_size, 1)), keys: true }],
-};
-const settings: [string, object, Partial<SetConfig>][] = [
+const settings: [string, object, Asked][] = [
   ['LLaMA', {}, {}],
-  ['LLaMA, rotated, with activations and cache', {}, { ...rotated, mode: 'weight-activation', kv_bits: 4 }],
+  [
+    'LLaMA, rotated, with activations and cache',
+    {},
+    { mode: 'weight-activation', options: { rotation: 'on', kvBits: 4 } },
+  ],
   [
     'Mistral with a window',
     { model_type: 'mistral', architectures: ['MistralForCausalLM'], sliding_window: 40 },
@@ -128,9 +111,9 @@ const settings: [string, object, Partial<SetConfig>][] = [
 ];
 
 describe('a prediction of text', () => {
-  it.each(settings)('at the length of the text is that of full windows: %s', async (name, change, set) => {
+  it.each(settings)('at the length of the text is that of full windows: %s', async (name, change, asked) => {
     const [model, adapters] = [join(folder, name), join(folder, `${name} set`)];
-    await writeSetting(model, adapters, change, set);
+    await writeSetting(model, adapters, change, asked);
     const lengths = new Set<number>();
     const session = await openElasticSession(
       watched(programs, (length) => lengths.add(length)),

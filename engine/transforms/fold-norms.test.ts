@@ -1,12 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { maxDifference } from '../../test/support.js';
-import { adapterLayout } from '../methods/quept/adapters.js';
 import { openPlainPart, type RunnablePart } from '../execution/part.js';
 import { openElasticPart } from '../execution/quantized-part.js';
 import { foldBias, foldNorm, reparameterise } from './fold-norms.js';
 import { rescaledParameters, scaledColumns } from './rescaling.js';
-import { observe } from '../execution/observe.js';
-import { startActivations } from '../methods/quept/start.js';
+import { percentileStart, type Grid } from '../execution/activation-ranges.js';
+import { foldedBlock } from './testing.js';
 import { normals, roundedBlock, rowsOf, tinyBlock, usePrograms } from '../execution/testing.js';
 
 const [ROWS, WIDTH, OUT, BITS] = [400, 8, 5, 4];
@@ -113,29 +112,9 @@ describe('a block of a model', () => {
 
   async function started(change: object) {
     const block = tinyBlock(change);
-    const layout = adapterLayout(
-      block.listing,
-      [
-        { bits: [8], rank: 0, gain: 1 },
-        { bits: [BITS], rank: 1, gain: 1 },
-      ],
-      true,
-    );
     const x = normals(block.part.inputShape(BATCH), 'x', JSON.stringify(change));
-    const observed = await observe(
-      programs,
-      block.part,
-      layout.quantizers,
-      block.parameters,
-      [{ x: x.data }],
-      BATCH,
-    );
-    return {
-      block,
-      x,
-      observed,
-      tensors: startActivations(block.listing, layout, block.parameters, observed, { percentiles: [1] }),
-    };
+    const folded = await foldedBlock(programs, block, block.parameters, x.data, BATCH, BITS);
+    return { block, x, ...folded };
   }
 
   it.each([{}, { qkv_bias: false }])(
@@ -170,12 +149,10 @@ describe('a block of a model', () => {
   it('has grids that hold what the folded norm puts out, and scales the inputs of all its readers alike', async () => {
     const { observed, tensors } = await started({});
     const name = 'attention.attention.query';
+    const { data } = observed.get(name)!;
     for (const bits of [BITS, 8]) {
-      const [scale, zero] = [
-        tensors.get(`${name}.act_scale.${bits}`)!.data[0]!,
-        tensors.get(`${name}.act_zero.${bits}`)!.data[0]!,
-      ];
-      for (const x of observed.get(name)!.data) {
+      const [{ scale, zero }] = percentileStart(data.slice(), [bits], [1]) as [Grid];
+      for (const x of data) {
         expect(x).toBeGreaterThan((-zero - 0.51) * scale);
         expect(x).toBeLessThan((2 ** bits - 1 - zero + 0.51) * scale);
       }

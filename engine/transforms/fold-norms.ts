@@ -3,6 +3,10 @@
  * calibrated per channel at the lowest bit-width, then norm, weights and biases are changed so that one scale fits all
  * channels while the function in floating point stays the same.
  */
+import type { KnownPart } from '../execution/moments.js';
+import type { Observed } from '../execution/observe.js';
+import type { NamedTensors } from '../execution/tensors.js';
+import { scaledColumns } from './rescaling.js';
 import { percentileStart, roundHalfEven, type Grid } from '../execution/activation-ranges.js';
 
 export interface Reparameterisation {
@@ -68,4 +72,37 @@ export function foldBias(
     for (let c = 0; c < width; c++) sum += foldedWeight[row * width + c]! * shift[c]!;
     return sum;
   });
+}
+
+/**
+ * What replaces a norm with a bias and the layers that read it, as a rescaling's tensors: `<norm>.weight`, `<norm>.bias`,
+ * `<layer>.input_scale`, `<layer>.bias`. Changes what was `seen` of the norm's output to what the folded norm would show.
+ * @param bits the lowest bit-width
+ */
+export function foldedNorm(
+  { listing, parameters }: Pick<KnownPart, 'listing' | 'parameters'>,
+  norm: string,
+  seen: NonNullable<ReturnType<Observed['get']>>,
+  bits: number,
+  percentiles: readonly number[],
+): NamedTensors {
+  const tensors: NamedTensors = new Map();
+  const change = reparameterise(seen.data, seen.width, bits, percentiles);
+  const [weight, bias] = [parameters.get(`${norm}.weight`)!, parameters.get(`${norm}.bias`)!];
+  const own = foldNorm(weight.data, bias.data, change);
+  tensors.set(`${norm}.weight`, { shape: weight.shape, data: own.weight });
+  tensors.set(`${norm}.bias`, { shape: bias.shape, data: own.bias });
+  for (const layer of listing.linears.filter((l) => l.norm === norm)) {
+    const next = scaledColumns(parameters.get(`${layer.name}.weight`)!.data, change.ratio);
+    tensors.set(`${layer.name}.input_scale`, { shape: [layer.in], data: change.ratio });
+    tensors.set(`${layer.name}.bias`, {
+      shape: [layer.out],
+      data: foldBias(parameters.get(`${layer.name}.bias`)?.data, next, change.shift),
+    });
+  }
+  for (let i = 0; i < seen.data.length; i++) {
+    const channel = i % seen.width;
+    seen.data[i] = seen.data[i]! / change.ratio[channel]! - change.shift[channel]!;
+  }
+  return tensors;
 }

@@ -1,11 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { maxDifference } from '../../test/support.js';
 import { secondMoments } from '../execution/moments.js';
-import { observe } from '../execution/observe.js';
 import { openElasticPart } from '../execution/quantized-part.js';
 import type { NamedTensors } from '../execution/tensors.js';
-import { adapterLayout } from '../methods/quept/adapters.js';
-import { startActivations } from '../methods/quept/start.js';
 import {
   normals,
   roundedBlock,
@@ -17,6 +14,7 @@ import {
 import type { Checkpoint, HostTensor } from '../models/checkpoint.js';
 import { composed, rescaled, rescaledParameters } from './rescaling.js';
 import { smooth } from './smooth.js';
+import { foldedBlock } from './testing.js';
 
 const programs = usePrograms();
 const BATCH = 4;
@@ -26,19 +24,8 @@ type Parameters = ReadonlyMap<string, HostTensor>;
 const inputsOf = ({ part }: Block) => normals(part.inputShape(BATCH), 'x').data;
 
 /** Folded norms of a block with these parameters. */
-async function folding(block: Block, parameters: Parameters): Promise<NamedTensors> {
-  const layout = adapterLayout(block.listing, [{ bits: [4], rank: 1, gain: 1 }], true);
-  const observed = await observe(
-    programs,
-    block.part,
-    layout.quantizers,
-    parameters,
-    [{ x: inputsOf(block) }],
-    BATCH,
-  );
-  const start = startActivations(block.listing, layout, parameters, observed, { percentiles: [1] });
-  return new Map([...start].filter(([name]) => !name.includes('.act_')));
-}
+const folding = async (block: Block, parameters: Parameters): Promise<NamedTensors> =>
+  (await foldedBlock(programs, block, parameters, inputsOf(block), BATCH, 4)).tensors;
 
 async function smoothing(block: Block, parameters: Parameters): Promise<NamedTensors> {
   const { part, listing } = block;

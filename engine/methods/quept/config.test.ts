@@ -77,6 +77,14 @@ describe('a set of QuEPT', () => {
     await set.close();
   });
 
+  it('has the gain 1 where a group has none, as in the first sets', () => {
+    const groups = [
+      { bits: [8, 6], rank: 1 },
+      { bits: [4], rank: 2 },
+    ];
+    expect(readQueptConfig(withOwn({ bit_groups: groups })).bit_groups).toEqual(own.bit_groups);
+  });
+
   it('quantizes activations per token where it has no quantizers of layers, and none for weights alone', () => {
     const tokens = tensorsOf();
     for (const bits of [8, 6, 4]) {

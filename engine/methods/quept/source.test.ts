@@ -1,7 +1,9 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from '../../../test/fixtures.js';
+import { createRandom } from '../../data/random.js';
 import { layerNames } from '../../execution/model.js';
+import { openElasticModel, widthsOf } from '../../execution/quantized-model.js';
 import { partOf, type QuantizedSource } from '../../execution/source.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
 import type { Part } from '../../models/model.js';
@@ -9,7 +11,7 @@ import { formOf } from '../../quantized/form.js';
 import { adapterLayout } from './adapters.js';
 import { bitGroups } from './options.js';
 import type { ElasticSettings } from './source.js';
-import { usePrograms } from '../../execution/testing.js';
+import { normals, usePrograms } from '../../execution/testing.js';
 import { elasticSettings, learnedModel, modelAdapters } from './testing.js';
 
 const programs = usePrograms();
@@ -36,6 +38,22 @@ function sourceOf(name: string, change: Partial<ElasticSettings> = {}, hasGrids 
   const layoutOf = (part: Part) => adapterLayout(checkpoint.listing(part), groups, hasGrids, true, sizes);
   const settings = elasticSettings(layoutOf(checkpoint.model.blocks[0]!), change);
   return learnedModel(programs, checkpoint, settings, modelAdapters(checkpoint, layoutOf));
+}
+
+/** Logits at each plan, one after another. @param memory for adapted weights */
+async function logitsOf(source: QuantizedSource, plans: readonly (readonly number[])[], memory = 0) {
+  const { model } = source.checkpoint;
+  const shape = model.stem.inputShape(1);
+  const ids = BigInt64Array.from({ length: shape.at(-1)! }, (_, i) => BigInt((i * 7) % 11));
+  const x = programs.runtime.tensor(model.reads === 'pixels' ? normals(shape, 'pixels').data : ids, shape);
+  const elastic = await openElasticModel(programs, source, memory);
+  const found: Float32Array[] = [];
+  for (const plan of plans) {
+    await elastic.use(widthsOf(layerNames(source.checkpoint), plan));
+    found.push((await elastic.run(x, 1)).slice());
+  }
+  elastic.dispose();
+  return found;
 }
 
 describe('a calibrated model', () => {
@@ -88,6 +106,24 @@ describe('a calibrated model', () => {
     expect(await source.activation(`${first!}self_attn.k_proj`, 4)).toBe('token');
     const weightOnly = sourceOf('llama', { isActivationQuantized: false });
     expect(await weightOnly.activation(`${first!}${query}`, 4)).toBeUndefined();
+  });
+
+  it.each(['vit', 'llama'])('runs %s as its weights and activations alone do, to the bit', async (name) => {
+    const whole = sourceOf(name, {}, name === 'vit');
+    const { part: _, ...named } = whole;
+    const plan = layerNames(whole.checkpoint).map((_layer, i) => [8, 7, 4, 2][i % 4]!);
+    expect(await logitsOf(named, [plan])).toEqual(await logitsOf(whole, [plan]));
+  });
+
+  it.each(['vit', 'llama'])('gives %s, after switches, the bits of one opened at the plan', async (name) => {
+    const source = sourceOf(name, {}, name === 'vit');
+    const random = createRandom(1, name);
+    const plans = Array.from({ length: 6 }, () =>
+      layerNames(source.checkpoint).map(() => source.offered[random.integer(4)]!),
+    );
+    // Room for the adapted weights of some layers, and not of all.
+    const switched = await logitsOf(source, plans, 20_000);
+    for (const [i, plan] of plans.entries()) expect(switched[i]).toEqual((await logitsOf(source, [plan]))[0]);
   });
 
   it.each(['vit', 'llama'])('opens the parts of %s as its weights and activations say', async (name) => {

@@ -9,11 +9,11 @@ import { type AdapterLayout } from './adapters.js';
 import { PAPER_LOGIT, searchClip } from './clip-start.js';
 import type { Moments } from '../../execution/moments.js';
 import type { QueptOptions } from './options.js';
-import { foldBias, foldNorm, reparameterise } from '../../transforms/fold-norms.js';
-import { composed, rescaledParameters, scaledColumns } from '../../transforms/rescaling.js';
+import { foldedNorm } from '../../transforms/fold-norms.js';
+import { composed, rescaledParameters } from '../../transforms/rescaling.js';
 import { smooth } from '../../transforms/smooth.js';
 import { batchesOf } from '../../execution/batches.js';
-import { momentWidth, secondMoments, type KnownPart } from '../../execution/moments.js';
+import { momentWidth, secondMoments } from '../../execution/moments.js';
 import type { SampleStore } from '../../execution/sample-store.js';
 import type { BlockContext } from './block.js';
 import type { NamedTensors } from '../../execution/tensors.js';
@@ -40,42 +40,13 @@ export function startActivations(
     const norm = listing.linears.find((l) => l.name === name)?.norm;
     // A norm without bias cannot take the shift.
     if (fold && norm !== undefined && parameters.has(`${norm}.bias`))
-      for (const tensor of folded({ listing, parameters }, norm, seen, lowest, options.percentiles))
+      for (const tensor of foldedNorm({ listing, parameters }, norm, seen, lowest, options.percentiles))
         tensors.set(...tensor);
     const values = seen.data.slice();
     percentileStart(values, bits, options.percentiles).forEach((grid, i) => {
       tensors.set(`${name}.act_scale.${bits[i]!}`, { shape: [1], data: Float32Array.of(grid.scale) });
       tensors.set(`${name}.act_zero.${bits[i]!}`, { shape: [1], data: Float32Array.of(grid.zero) });
     });
-  }
-  return tensors;
-}
-
-/** What replaces a norm and the layers that read it. Changes what was `seen` to what the folded norm would show. */
-function folded(
-  { listing, parameters }: Pick<KnownPart, 'listing' | 'parameters'>,
-  norm: string,
-  seen: { data: Float32Array; width: number },
-  bits: number,
-  percentiles: readonly number[],
-): NamedTensors {
-  const tensors: NamedTensors = new Map();
-  const change = reparameterise(seen.data, seen.width, bits, percentiles);
-  const [weight, bias] = [parameters.get(`${norm}.weight`)!, parameters.get(`${norm}.bias`)!];
-  const own = foldNorm(weight.data, bias.data, change);
-  tensors.set(`${norm}.weight`, { shape: weight.shape, data: own.weight });
-  tensors.set(`${norm}.bias`, { shape: bias.shape, data: own.bias });
-  for (const layer of listing.linears.filter((l) => l.norm === norm)) {
-    const next = scaledColumns(parameters.get(`${layer.name}.weight`)!.data, change.ratio);
-    tensors.set(`${layer.name}.input_scale`, { shape: [layer.in], data: change.ratio });
-    tensors.set(`${layer.name}.bias`, {
-      shape: [layer.out],
-      data: foldBias(parameters.get(`${layer.name}.bias`)?.data, next, change.shift),
-    });
-  }
-  for (let i = 0; i < seen.data.length; i++) {
-    const channel = i % seen.width;
-    seen.data[i] = seen.data[i]! / change.ratio[channel]! - change.shift[channel]!;
   }
   return tensors;
 }

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
-import { formatAllocated } from '../cli/allocate.js';
-import { bestMeasured } from './measured-plan.js';
-import type { ComparePlansRequest } from './requests.js';
+import { formatAllocated } from './allocate.js';
+import { bestMeasured } from '../jobs/measured-plan.js';
+import type { ComparePlansRequest } from '../jobs/requests.js';
 
 const least = [8, 2];
 const candidates = {

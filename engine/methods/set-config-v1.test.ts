@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { TINY_LLAMA, TINY_VIT, writeRandomModel } from '../../test/fixtures.js';
 import { openElasticModel } from '../execution/quantized-model.js';
-import { readQueptConfig } from '../methods/quept/config.js';
 import { usePrograms } from '../execution/testing.js';
 import {
   expectedTensors,
@@ -13,13 +12,15 @@ import {
   requireMatch,
   sizedModel,
   writeAdapterSet,
-} from '../methods/sets.js';
+} from './sets.js';
+import { methodOf } from './request.js';
 import { openCheckpoint } from '../models/checkpoint.js';
+import { bytesOf, formOf } from '../quantized/form.js';
 import { quantizedBytes } from '../quantized/size.js';
-import type { JsonObject } from './json.js';
-import { readSetConfig } from './set.js';
-import { parseSetConfig } from './set-config.js';
-import { complaint, useTemporaryFolder } from './testing.js';
+import type { JsonObject } from '../formats/json.js';
+import { readSetConfig } from '../formats/set.js';
+import { parseSetConfig } from '../formats/set-config.js';
+import { complaint, useTemporaryFolder } from '../formats/testing.js';
 
 const at = useTemporaryFolder();
 const programs = usePrograms();
@@ -81,6 +82,22 @@ describe.each([
     await checkpoint.close();
   });
 
+  it('has weights of the form that it says, for every layer and bit-width', async () => {
+    await writeRandomModel(at('model'), config);
+    const checkpoint = await openCheckpoint(at('model'));
+    const set = await openAdapterSet(kept(name));
+    const source = openSource(programs, checkpoint, set);
+    for (const layer of Object.keys(set.config.layers))
+      for (const bits of source.offered) {
+        const said = source.form(layer, bits);
+        const found = formOf(await source.weight(layer, bits));
+        expect(found, `${layer} at ${bits} bits`).toEqual({ zeroBits: bits, ...said });
+        expect(bytesOf(found)).toBe(bytesOf(said));
+      }
+    await set.close();
+    await checkpoint.close();
+  });
+
   it('can be written as version 2, and gives the same', async () => {
     const set = await openAdapterSet(kept(name));
     const read = set.config;
@@ -108,7 +125,7 @@ describe.each([
       expect(read[key]).toEqual(old[key]);
     expect(read.kv_bits).toEqual(old.kv_bits);
     const { bit_groups, products, hyperparameters, losses } = old;
-    expect(readQueptConfig(read)).toEqual({ bit_groups, products, hyperparameters, losses });
+    expect(read.method).toEqual({ name: 'quept', bit_groups, products, hyperparameters, losses });
   });
 });
 
@@ -139,10 +156,8 @@ describe('a config of version 1', () => {
     const bare = { ...rest, bit_groups: [{ bits: [8, 4], rank: 3 }] };
     const read = parseSetConfig(bare, 'adapter_config.json');
     expect(read.transforms.at(-1)).toEqual({ name: 'rescaling', norms: {} });
-    expect(readQueptConfig(read)).toMatchObject({
-      products: [],
-      bit_groups: [{ bits: [8, 4], rank: 3, gain: 1 }],
-    });
+    expect(read.method).toMatchObject({ products: [], bit_groups: [{ bits: [8, 4], rank: 3 }] });
+    expect(methodOf({ method: 'quept' }).parts(read)).toHaveLength(1);
   });
 
   it.each<[string, object, string]>([

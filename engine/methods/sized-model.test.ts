@@ -3,8 +3,8 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from '../../test/fixtures.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { SetConfig } from '../formats/set-config.js';
-import { sizedModel } from '../methods/sets.js';
-import { checkpointBytes, quantizedBytes } from './size.js';
+import { checkpointBytes, quantizedBytes } from '../quantized/size.js';
+import { sizedModel } from './sets.js';
 
 let vit: Checkpoint;
 let llama: Checkpoint;
