@@ -3,11 +3,15 @@ import { existsSync } from 'node:fs';
 import { rename, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { messageOf, UserError } from '../errors.js';
+import { placeOf } from '../formats/output.js';
+import { SENSITIVITY_FILE } from '../formats/sensitivity.js';
 import { CONFIG_FILE, readSetConfig, setBytes } from '../formats/set.js';
 import { groupSizeOf, type SetConfig } from '../formats/set-config.js';
+import { deleteSet } from '../formats/set-folder.js';
+import { requireUnlocked } from '../locks/lock.js';
 import { methodNamed } from '../methods/registry.js';
 import { checkName, fileError } from '../formats/paths.js';
-import type { AdapterSetReport, ReadableAdapterSet } from '../protocol/protocol.js';
+import type { AdapterSetReport, DeletedSet, ReadableAdapterSet } from '../protocol/protocol.js';
 import type { FingerprintOf } from './fingerprints.js';
 import { walk } from './walk.js';
 
@@ -118,4 +122,11 @@ export async function renameAdapters(path: string, name: string): Promise<string
     throw fileError(error, 'write', target);
   }
   return target;
+}
+
+/** Deletes the files of an adapter set, and nothing else. Throws UserError while a process writes it, or costs of it. */
+export async function deleteAdapters(path: string): Promise<DeletedSet> {
+  const place = await placeOf(path);
+  for (const written of [place, join(place, SENSITIVITY_FILE)]) await requireUnlocked(written);
+  return deleteSet(path);
 }

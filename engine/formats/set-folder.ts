@@ -7,20 +7,7 @@ import { readJsonFile } from './json.js';
 import { fileError } from './paths.js';
 import { SENSITIVITY_FILE } from './sensitivity.js';
 import { CONFIG_FILE, TENSORS_FILE } from './set.js';
-
-export interface SetContents {
-  /** Files of the set, relative to its folder, the config last: until it is gone, the set is shown and can be deleted again. */
-  readonly files: readonly string[];
-  /** What else is there: files, and folders as one. */
-  readonly others: readonly string[];
-}
-
-export interface DeletedSet {
-  /** Names of the files that are gone, relative to the folder. */
-  readonly deleted: readonly string[];
-  /** Names of what is left: the folder is there as long as there is any. */
-  readonly kept: readonly string[];
-}
+import type { DeletedSet, SetContents } from '../protocol/protocol.js';
 
 /** Evaluations of the set lie in this folder of it, and in a model's those of the model. */
 export const EVALUATIONS_FOLDER = 'evaluations';
@@ -35,7 +22,10 @@ const isOfSet = (name: string): boolean => PLAIN.has(name) || PLAIN.has(LEFT.exe
 const isEvaluation = (name: string): boolean =>
   name.startsWith('.') ? /\.json$/.test(LEFT.exec(name)?.[1] ?? '') : name.endsWith('.json');
 
-/** Throws UserError where it cannot be read. A folder that is not there holds nothing. */
+/**
+ * The files come with the config last: until it is gone, the set is shown and can be deleted again. Throws UserError where the
+ * folder cannot be read. One that is not there holds nothing.
+ */
 export async function setContents(folder: string): Promise<SetContents> {
   const files: string[] = [];
   const others: string[] = [];

@@ -27,7 +27,7 @@ import type {
   UseParams,
   UseResult,
 } from './sessions.js';
-import type { AdapterSetReport, ListAdaptersParams, RenameParams } from './sets.js';
+import type { AdapterSetReport, DeletedSet, ListAdaptersParams, RenameParams, SetContents } from './sets.js';
 
 /** From the client; each is answered by its result or an error. */
 export interface Requests {
@@ -47,6 +47,10 @@ export interface Requests {
   'adapters/list': { params: ListAdaptersParams; result: { readonly sets: readonly AdapterSetReport[] } };
   /** Renames the folder of an adapter set. Fails on a name that is unsafe or taken, and while a job works with the set. */
   'adapters/rename': { params: RenameParams; result: { readonly path: string } };
+  /** What of an adapter set's folder is the set's, and what is not. */
+  'adapters/contents': { params: PathParams; result: SetContents };
+  /** Deletes the files of an adapter set, and its folder if that is empty then. Fails while a job works with the set. */
+  'adapters/delete': { params: PathParams; result: DeletedSet };
 
   /** All jobs of the storage folder, oldest first. */
   'jobs/list': { params: Empty; result: { readonly jobs: readonly JobRecord[] } };

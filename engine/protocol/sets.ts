@@ -66,6 +66,21 @@ export interface UnreadableAdapterSet extends AdapterSetBase {
   readonly reason: string;
 }
 
+/** The folder of an adapter set, by the names of what lies in it. */
+export interface SetContents {
+  /** Files of the set, its evaluations and measurements. */
+  readonly files: readonly string[];
+  /** What else is there; a folder counts as one. */
+  readonly others: readonly string[];
+}
+
+export interface DeletedSet {
+  /** Files that are gone, relative to the set's folder. */
+  readonly deleted: readonly string[];
+  /** What is left of the folder; where nothing is, it is gone too. */
+  readonly kept: readonly string[];
+}
+
 export interface RenameParams extends PathParams {
   /** The folder's new name, a name alone. */
   readonly name: string;

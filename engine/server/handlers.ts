@@ -1,10 +1,11 @@
 /** What each request does. Nothing here computes: the work lies in `catalog` and `jobs`. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { listAdapters, renameAdapters } from '../catalog/adapters.js';
+import { deleteAdapters, listAdapters, renameAdapters } from '../catalog/adapters.js';
 import { fingerprintCache } from '../catalog/fingerprints.js';
 import { describeModel, listModels } from '../catalog/models.js';
 import { CancelledError, UserError } from '../errors.js';
+import { setContents } from '../formats/set-folder.js';
 import { listEvaluations, readEvaluation } from '../jobs/evaluations.js';
 import { kindNames } from '../jobs/kinds/registry.js';
 import { openJobManager, type JobManager } from '../jobs/manager.js';
@@ -119,6 +120,11 @@ function createHandlers(jobs: JobManager, sessions: Sessions, notify: Notify, lo
     'adapters/rename': async ({ path, name }) => {
       if (await jobs.uses(path)) throw new UserError(`A job works with ${path}; rename it afterwards.`);
       return { path: await renameAdapters(path, name) };
+    },
+    'adapters/contents': ({ path }) => setContents(path),
+    'adapters/delete': async ({ path }) => {
+      if (await jobs.uses(path)) throw new UserError(`A job works with ${path}; delete it afterwards.`);
+      return deleteAdapters(path);
     },
     'jobs/list': async () => ({ jobs: await jobs.list() }),
     'jobs/start': async (params) => ({ job: await jobs.start(params) }),

@@ -66,6 +66,8 @@ export const paramReaders: { readonly [M in RequestMethod]: (value: unknown) => 
   'models/describe': of({ path: path() }),
   'adapters/list': of({ folders: list(path()), models: list(path()) }),
   'adapters/rename': of({ path: path(), name: text() }),
+  'adapters/contents': of({ path: path() }),
+  'adapters/delete': of({ path: path() }),
   'jobs/list': none,
   'jobs/start': startJob,
   'jobs/cancel': of(job),

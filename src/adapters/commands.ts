@@ -54,37 +54,58 @@ export async function remove(context: Context, node?: SetNode): Promise<void> {
     void warn(message);
     return;
   }
+  const { files, others } = await context.engine.request('adapters/contents', { path: set.path });
   await moveToTrash({
-    path: set.path,
+    // Files one by one where something else must stay.
+    paths: others.length === 0 ? [set.path] : files.map((name) => join(set.path, name)),
     question: vscode.l10n.t('Move the adapter set "{0}" to the trash?', set.name),
-    detail: vscode.l10n.t('Its evaluations are deleted with it. The model is not changed.'),
+    detail: deletionDetail(files, others),
+    erase: () => context.engine.request('adapters/delete', { path: set.path }),
   });
   context.adapters.refresh();
 }
 
+function deletionDetail(files: readonly string[], others: readonly string[]): string {
+  const gone = vscode.l10n.t('Deleted: {0}. The model is not changed.', named(files));
+  if (others.length === 0) return gone;
+  return `${gone}\n${vscode.l10n.t('The folder stays, with what is not part of the set: {0}.', named(others))}`;
+}
+
+const MAX_NAMED = 12;
+
+/** The names, or the first of many and a number. */
+function named(names: readonly string[]): string {
+  const some = names.slice(0, MAX_NAMED).map(visible).join(', ');
+  const left = names.length - MAX_NAMED;
+  return left > 0 ? vscode.l10n.t('{0} and {1} more', some, left) : some;
+}
+
 /** Asks first. Where it cannot go to the trash (a server has none), asks again whether to delete it for good. */
 export async function moveToTrash({
-  path,
+  paths,
   question,
   detail,
+  erase,
 }: {
-  readonly path: string;
+  readonly paths: readonly string[];
   readonly question: string;
   readonly detail: string;
+  /** Deletes it for good. */
+  readonly erase: () => Thenable<unknown>;
 }): Promise<void> {
-  const uri = vscode.Uri.file(path);
   const move = vscode.l10n.t('Move to Trash');
   const answer = await confirm(question, detail, move);
   if (answer !== move) return;
   try {
-    await vscode.workspace.fs.delete(uri, { recursive: true, useTrash: true });
+    for (const path of paths)
+      await vscode.workspace.fs.delete(vscode.Uri.file(path), { recursive: true, useTrash: true });
   } catch {
-    const erase = vscode.l10n.t('Delete Permanently');
+    const forGood = vscode.l10n.t('Delete Permanently');
     const again = await confirm(
       vscode.l10n.t('It could not be moved to the trash. Delete it permanently?'),
-      `${visible(path)}\n${vscode.l10n.t('This cannot be undone.')}`,
-      erase,
+      `${detail}\n${vscode.l10n.t('This cannot be undone.')}`,
+      forGood,
     );
-    if (again === erase) await vscode.workspace.fs.delete(uri, { recursive: true, useTrash: false });
+    if (again === forGood) await erase();
   }
 }

@@ -28,9 +28,10 @@ export async function remove({ adapters, trees }: Context, node?: EvaluationNode
   const chosen = node ?? trees.adapters.view.selection[0];
   if (chosen?.kind !== 'evaluation') return;
   await moveToTrash({
-    path: chosen.report.path,
+    paths: [chosen.report.path],
     question: vscode.l10n.t('Move the evaluation "{0}" to the trash?', chosen.report.name),
     detail: vscode.l10n.t('The adapter set is not changed.'),
+    erase: () => vscode.workspace.fs.delete(vscode.Uri.file(chosen.report.path), { useTrash: false }),
   });
   adapters.refresh();
 }
