@@ -126,10 +126,20 @@ describe('listModels', () => {
   });
 
   it('refuses what is no folder', async () => {
-    for (const path of [at('nowhere'), at('nested', 'a', 'config.json')]) {
-      await expect(list([path])).rejects.toThrow(UserError);
-      await expect(list([path])).rejects.toThrow(`${path} is not a folder.`);
-    }
+    await expect(list([at('nowhere')])).rejects.toThrow(
+      new UserError(`Cannot read ${at('nowhere')}: no such file or folder.`),
+    );
+    await expect(list([at('nested', 'a', 'config.json')])).rejects.toThrow(
+      /config\.json is a file; models are/,
+    );
+  });
+
+  it('says what a folder without checkpoints holds instead', async () => {
+    await mkdir(at('converted'));
+    await writeFile(at('converted', 'model.gguf'), 'GGUF');
+    expect(await list([at('converted')])).toMatchObject([
+      { path: at('converted'), supported: false, reason: expect.stringContaining('is GGUF') as string },
+    ]);
   });
 
   it('stops when asked to', async () => {

@@ -1,7 +1,8 @@
 /** Finds checkpoint folders and says what they are. */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { messageOf, UserError } from '../errors.js';
+import { refuseOtherFormats } from '../formats/other-formats.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import { storedName } from '../models/listing.js';
 import { blocksOf, partsOf, type Part } from '../models/model.js';
@@ -22,13 +23,27 @@ export async function listModels(
   found: (model: ModelReport) => void = () => undefined,
 ): Promise<ModelReport[]> {
   const reports: ModelReport[] = [];
-  for (const folder of folders)
-    for await (const path of walk(resolve(folder), isCheckpoint, signal)) {
-      const report = await withCheckpoint(path, summarise);
-      reports.push(report);
-      found(report);
-    }
+  const report = (model: ModelReport) => {
+    reports.push(model);
+    found(model);
+  };
+  for (const folder of folders) {
+    const known = reports.length;
+    const other = await otherFormatOf(folder);
+    for await (const path of walk(resolve(folder), isCheckpoint, signal))
+      report(await withCheckpoint(path, summarise));
+    if (reports.length === known && other !== undefined)
+      report({ path: resolve(folder), name: basename(resolve(folder)), supported: false, reason: other });
+  }
   return reports;
+}
+
+/** What a folder holds instead of a checkpoint, where that can be named; throws it of what is not a folder. */
+async function otherFormatOf(folder: string): Promise<string | undefined> {
+  const refusal: unknown = await refuseOtherFormats(folder).catch((error: unknown) => error);
+  if (!(refusal instanceof UserError)) return undefined;
+  if (existsSync(folder) && statSync(folder).isDirectory()) return refusal.message;
+  throw refusal;
 }
 
 /** A checkpoint's blocks and their layers, or why it is not supported. */

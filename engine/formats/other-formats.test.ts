@@ -52,7 +52,7 @@ it.each([
 });
 
 it('tells how to get a model of a hub, and where it lies in a cache', async () => {
-  expect(await complaint(() => refuseOtherFormats(join(root, 'meta-llama', 'Llama-3.2-1B')))).toMatch(
+  expect(await complaint(() => refuseOtherFormats('meta-llama/Llama-3.2-1B'))).toMatch(
     /no such file or folder.*hf download meta-llama\/Llama-3\.2-1B/,
   );
   await mkdir(join(folder, 'snapshots'));

@@ -41,9 +41,9 @@ export async function refuseOtherFormats(path: string): Promise<void> {
     throw new UserError(`${basename(path)} holds no config.json; ${show(other)} ${formatOf(other)!}.`);
 }
 
-/** Two parts of a path that is not there may name a model of a hub. */
+/** A relative path of two parts that is not there may name a model of a hub. */
 function withHubAdvice(error: unknown, path: string): unknown {
-  const id = /([\w-][\w.-]*)[/\\]([\w-][\w.-]*)[/\\]?$/.exec(path);
+  const id = /^([\w-][\w.-]*)\/([\w-][\w.-]*)$/.exec(path);
   const isMissing = error instanceof UserError && error.message.includes('no such file or folder');
   if (!id || !isMissing) return error;
   return new UserError(

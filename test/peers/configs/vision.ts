@@ -41,9 +41,10 @@ function drawArchitecture({ pick, chance }: Draw, family: 'vit' | 'deit') {
   return named === undefined ? {} : { architectures: [named] };
 }
 
-function drawClasses({ whole, chance, shuffle, pick }: Draw) {
+function drawClasses(draw: Draw) {
+  const { whole, chance, pick } = draw;
   const names = Array.from({ length: whole(1, 6) }, (_, i) => [String(i), pick([`class ${i}`, 'twice', i])]);
-  const id2label = Object.fromEntries(shuffle(names)) as Record<string, unknown>;
+  const id2label = Object.fromEntries(draw.shuffle(names)) as Record<string, unknown>;
   return {
     ...(chance(0.8) && { id2label }),
     ...(chance(0.3) && { num_labels: whole(1, 8) }),
