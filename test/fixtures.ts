@@ -8,6 +8,7 @@ import { ModelConfig } from '../engine/models/config.js';
 import type { Family } from '../engine/models/family.js';
 import { listPart } from '../engine/models/listing.js';
 import { partsOf } from '../engine/models/model.js';
+import type { VisionModel } from '../engine/models/model.js';
 import { buildModel } from '../engine/models/registry.js';
 
 export const TINY_VIT = {
@@ -57,7 +58,8 @@ export async function writeRandomModel(
   await mkdir(folder, { recursive: true });
   const random = createRandom(seed, 'model');
   const tensors = [];
-  for (const part of partsOf(buildModel(new ModelConfig(config, 'config.json'), {}, families)))
+  const model = buildModel(new ModelConfig(config, 'config.json'), {}, families);
+  for (const part of partsOf(model))
     for (const { name, shape, storedShape, storedName } of listPart(part).parameters) {
       const size = shape.reduce((a, b) => a * b, 1);
       const isNorm = name.includes('norm') && name.endsWith('.weight');
@@ -69,6 +71,12 @@ export async function writeRandomModel(
     }
   await writeSafetensors(join(folder, 'model.safetensors'), tensors, { format: 'pt' });
   await writeFile(join(folder, 'config.json'), JSON.stringify(config));
+  if (model.reads !== 'pixels') return;
+  const { height, width } = (model as VisionModel).image;
+  await writeFile(
+    join(folder, 'preprocessor_config.json'),
+    JSON.stringify({ image_processor_type: 'ViTImageProcessor', size: { height, width } }),
+  );
 }
 
 /** IDX pictures of noise with labels; returns the path of the images file. */

@@ -315,7 +315,7 @@ it('is evaluated by sets of all methods beside each other', { timeout: 60_000 },
   const data = await writeRandomPictures(join(folder, 'pictures'), 20);
   const [pictures, preprocessor] = [
     await openImages(data),
-    await readPreprocessor(checkpoint.folder, { channels: 1, imageSize: 8 }),
+    await readPreprocessor(checkpoint.folder, { channels: 1, imageSize: 8, family: 'vit' }),
   ];
   const names = methods.flatMap((method) =>
     method.modes(checkpoint).map((mode) => `${method.name} in ${mode}`),

@@ -2,14 +2,17 @@ import sharp from 'sharp';
 import type { Sharp } from 'sharp';
 import { expect, test } from 'vitest';
 import { decodeFile, decodeImage } from './decode.js';
-import { convertChannels, toPixels } from './pixels.js';
+import { opaque, toPixels } from './pixels.js';
 import { parsePreprocessor } from './preprocessor.js';
+import type { RawImage } from './resize.js';
 import { encoder, noise, plain } from './testing.js';
 
 const { data: bytes } = noise(5, 7, 3);
 const rgb = { data: bytes, width: 7, height: 5, channels: 3 };
 const decoded = async (file: Sharp) =>
-  Uint8Array.from(convertChannels(await decodeFile(await file.toBuffer()), 3).data);
+  Uint8Array.from(opaque(await decodeFile(await file.toBuffer()), { channels: 3, onWhite: false }).data);
+/** The bytes that a grey model sees. */
+const grey = (image: RawImage) => opaque(image, { channels: 1, onWhite: false }).data;
 
 test('reads the exact bytes of lossless files', async () => {
   expect(await decoded(encoder(rgb).png())).toEqual(bytes);
@@ -48,17 +51,26 @@ test('takes the high byte of 16 bits', async () => {
   expect(await decoded(file)).toEqual(bytes);
 });
 
-test('reads grey files, with 8 and 16 bits', async () => {
-  const grey = noise(5, 7, 1);
-  const wide = Uint16Array.from(grey.data, (value) => value * 257);
-  const files = [
-    encoder(grey).toColourspace('b-w').png(),
-    sharp(wide, { raw: { width: 7, height: 5, channels: 1 } })
-      .toColourspace('grey16')
-      .png(),
-  ];
-  for (const file of files)
-    expect(convertChannels(await decodeFile(await file.toBuffer()), 1).data).toEqual(grey.data);
+test('reads grey files of 8 bits, and refuses those of 16', async () => {
+  const image = noise(5, 7, 1);
+  const file = await encoder(image).toColourspace('b-w').png().toBuffer();
+  expect(Uint8Array.from(grey(await decodeFile(file)))).toEqual(image.data);
+  const wide = sharp(Uint16Array.from(image.data), { raw: { width: 7, height: 5, channels: 1 } });
+  await expect(decodeFile(await wide.toColourspace('grey16').png().toBuffer())).rejects.toThrow(
+    'grey of 16 bits is not supported',
+  );
+});
+
+test('lays transparency on white where the preprocessor makes pictures RGB', async () => {
+  const rgba = Uint8Array.of(200, 30, 90, 0, 200, 30, 90, 100, 200, 30, 90, 255);
+  const file = await encoder({ data: rgba, width: 3, height: 1, channels: 4 }).png().toBuffer();
+  const image = await decodeFile(file, true);
+  expect([...opaque(image, { channels: 3, onWhite: true }).data]).toEqual([
+    255, 255, 255, 233, 167, 190, 200, 30, 90,
+  ]);
+  expect([...opaque(image, { channels: 1, onWhite: true }).data]).toEqual([255, 189, 88]);
+  const grey = { data: Uint8Array.of(40, 0, 40, 128), width: 2, height: 1, channels: 2 };
+  expect([...opaque(grey, { channels: 3, onWhite: true }).data]).toEqual([255, 147]);
 });
 
 test('turns ink into light', async () => {
@@ -77,12 +89,16 @@ test('ignores the orientation of a camera', async () => {
 
 test('weighs colours for grey as Pillow does', () => {
   const data = Uint8Array.of(200, 30, 90, 10, 250, 3, 1, 2, 3);
-  expect([...convertChannels({ data, width: 3, height: 1, channels: 3 }, 1).data]).toEqual([88, 150, 2]);
+  expect([...grey({ data, width: 3, height: 1, channels: 3 })]).toEqual([88, 150, 2]);
 });
 
 test('lays channels out one after another, rescaled and normalized in float32', async () => {
   const config = { do_resize: false, image_mean: [0.485, 0.456, 0.406], image_std: [0.229, 0.224, 0.225] };
-  const preprocessor = parsePreprocessor(config, { channels: 3, imageSize: { height: 5, width: 7 } }, 'test');
+  const preprocessor = parsePreprocessor(
+    config,
+    { channels: 3, imageSize: { height: 5, width: 7 }, family: 'vit' },
+    'test',
+  );
   const pixels = await decodeImage(await encoder(rgb).png().toBuffer(), preprocessor);
   expect(pixels.length).toBe(105);
   for (const [channel, pixel] of [
@@ -100,28 +116,31 @@ const fit = (config: object, imageSize: number) =>
   parsePreprocessor(
     {
       image_processor_type: 'CLIPImageProcessor',
+      do_convert_rgb: false,
       do_rescale: false,
       do_normalize: false,
       image_mean: 0,
       image_std: 1,
       ...config,
     },
-    { channels: 1, imageSize },
+    { channels: 1, imageSize, family: 'vit' },
     'test',
   );
 
 test('keeps the aspect ratio of the shortest edge and crops the middle', () => {
   const image = { data: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9, 10), width: 5, height: 2, channels: 1 };
-  expect([...toPixels(image, fit({ size: 2 }, 2))]).toEqual([2, 3, 7, 8]);
+  expect([...toPixels(image, fit({ size: 2, crop_size: 2 }, 2))]).toEqual([2, 3, 7, 8]);
   const tall = { ...image, width: 2, height: 5 };
-  expect([...toPixels(tall, fit({ size: 2 }, 2))]).toEqual([3, 4, 5, 6]);
+  expect([...toPixels(tall, fit({ size: 2, crop_size: 2 }, 2))]).toEqual([3, 4, 5, 6]);
 });
 
 test('pads a crop larger than the picture with zero bytes, more of them before', () => {
   const image = { data: Uint8Array.of(1, 2, 3, 4), width: 2, height: 2, channels: 1 };
-  expect([...toPixels(image, fit({ do_resize: false }, 3))]).toEqual([0, 0, 0, 0, 1, 2, 0, 3, 4]);
+  expect([...toPixels(image, fit({ do_resize: false, crop_size: 3 }, 3))]).toEqual([
+    0, 0, 0, 0, 1, 2, 0, 3, 4,
+  ]);
   const wide = { data: Uint8Array.of(1, 2, 3, 4), width: 4, height: 1, channels: 1 };
-  expect([...toPixels(wide, fit({ do_resize: false }, 2))]).toEqual([0, 0, 2, 3]);
+  expect([...toPixels(wide, fit({ do_resize: false, crop_size: 2 }, 2))]).toEqual([0, 0, 2, 3]);
 });
 
 test('refuses a picture that nothing brings to size', () => {
@@ -152,7 +171,7 @@ test('refuses what is damaged, too large, or no picture it knows', async () => {
   bomb.writeUInt32BE(60_000, 16);
   bomb.writeUInt32BE(60_000, 20);
   bomb.writeUInt32BE(crc32(bomb.subarray(12, 29)), 29);
-  await expect(decodeFile(bomb)).rejects.toThrow('more than 89478485 pixels');
+  await expect(decodeFile(bomb)).rejects.toThrow('60000×60000; up to 50331648 pixels');
 });
 
 function crc32(chunk: Uint8Array): number {

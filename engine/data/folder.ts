@@ -6,8 +6,6 @@ import { fileError, sizeOfFile } from '../formats/paths.js';
 import { byName, hashFile } from './picture-set.js';
 import type { PictureSet, Skipped } from './picture-set.js';
 
-/** Encoded pictures above this size are skipped. */
-const MAX_FILE_BYTES = 256 * 1024 * 1024;
 const MAX_DEPTH = 16;
 const PICTURE = /\.(?:png|jpe?g|webp)$/i;
 const UNSUPPORTED_PICTURE = /\.(?:gif|bmp|tiff?|heic|heif|avif|jxl|jp2|ico|svg|pdf)$/i;
@@ -45,6 +43,7 @@ export async function openFolder(folder: string): Promise<PictureSet> {
     }),
     skipped,
     nameOf: (index) => files[index]!,
+    bytes: (index) => sizeOfFile(join(folder, files[index]!)),
     read: (index) => readPicture(join(folder, files[index]!)),
     identity: async (index) => `${files[index]!} ${await hashFile(join(folder, files[index]!))}`,
     close: () => undefined,
@@ -105,9 +104,6 @@ async function reasonToSkip(walk: Walk, path: string, entry: Dirent): Promise<st
 const nameFrom = (walk: Walk, path: string) => relative(walk.root, path).split(sep).join('/');
 
 async function readPicture(path: string): Promise<Uint8Array> {
-  const size = await sizeOfFile(path);
-  if (size > MAX_FILE_BYTES)
-    throw new UserError(`the file has ${size} bytes; up to ${MAX_FILE_BYTES} are supported.`);
   try {
     return await readFile(path);
   } catch (error) {

@@ -101,7 +101,12 @@ test('resizes as the preprocessor says', async () => {
   const source = await openImages(
     await write('x-images-idx3-ubyte', idxFile([1, 4, 4], new Uint8Array(16).fill(9))),
   );
-  const [batch] = await readAll(source, [0], 1, parsed({ do_rescale: false, do_normalize: false }, 2));
+  const [batch] = await readAll(
+    source,
+    [0],
+    1,
+    parsed({ size: 2, do_rescale: false, do_normalize: false }, 2),
+  );
   expect(firstPixels([batch!])).toEqual([9]);
   expect(batch!.pixels.length).toBe(4);
 });

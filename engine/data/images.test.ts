@@ -27,7 +27,7 @@ test('leaves out what cannot be read, once named, and fills the batches', async 
     { name: '2.png', reason: 'this kind of file is not supported; supported are PNG, JPEG, WebP.' },
     {
       name: '5.png',
-      reason: 'the picture is 3×3, the model takes 2×2, and its preprocessor does not resize.',
+      reason: 'the picture is 3×3, the model takes 2×2, and its preprocessor does not resize it.',
     },
   ]);
 });

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { basename, join, resolve } from 'node:path';
 import { UserError } from '../errors.js';
 import { statPath } from '../formats/paths.js';
-import { decodeImage } from './decode.js';
+import { readImage } from './decode.js';
 import { listFolder, openFolder } from './folder.js';
 import { isIdxImagesName, looksLikeIdx, openIdx } from './idx.js';
 import type { ImageBatch, ImageSource } from './image-source.js';
@@ -144,7 +144,8 @@ async function* readAhead(
 async function readOne(set: PictureSet, index: number, preprocessor: Preprocessor): Promise<Reading> {
   checkIndex(set, index);
   try {
-    return { index, outcome: await decodeImage(await set.read(index), preprocessor) };
+    const bytes = await set.bytes?.(index);
+    return { index, outcome: await readImage(() => set.read(index), bytes, preprocessor) };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     return { index, outcome: error };

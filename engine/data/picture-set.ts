@@ -23,6 +23,8 @@ export interface PictureSet {
   readonly skipped: readonly Skipped[];
   /** What messages call picture `index`. */
   nameOf(index: number): string;
+  /** The size of the file that reading a picture takes, where each has one. Rejects with a `UserError` as `read` does. */
+  bytes?(index: number): Promise<number>;
   /** The encoded or decoded picture. Rejects with a `UserError` where it cannot be read. */
   read(index: number): Promise<Uint8Array | RawImage>;
   /** A text that changes when the picture, its name or its place in the set does. */

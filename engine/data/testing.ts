@@ -75,7 +75,7 @@ export function parquetFile(
 
 /** A preprocessor for a model of one channel. */
 export const parsed = (config: object, imageSize: number): Preprocessor =>
-  parsePreprocessor(config, { channels: 1, imageSize }, 'test');
+  parsePreprocessor(config, { channels: 1, imageSize, family: 'vit' }, 'test');
 
 /** Bytes as they are, `size` × `size` of them: pixels can be compared with what was written. */
 export const plain = (size = 2): Preprocessor =>

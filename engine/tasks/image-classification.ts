@@ -27,14 +27,14 @@ export const imageClassification: Task<VisionModel> = {
 
 /** Pictures (all of them where there are no more), preprocessed. */
 async function readPictures(
-  { folder, model: { image } }: Checkpoint<VisionModel>,
+  { folder, model: { image, family } }: Checkpoint<VisionModel>,
   path: string,
   options: Draw,
   cache: SampleCache,
   signal: AbortSignal,
 ): Promise<ReadSet> {
   const source = await openImages(path);
-  const preprocessor = await readPreprocessor(folder, { channels: image.channels, imageSize: image });
+  const preprocessor = await readPreprocessor(folder, { channels: image.channels, imageSize: image, family });
   const indices = options.first
     ? selectFirst(source, options.samples)
     : selectRandom(source, options.samples, options.seed);

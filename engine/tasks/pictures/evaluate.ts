@@ -77,11 +77,11 @@ export async function measurePictures(
 
 /** The first pictures of a set, to be read. */
 async function openPictures(
-  { folder, model: { image } }: Checkpoint<VisionModel>,
+  { folder, model: { image, family } }: Checkpoint<VisionModel>,
   path: string,
   limit: number | undefined,
 ) {
-  const preprocessor = await readPreprocessor(folder, { channels: image.channels, imageSize: image });
+  const preprocessor = await readPreprocessor(folder, { channels: image.channels, imageSize: image, family });
   const source = await openImages(path);
   return { source, indices: selectFirst(source, limit ?? source.length), preprocessor };
 }

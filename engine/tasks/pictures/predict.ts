@@ -11,9 +11,9 @@ import type { Predict } from '../task.js';
 
 export async function picturePredictor(
   { runtime }: Programs,
-  { folder, model: { image, classNames } }: Checkpoint<VisionModel>,
+  { folder, model: { image, classNames, family } }: Checkpoint<VisionModel>,
 ): Promise<Predict> {
-  const preprocessor = await readPreprocessor(folder, { channels: image.channels, imageSize: image });
+  const preprocessor = await readPreprocessor(folder, { channels: image.channels, imageSize: image, family });
   return async (input, model) => {
     if (!('picture' in input)) throw new UserError('The model classifies pictures; it was given a text.');
     const pixels = await decodeImage(Buffer.from(input.picture, 'base64'), preprocessor).catch(
