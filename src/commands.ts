@@ -23,6 +23,8 @@ interface Command {
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   calibrate: { enabled: calibrate, disabled: [untrusted, withoutEngine] },
+  // The same by the words that others look for.
+  quantize: { enabled: calibrate, disabled: [untrusted, withoutEngine] },
   evaluate: { enabled: evaluation.evaluate, disabled: [untrusted, withoutEngine] },
   refresh: { enabled: models.refresh },
   addModelFolder: { enabled: models.addFolder, disabled: [untrusted] },

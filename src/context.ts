@@ -10,6 +10,7 @@ import type { JobsNode } from './jobs/nodes.js';
 import type { ModelList } from './models/model-list.js';
 import type { ModelsNode } from './models/nodes.js';
 import type { PlanEditors } from './plans/editor.js';
+import type { LogDocuments } from './jobs/log-documents.js';
 import type { Pins } from './plans/pins.js';
 import type { Plans } from './plans/plans.js';
 
@@ -28,5 +29,6 @@ export interface Context {
   readonly evaluations: EvaluationPanels;
   readonly plans: Plans;
   readonly pins: Pins;
+  readonly logs: LogDocuments;
   readonly planEditors: PlanEditors;
 }

@@ -8,6 +8,7 @@ import { createEngineClient } from './engine/client.js';
 import { locateEngine } from './engine/locate.js';
 import { createEvaluationPanels } from './evaluation/panel.js';
 import { createJobList } from './jobs/job-list.js';
+import { createLogDocuments } from './jobs/log-documents.js';
 import { createJobsTree } from './jobs/tree.js';
 import { createModelList } from './models/model-list.js';
 import { createModelsTree } from './models/tree.js';
@@ -45,6 +46,7 @@ export function createContext(extension: vscode.ExtensionContext): Context {
     adapters,
     placement: readSettings,
   });
+  const logs = createLogDocuments(engine, jobs, adapters);
   const tables = createTables(
     engine,
     [adapters.onDidChange, (listener) => vscode.workspace.onDidGrantWorkspaceTrust(listener)],
@@ -58,6 +60,7 @@ export function createContext(extension: vscode.ExtensionContext): Context {
   const pins = createPins(extension.workspaceState);
   const planEditors = createPlanEditors({ extension, engine, models, plans, pins, log });
   extension.subscriptions.push(
+    logs,
     tables,
     plans,
     planEditors,
@@ -69,5 +72,18 @@ export function createContext(extension: vscode.ExtensionContext): Context {
     trees.jobs,
     evaluations,
   );
-  return { extension, log, engine, models, adapters, jobs, trees, evaluations, plans, pins, planEditors };
+  return {
+    extension,
+    log,
+    engine,
+    models,
+    adapters,
+    jobs,
+    trees,
+    evaluations,
+    plans,
+    pins,
+    planEditors,
+    logs,
+  };
 }

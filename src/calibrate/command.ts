@@ -70,7 +70,7 @@ async function methodsFor({ engine }: Context, { path }: SupportedModel): Promis
 
 async function tellNoModel(): Promise<void> {
   const copy = vscode.l10n.t('Copy Sample Models');
-  const search = vscode.l10n.t('Search Another Folder');
+  const search = vscode.l10n.t('Add Model Folder');
   const chosen = await inform(vscode.l10n.t('No model was found that can be calibrated.'), copy, search);
   if (chosen === copy) await vscode.commands.executeCommand('elasticPrecision.copySamples');
   if (chosen === search) await vscode.commands.executeCommand('elasticPrecision.addModelFolder');

@@ -245,7 +245,24 @@ describe('a run', () => {
     connection.notify('jobs/changed', { job: job('running', { progress: 0.6, secondsLeft: 3 }) });
     connection.notify('jobs/changed', { job: { ...job('running'), id: 'another' } });
     expect(changes()).toBe(before + 1);
-    expect(progress).toEqual([{ state: 'running', progress: 0.6, secondsLeft: 3, rows }]);
+    expect(progress).toEqual([
+      { state: 'running', progress: 0.1, rows },
+      { state: 'running', progress: 0.6, secondsLeft: 3, rows },
+    ]);
+  });
+
+  it('waits for another job only where one runs', async () => {
+    const { session, connection, progress } = open({ data: '/d' });
+    await session.start({ sets: await choose(session, ['a']), bits: [8], baselines: [] });
+    expect((await session.view()).run).toEqual({ state: 'queued', progress: 0.5, rows });
+    const other = { ...job('running'), id: 'another' };
+    connection.notify('jobs/changed', { job: other });
+    expect((await session.view()).run).toMatchObject({ state: 'queued', waits: true });
+    connection.notify('jobs/changed', { job: { ...other, state: 'finished' } });
+    expect(progress.map(({ waits = false }) => waits)).toEqual([true, false]);
+    const late = open({ data: '/d' }, { jobs: [other] });
+    await late.session.start({ sets: await choose(late.session, ['a']), bits: [8], baselines: [] });
+    expect((await late.session.view()).run).toMatchObject({ state: 'queued', waits: true });
   });
 
   it('becomes its result when it is finished', async () => {

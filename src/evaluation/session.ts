@@ -86,6 +86,9 @@ export function createSession(initial: SavedSession, around: Surroundings): Eval
   /** The newest record of the run. */
   let job: EvaluateJob | undefined;
   let methods: Promise<readonly MethodReport[]> | undefined;
+  /** Other jobs of this engine that run now: what a queued one waits for. */
+  const others = new Set<string>();
+  const waits = () => others.size > 0;
   /** Adapter sets by the names that the page has for them, as it sees no path. */
   const paths = new Map<string, string>();
   const idOf = (path: string): string => {
@@ -97,17 +100,25 @@ export function createSession(initial: SavedSession, around: Surroundings): Eval
 
   const subscriptions = [
     connection.onNotification('jobs/changed', ({ job: record }) => {
-      if (record.id !== saved.job?.id || record.kind !== 'evaluate') return;
+      if (record.id !== saved.job?.id || record.kind !== 'evaluate') return noteOther(record);
       const before = job?.state;
       job = record;
-      if (record.state === 'finished') finish(saved.job.result);
-      else if (record.state === before) progressed.fire(runOf(record));
-      else changed.fire();
+      if (record.state === 'finished') return finish(saved.job.result);
+      // At once: the whole view may be long in coming from an engine that has begun to work.
+      progressed.fire(runOf(record, waits()));
+      if (record.state !== before) changed.fire();
     }),
     connection.onNotification('jobs/removed', ({ id }) => {
       if (id === saved.job?.id) forgetRun();
     }),
   ];
+
+  function noteOther({ id, state, elsewhere }: JobRecord): void {
+    const before = waits();
+    if (state === 'running' && !elsewhere) others.add(id);
+    else others.delete(id);
+    if (job?.state === 'queued' && waits() !== before) progressed.fire(runOf(job, waits()));
+  }
 
   function finish(result: string): void {
     saved = { ...without(saved, 'job'), result };
@@ -127,6 +138,7 @@ export function createSession(initial: SavedSession, around: Surroundings): Eval
     if (saved.job === undefined || job !== undefined) return;
     const { id, result } = saved.job;
     const { jobs } = await connection.request('jobs/list', {});
+    jobs.forEach((other) => other.id !== id && noteOther(other));
     if (saved.job?.id !== id || job) return;
     const record = jobs.find((other): other is EvaluateJob => other.id === id && other.kind === 'evaluate');
     if (record === undefined) saved = without(saved, 'job');
@@ -152,7 +164,7 @@ export function createSession(initial: SavedSession, around: Surroundings): Eval
       ...(model && problem === undefined
         ? { setup: await setup(model) }
         : { reason: problem ?? around.words.gone }),
-      ...(job && { run: runOf(job) }),
+      ...(job && { run: runOf(job, waits()) }),
       ...(result && { result }),
     };
   }
@@ -229,6 +241,9 @@ export function createSession(initial: SavedSession, around: Surroundings): Eval
       },
     });
     follow(record, join(first, 'evaluations', `${name}.json`));
+    // Those that began before this session listened.
+    const { jobs } = await connection.request('jobs/list', {});
+    jobs.forEach((other) => other.id !== record.id && noteOther(other));
   }
 
   function follow(record: JobRecord, result: string): void {
@@ -321,12 +336,14 @@ async function findBaselineData(
 const taskOf = (model: SupportedModel): EvaluationTask =>
   model.task === 'image-classification' ? 'image-classification' : 'perplexity';
 
-function runOf({ state, progress, secondsLeft, error, partial }: EvaluateJob): Run {
+/** @param waits whether another job has to end first, where it is queued */
+function runOf({ state, progress, secondsLeft, error, partial }: EvaluateJob, waits: boolean): Run {
   return {
     // A finished job is a result, not a run.
     state: state === 'finished' ? 'running' : state,
     progress,
     rows: partial?.rows ?? [],
+    ...(state === 'queued' && waits && { waits }),
     ...(secondsLeft !== undefined && { secondsLeft }),
     ...(error !== undefined && { error }),
   };

@@ -28,6 +28,7 @@ export const pageStrings = (): Strings => ({
   needBaselineData: l10n.t('Choose the calibration set of the comparison.'),
   needBits: l10n.t('Choose a bit-width.'),
   queued: l10n.t('Waiting for another job to end'),
+  starting: l10n.t('Starting…'),
   running: l10n.t('{0} done'),
   runningLeft: l10n.t('{0} done, about {1} left'),
   cancelled: l10n.t('The evaluation was cancelled.'),

@@ -39,11 +39,7 @@ export async function retry(context: Context, node?: JobNode): Promise<void> {
 
 export async function showLog(context: Context, node?: JobNode): Promise<void> {
   const job = jobOf(context, node);
-  if (!job) return;
-  const { text, truncated } = await context.engine.request('jobs/log', { id: job.id });
-  const head = truncated ? `${vscode.l10n.t('(The beginning is omitted.)')}\n` : '';
-  const document = await vscode.workspace.openTextDocument({ content: head + text, language: 'log' });
-  await vscode.window.showTextDocument(document, { preview: true });
+  if (job) await context.logs.show(job.id);
 }
 
 /** Asks about the progress of an unfinished calibration. */

@@ -72,7 +72,9 @@ export function jobSummary(job: JobRecord): string {
       parts.push(share, timeLeft(job.secondsLeft));
       break;
     case 'interrupted':
-      parts.push(vscode.l10n.t('interrupted at {0}', share));
+      parts.push(
+        job.started === undefined ? vscode.l10n.t('not started') : vscode.l10n.t('interrupted at {0}', share),
+      );
       break;
     case 'cancelled':
       parts.push(vscode.l10n.t('cancelled at {0}', share));

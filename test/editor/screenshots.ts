@@ -111,6 +111,16 @@ const PICTURES: Readonly<Record<string, (editor: Workbench, folder: string) => P
     await treeRow(sets, EVALUATION).waitFor();
     return pane(editor, 'Adapter Sets');
   },
+  method: async (editor) => {
+    const { page } = editor;
+    await press(await editor.view('Models'), 'vit-fashion', 'Calibrate Model…');
+    const widget = page.locator('.quick-input-widget');
+    await widget.getByText('QuEPT').first().waitFor();
+    const picture = await widget.screenshot();
+    await page.keyboard.press('Escape');
+    await widget.waitFor({ state: 'hidden' });
+    return picture;
+  },
   calibrate: async (editor) => {
     const { page } = editor;
     await press(await editor.view('Models'), 'vit-fashion', 'Calibrate Model…');

@@ -125,7 +125,7 @@ function runText(now: Run, { strings, view }: State): string {
   const percent = new Intl.NumberFormat(view.locale, { style: 'percent' }).format(now.progress);
   switch (now.state) {
     case 'queued':
-      return strings.queued;
+      return now.waits ? strings.queued : strings.starting;
     case 'running':
       return now.secondsLeft === undefined
         ? fill(strings.running, percent)

@@ -56,6 +56,8 @@ export type RunState = 'queued' | 'running' | 'interrupted' | 'failed' | 'cancel
 /** A run that has no result yet. */
 export interface Run {
   readonly state: RunState;
+  /** It is queued behind another job. */
+  readonly waits?: boolean;
   /** 0 to 1 */
   readonly progress: number;
   readonly secondsLeft?: number;
@@ -186,6 +188,7 @@ export type StringKey =
   | 'needBaselineData'
   | 'needBits'
   | 'queued'
+  | 'starting'
   | 'running'
   | 'runningLeft'
   | 'cancelled'
