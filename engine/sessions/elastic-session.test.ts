@@ -74,7 +74,7 @@ const watched = ({ runtime, ...others }: Programs, seen: (length: number) => voi
 async function byFullWindows({ folder, model }: Checkpoint, runnable: RunnableModel, text: string) {
   const tokenizer = await openTokenizer(folder);
   const tokens = inputSize(model.stem);
-  const [ids] = (await tokenizer.encode([text], { around: 'all' })) as [number[]];
+  const [ids] = (await tokenizer.encode([text], { special: 'all' })) as [number[]];
   expect(ids[0]).toBe(tokenizer.bos);
   const start = ids.length;
   let first: Float32Array | undefined;

@@ -25,8 +25,8 @@ export const jsonLines = (...rows: readonly object[]): string =>
 /** A tokenizer that encodes each text as `encode` says; `bos`, 2, before a text if asked for special tokens. */
 export const tokenizerOf = (encode: (text: string) => number[]): TextTokenizer => ({
   bos: 2,
-  encode: (texts, { around = 'none' } = {}) =>
-    Promise.resolve(texts.map((text) => [...(around === 'none' ? [] : [2]), ...encode(text)])),
+  encode: (texts, { special = 'none' } = {}) =>
+    Promise.resolve(texts.map((text) => [...(special === 'none' ? [] : [2]), ...encode(text)])),
   decode: (ids) => Promise.resolve(String.fromCharCode(...ids)),
 });
 

@@ -43,7 +43,7 @@ function serve(): void {
         return { result: opened.facts };
       }
       case 'encode':
-        return { result: await opened!.encode(message.texts, message.around) };
+        return { result: await opened!.encode(message.texts, message.special) };
       case 'decode':
         return { result: await opened!.decode(message.ids) };
     }

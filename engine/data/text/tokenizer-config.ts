@@ -18,31 +18,38 @@ const NAMED = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 
 /** The text of the token that `config` names under `key`, as a text or as `{content}`. */
 export const nameOf = (config: JsonObject, key: string): string | undefined => contentOf(config[key]);
 
+/** The added tokens of `tokenizer.json`. */
+export const statedTokens = (json: JsonObject): AddedToken[] =>
+  listOf(json.added_tokens).filter(isObject).map(asToken);
+
 /**
  * The tokens of `config` to add to those of `tokenizer.json`, in this order: those of `added_tokens_decoder` that it
  * lacks or describes otherwise, and those with a role that it does not add.
  */
 export function tokensToAdd(json: JsonObject, config: JsonObject): AddedToken[] {
-  const stated = listOf(json.added_tokens).filter(isObject).map(asToken);
+  if (Object.keys(config).length === 0) return [];
+  const stated = statedTokens(json);
   const listed = Object.entries(isObject(config.added_tokens_decoder) ? config.added_tokens_decoder : {})
     .sort(([a], [b]) => Number(a) - Number(b))
     .flatMap(([, value]) => (contentOf(value) === undefined ? [] : [asToken(value)]))
     .filter((token) => !stated.some((known) => isSame(known, token)));
   const known = new Set([...stated, ...listed].map(({ content }) => content));
   const extra = config.extra_special_tokens ?? null;
+  const padding = isObject(json.padding) ? json.padding.pad_token : null;
   const roles = [
-    ...NAMED.map((key) => config[key]),
+    ...NAMED.map((key) => config[key] ?? (key === 'pad_token' ? padding : null)),
     ...(isObject(extra) ? Object.values(extra) : listOf(extra)),
     ...listOf(config.additional_special_tokens),
   ];
-  const missing: AddedToken[] = [];
+  // A role named by a text and another by a description of the same token count as two: the later wins.
+  const missing = new Map<string, AddedToken>();
   for (const value of roles) {
     const content = contentOf(value);
-    if (content === undefined || known.has(content)) continue;
-    known.add(content);
-    missing.push({ ...asToken(value), special: true });
+    const key = `${typeof value} ${content}`;
+    if (content === undefined || known.has(content) || missing.has(key)) continue;
+    missing.set(key, { ...asToken(value), special: true });
   }
-  return [...listed, ...missing];
+  return [...listed, ...missing.values()];
 }
 
 /** More steps than any tokenizer has, and more steps that turn a text into bytes, each of which may double its length. */
@@ -69,9 +76,8 @@ export function requireBounded(json: JsonObject): void {
     );
 }
 
-/** What a tokenizer does of its own, for `requireAgreement`. */
-export interface Habits {
-  /** The texts of the tokens that it puts before and behind a text. */
+/** The special tokens that a tokenizer puts before and behind a text. */
+export interface Around {
   readonly front: readonly string[];
   readonly back: readonly string[];
 }
@@ -80,7 +86,11 @@ export interface Habits {
  * Throws UserError where `config` contradicts `tokenizer.json`, which tools read in two ways: some by the one file, some
  * by the other.
  */
-export function requireAgreement(json: JsonObject, config: JsonObject, { front, back }: Habits): void {
+export async function requireAgreement(
+  json: JsonObject,
+  config: JsonObject,
+  around: () => Promise<Around>,
+): Promise<void> {
   if (config.split_special_tokens === true)
     throw new UserError('tokenizer_config.json: "split_special_tokens" is not supported; set it to false.');
   const spaced = prefixesSpace(json);
@@ -90,17 +100,16 @@ export function requireAgreement(json: JsonObject, config: JsonObject, { front, 
       config,
       `puts ${spaced ? 'a space' : 'no space'} in front of a text`,
     );
-  const ends: [string, string | undefined, readonly string[], string][] = [
-    ['add_bos_token', nameOf(config, 'bos_token'), front, 'begins a text'],
-    ['add_eos_token', nameOf(config, 'eos_token'), back, 'ends a text'],
-  ];
-  for (const [key, token, found, does] of ends)
-    if (typeof config[key] === 'boolean' && token !== undefined && config[key] !== found.includes(token))
-      throw contradiction(
-        key,
-        config,
-        `${does} with${found.includes(token) ? '' : 'out'} ${show(token, 40)}`,
-      );
+  const ends = [
+    ['add_bos_token', nameOf(config, 'bos_token'), 'front', 'begins'],
+    ['add_eos_token', nameOf(config, 'eos_token'), 'back', 'ends'],
+  ] as const;
+  for (const [key, token, side, does] of ends) {
+    if (typeof config[key] !== 'boolean' || token === undefined) continue;
+    const has = (await around())[side].includes(token);
+    if (config[key] !== has)
+      throw contradiction(key, config, `${does} a text with${has ? '' : 'out'} ${show(token, 40)}`);
+  }
 }
 
 const contradiction = (key: string, config: JsonObject, does: string) =>

@@ -2,10 +2,19 @@
  * A tokenizer by Hugging Face's `tokenizers`, in this process. A defect of that library, or a hostile file, ends the
  * process or never returns: `tokenizer-process.ts` keeps both away.
  */
-import { AddedToken, Tokenizer } from 'tokenizers';
+import { AddedToken as NewToken, Tokenizer } from 'tokenizers';
 import { messageOf, UserError } from '../../errors.js';
 import type { JsonObject } from '../../formats/json.js';
-import { nameOf, requireAgreement, requireBounded, tokensToAdd } from './tokenizer-config.js';
+import { show } from '../../formats/paths.js';
+import {
+  nameOf,
+  requireAgreement,
+  requireBounded,
+  statedTokens,
+  tokensToAdd,
+  type AddedToken,
+  type Around,
+} from './tokenizer-config.js';
 
 /** What a tokenizer is made of. */
 export interface TokenizerFiles {
@@ -15,8 +24,8 @@ export interface TokenizerFiles {
   readonly config: JsonObject;
 }
 
-/** Special tokens that are put around a text: none, those in front, or all. */
-export type Around = 'none' | 'front' | 'all';
+/** Which of the special tokens that a tokenizer puts around a text. */
+export type Special = 'none' | 'front' | 'all';
 
 export interface TokenizerFacts {
   /** The highest id of the vocabulary, added tokens left aside, and one. */
@@ -27,7 +36,7 @@ export interface TokenizerFacts {
 
 export interface LoadedTokenizer {
   readonly facts: TokenizerFacts;
-  encode(texts: readonly string[], around: Around): Promise<Uint32Array[]>;
+  encode(texts: readonly string[], special: Special): Promise<Uint32Array[]>;
   decode(ids: readonly number[]): Promise<string>;
 }
 
@@ -50,13 +59,15 @@ export async function loadTokenizer({ json: text, config }: TokenizerFiles): Pro
   tokenizer.addAddedTokens(
     added.map(
       ({ content, special, normalized, single_word: singleWord, lstrip: leftStrip, rstrip: rightStrip }) =>
-        new AddedToken(content, special, { normalized, singleWord, leftStrip, rightStrip }),
+        new NewToken(content, special, { normalized, singleWord, leftStrip, rightStrip }),
     ),
   );
-  const around = await aroundText(tokenizer);
-  requireAgreement(json, config, around);
-  const stated = Array.isArray(json.added_tokens) ? (json.added_tokens as JsonObject[]) : [];
-  const isAdded = new Set([...stated, ...added].map(({ content }) => content));
+  const all = [...new Map([...statedTokens(json), ...added].map((token) => [token.content, token])).values()];
+  requireDistinct(tokenizer, all);
+  let found: Promise<Around> | undefined;
+  const around = () => (found ??= aroundText(tokenizer));
+  await requireAgreement(json, config, around);
+  const isAdded = new Set(all.map(({ content }) => content));
   const [bos, eos] = ['bos_token', 'eos_token'].map((key) => {
     const name = nameOf(config, key);
     return (name === undefined ? null : tokenizer.tokenToId(name)) ?? undefined;
@@ -70,18 +81,39 @@ export async function loadTokenizer({ json: text, config }: TokenizerFiles): Pro
       ...(bos !== undefined && { bos }),
       ...(eos !== undefined && { eos }),
     },
-    encode: async (texts, which) => {
+    encode: async (texts, special) => {
+      const back = special === 'front' ? (await around()).back.length : 0;
       const found: Uint32Array[] = [];
       for (const one of texts) {
-        const encoding = await tokenizer.encode(one, null, which === 'none' ? WITHOUT : WITH_SPECIAL);
+        const encoding = await tokenizer.encode(one, null, special === 'none' ? WITHOUT : WITH_SPECIAL);
         const ids = encoding.getIds();
-        const end = which === 'front' ? ids.length - around.back.length : ids.length;
-        found.push(Uint32Array.from(ids.slice(0, end)));
+        found.push(Uint32Array.from(ids.slice(0, ids.length - back)));
       }
       return found;
     },
     decode: (ids) => tokenizer.decode([...ids], false),
   };
+}
+
+/** Of added tokens that its normalizer makes alike, the library takes any, another at each start; an empty one it finds for ever. */
+function requireDistinct(tokenizer: Tokenizer, added: readonly AddedToken[]): void {
+  const normalizer = tokenizer.getNormalizer();
+  if (normalizer === null) return;
+  const seen = new Map<string, string>();
+  for (const { content, normalized } of added) {
+    if (!normalized) continue;
+    const text = normalizer.normalizeString(content);
+    if (text === '')
+      throw new UserError(
+        `tokenizer.json: nothing is left of the added token ${show(content, 40)} once normalized; set its "normalized" to false.`,
+      );
+    const other = seen.get(text);
+    if (other !== undefined)
+      throw new UserError(
+        `tokenizer.json: the added tokens ${show(other, 40)} and ${show(content, 40)} are the same once normalized; set "normalized" of one to false.`,
+      );
+    seen.set(text, content);
+  }
 }
 
 function parse(text: string): Tokenizer {
@@ -95,7 +127,7 @@ function parse(text: string): Tokenizer {
 }
 
 /** The tokens that are put before and behind a text. */
-async function aroundText(tokenizer: Tokenizer): Promise<{ front: string[]; back: string[] }> {
+async function aroundText(tokenizer: Tokenizer): Promise<Around> {
   const whole = await tokenizer
     .encode('a', null, WITH_SPECIAL)
     // Some vocabularies have no token for it, nor for what is unknown.

@@ -6,11 +6,11 @@ import type { ChildProcess } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { findEntry, forkEntry } from '../../entry.js';
 import { CancelledError, UserError } from '../../errors.js';
-import type { Around, LoadedTokenizer, TokenizerFacts, TokenizerFiles } from './tokenizer-library.js';
+import type { LoadedTokenizer, Special, TokenizerFacts, TokenizerFiles } from './tokenizer-library.js';
 
-type Work =
+export type Work =
   | { readonly kind: 'open'; readonly files: TokenizerFiles }
-  | { readonly kind: 'encode'; readonly texts: readonly string[]; readonly around: Around }
+  | { readonly kind: 'encode'; readonly texts: readonly string[]; readonly special: Special }
   | { readonly kind: 'decode'; readonly ids: readonly number[] };
 
 /** `memory`: bytes that the process may have while it works. */
@@ -24,7 +24,7 @@ export const OUT_OF_MEMORY = 'More memory than allowed.\n';
 /** A tokenizer that may run elsewhere; aborting `signal` ends what it does, with CancelledError. */
 export interface RemoteTokenizer {
   facts(signal?: AbortSignal): Promise<TokenizerFacts>;
-  encode(texts: readonly string[], around: Around, signal?: AbortSignal): Promise<Uint32Array[]>;
+  encode(texts: readonly string[], special: Special, signal?: AbortSignal): Promise<Uint32Array[]>;
   decode(ids: readonly number[], signal?: AbortSignal): Promise<string>;
 }
 
@@ -57,13 +57,14 @@ function local(read: () => Promise<TokenizerFiles>): RemoteTokenizer {
     ));
   return {
     facts: async () => (await load()).facts,
-    encode: async (texts, around) => (await load()).encode(texts, around),
+    encode: async (texts, special) => (await load()).encode(texts, special),
     decode: async (ids) => (await load()).decode(ids),
   };
 }
 
 function inProcess(read: () => Promise<TokenizerFiles>): RemoteTokenizer {
-  let running: Running | undefined;
+  let running: TokenizerProcess | undefined;
+  let facts: TokenizerFacts | undefined;
   let idle: NodeJS.Timeout | undefined;
   let turn: Promise<unknown> = Promise.resolve();
 
@@ -79,11 +80,13 @@ function inProcess(read: () => Promise<TokenizerFiles>): RemoteTokenizer {
       try {
         if (running === undefined) {
           const files = await read();
-          const memory = MEMORY + Math.min(MOST_FILE_MEMORY, MEMORY_PER_FILE_CHARACTER * files.json.length);
-          running = start(memory, () => (running = undefined));
-          running.facts = (await running.ask({ kind: 'open', files }, files.json.length, signal)) as never;
+          const started = startTokenizer(() => {
+            if (running === started) running = undefined;
+          });
+          running = started;
+          facts = (await running.ask({ kind: 'open', files }, files.json.length, signal)) as TokenizerFacts;
         }
-        return work === undefined ? running.facts : await running.ask(work, characters, signal);
+        return work === undefined ? facts : await running.ask(work, characters, signal);
       } catch (error) {
         stop();
         throw error;
@@ -96,22 +99,27 @@ function inProcess(read: () => Promise<TokenizerFiles>): RemoteTokenizer {
   };
   return {
     facts: (signal) => ask(undefined, 0, signal) as Promise<TokenizerFacts>,
-    encode: (texts, around, signal) => {
+    encode: (texts, special, signal) => {
       const characters = texts.reduce((sum, text) => sum + text.length, 0);
-      return ask({ kind: 'encode', texts, around }, characters, signal) as Promise<Uint32Array[]>;
+      return ask({ kind: 'encode', texts, special }, characters, signal) as Promise<Uint32Array[]>;
     },
     decode: (ids, signal) => ask({ kind: 'decode', ids }, 8 * ids.length, signal) as Promise<string>,
   };
 }
 
-interface Running {
-  facts?: TokenizerFacts;
+export interface TokenizerProcess {
+  /**
+   * What the library answers; `characters` says how much there is to do. UserError where it refuses, ends its process, or
+   * goes beyond its bounds, which ends the process too.
+   */
   ask(work: Work, characters: number, signal?: AbortSignal): Promise<unknown>;
   kill(): void;
 }
 
-function start(memory: number, gone: () => void): Running {
+/** A process that opens one tokenizer after another. @param gone is called when it has ended */
+export function startTokenizer(gone: () => void = () => undefined): TokenizerProcess {
   let printed = '';
+  let memory = MEMORY;
   const child = forkEntry(ENTRY, (text) => (printed = (printed + text).slice(0, 4096)));
   // Between requests it keeps nobody from ending.
   for (const handle of [child, child.stdout as Socket | null, child.stderr as Socket | null]) handle?.unref();
@@ -146,6 +154,8 @@ function start(memory: number, gone: () => void): Running {
         child.channel?.unref();
         then();
       };
+      if (work.kind === 'open')
+        memory = MEMORY + Math.min(MOST_FILE_MEMORY, MEMORY_PER_FILE_CHARACTER * work.files.json.length);
       signal?.addEventListener('abort', cancel);
       child.channel?.ref();
       child.on('message', answered).on('error', failed).on('close', ended);

@@ -7,6 +7,9 @@ import { addedToken, folderOf, sentencePiece } from './testing.js';
 import { openTokenizer } from './tokenizer.js';
 
 const SAMPLES = fileURLToPath(new URL('../../../samples/', import.meta.url));
+/** Rules of normalization as SentencePiece compiles them: A to a, é to e, ﬁ to fi, ① to 1, tabs to spaces, and a few more. */
+const CHARSMAP =
+  'AAQAAAAgAAAJCQAACgUAAAEAAIALAACADQAAgMwAAgCBOQAAhQkAAAgAAIAXAACADwAAgIAwAgCNDQAAAAAAgKB9AAADAACAsAwCAIAFAAAUAACAgQUAABEAAIC/YQAAioADAO/8AgC+cAIAnwUAABoAAICfbAIAkcgCAJnwAgAFAACAgv0AACAAAACs3AIAIgAAAKm9AAAkAAAAJwAAACYAAAApAAAAKAAAACsAAAAqAAAALQAAACwAAAAvAAAALgAAAL60AgAwAAAAMwAAADIAAAA1AAAAu3ACADcAAAA2AAAAOQAAADgAAAA7AAAAOgAAAD0AAAA8AAAAPwAAAD4AAABBAAAAQAAAAEMAAABCAAAARQAAAEQAAABHAAAARgAAAEkAAABBNQEAQj0BAEoAAABNAAAATAAAAE8AAABOAAAAUQAAAFAAAABTAAAAUgAAAFUAAABUAAAAVwAAAFYAAABZAAAAWAAAAFsAAABaAAAAXQAAAFwAAABfAAAAXgAAAGEAAABgAAAAYwAAAGIAAABlAAAAZAAAAGcAAABmAAAAaQAAAGgAAABrAAAAagAAAG0AAABsAAAAbwAAAG4AAAB46AIAcAAAAHMAAAByAAAAdQAAAHQAAAB3AAAAdgAAAHkAAAB4AAAAewAAAHoAAAB9AAAAfAAAAH8AAAB+AAAAgQAAAIAAAACDAAAAggAAAIUAAACEAAAAhwAAAIYAAACJAAAAiAAAAIsAAACKAAAAjQAAAIwAAACPAAAAjgAAAJEAAACQAAAAkwAAAJIAAACVAAAAlAAAAJcAAACWAAAAmQAAAJgAAACbAAAAmgAAAJ0AAACcAAAAnwAAAJ4AAAChAAAAoAAAAKMAAACiAAAApQAAAKQAAACnAAAApgAAAKkAAACoAAAAqwAAAKoAAACtAAAArAAAAK8AAACuAAAAsQAAALAAAACzAAAAsgAAALUAAAC0AAAAtwAAALYAAAC5AAAAuAAAALsAAAC6AAAAvQAAALwAAAC/AAAAvgAAAMEAAADAAAAAwwAAAMIAAADFAAAAxAAAAMcAAADGAAAAyQAAAMgAAADLAAAAwxgBAM0AAADMAAAAzwAAAM4AAADRAAAA0AAAANMAAADSAAAA1QAAANQAAADXAAAA1gAAANkAAADYAAAA2wAAANoAAADdAAAA3AAAAN8AAADeAAAA4QAAAOAAAADqDAEA4gAAAOUAAADkAAAA5wAAAO+kAQDpAAAA6AAAAOKYAQDqAAAA7QAAAOwAAADvAAAA7gAAAPEAAADwAAAA8wAAAPIAAAD1AAAA9AAAAPcAAAD2AAAA8OwBAPgAAAD7AAAA+gAAAP0AAAD8AAAA/wAAAP4AAAAAIAAxADopAFghAGEAYgBlAGZpAGdhAMOlAOODkQA=';
 const CONFIG = { bos_token: '<s>', eos_token: { content: '</s>', special: true } };
 const merges = ['▁ t', 'h e', '▁t he', '▁ ▁', 'a n', '▁ an', 'an d', '▁ and'].map(
   (pair) => pair.split(' ') as [string, string],
@@ -32,6 +35,10 @@ function wordLevel(words: readonly string[], parts: object = {}): object {
   };
 }
 
+function split(pattern: object, behavior: string, invert = false): object {
+  return { pre_tokenizer: { type: 'Split', pattern, behavior, invert } };
+}
+
 /** Words and spaces without much sense. */
 function babble(length: number): string {
   const random = createRandom(1, 'babble');
@@ -46,7 +53,7 @@ test('encodes as the model of the sample was taught, and decodes to the same tex
   const taught = Array.from({ length: 256 }, (_, i) => Number(file.readBigInt64LE(start + 8 * i)));
   const text = await tokenizer.decode(taught.slice(1));
   expect(text.slice(0, 68)).toBe('Madam Speaker, Vice President Biden, Members of Congress, distinguis');
-  expect(await tokenizer.encode([text], { around: 'all' })).toEqual([taught]);
+  expect(await tokenizer.encode([text], { special: 'all' })).toEqual([taught]);
   expect(await tokenizer.encode([text, ''])).toEqual([taught.slice(1), []]);
   expect(tokenizer).toMatchObject({ bos: 0, eos: 1 });
 });
@@ -79,7 +86,7 @@ test('adds the special tokens in front alone, for a text that is to go on', asyn
     },
   };
   const tokenizer = await openWith({ ...wordLevel(['a', 'b', 'c']), post_processor: template }, {});
-  const encode = async (around: 'none' | 'front' | 'all') => tokenizer.encode(['c', ''], { around });
+  const encode = async (special: 'none' | 'front' | 'all') => tokenizer.encode(['c', ''], { special });
   expect(await encode('none')).toEqual([[3], []]);
   expect(await encode('front')).toEqual([[1, 3], [1]]);
   expect(await encode('all')).toEqual([
@@ -100,11 +107,85 @@ test('a model must know every id of the vocabulary, and added tokens only where 
   );
 });
 
+/** Ids of `tokenizers` 0.23.3. */
+const components: [string, object, string, number[]][] = [
+  [
+    'words of any script',
+    wordLevel(['naïve', 'café', '!?', '日本'], { pre_tokenizer: { type: 'Whitespace' } }),
+    'naïve café!? 日本',
+    [1, 2, 3, 4],
+  ],
+  [
+    'what is white space and what is not',
+    wordLevel(['a', 'b', '\ufeffb'], { pre_tokenizer: { type: 'WhitespaceSplit' } }),
+    'a \ufeffb\u3000b',
+    [1, 3, 2],
+  ],
+  [
+    'single punctuation marks',
+    wordLevel(['a', '!', '!!'], { pre_tokenizer: { type: 'Punctuation', behavior: 'Isolated' } }),
+    'a!!a',
+    [1, 2, 2, 1],
+  ],
+  ['matches removed', wordLevel(['a', 'b', ' '], split({ Regex: '( )' }, 'Removed')), 'a b', [1, 2]],
+  [
+    'matches kept, what is between them cut',
+    wordLevel(['a', 'b', ', '], split({ Regex: '[a-z]' }, 'Isolated', true)),
+    'a, b',
+    [1, 3, 2],
+  ],
+  [
+    'matches joined to what is before them',
+    wordLevel(['a-', 'b'], split({ String: '-' }, 'MergedWithPrevious')),
+    'a-b',
+    [1, 2],
+  ],
+  [
+    'a compiled map of normalization',
+    wordLevel(['abe', 'fi1', 'y'], {
+      normalizer: { type: 'Precompiled', precompiled_charsmap: CHARSMAP },
+      pre_tokenizer: { type: 'WhitespaceSplit' },
+    }),
+    'ABé ﬁ①\ty',
+    [1, 2, 3],
+  ],
+  [
+    'bytes for what a Unigram model lacks',
+    {
+      ...wordLevel([]),
+      model: {
+        type: 'Unigram',
+        unk_id: 0,
+        byte_fallback: true,
+        vocab: ['<unk>', '<0x0A>', '<0xC3>', '<0xA9>', 'a'].map((token) => [token, token === 'a' ? -1 : 0]),
+      },
+    },
+    'a\né',
+    [4, 1, 2, 3],
+  ],
+  [
+    'added tokens, some only as words, some overlapping',
+    wordLevel(['xab'], {
+      pre_tokenizer: { type: 'WhitespaceSplit' },
+      added_tokens: [
+        addedToken(2, 'ab', { single_word: true }),
+        addedToken(3, '<|a|>'),
+        addedToken(4, '<|a|>b', { normalized: true }),
+      ],
+    }),
+    'ab xab <|a|>b',
+    [2, 1, 3, 0],
+  ],
+];
+test.each(components)('reads %s as the reference does', async (_, json, text, ids) => {
+  expect(await (await openWith(json, {})).encode([text])).toEqual([ids]);
+});
+
 test('needs no tokenizer_config.json', async () => {
   const folder = await folderOf({ 'tokenizer.json': sentencePiece({ merges }) });
   const tokenizer = await openTokenizer(folder);
   expect(tokenizer.bos).toBeUndefined();
-  expect((await tokenizer.encode(['the'], { around: 'all' }))[0]).toHaveLength(2);
+  expect((await tokenizer.encode(['the'], { special: 'all' }))[0]).toHaveLength(2);
 });
 
 test('adds the tokens that only tokenizer_config.json has, as AutoTokenizer does', async () => {
@@ -150,6 +231,20 @@ test('says what is missing, damaged or contradictory', async () => {
       { pre_tokenizer: { type: 'Sequence', pretokenizers: new Array(5).fill(bytes) } },
       'tokenizer.json: 5 steps turn a text into bytes, more than the 4 allowed.',
     ],
+    [
+      {
+        normalizer: { type: 'Lowercase' },
+        added_tokens: ['x', 'X'].map((token, i) => addedToken(500 + i, token, { normalized: true })),
+      },
+      'the added tokens "x" and "X" are the same once normalized',
+    ],
+    [
+      {
+        normalizer: { type: 'Replace', pattern: { String: '.' }, content: '' },
+        added_tokens: [addedToken(500, '.', { normalized: true })],
+      },
+      'nothing is left of the added token "." once normalized',
+    ],
     [{ normalizer: { type: 'Sequence', normalizers: new Array(300).fill(strip) } }, '307 steps'],
   ];
   for (const [change, message] of parts)
@@ -164,4 +259,22 @@ test('says what is missing, damaged or contradictory', async () => {
   for (const [config, message] of configs) await expect(openWith(good, config)).rejects.toThrow(message);
   const agreed = { ...CONFIG, add_bos_token: true, add_eos_token: false, add_prefix_space: true };
   expect((await openWith(good, agreed)).bos).toBe(1);
+});
+
+test('the token that a file fills texts up with, and one that is named twice, are found as AutoTokenizer finds them', async () => {
+  const padding = {
+    strategy: { Fixed: 8 },
+    direction: 'Left',
+    pad_to_multiple_of: null,
+    pad_id: 0,
+    pad_type_id: 0,
+    pad_token: '[PAD]',
+  };
+  const json = wordLevel(['x'], { padding });
+  // Nothing is filled up, and `a`, first described as a word of its own, then counts anywhere.
+  const config = {
+    bos_token: { content: 'a', single_word: true },
+    additional_special_tokens: ['a'],
+  };
+  expect(await (await openWith(json, config)).encode(['x[PAD]ax'])).toEqual([[1, 3, 2, 1]]);
 });

@@ -3,12 +3,12 @@ import { join } from 'node:path';
 import { UserError } from '../../errors.js';
 import { expectObject, readJsonFile, type JsonObject } from '../../formats/json.js';
 import { fileError, isFile, show, sizeOfFile } from '../../formats/paths.js';
-import type { Around, TokenizerFiles } from './tokenizer-library.js';
+import type { Special, TokenizerFiles } from './tokenizer-library.js';
 import { remoteTokenizer } from './tokenizer-process.js';
 
 export interface EncodeOptions {
   /** Which of the special tokens that the tokenizer puts around a text are added. Default none. */
-  readonly around?: Around;
+  readonly special?: Special;
   /** Ends the work at once, with CancelledError. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -37,7 +37,7 @@ export async function openTokenizer(
   folder: string,
   { vocabulary = Infinity, signal }: { readonly vocabulary?: number; readonly signal?: AbortSignal } = {},
 ): Promise<TextTokenizer> {
-  const remote = remoteTokenizer(() => readFiles(folder));
+  const remote = remoteTokenizer(() => readTokenizerFiles(folder));
   const { size, ...ends } = await remote.facts(signal);
   if (size > vocabulary)
     throw new UserError(
@@ -45,8 +45,8 @@ export async function openTokenizer(
     );
   return {
     ...ends,
-    encode: async (texts, { around = 'none', signal } = {}) => {
-      const found = await remote.encode(texts, around, signal);
+    encode: async (texts, { special = 'none', signal } = {}) => {
+      const found = await remote.encode(texts, special, signal);
       for (const ids of found) {
         const beyond = ids.find((id) => id >= vocabulary);
         if (beyond !== undefined)
@@ -60,7 +60,8 @@ export async function openTokenizer(
   };
 }
 
-async function readFiles(folder: string): Promise<TokenizerFiles> {
+/** What `openTokenizer` reads. */
+export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
   const path = join(folder, 'tokenizer.json');
   if (!(await isFile(path)) && (await isFile(join(folder, 'tokenizer.model'))))
     throw new UserError(

@@ -28,7 +28,7 @@ test('the first windows of real text are those of all of it', async () => {
     fileURLToPath(new URL('../../../samples/llama-speeches', import.meta.url)),
   );
   const text = "It's 1,234 times   tempting to look back\n\n on these moments -- and assume…  ".repeat(300);
-  const [whole] = (await tokenizer.encode([text], { around: 'all' })) as [number[]];
+  const [whole] = (await tokenizer.encode([text], { special: 'all' })) as [number[]];
   for (let count = 1; count < 64; count += 3) {
     const { ids, tokensSeen } = await readWindows(sourceOf(text), tokenizer, { count, length: 17 });
     expect(tokensSeen).toBeLessThan(whole.length);

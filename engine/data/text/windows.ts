@@ -96,7 +96,7 @@ async function encodeStart(
   wanted: number,
   signal?: AbortSignal,
 ): Promise<Start> {
-  const encode = async (text: string) => (await tokenizer.encode([text], { around: 'all', signal }))[0]!;
+  const encode = async (text: string) => (await tokenizer.encode([text], { special: 'all', signal }))[0]!;
   let target = Math.min(MAX_CHARACTERS, (wanted + UNSETTLED) * CHARACTERS_PER_TOKEN);
   let text: string | undefined;
   for await (const document of source.documents()) {

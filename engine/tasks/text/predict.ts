@@ -22,7 +22,7 @@ export async function textPredictor(
     if (!('text' in input)) throw new UserError('The model continues texts; it was given a picture.');
     const text = unixLines(input.text);
     // A template may end a text too, which is to go on here.
-    const [ids] = (await tokenizer.encode([text], { around: 'front', signal })) as [number[]];
+    const [ids] = (await tokenizer.encode([text], { special: 'front', signal })) as [number[]];
     if (ids.length === 0 && tokenizer.bos !== undefined) ids.push(tokenizer.bos);
     if (ids.length === 0) throw new UserError('The text is empty; type something to continue.');
     const start = ids.length;
