@@ -22,15 +22,16 @@ import { formatCount } from '../common/format.js';
 import { pageDocument, pageRoot, serve } from '../common/webview.js';
 import { chooseBaselineData, chooseEvaluationData } from '../data/remembered.js';
 import type { ModelList } from '../models/model-list.js';
-import { createSession, type SavedSession, type Surroundings } from './session.js';
+import { createPage } from './page.js';
+import type { SavedPage, Surroundings } from './surroundings.js';
 import { pageStrings } from './strings.js';
 import { wordsOf } from '../tasks.js';
 
 const TYPE = 'elasticPrecision.evaluation';
-/** Where sessions are kept, by the token that their page has. */
-const SESSIONS = 'evaluation.sessions';
+/** Where pages are kept, by their tokens. */
+const PAGES = 'evaluation.sessions';
 const REMEMBERED = 'evaluation.remembered';
-/** Sessions whose panel was closed in another window are forgotten after this many newer ones. */
+/** Pages whose panel was closed in another window are forgotten after this many newer ones. */
 const KEPT = 20;
 /** What the form says where nothing was chosen before. */
 const FORM = { baselines: ['rounding'] };
@@ -54,27 +55,27 @@ export function createEvaluationPanels(
   options: EvaluationOptions,
 ): EvaluationPanels {
   const state = context.workspaceState;
-  const open = new Map<string, { readonly panel: WebviewPanel; readonly saved: () => SavedSession }>();
-  const sessions = () => state.get<Readonly<Record<string, SavedSession>>>(SESSIONS, {});
-  const keep = (token: string, saved: SavedSession | undefined) => {
-    const { [token]: _, ...others } = sessions();
+  const open = new Map<string, { readonly panel: WebviewPanel; readonly saved: () => SavedPage }>();
+  const pages = () => state.get<Readonly<Record<string, SavedPage>>>(PAGES, {});
+  const keep = (token: string, saved: SavedPage | undefined) => {
+    const { [token]: _, ...others } = pages();
     const entries = Object.entries(others);
     const kept = [...entries.slice(-KEPT), ...(saved ? [[token, saved] as const] : [])];
-    return state.update(SESSIONS, Object.fromEntries(kept));
+    return state.update(PAGES, Object.fromEntries(kept));
   };
 
   function create(title: string): WebviewPanel {
     return window.createWebviewPanel(TYPE, title, ViewColumn.Active, {});
   }
 
-  function fill(panel: WebviewPanel, token: string, initial: SavedSession): void {
-    const session = createSession(initial, surroundings(options));
+  function fill(panel: WebviewPanel, token: string, initial: SavedPage): void {
+    const page = createPage(initial, surroundings(options));
     const { webview } = panel;
     const post = (message: ToPage) => webview.postMessage(message);
-    const remember = () => keep(token, session.saved());
+    const remember = () => keep(token, page.saved());
     const show = async () => {
       await remember();
-      const view = await session.view().catch((error: unknown) => failedView(session.saved(), error));
+      const view = await page.view().catch((error: unknown) => failedView(page.saved(), error));
       panel.title = plain(titleOf(view.model.name));
       await post({ type: 'show', view, strings: pageStrings(), token });
     };
@@ -84,37 +85,37 @@ export function createEvaluationPanels(
       dark: Uri.joinPath(context.extensionUri, 'media', 'evaluation-dark.svg'),
     };
     const subscriptions: Disposable[] = [
-      session,
-      session.onDidChange(() => void show()),
-      session.onDidProgress((run) => void post({ type: 'progress', run })),
+      page,
+      page.onDidChange(() => void show()),
+      page.onDidProgress((run) => void post({ type: 'progress', run })),
       options.adapters.onDidChange(() => void show()),
       workspace.onDidGrantWorkspaceTrust(() => void show()),
       serve<FromPage, Results>(webview, {
         ready: () => void show(),
         remember: (choices) => {
-          session.remember(choices);
+          page.remember(choices);
           void remember();
         },
         chooseData: async ({ use }) => {
-          const model = (await options.models.all()).find(({ path }) => path === session.saved().model);
+          const model = (await options.models.all()).find(({ path }) => path === page.saved().model);
           const choose = use === 'evaluation' ? chooseEvaluationData : chooseBaselineData;
           const path = model?.supported ? await choose(context, model) : undefined;
           if (path === undefined) return undefined;
-          session.setData(use, path);
+          page.setData(use, path);
           await remember();
           return { name: basename(path) };
         },
         start: async (choices) => {
-          await session.start(choices);
-          const { model, data, baselines, baselineData, limit } = session.saved();
+          await page.start(choices);
+          const { model, data, baselines, baselineData, limit } = page.saved();
           await state.update(`${REMEMBERED}.${model}`, { data, baselines, baselineData, limit });
         },
-        cancel: () => session.cancel(),
-        again: () => session.again(),
-        export: ({ format, text }) => exportTable(session.saved(), panel.title, format, text),
+        cancel: () => page.cancel(),
+        again: () => page.again(),
+        export: ({ format, text }) => exportTable(page.saved(), panel.title, format, text),
       }),
     ];
-    open.set(token, { panel, saved: session.saved });
+    open.set(token, { panel, saved: page.saved });
     panel.onDidDispose(() => {
       open.delete(token);
       void keep(token, undefined);
@@ -125,7 +126,7 @@ export function createEvaluationPanels(
 
   const serializer = window.registerWebviewPanelSerializer(TYPE, {
     deserializeWebviewPanel: async (panel, token: unknown) => {
-      const saved = typeof token === 'string' ? sessions()[token] : undefined;
+      const saved = typeof token === 'string' ? pages()[token] : undefined;
       if (saved === undefined) panel.dispose();
       else fill(panel, token as string, { ...FORM, ...saved });
       return Promise.resolve();
@@ -134,12 +135,12 @@ export function createEvaluationPanels(
 
   /** Reveals the panel that shows this already, or opens one with what was chosen for the model before. */
   function reveal(
-    shows: (saved: SavedSession) => boolean,
-    wanted: Pick<SavedSession, 'model' | 'sets' | 'result'>,
+    shows: (saved: SavedPage) => boolean,
+    wanted: Pick<SavedPage, 'model' | 'sets' | 'result'>,
   ): void {
     const shown = [...open.values()].find(({ saved }) => shows(saved()));
     if (shown) return shown.panel.reveal();
-    const remembered = state.get<Partial<SavedSession>>(`${REMEMBERED}.${wanted.model}`, {});
+    const remembered = state.get<Partial<SavedPage>>(`${REMEMBERED}.${wanted.model}`, {});
     fill(create(titleOf(basename(wanted.model))), randomUUID(), { ...FORM, ...remembered, ...wanted });
   }
 
@@ -181,7 +182,7 @@ function surroundings({ connection, models, adapters, placement }: EvaluationOpt
 }
 
 /** What stands on the page while the engine cannot be asked. */
-function failedView(saved: SavedSession, error: unknown): View {
+function failedView(saved: SavedPage, error: unknown): View {
   return {
     locale: env.language,
     model: { name: basename(saved.model), task: 'image-classification', details: '' },
@@ -190,7 +191,7 @@ function failedView(saved: SavedSession, error: unknown): View {
 }
 
 async function exportTable(
-  saved: SavedSession,
+  saved: SavedPage,
   title: string,
   format: 'csv' | 'json',
   text: string,

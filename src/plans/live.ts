@@ -3,11 +3,12 @@
  * Requests of one session go one after another; of several edits in the meantime the last one counts. Knows no editor.
  */
 import { sameBits } from '../../engine/plans/bits.js';
-import type { DeviceChoice, EvaluationRow } from '../../engine/protocol/protocol.js';
+import type { EvaluationRow } from '../../engine/protocol/protocol.js';
 import type { Live, Measurement, MetricKey, Tried, TryInput } from '../../webview/precision/protocol.js';
 import type { Connection } from '../common/connection.js';
 import { messageOf } from '../common/errors.js';
 import { createEmitter, type Disposable, type Event } from '../common/event.js';
+import { createLiveSession, type LiveSessionOptions } from './live-session.js';
 
 export interface LiveModel extends Disposable {
   readonly onDidChange: Event<Live>;
@@ -28,10 +29,7 @@ export interface LiveModel extends Disposable {
   lost(): void;
 }
 
-export interface LiveOptions {
-  readonly model: string;
-  readonly adapters: string;
-  readonly device: () => DeviceChoice;
+export interface LiveOptions extends LiveSessionOptions {
   /** Samples of a measurement, so that it ends within moments. */
   readonly limit: number;
   /** What was measured of it before. */
@@ -39,23 +37,16 @@ export interface LiveOptions {
 }
 
 const KEPT = 8;
-/** Tokens that a prompt is continued by. */
-const TOKENS = 24;
 
 export function createLive(connection: Connection, options: LiveOptions): LiveModel {
   const changed = createEmitter<Live>();
   const tried = createEmitter<{ readonly result?: Tried; readonly error?: string }>();
   let state: Live = { state: 'closed', keep: false, measured: options.measured ?? [] };
-  let session: string | undefined;
   let wanted: readonly number[] = [];
-  let used: readonly number[] | undefined;
   let input: TryInput | undefined;
-  let answered: string | undefined;
   let data: string | undefined;
   let measuring: AbortController | undefined;
   let disposed = false;
-  /** All that the session is asked, in turn. */
-  let queue: Promise<void> = Promise.resolve();
 
   const set = (change: Partial<Live>, ...without: (keyof Live)[]) => {
     const next = { ...state, ...change };
@@ -63,79 +54,32 @@ export function createLive(connection: Connection, options: LiveOptions): LiveMo
     state = next;
     if (!disposed) changed.fire(state);
   };
+  const session = createLiveSession(connection, options, (opening) =>
+    opening === 'opening' ? set({ state: opening }, 'reason', 'error') : set({ state: opening }),
+  );
   const subscriptions = [
     connection.onNotification('session/closed', (closed) => {
-      if (closed.session !== session) return;
-      forget();
+      if (closed.session !== session.id()) return;
+      session.forget();
       set({ state: 'closed', reason: closed.reason }, 'measuring', 'switched');
     }),
     connection.onNotification('session/progress', ({ session: of, done, total }) => {
-      if (of === session && measuring) set({ measuring: { done, total } });
+      if (of === session.id() && measuring) set({ measuring: { done, total } });
     }),
   ];
-
-  function forget(): void {
-    session = undefined;
-    used = undefined;
-    answered = undefined;
-  }
-
-  function close(): void {
-    if (session !== undefined) connection.request('session/close', { session }).catch(() => undefined);
-    forget();
-  }
-
   /** Runs after what was asked before; an error is shown and ends only this. */
-  function inTurn(work: () => Promise<void>): Promise<void> {
-    queue = queue.then(async () => {
-      if (disposed) return;
-      try {
-        await work();
-      } catch (error) {
-        set({ error: messageOf(error) });
-      }
-    });
-    return queue;
-  }
-
-  async function ensureOpen(): Promise<string> {
-    if (session !== undefined) return session;
-    set({ state: 'opening' }, 'reason', 'error');
-    try {
-      const { model, adapters } = options;
-      const opened = await connection.request('session/open', { model, adapters, device: options.device() });
-      session = opened.session;
-      if (disposed) {
-        close();
-        throw new Error('The plan was closed while its model was being opened.');
-      }
-      set({ state: 'open' });
-      return opened.session;
-    } catch (error) {
-      set({ state: 'closed' });
-      throw error;
-    }
-  }
+  const inTurn = createTurns(async (work) => {
+    if (!disposed) await work().catch((error: unknown) => set({ error: messageOf(error) }));
+  });
 
   async function catchUp(): Promise<void> {
-    const id = await ensureOpen();
-    if (!used || !sameBits(used, wanted)) {
-      const bits = wanted;
-      const { changed: layers, seconds } = await connection.request('session/use', { session: id, bits });
-      used = bits;
-      set({ switched: { layers, seconds } }, 'error');
-    }
-    await answer(id);
-  }
-
-  async function answer(id: string): Promise<void> {
-    const key = JSON.stringify([used, input]);
-    if (input === undefined || answered === key) return;
-    const asked = 'text' in input ? { text: input.text, tokens: TOKENS } : input;
+    await session.open();
+    const switched = await session.use(wanted);
+    if (switched) set({ switched }, 'error');
+    if (input === undefined || session.id() === undefined) return;
     try {
-      const result = await connection.request('session/predict', { session: id, input: asked });
-      answered = key;
-      if (!disposed) tried.fire({ result });
+      const result = await session.predict(input);
+      if (result && !disposed) tried.fire({ result });
     } catch (error) {
       tried.fire({ error: messageOf(error) });
     }
@@ -149,10 +93,9 @@ export function createLive(connection: Connection, options: LiveOptions): LiveMo
     return inTurn(async () => {
       try {
         await catchUp();
-        if (own.signal.aborted || data === undefined || session === undefined) return;
-        const bits = used!;
-        const params = { session, data, limit: options.limit };
-        const { row, full, seconds } = await connection.request('session/evaluate', params, own.signal);
+        if (own.signal.aborted || data === undefined || session.id() === undefined) return;
+        const bits = session.bits()!;
+        const { row, full, seconds } = await session.evaluate(data, options.limit, own.signal);
         const measured = measurementOf(row, full, bits, seconds);
         if (measured && !own.signal.aborted) set({ measured: [...state.measured, measured].slice(-KEPT) });
       } catch (error) {
@@ -174,7 +117,7 @@ export function createLive(connection: Connection, options: LiveOptions): LiveMo
       if (sameBits(bits, wanted)) return;
       wanted = bits;
       measuring?.abort();
-      if (session === undefined && state.state === 'closed') return;
+      if (session.id() === undefined && state.state === 'closed') return;
       if (state.keep && data !== undefined) void measure();
       else void inTurn(catchUp);
     },
@@ -192,21 +135,27 @@ export function createLive(connection: Connection, options: LiveOptions): LiveMo
     },
     attempt: (next) => {
       input = next;
-      answered = undefined;
+      session.forgetAnswer();
       if (next) void inTurn(catchUp);
     },
     lost: () => {
-      if (session === undefined) return;
-      forget();
+      if (session.id() === undefined) return;
+      session.forget();
       set({ state: 'closed' }, 'switched', 'reason');
     },
     dispose: () => {
       disposed = true;
       measuring?.abort();
       for (const subscription of subscriptions) subscription.dispose();
-      close();
+      session.dispose();
     },
   };
+}
+
+/** Runs what it is given one after another. */
+function createTurns(run: (work: () => Promise<void>) => Promise<void>) {
+  let queue: Promise<void> = Promise.resolve();
+  return (work: () => Promise<void>): Promise<void> => (queue = queue.then(() => run(work)));
 }
 
 /** The score that a task is known by. */

@@ -12,7 +12,8 @@ import type {
 import type { Run } from '../../webview/evaluation/protocol.js';
 import { fakeConnection } from '../common/testing.js';
 import { calibration } from '../jobs/testing.js';
-import { createSession, fileName, type SavedSession } from './session.js';
+import { createPage, fileName } from './page.js';
+import type { SavedPage } from './surroundings.js';
 
 const model: SupportedModel = {
   path: '/m/vit',
@@ -100,7 +101,7 @@ const METHODS = [
 ];
 
 function open(
-  saved: Partial<SavedSession> = {},
+  saved: Partial<SavedPage> = {},
   more: { jobs?: JobRecord[]; trusted?: boolean; task?: SupportedModel['task'] } = {},
 ) {
   const connection = fakeConnection({
@@ -115,7 +116,7 @@ function open(
   const sets = [set('a', [8, 4]), set('b', [8, 6, 2]), set('stale', [8], false), broken];
   const owner = { ...model, task: more.task ?? model.task };
   let refreshed = 0;
-  const session = createSession(
+  const page = createPage(
     { model: model.path, sets: ['/m/vit/adapters/a'], baselines: ['rounding'], ...saved },
     {
       connection,
@@ -136,41 +137,39 @@ function open(
   );
   const progress: Run[] = [];
   let changes = 0;
-  session.onDidProgress((run) => progress.push(run));
-  session.onDidChange(() => changes++);
-  return { connection, session, progress, changes: () => changes, refreshed: () => refreshed };
+  page.onDidProgress((run) => progress.push(run));
+  page.onDidChange(() => changes++);
+  return { connection, page, progress, changes: () => changes, refreshed: () => refreshed };
 }
 
 /** Shows the page once, as it has ids for the sets only then. */
-async function choose(session: ReturnType<typeof open>['session'], names: readonly string[]) {
-  const { setup } = await session.view();
+async function choose(page: ReturnType<typeof open>['page'], names: readonly string[]) {
+  const { setup } = await page.view();
   return names.map((name) => setup!.sets.find((choice) => choice.name === name)!.id);
 }
 
 describe('the form', () => {
   it('offers the sets of the model without their paths, and says why one cannot be chosen', async () => {
-    const { setup } = await open().session.view();
+    const { setup } = await open().page.view();
     expect(setup!.sets.map(({ name, chosen, bits, problem }) => [name, chosen, bits, problem])).toEqual([
       ['a', true, [8, 4], undefined],
       ['b', false, [8, 6, 2], undefined],
       ['stale', false, [8], 'changed'],
       ['broken', false, [], 'Cut off.'],
     ]);
-    expect(JSON.stringify(await open({ data: '/secret/images' }).session.view())).not.toMatch(
-      /\/(m|secret)\//,
-    );
+    expect(JSON.stringify(await open({ data: '/secret/images' }).page.view())).not.toMatch(/\/(m|secret)\//);
   });
 
   it('starts with the bit-widths of the chosen sets, and with those chosen before', async () => {
-    expect((await open().session.view()).setup!.bits).toEqual([8, 4]);
-    expect((await open({ bits: [4] }).session.view()).setup!.bits).toEqual([4]);
+    expect((await open().page.view()).setup!.bits).toEqual([8, 4]);
+    expect((await open({ bits: [4] }).page.view()).setup!.bits).toEqual([4]);
   });
 
   it('is closed where the model is gone or the workspace is not trusted', async () => {
-    const gone = await open({ model: '/m/other' }).session.view();
+    const gone = await open({ model: '/m/other' }).page.view();
     expect(gone).toMatchObject({ reason: 'gone', model: { name: 'other' } });
     expect(gone.setup).toBeUndefined();
-    expect(await open({}, { trusted: false }).session.view()).toMatchObject({ reason: 'untrusted' });
+    expect(await open({}, { trusted: false }).page.view()).toMatchObject({ reason: 'untrusted' });
   });
 });
 
@@ -180,13 +179,13 @@ describe('the comparison', () => {
     request: { model: '/m/vit', data: '/d/text', out: '/m/vit/adapters/a' },
   });
   const baselineOf = async (...args: Parameters<typeof open>) => {
-    const { session, connection } = open(...args);
-    await session.start({ sets: await choose(session, ['a']), bits: [8], baselines });
+    const { page, connection } = open(...args);
+    await page.start({ sets: await choose(page, ['a']), bits: [8], baselines });
     return connection.requests.find(({ method }) => method === 'jobs/start')?.params;
   };
 
   it('offers methods that quantize what the sets do', async () => {
-    const { setup } = await open({ baselines: ['gptq'] }, { task: 'text-generation' }).session.view();
+    const { setup } = await open({ baselines: ['gptq'] }, { task: 'text-generation' }).page.view();
     expect(setup!.baselines.map(({ name, chosen, needsData }) => [name, chosen, needsData])).toEqual([
       ['gptq', true, true],
       ['rounding', false, false],
@@ -203,16 +202,16 @@ describe('the comparison', () => {
       request: { baselineData: '/d/other' },
     });
     expect(await baselineOf(chosen)).not.toHaveProperty('request.baselineData');
-    const { setup } = await open({}, { task }).session.view();
+    const { setup } = await open({}, { task }).page.view();
     expect(setup).not.toHaveProperty('baselineData');
   });
 });
 
 describe('a run', () => {
   it('asks the engine for what was chosen, to be kept in the first set', async () => {
-    const { session, connection } = open({ data: '/d/images' });
-    const sets = await choose(session, ['a', 'b']);
-    await session.start({ sets, bits: [8], baselines: ['rounding'], limit: 100 });
+    const { page, connection } = open({ data: '/d/images' });
+    const sets = await choose(page, ['a', 'b']);
+    await page.start({ sets, bits: [8], baselines: ['rounding'], limit: 100 });
     expect(connection.requests.find(({ method }) => method === 'jobs/start')?.params).toEqual({
       kind: 'evaluate',
       request: {
@@ -227,19 +226,19 @@ describe('a run', () => {
         save: '2025-01-02 03-04-05',
       },
     });
-    expect(session.saved()).toMatchObject({ job: { id: 'j', result: RESULT }, bits: [8] });
-    expect((await session.view()).run?.state).toBe('queued');
+    expect(page.saved()).toMatchObject({ job: { id: 'j', result: RESULT }, bits: [8] });
+    expect((await page.view()).run?.state).toBe('queued');
   });
 
   it('is not begun in a workspace that is not trusted, nor without data', async () => {
     const choices = { sets: [], bits: [8], baselines: [] };
-    await expect(open({}, { trusted: false }).session.start(choices)).rejects.toThrow('untrusted');
-    await expect(open().session.start(choices)).rejects.toThrow('gone');
+    await expect(open({}, { trusted: false }).page.start(choices)).rejects.toThrow('untrusted');
+    await expect(open().page.start(choices)).rejects.toThrow('gone');
   });
 
   it('reports progress, and a change when its state changes', async () => {
-    const { session, connection, progress, changes } = open({ data: '/d' });
-    await session.start({ sets: await choose(session, ['a']), bits: [8], baselines: [] });
+    const { page, connection, progress, changes } = open({ data: '/d' });
+    await page.start({ sets: await choose(page, ['a']), bits: [8], baselines: [] });
     const before = changes();
     connection.notify('jobs/changed', { job: job('running', { progress: 0.1 }) });
     connection.notify('jobs/changed', { job: job('running', { progress: 0.6, secondsLeft: 3 }) });
@@ -252,27 +251,27 @@ describe('a run', () => {
   });
 
   it('waits for another job only where one runs', async () => {
-    const { session, connection, progress } = open({ data: '/d' });
-    await session.start({ sets: await choose(session, ['a']), bits: [8], baselines: [] });
-    expect((await session.view()).run).toEqual({ state: 'queued', progress: 0.5, rows });
+    const { page, connection, progress } = open({ data: '/d' });
+    await page.start({ sets: await choose(page, ['a']), bits: [8], baselines: [] });
+    expect((await page.view()).run).toEqual({ state: 'queued', progress: 0.5, rows });
     const other = { ...job('running'), id: 'another' };
     connection.notify('jobs/changed', { job: other });
-    expect((await session.view()).run).toMatchObject({ state: 'queued', waits: true });
+    expect((await page.view()).run).toMatchObject({ state: 'queued', waits: true });
     connection.notify('jobs/changed', { job: { ...other, state: 'finished' } });
     expect(progress.map(({ waits = false }) => waits)).toEqual([true, false]);
     const late = open({ data: '/d' }, { jobs: [other] });
-    await late.session.start({ sets: await choose(late.session, ['a']), bits: [8], baselines: [] });
-    expect((await late.session.view()).run).toMatchObject({ state: 'queued', waits: true });
+    await late.page.start({ sets: await choose(late.page, ['a']), bits: [8], baselines: [] });
+    expect((await late.page.view()).run).toMatchObject({ state: 'queued', waits: true });
   });
 
   it('becomes its result when it is finished', async () => {
-    const { session, connection, refreshed } = open(
+    const { page, connection, refreshed } = open(
       { job: { id: 'j', result: RESULT } },
       { jobs: [job('running')] },
     );
-    expect((await session.view()).run?.state).toBe('running');
+    expect((await page.view()).run?.state).toBe('running');
     connection.notify('jobs/changed', { job: job('finished') });
-    const view = await session.view();
+    const view = await page.view();
     expect(view.run).toBeUndefined();
     expect(view.result).toEqual({
       name: '2025-01-02 03-04-05',
@@ -285,31 +284,29 @@ describe('a run', () => {
       rows,
     });
     expect(refreshed()).toBe(1);
-    expect(session.saved()).toMatchObject({ result: RESULT });
+    expect(page.saved()).toMatchObject({ result: RESULT });
   });
 
   it('that ended, went on or was removed while the page was away is found again', async () => {
     const saved = { job: { id: 'j', result: RESULT } };
-    expect(
-      (await open(saved, { jobs: [job('interrupted', { error: 'Ended.' })] }).session.view()).run,
-    ).toEqual({
+    expect((await open(saved, { jobs: [job('interrupted', { error: 'Ended.' })] }).page.view()).run).toEqual({
       state: 'interrupted',
       progress: 0.5,
       error: 'Ended.',
       rows,
     });
-    expect((await open(saved, { jobs: [job('finished')] }).session.view()).result?.rows).toEqual(rows);
-    expect((await open(saved).session.view()).run).toBeUndefined();
+    expect((await open(saved, { jobs: [job('finished')] }).page.view()).result?.rows).toEqual(rows);
+    expect((await open(saved).page.view()).run).toBeUndefined();
   });
 
   it('goes on where it can, and begins again where it cannot', async () => {
     for (const resumable of [true, false]) {
-      const { session, connection } = open(
+      const { page, connection } = open(
         { job: { id: 'j', result: RESULT } },
         { jobs: [job('interrupted', { resumable })] },
       );
-      await session.view();
-      await session.again();
+      await page.view();
+      await page.again();
       expect(connection.requests.at(-1)?.method).toBe(resumable ? 'jobs/resume' : 'jobs/retry');
     }
   });
