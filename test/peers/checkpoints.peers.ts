@@ -15,6 +15,8 @@ type Config = Readonly<Record<string, unknown>>;
 export interface Stored {
   readonly dtype: 'F64' | 'F32' | 'F16' | 'BF16';
   readonly shards: number;
+  /** Whether the index of shards names a tensor that there is not. */
+  readonly indexed?: boolean;
   /** As usual; without the model's prefix; as the code of transformers 5 has them. */
   readonly names: 'usual' | 'bare' | 'newer';
   /** What is stored of a tied table: the table, or it as the head, or both, equal or not; nothing is said of others. */

@@ -53,7 +53,7 @@ def tensors_of(model, case, folder):
     return tensors
 
 
-def write(tensors, folder, shards):
+def write(tensors, folder, shards, indexed):
     if shards == 1:
         save_file(tensors, os.path.join(folder, "model.safetensors"), metadata={"format": "pt"})
         return
@@ -64,6 +64,8 @@ def write(tensors, folder, shards):
         own = names[i::shards]
         save_file({name: tensors[name] for name in own}, os.path.join(folder, file), metadata={"format": "pt"})
         weight_map |= {name: file for name in own}
+    if indexed:
+        weight_map["nowhere.weight"] = file
     with open(os.path.join(folder, "model.safetensors.index.json"), "w") as index:
         json.dump({"metadata": {"total_size": 0}, "weight_map": weight_map}, index)
 
@@ -83,7 +85,7 @@ def answer(case):
         model = auto.from_config(config, attn_implementation="eager").float()
     seed_everything(case["seed"])
     random_parameters(model)
-    write(tensors_of(model, case, folder), folder, case["stored"]["shards"])
+    write(tensors_of(model, case, folder), folder, case["stored"]["shards"], case["stored"].get("indexed"))
 
     model = auto.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     if isText:

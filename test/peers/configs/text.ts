@@ -25,9 +25,9 @@ export function drawText(draw: Draw): Omit<CheckpointCase, 'seed'> {
     num_hidden_layers: depth,
     intermediate_size: whole(4, 40),
     vocab_size: whole(5, 60),
-    max_position_embeddings: context,
+    ...(chance(0.9) && { max_position_embeddings: context }),
     rms_norm_eps: pick([1e-3, 1e-5, 1e-6, 1e-8]),
-    ...(chance() && { hidden_act: pick(['silu', 'silu', 'swish']) }),
+    ...(chance() && { hidden_act: chance(0.04) ? 'gelu' : pick(['silu', 'silu', 'swish']) }),
     ...(tied !== undefined && { tie_word_embeddings: tied }),
     ...drawBiases(draw, family),
     ...windows,
@@ -94,13 +94,13 @@ function drawRope(draw: Draw, context: number): Config {
   const theta = pick([undefined, 10, 100, 10_000, 10_000, 1_000_000]);
   const top = theta === undefined ? {} : { rope_theta: theta };
   const section = drawSection(draw, context);
-  switch (pick(['none', 'none', 'empty', 'older', 'older', 'newer', 'newer', 'both', 'top'])) {
+  switch (pick(['none', 'none', 'empty', 'older', 'older', 'newer', 'newer', 'both', 'top', 'top'])) {
     case 'none':
       return { ...top, ...(chance() && { rope_scaling: null }) };
     case 'empty':
       return { ...top, rope_scaling: {} };
     case 'older':
-      return { ...top, rope_scaling: section };
+      return { ...top, rope_scaling: { ...section, ...(chance(0.2) && { rope_theta: 33 }) } };
     case 'newer':
       return { rope_parameters: { ...section, ...top }, ...(chance(0.2) && { rope_theta: 77 }) };
     case 'both':
@@ -118,7 +118,10 @@ function drawSection(draw: Draw, context: number): Config {
   const { pick, whole, chance } = draw;
   const type = pick(['default', 'linear', 'dynamic', 'llama3', 'yarn', 'yarn']);
   const original = chance(0.8) ? { original_max_position_embeddings: whole(4, context) } : {};
-  const named = { [pick(['rope_type', 'type'])]: type };
+  const named = {
+    [pick(['rope_type', 'type'])]: type,
+    ...(chance(0.1) && { rope_type: type, type: 'linear' }),
+  };
   const factor = { factor: pick([1, 1.5, 4, 8]) };
   switch (type) {
     case 'default':
@@ -148,6 +151,7 @@ function drawStored({ pick, whole, chance }: Draw, isTied: boolean): Stored {
   return {
     dtype: pick(['F32', 'F32', 'F16', 'BF16', 'F64']),
     shards: chance(0.7) ? 1 : whole(2, 3),
+    indexed: chance(0.2),
     names: chance(0.15) ? 'bare' : 'usual',
     ...(isTied && { head: pick(['table', 'table', 'head', 'equal', 'other'] as const) }),
     ...(chance(0.1) && { spare: pick(['float8_e4m3fn', 'uint16', 'int64', 'bool']) }),

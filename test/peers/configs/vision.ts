@@ -15,7 +15,7 @@ export function drawVision(draw: Draw): Omit<CheckpointCase, 'seed'> {
     num_attention_heads: heads,
     num_hidden_layers: whole(1, 3),
     intermediate_size: whole(2, 40),
-    ...(chance() && { hidden_act: 'gelu' }),
+    ...(chance() && { hidden_act: chance(0.04) ? 'relu' : 'gelu' }),
     image_size: isSquare ? height * whole(1, 4) : [height * whole(1, 4), width * whole(1, 4)],
     patch_size: isSquare && chance() ? height : [height, isSquare ? height : width],
     num_channels: whole(1, 4),
@@ -28,6 +28,7 @@ export function drawVision(draw: Draw): Omit<CheckpointCase, 'seed'> {
     stored: {
       dtype: pick(['F32', 'F32', 'F16', 'BF16', 'F64']),
       shards: chance(0.7) ? 1 : whole(2, 3),
+      indexed: chance(0.2),
       names: pick(['usual', 'usual', 'usual', 'bare', 'newer'] as const),
       ...(chance(0.1) && { spare: pick(['float8_e5m2', 'uint8', 'int32']) }),
     },
@@ -43,7 +44,11 @@ function drawArchitecture({ pick, chance }: Draw, family: 'vit' | 'deit') {
 
 function drawClasses(draw: Draw) {
   const { whole, chance, pick } = draw;
-  const names = Array.from({ length: whole(1, 6) }, (_, i) => [String(i), pick([`class ${i}`, 'twice', i])]);
+  const first = chance(0.1) ? 1 : 0;
+  const names = Array.from({ length: whole(1, 6) }, (_, i) => [
+    String(first + i),
+    pick([`class ${i}`, 'twice', i]),
+  ]);
   const id2label = Object.fromEntries(draw.shuffle(names)) as Record<string, unknown>;
   return {
     ...(chance(0.8) && { id2label }),
