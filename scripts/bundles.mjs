@@ -26,6 +26,7 @@ const tools = {
   'bench-switch': 'scripts/bench-switch.ts',
   'demo-plans': 'scripts/demo-plans.ts',
   estimates: 'scripts/estimates.ts',
+  methods: 'scripts/methods.ts',
   'kill-and-resume': 'scripts/kill-and-resume.ts',
 };
 /** What the editor loads, which gives it `vscode`. */

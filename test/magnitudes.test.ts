@@ -121,6 +121,9 @@ async function calibrated(checkpoint: Checkpoint, { method, mode, bits = BITS, o
   return found;
 }
 
+/** Methods that quantize weights alone. */
+const WEIGHTS_ALONE = ['direct', 'gptq'];
+
 /** Nothing is trained, and no scale is a rounded power: what is left are products with powers of two, which are exact. */
 const STILL = { rateLora: 0, rateClip: 0, epochs: 1, batch: 4, rank: 1 };
 const OPTIONS: Readonly<Record<string, (family: Family, mode: Mode) => Readonly<Record<string, unknown>>>> = {
@@ -140,7 +143,7 @@ describe('the same function with other numbers is quantized alike', () => {
         ['llama', 'weight-only'],
       ] as const
     ).flatMap(([family, mode]) =>
-      method === 'gptq' && mode !== 'weight-only' ? [] : [{ method, family, mode }],
+      WEIGHTS_ALONE.includes(method) && mode !== 'weight-only' ? [] : [{ method, family, mode }],
     ),
   );
 
@@ -175,8 +178,8 @@ describe('activations that overflow', () => {
   it.each(methods.map(({ name }) => name))(
     'are refused by %s in a line that names the layer',
     async (method) => {
-      const family = method === 'gptq' ? 'llama' : 'vit';
-      const mode = method === 'gptq' ? 'weight-only' : 'weight-activation';
+      const family = WEIGHTS_ALONE.includes(method) ? 'llama' : 'vit';
+      const mode = WEIGHTS_ALONE.includes(method) ? 'weight-only' : 'weight-activation';
       const path = await writeModel(`overflow-${method}`, family, (tensor) =>
         /\.1\.(layernorm_before|input_layernorm)\.weight/.test(tensor) ? 1e38 : 1,
       );

@@ -31,7 +31,7 @@ export interface WrittenTensor {
 export interface ExpectedTensor {
   readonly shape: readonly number[];
   /** Default `F32`. */
-  readonly dtype?: 'F32' | 'U8';
+  readonly dtype?: 'F32' | 'BF16' | 'U8';
   readonly positive?: boolean;
   readonly optional?: boolean;
   readonly group?: string;

@@ -2,12 +2,13 @@
 import { UserError } from '../errors.js';
 import { show } from '../formats/paths.js';
 import type { AnyMethod } from './method.js';
+import { direct } from './direct/method.js';
 import { gptq } from './gptq/method.js';
 import { quept } from './quept/method.js';
 import { rounding } from './rounding/method.js';
 
 /** The first is the default. */
-export const methods: readonly AnyMethod[] = [quept, gptq, rounding];
+export const methods: readonly AnyMethod[] = [quept, direct, gptq, rounding];
 
 /** Throws UserError for a name that no method has. */
 export function methodNamed(name: string, known: readonly AnyMethod[] = methods): AnyMethod {

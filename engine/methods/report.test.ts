@@ -22,11 +22,13 @@ it('says what each method does for a model where nothing is asked', async () => 
     ]);
   expect(await told('vit')).toEqual([
     ['quept', 'weight-activation 87654 1024'],
+    ['direct', 'weight-only 8765432 128'],
     ['gptq', 'weight-only 8765432 128'],
     ['rounding', 'weight-activation 87654 256', 'weight-only 8765432 0'],
   ]);
   expect(await told('llama')).toEqual([
     ['quept', 'weight-only 8765432 128', 'weight-activation 87654 128'],
+    ['direct', 'weight-only 8765432 128'],
     ['gptq', 'weight-only 8765432 128'],
     ['rounding', 'weight-only 8765432 0', 'weight-activation 87654 0'],
   ]);
@@ -34,7 +36,11 @@ it('says what each method does for a model where nothing is asked', async () => 
 
 it('says which methods can be compared with, and which have the paper', async () => {
   const found = await methodsFor(at('llama'));
-  expect(found.filter(({ baseline }) => baseline).map(({ name }) => name)).toEqual(['gptq', 'rounding']);
+  expect(found.filter(({ baseline }) => baseline).map(({ name }) => name)).toEqual([
+    'direct',
+    'gptq',
+    'rounding',
+  ]);
   expect(found.filter(({ recipes }) => recipes.includes('paper')).map(({ name }) => name)).toEqual(['quept']);
 });
 

@@ -4,7 +4,7 @@ import * as op from '../../graph/ops.js';
 import type { Programs } from '../../runtime/programs.js';
 
 /** Rows of a factor, or columns of a weight, between two products (docs/METHOD.md, section 11). */
-export const PANEL = 128;
+export const PANEL = 64;
 /** Columns of a chunk at most. */
 const MAX_CHUNK = 1024;
 

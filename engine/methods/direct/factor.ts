@@ -1,11 +1,12 @@
 /** The triangular factor of a second moment, by panels: what is left to the host is the square on the diagonal. */
 import { CancelledError, UserError } from '../../errors.js';
+import { requireFinite } from '../../execution/finite.js';
 import { Graph } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 import type { Programs } from '../../runtime/programs.js';
 import { chunked, fromChunks, panelOf, timesRows, toChunks, type Chunked } from './columns.js';
 
-/** So far damping is raised, tenfold each time (docs/METHOD.md, section 9). */
+/** So far damping is raised, tenfold each time (docs/METHOD.md, section 13). */
 const MAX_DAMPING = 100;
 
 /**
@@ -46,14 +47,11 @@ export async function factorMoment(
   layer: string,
   { signal, note }: FactorHooks,
 ): Promise<Factored> {
+  requireFinite(hessian, layer);
   const diagonal = Float64Array.from({ length: n }, (_, i) => hessian[i * n + i]!);
   const dead = new Set([...diagonal.keys()].filter((i) => diagonal[i] === 0));
   const live = n - dead.size;
   const mean = live > 0 ? diagonal.reduce((sum, x) => sum + x, 0) / live : 1;
-  if (!Number.isFinite(mean))
-    throw new UserError(
-      `${layer}: its inputs are NaN or infinite on the calibration set; check the model, or take another device.`,
-    );
   const order = byRisingDiagonal(diagonal);
   for (let share = damping; share <= MAX_DAMPING; share *= 10) {
     const moment = toChunks(hessian, n, order);

@@ -56,6 +56,38 @@ export function beginRounding(
   };
 }
 
+/** A rounding with its codes on other grids, as near to them as may be. @param allowed in the columns' own order */
+export function continueRounding(
+  { out, layout, groupAt, weight, codes }: Rounding,
+  { order }: Pick<Factored, 'order'>,
+  grids: Grids,
+  allowed?: Allowed,
+): Rounding {
+  const n = order.length;
+  const first = allowed && new Uint8Array(out * n);
+  const next: Rounding = {
+    ...{ out, layout, grids, groupAt, weight },
+    allowed: first && { first, count: allowed.count },
+    codes: codes.slice(),
+    errors: chunked(out, n),
+  };
+  for (let row = 0; row < out; row++)
+    for (let i = 0; i < n; i++) if (first) first[row * n + i] = allowed.first[row * n + order[i]!]!;
+  const { groups, span, last } = rulesOf(next);
+  const { width, chunks } = next.errors;
+  for (let row = 0; row < out; row++)
+    for (let i = 0; i < n; i++) {
+      const at = row * n + i;
+      const least = first ? first[at]! : 0;
+      const code = Math.min(Math.max(codes[at]!, least), least + span, last);
+      next.codes[at] = code;
+      const grid = row * groups + groupAt[i]!;
+      const value = Math.fround(grids.scale[grid]! * (code - grids.zero[grid]!));
+      chunks[Math.floor(i / width)]![row * width + (i % width)] = weight[at]! - value;
+    }
+  return next;
+}
+
 /** Codes with their columns in their own order, [out, in]. */
 export function codesOf({ out, codes }: Rounding, order: Uint32Array): Uint8Array {
   const n = order.length;
@@ -77,13 +109,14 @@ export async function feedback(
   { upper }: Pick<Factored, 'upper'>,
   signal: AbortSignal,
 ): Promise<Float64Array> {
-  const { out, errors, weight, codes } = rounding;
+  const { out, errors, weight, codes, groupAt } = rounding;
+  const { scale, zero } = rounding.grids;
+  const { halves, groups, first, span, last } = rulesOf(rounding);
   const n = errors.columns;
   const panel = panelOf(n);
   const lost = new Float64Array(out);
   const error = new Float64Array(panel);
   await forPanels(programs, rounding, upper, signal, ({ start, columns, before, corner, own, at }) => {
-    const { least, most, halves, gridAt } = rules(rounding);
     for (let row = 0; row < out; row++) {
       for (let j = columns - 1; j >= 0; j--) {
         let sum = before[row * panel + j]!;
@@ -91,13 +124,16 @@ export async function feedback(
         for (let k = j + 1; k < columns; k++) sum += corner[line + k]! * error[k]!;
         const pivot = corner[line + j]!;
         const i = row * n + start + j;
-        const x = weight[i]! + sum / pivot;
-        const grid = gridAt(row, start + j);
-        const [s, z] = [rounding.grids.scale[grid]!, rounding.grids.zero[grid]!];
-        const code = codeOf(x, s, z, halves, least(i), most(i));
+        const w = weight[i]!;
+        const x = w + sum / pivot;
+        const grid = row * groups + groupAt[start + j]!;
+        const s = scale[grid]!;
+        const z = zero[grid]!;
+        const least = first ? first[i]! : 0;
+        const code = codeOf(x, s, z, halves, least, least + span < last ? least + span : last);
         const value = Math.fround(s * (code - z));
         codes[i] = code;
-        error[j] = weight[i]! - value;
+        error[j] = w - value;
         lost[row]! += (pivot * (x - value)) ** 2;
         own[row * errors.width + at + j] = error[j]!;
       }
@@ -116,33 +152,31 @@ export async function descend(
   { moment }: Pick<Factored, 'moment'>,
   signal: AbortSignal,
 ): Promise<void> {
-  const { out, errors, weight, codes } = rounding;
+  const { out, errors, weight, codes, groupAt } = rounding;
+  const { scale, zero } = rounding.grids;
+  const { halves, groups, first, span, last } = rulesOf(rounding);
   const n = errors.columns;
   const panel = panelOf(n);
   await forPanels(programs, rounding, moment, signal, ({ start, columns, before, corner, own, at }) => {
-    const { least, most, halves, gridAt } = rules(rounding);
     for (let row = 0; row < out; row++) {
       const slope = row * panel;
+      const to = row * errors.width + at;
       for (let j = columns - 1; j >= 0; j--) {
         const i = row * n + start + j;
-        const grid = gridAt(row, start + j);
-        const [s, z] = [rounding.grids.scale[grid]!, rounding.grids.zero[grid]!];
+        const grid = row * groups + groupAt[start + j]!;
+        const s = scale[grid]!;
+        const z = zero[grid]!;
         const known = codes[i]!;
-        const value = Math.fround(s * (known - z));
-        const code = codeOf(
-          value + before[slope + j]! / corner[j * panel + j]!,
-          s,
-          z,
-          halves,
-          least(i),
-          most(i),
-        );
+        const least = first ? first[i]! : 0;
+        const x = Math.fround(s * (known - z)) + before[slope + j]! / corner[j * panel + j]!;
+        const code = codeOf(x, s, z, halves, least, least + span < last ? least + span : last);
         if (code === known) continue;
         codes[i] = code;
         const error = weight[i]! - Math.fround(s * (code - z));
-        const change = error - own[row * errors.width + at + j]!;
-        own[row * errors.width + at + j] = error;
-        for (let k = 0; k < j; k++) before[slope + k]! += change * corner[j * panel + k]!;
+        const change = error - own[to + j]!;
+        own[to + j] = error;
+        const line = j * panel;
+        for (let k = 0; k < j; k++) before[slope + k]! += change * corner[line + k]!;
       }
     }
   });
@@ -185,17 +219,14 @@ async function forPanels(
   }
 }
 
-/** What a code may be, and where its grid is. */
-function rules({ layout, allowed, groupAt }: Rounding) {
+/** What codes may be: from `first`, or 0, on, up to `span` above it and no more than `last`. */
+function rulesOf({ layout, allowed, groupAt }: Rounding) {
   const { bits, groupSize, halves } = layout;
-  const groups = groupsOf(groupAt.length, groupSize);
   const last = 2 ** bits - 1;
-  const first = allowed?.first;
-  const span = allowed ? allowed.count - 1 : last;
   return {
-    halves,
-    gridAt: (row: number, place: number) => row * groups + groupAt[place]!,
-    least: (i: number) => (first ? first[i]! : 0),
-    most: (i: number) => (first ? Math.min(last, first[i]! + span) : last),
+    ...{ halves, last },
+    groups: groupsOf(groupAt.length, groupSize),
+    first: allowed?.first,
+    span: allowed ? allowed.count - 1 : last,
   };
 }

@@ -1,5 +1,4 @@
 /** Grids of weights: how they are searched, and how a number is put on one. */
-import { float32ToHalf, halfToFloat32 } from '../../formats/floats.js';
 import { smallestStep } from '../../graph/quantizers.js';
 
 /** How a weight is laid out on grids at a bit-width. */
@@ -24,12 +23,14 @@ export const groupsOf = (columns: number, groupSize: number): number =>
 const WHOLE = 1.5 * 2 ** 52;
 export const rounded = (x: number): number => x + WHOLE - WHOLE;
 
-const [SMALLEST_HALF, LARGEST_HALF] = [2 ** -24, 65504];
+const float = new Float32Array(1);
+const word = new Uint32Array(float.buffer);
 
-/** A step as a set stores scales: the nearest float16 that is neither zero nor infinite. */
-export function asHalf(x: number): number {
-  const near = Math.min(Math.max(x, SMALLEST_HALF), LARGEST_HALF);
-  return halfToFloat32(float32ToHalf(Float32Array.of(near)))[0]!;
+/** A step as a set stores scales: the nearest bfloat16, which keeps float32's range. */
+export function asStored(x: number): number {
+  float[0] = x;
+  word[0] = (word[0]! + 0x7fff + ((word[0]! >>> 16) & 1)) & 0xffff0000;
+  return float[0];
 }
 
 /** The code nearest to x / scale, from `least` to `most`. */
@@ -45,7 +46,7 @@ export const codeOf = (
   return code < least ? least : code > most ? most : code;
 };
 
-/** Shares of both sides of a range alike, then steps of one side at a time (docs/METHOD.md, section 9). */
+/** Shares of both sides of a range alike, then steps of one side at a time (docs/METHOD.md, section 13). */
 const SHARES = [1, 0.92, 0.84, 0.76, 0.68, 0.6, 0.52, 0.44, 0.36];
 const STEPS = [0.12, 0.06, 0.03];
 const SMALLEST_SHARE = 0.2;
@@ -74,6 +75,7 @@ export function searchGrids(
     for (let group = 0; group < groups; group++) {
       const first = row * columns + group * width;
       const end = row * columns + Math.min(columns, (group + 1) * width);
+      const from = row * columns;
       // Zero is in every range, so that zero points are codes.
       let [low, high] = [0, 0];
       for (let i = first; i < end; i++) {
@@ -88,10 +90,10 @@ export function searchGrids(
       const errorOf = (upper: number, lower: number, most: number) => {
         const { s, z } = gridOf(upper, lower);
         let sum = 0;
-        for (let i = first; i < end; i++) {
+        for (let i = first; i < end && sum < most; i++) {
           const x = data[i]!;
           const error = s * (codeOf(x, s, z, halves, 0, levels) - z) - x;
-          sum += cost[i - row * columns]! * error * error;
+          sum += cost[i - from]! * error * error;
         }
         return sum < most ? sum : Infinity;
       };
@@ -102,8 +104,8 @@ export function searchGrids(
       }
       for (const step of STEPS)
         for (const isUpper of [true, false]) {
-          const from = isUpper ? upper : lower;
-          for (const next of [from + step, from - step]) {
+          const side = isUpper ? upper : lower;
+          for (const next of [side + step, side - step]) {
             const share = Math.min(1, Math.max(SMALLEST_SHARE, next));
             const [u, l] = isUpper ? [share, lower] : [upper, share];
             const error = errorOf(u, l, least);
@@ -117,4 +119,40 @@ export function searchGrids(
       shares.set([upper, lower], 2 * grid);
     }
   return { scale, zero, shares };
+}
+
+/** Shares of the base's range that a bit-width above 4 is tried on. */
+const BASE_SHARES = [1, 0.96, 0.92, 0.88, 0.84, 0.8];
+
+/** As `searchGrids`, for grids that are shares of others, whole rows each. @returns the share of each row, [out], of `whole` */
+export function searchShares(
+  data: Float32Array,
+  cost: Float64Array,
+  bits: number,
+  whole: number,
+  gridsOf: (shares: ArrayLike<number>) => Grids,
+): Uint8Array {
+  const columns = cost.length;
+  const out = data.length / columns;
+  const levels = 2 ** bits - 1;
+  const best = new Uint8Array(out);
+  const least = new Float64Array(out).fill(Infinity);
+  for (const each of BASE_SHARES) {
+    const share = Math.round(each * whole);
+    const { scale, zero } = gridsOf(new Uint8Array(out).fill(share));
+    for (let row = 0; row < out; row++) {
+      const [s, z] = [scale[row]!, zero[row]!];
+      let sum = 0;
+      for (let j = 0; j < columns; j++) {
+        const x = data[row * columns + j]!;
+        const error = s * (codeOf(x, s, z, false, 0, levels) - z) - x;
+        sum += cost[j]! * error * error;
+      }
+      if (sum < least[row]!) {
+        least[row] = sum;
+        best[row] = share;
+      }
+    }
+  }
+  return best;
 }

@@ -1,0 +1,147 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { temporaryFolder, TINY_LLAMA, writeRandomModel } from '../../../test/fixtures.js';
+import { sizeOf } from '../../graph/ir.js';
+import { meanDivergence } from '../../execution/logit-divergence.js';
+import { openSampleCache, samplesIn } from '../../execution/sample-store.js';
+import { normals, usePrograms } from '../../execution/testing.js';
+import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
+import { calibrate } from '../calibrate.js';
+import { resolveRequest } from '../request.js';
+import { openAdapterSet, openSource } from '../sets.js';
+import { factorMoment } from './factor.js';
+import { roundWidths, siteOf } from './site.js';
+import { readWeight, storedBits, tensorsAt } from './stored.js';
+
+const programs = usePrograms();
+const [SAMPLES, TOKENS] = [12, 6];
+const ALL = [8, 7, 6, 5, 4, 3, 2, 1];
+
+let folder: string;
+let cleanUp: () => Promise<void>;
+let checkpoint: Checkpoint;
+beforeAll(async () => {
+  ({ folder, cleanUp } = await temporaryFolder());
+  await writeRandomModel(join(folder, 'model'), TINY_LLAMA);
+  checkpoint = await openCheckpoint(join(folder, 'model'), { tokens: TOKENS });
+});
+afterAll(async () => {
+  await checkpoint.close();
+  await cleanUp();
+});
+
+/** Calibrates, and stops at the first status for which `stop` holds. */
+async function run(
+  name: string,
+  {
+    bits = ALL,
+    effort = 'default',
+    resume = false,
+  }: { bits?: number[]; effort?: string; resume?: boolean } = {},
+  stop: (phase: string, done: number) => boolean = () => false,
+) {
+  const ids = BigInt64Array.from({ length: SAMPLES * TOKENS }, (_, i) => BigInt((i * 7 + (i % 5)) % 11));
+  const request = { model: checkpoint.folder, method: 'direct', bits, options: { effort } };
+  const stopped = new AbortController();
+  const seen: number[] = [];
+  await calibrate(
+    programs,
+    {
+      ...{ checkpoint, ...resolveRequest(checkpoint, request), out: join(folder, name), resume },
+      set: { inputs: samplesIn(ids, SAMPLES), name: 'ids', fingerprint: '0'.repeat(64) },
+      ...{ cache: await openSampleCache(Infinity), distance: meanDivergence, engineVersion: '0' },
+    },
+    {
+      signal: stopped.signal,
+      status: ({ done, phase }) => {
+        seen.push(done);
+        if (stop(phase, done)) stopped.abort();
+      },
+      note: (line) => expect.fail(line),
+    },
+  );
+  return seen;
+}
+
+const bytesOf = async (name: string) => readFile(join(folder, name, 'adapter_model.safetensors'), 'hex');
+
+describe('a set of all bit-widths', () => {
+  it('opens at each of them, on grids as they are stored', async () => {
+    const seen = await run('all');
+    for (const [i, done] of seen.entries()) {
+      expect(done).toBeGreaterThanOrEqual(seen[i - 1] ?? 0);
+      expect(done).toBeLessThanOrEqual(1 + 1e-9);
+    }
+    const set = await openAdapterSet(join(folder, 'all'));
+    const source = openSource(programs, checkpoint, set);
+    expect(source.offered).toEqual([...ALL].reverse());
+    const [part] = checkpoint.model.blocks;
+    const name = `${part!.prefix}mlp.down_proj`;
+    for (const bits of ALL) {
+      const weight = await source.weight(name, bits);
+      if (weight.kind !== 'grid') throw new Error('not on a grid');
+      expect(Math.max(...weight.codes)).toBeLessThan(2 ** bits);
+      expect(weight.zero.every((z) => Number.isInteger(bits > 4 ? z : 2 * z))).toBe(true);
+      // Scales are stored in half of their bits.
+      expect(
+        new Uint32Array(weight.scale.buffer).every((word) => (bits > 4 && bits < 8) || (word & 0xffff) === 0),
+      ).toBe(true);
+    }
+    expect(Object.keys(set.config.method.made as object)).toHaveLength(ALL.length);
+    await set.close();
+  });
+
+  it.each([
+    ['at the first block', (phase: string) => phase.startsWith('all') && phase.includes('block 2')],
+    ['on the streams', (phase: string) => phase.startsWith('a stream') && phase.includes('block 2')],
+    ['while it compares', (phase: string) => phase === 'comparing'],
+  ])('interrupted %s and resumed, has the same bytes', async (when, stop) => {
+    const name = `killed ${when}`;
+    await expect(run(name, {}, stop)).rejects.toThrow('Cancelled.');
+    await run(name, { resume: true });
+    expect(await bytesOf(name)).toBe(await bytesOf('all'));
+  });
+});
+
+it.each([[[6]], [[8, 3]], [[7, 5]], [[4, 2]], [[1]]])('offers just %j', async (bits) => {
+  const name = bits.join('-');
+  await run(name, { bits, effort: 'quick' });
+  const set = await openAdapterSet(join(folder, name));
+  const source = openSource(programs, checkpoint, set);
+  const [part] = checkpoint.model.blocks;
+  const layer = `${part!.prefix}self_attn.k_proj`;
+  for (const width of bits) expect((await source.weight(layer, width)).kind).toBe('grid');
+  await set.close();
+});
+
+it('stores weights as they are rounded', async () => {
+  const [out, n] = [5, 40];
+  const layout = { offered: ALL, groupSize: 16, halfZeros: 4 };
+  const x = normals([60, n], 'inputs').data;
+  const hessian = Float32Array.from({ length: n * n }, (_, at) => {
+    let sum = 0;
+    for (let t = 0; t < 60; t++) sum += x[t * n + Math.floor(at / n)]! * x[t * n + (at % n)]!;
+    return sum;
+  });
+  const hooks = { signal: new AbortController().signal, note: (line: string) => expect.fail(line) };
+  const site = siteOf(hessian, await factorMoment(programs, hessian, n, 0.1, 'layer', hooks));
+  const weight = normals([out, n], 'weight').data;
+  const found = await roundWidths(programs, site, weight, layout, ALL, hooks.signal);
+  for (const bits of ALL) {
+    const read = await readWeight(layout, { in: n, out }, bits, (what, width) =>
+      Promise.resolve(found.get(width)!.kept.get(what)!.data),
+    );
+    expect(read, `${bits} bits`).toEqual(found.get(bits)!.weight);
+  }
+});
+
+it.each([128, 2048])('takes at most 18 bits per weight for 2 to 8, in layers of %i inputs', (n) => {
+  const layout = { offered: ALL.slice(0, -1), groupSize: 128, halfZeros: 4 };
+  let bits = 0;
+  const size = { F32: 32, BF16: 16, U8: 8 };
+  for (const width of storedBits(layout))
+    for (const { shape, dtype = 'F32' } of tensorsAt(layout, { in: n, out: n }, width).values())
+      bits += sizeOf(shape) * size[dtype];
+  expect(bits / n ** 2).toBeLessThanOrEqual(18);
+});

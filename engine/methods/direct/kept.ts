@@ -1,0 +1,62 @@
+/** What a calibration keeps on its way: a file for each block and stage, with the tensors of a set. */
+import type { WrittenTensor } from '../../formats/set.js';
+import type { PartListing } from '../../models/listing.js';
+import { blocksOf, type Model, type Part } from '../../models/model.js';
+import { blockFile, type Kept, type KeptTensor, type ProgressFiles } from '../progress.js';
+import type { DirectLayout } from './settings.js';
+import { storedBits, tensorsAt, type ReadTensor } from './stored.js';
+
+/** How the weights of a bit-width were made: from one pass, or on a stream of their own. */
+export const STAGES = ['once', 'stream'] as const;
+export type Stage = (typeof STAGES)[number];
+
+export const stageFile = (stage: Stage, index: number): string =>
+  blockFile(index, stage === 'once' ? '' : `${stage}-`);
+export const onceFile = (index: number): string => stageFile('once', index);
+
+export const keptName = (layer: string, what: string, bits: number): string => `${layer}.${what}.${bits}`;
+
+export function keepBlock(
+  into: Map<string, KeptTensor>,
+  layer: string,
+  bits: number,
+  kept: ReadonlyMap<string, KeptTensor>,
+): void {
+  for (const [what, tensor] of kept) into.set(keptName(layer, what, bits), tensor);
+}
+
+/** Reads the tensors of layers, a block's file at a time. @param stageOf how the weights of a bit-width were made */
+export function keptReader(
+  model: Model,
+  progress: ProgressFiles,
+  stageOf: (bits: number) => Stage,
+): (part: Part, layer: string) => ReadTensor {
+  const latest = new Map<Stage, { readonly file: string; readonly kept: Promise<Kept> }>();
+  return (part, layer) => async (what, bits) => {
+    const stage = stageOf(bits);
+    const file = stageFile(stage, blocksOf(model).indexOf(part));
+    if (latest.get(stage)?.file !== file)
+      latest.set(stage, { file, kept: progress.load(file).then((kept) => kept!) });
+    const { tensors, bytes } = await latest.get(stage)!.kept;
+    const name = keptName(layer, what, bits);
+    return (bytes.get(name) ?? tensors.get(name)!).data;
+  };
+}
+
+/** Every tensor of the set, read as its turn comes. */
+export function setTensors(
+  { model, listing }: { readonly model: Model; readonly listing: (part: Part) => PartListing },
+  layout: DirectLayout,
+  read: ReturnType<typeof keptReader>,
+): Map<string, WrittenTensor> {
+  const found = new Map<string, WrittenTensor>();
+  for (const bits of storedBits(layout))
+    for (const part of blocksOf(model))
+      for (const layer of listing(part).linears)
+        for (const [what, { shape }] of tensorsAt(layout, layer, bits))
+          found.set(part.prefix + keptName(layer.name, what, bits), {
+            shape,
+            data: () => read(part, layer.name)(what, bits),
+          });
+  return found;
+}

@@ -1,0 +1,101 @@
+/** All bit-widths from one pass in full precision: one second moment for each input that layers share. */
+import { disposeAll } from '../../execution/part.js';
+import type { ModelInputs } from '../../execution/sample-store.js';
+import { Graph, type Shape } from '../../graph/ir.js';
+import type { LinearEntry } from '../../models/listing.js';
+import { blocksOf, type Part } from '../../models/model.js';
+import type { CalibrationContext } from '../method.js';
+import type { KeptTensor } from '../progress.js';
+import { factorMoment } from './factor.js';
+import { keepBlock, onceFile } from './kept.js';
+import { roundWidths, siteOf } from './site.js';
+import type { DirectSettings } from './settings.js';
+import { addUp, place } from './sums.js';
+import { addMoment, byInput, tapPart, tokenWeights } from './taps.js';
+import { walkBlocks, type BlockAt } from './walk.js';
+
+/** Share of the mean diagonal that is added to it (docs/METHOD.md, section 13). */
+export const DAMPING = 0.1;
+
+/** @param inputs what it calibrates on */
+export async function roundOnce(
+  context: CalibrationContext,
+  settings: DirectSettings,
+  inputs: ModelInputs,
+  status: (done: number, block: number) => void,
+): Promise<void> {
+  const { checkpoint, progress } = context;
+  const blocks = blocksOf(checkpoint.model).length;
+  await walkBlocks(context, inputs, 0, async (block) => {
+    const { index } = block;
+    status(index / blocks, index);
+    if (!progress.has(onceFile(index))) {
+      const kept = await roundBlock(context, settings, block, (done) =>
+        status((index + done) / blocks, index),
+      );
+      await progress.save(onceFile(index), kept, {});
+    }
+    return [];
+  });
+}
+
+async function roundBlock(
+  { programs, hooks }: CalibrationContext,
+  settings: DirectSettings,
+  block: BlockAt,
+  status: (done: number) => void,
+): Promise<Map<string, KeptTensor>> {
+  const { part, listing, parameters, batch } = block;
+  const { signal } = hooks;
+  const groups = byInput(listing.linears);
+  const { graph, sums } = momentsGraph(part, groups, batch);
+  const placed = await place(programs, parameters);
+  const moments = await addUp(programs, graph, sums, block, placed, {
+    signal,
+    status: (done) => status(done / 2),
+  }).finally(() => disposeAll(placed));
+  const kept = new Map<string, KeptTensor>();
+  let layers = 0;
+  for (const group of groups) {
+    const [first] = group;
+    const hessian = moments.get(first.name)!;
+    moments.delete(first.name);
+    const factored = await factorMoment(
+      programs,
+      hessian,
+      first.in,
+      DAMPING,
+      part.prefix + first.name,
+      hooks,
+    );
+    const site = siteOf(hessian, factored);
+    for (const { name } of group) {
+      const { data } = parameters.get(`${name}.weight`)!;
+      const widths = await roundWidths(programs, site, data, settings, settings.offered, signal);
+      for (const [bits, rounded] of widths) keepBlock(kept, name, bits, rounded.kept);
+      status(0.5 + ++layers / listing.linears.length / 2);
+    }
+  }
+  return kept;
+}
+
+/** Adds up the moments of all inputs that layers share, by the name of the first of these. */
+export function momentsGraph(
+  part: Part,
+  groups: readonly (readonly [LinearEntry, ...LinearEntry[]])[],
+  batch: number,
+): { readonly graph: Graph; readonly sums: ReadonlyMap<string, Shape> } {
+  const graph = new Graph();
+  const sums = new Map<string, Shape>();
+  const { layers } = tapPart(graph, part, batch);
+  for (const [{ name, in: columns }] of groups) {
+    const shape = [columns, columns];
+    const tap = layers.get(name)!;
+    sums.set(name, shape);
+    graph.output(
+      name,
+      addMoment(tap.x, tokenWeights(graph, tap, batch, false), graph.input(`sum.${name}`, shape)),
+    );
+  }
+  return { graph, sums };
+}

@@ -1,0 +1,104 @@
+/** Through a model block by block: its full-precision stream, and quantized streams beside it. */
+import { openPlainPart, type RunnablePart } from '../../execution/part.js';
+import { entering, passPart } from '../../execution/part-by-part.js';
+import {
+  NO_SOURCES,
+  type ModelInputs,
+  type Samples,
+  type SampleStore,
+  type Sources,
+} from '../../execution/sample-store.js';
+import type { HostTensor } from '../../models/checkpoint.js';
+import type { PartListing } from '../../models/listing.js';
+import { blocksOf, chainsOf, type Chain, type Model, type Part } from '../../models/model.js';
+import type { CalibrationContext } from '../method.js';
+
+/** Tokens that run at once (docs/METHOD.md, section 11). */
+const BATCH_TOKENS = 2048;
+
+export type Parameters = ReadonlyMap<string, HostTensor>;
+
+/** A block, and what reaches it. */
+export interface BlockAt {
+  readonly index: number;
+  readonly part: Part;
+  readonly listing: PartListing;
+  readonly parameters: Parameters;
+  /** Of every stream, the full-precision one first: what the block reads, and what feeds its side ports. */
+  readonly streams: readonly { readonly x: Samples; readonly side: Sources }[];
+  /** Samples that run at once. */
+  readonly batch: number;
+}
+
+/**
+ * Visits every block in the order they run.
+ * @param count quantized streams beside the full-precision one
+ * @param visit returns the parameters by which each quantized stream goes on; it need not for the last block
+ */
+export async function walkBlocks(
+  {
+    programs,
+    checkpoint,
+    cache,
+    hooks,
+  }: Pick<CalibrationContext, 'programs' | 'checkpoint' | 'cache' | 'hooks'>,
+  inputs: ModelInputs,
+  count: number,
+  visit: (block: BlockAt) => Promise<readonly Parameters[]>,
+): Promise<void> {
+  const { model, listing } = checkpoint;
+  const { signal } = hooks;
+  const blocks = blocksOf(model);
+  const batch = batchOf(model, inputs.samples);
+  const all = [...Array(count + 1).keys()];
+  const sides = all.map(() => new Map<string, Samples>(inputs.side ?? NO_SOURCES));
+  const stores: SampleStore[] = [];
+  const pass = async (
+    part: Part,
+    opened: RunnablePart,
+    source: Samples,
+    side: Sources,
+    into?: SampleStore,
+  ) => {
+    const run = { part, runnable: opened, source, side, batch };
+    return passPart(programs, run, into, cache, { signal }).finally(() => opened.dispose());
+  };
+  const plain = async (part: Part) => openPlainPart(programs, part, await checkpoint.read(part));
+  const stemOf = async (chain: Chain, side: Sources) =>
+    pass(chain.stem, await plain(chain.stem), entering(chain, inputs, side), side);
+  try {
+    for (const chain of chainsOf(model)) {
+      const streams: SampleStore[] = [];
+      const at = stores.length;
+      for (const i of all) {
+        streams.push(await stemOf(chain, sides[i]!));
+        stores.push(streams[i]!);
+      }
+      for (const part of chain.blocks) {
+        const index = blocks.indexOf(part);
+        const parameters = await checkpoint.read(part);
+        const next = await visit({
+          ...{ index, part, parameters, batch },
+          listing: listing(part),
+          streams: streams.map((x, i) => ({ x, side: sides[i]! })),
+        });
+        if (index + 1 === blocks.length) break;
+        for (const i of all) {
+          const own = i === 0 ? parameters : next[i - 1]!;
+          const opened = await openPlainPart(programs, part, own);
+          streams[i] = await pass(part, opened, streams[i]!, sides[i]!, streams[i]);
+          stores[at + i] = streams[i];
+        }
+      }
+      if (chain.name !== undefined) for (const i of all) sides[i]!.set(chain.name, streams[i]!);
+    }
+  } finally {
+    for (const store of stores) store.release();
+  }
+}
+
+/** Samples that run at once. */
+export function batchOf(model: Model, samples: number): number {
+  const tokens = Math.max(...blocksOf(model).map((part) => part.inputShape(1)[0]!));
+  return Math.max(1, Math.min(samples, Math.floor(BATCH_TOKENS / tokens)));
+}
