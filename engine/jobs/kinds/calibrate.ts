@@ -14,7 +14,8 @@ import {
   type Fields,
 } from '../../formats/json-fields.js';
 import { expectObject, type JsonObject } from '../../formats/json.js';
-import { whileLocked } from '../../locks/lock.js';
+import { placeOf } from '../../formats/output.js';
+import { requireUnlocked, whileLocked } from '../../locks/lock.js';
 import { discardProgress, progressMade } from '../../methods/progress.js';
 import { methodNamed } from '../../methods/registry.js';
 import { checkMethodOptions } from '../../methods/request.js';
@@ -81,7 +82,11 @@ export const calibrate: Kind<'calibrate'> = {
     discard: ({ out }) => whileLocked(resolve(out), () => discardProgress(out)),
     resumed: (request) => ({ ...request, resume: true }),
   },
-  run: async (request, hooks) => (await import('../runs/calibrate.js')).runCalibrate(request, hooks),
+  run: async (request, hooks) => {
+    // A second run is turned away before anything is loaded; the lock itself comes with the work.
+    await requireUnlocked(await placeOf(request.out));
+    return (await import('../runs/calibrate.js')).runCalibrate(request, hooks);
+  },
 };
 
 /** Throws UserError for the first thing wrong. */
