@@ -67,7 +67,7 @@ export const ownerRow = ({ owner: { model } }: OwnerNode): Row =>
       };
 
 export const modeName = (mode: ReadableAdapterSet['facts']['mode']): string =>
-  mode === 'weight-only' ? vscode.l10n.t('weights') : vscode.l10n.t('weights and activations');
+  mode === 'weight-only' ? vscode.l10n.t('weights only') : vscode.l10n.t('weights and activations');
 
 /** Whether a set can be used: it can be read, and its model is there as it was. */
 export const isCurrent = (set: AdapterSetReport): boolean => set.readable && set.matches;

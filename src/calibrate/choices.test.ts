@@ -187,10 +187,10 @@ describe('remember', () => {
 
 describe('names', () => {
   it('are suggested from the bit-widths, and free', () => {
-    expect(suggestName('quept', [8, 7, 6, 5, 4], [])).toBe('elastic-8-4');
+    expect(suggestName('quept', [8, 7, 6, 5, 4], [])).toBe('elastic-4to8');
     expect(suggestName('quept', [8, 4, 2], [])).toBe('elastic-8-4-2');
-    expect(suggestName('quept', [8, 4, 2], ['Elastic-8-4-2', 'elastic-8-4-2-2'])).toBe('elastic-8-4-2-3');
-    expect(suggestName('gptq', [8, 7, 6, 5, 4, 3, 2], ['elastic-8-2'])).toBe('gptq-8-2');
+    expect(suggestName('quept', [8, 4, 2], ['Elastic-8-4-2', 'elastic-8-4-2-v2'])).toBe('elastic-8-4-2-v3');
+    expect(suggestName('gptq', [8, 7, 6, 5, 4, 3, 2], ['elastic-2to8'])).toBe('gptq-2to8');
   });
 
   it('are names of folders everywhere, and of no other set', () => {

@@ -216,13 +216,14 @@ export const usualBits = (
 
 const DEFAULT_METHOD = 'quept';
 
-/** A name that is free: `elastic-8-4`, `elastic-8-4-2`, …; of another method than the default one its own, `gptq-8-2`. */
+/** A name that is free: `elastic-4to8`, `elastic-4to8-v2`, …; of another method than the default one its own, `gptq-2to8`. */
 export function suggestName(method: string, bits: readonly number[], taken: readonly string[]): string {
   const prefix = method === DEFAULT_METHOD ? 'elastic' : method;
-  const name = `${prefix}-${formatBits(bits, 'en').replace(/[^\d.]+/g, '-')}`;
+  const widths = formatBits(bits, 'en').replace(/([\d.]+)–([\d.]+)/g, '$2to$1');
+  const name = `${prefix}-${widths.replaceAll(', ', '-')}`;
   const used = new Set(taken.map(fold));
   if (!used.has(fold(name))) return name;
-  for (let number = 2; ; number++) if (!used.has(fold(`${name}-${number}`))) return `${name}-${number}`;
+  for (let number = 2; ; number++) if (!used.has(fold(`${name}-v${number}`))) return `${name}-v${number}`;
 }
 
 /** What keeps `name` from being that of a new adapter set; undefined where nothing does. */

@@ -235,11 +235,11 @@ function lengthTexts(
 ): { readonly label: string; readonly detail: string } {
   switch (kind) {
     case 'standard':
-      return { label: vscode.l10n.t('Standard'), detail: vscode.l10n.t('The settings that measured best') };
+      return { label: vscode.l10n.t('Standard'), detail: vscode.l10n.t('Best quality in our tests') };
     case 'short':
       return {
         label: vscode.l10n.t('Quick trial'),
-        detail: vscode.l10n.t('To see how it works; its scores are worse than those of a full calibration'),
+        detail: vscode.l10n.t('To see the workflow, not the final quality'),
       };
     case 'paper':
       return {

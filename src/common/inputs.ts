@@ -111,8 +111,11 @@ function setUp(
   place: Place,
 ): void {
   input.title = plain(place.title);
-  input.step = place.step;
-  input.totalSteps = place.totalSteps;
+  // One question alone is not counted.
+  if (place.totalSteps > 1) {
+    input.step = place.step;
+    input.totalSteps = place.totalSteps;
+  }
   input.ignoreFocusOut = true;
   if (place.back) input.buttons = [vscode.QuickInputButtons.Back];
 }

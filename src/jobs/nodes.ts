@@ -89,6 +89,12 @@ export function jobSummary(job: JobRecord): string {
   return parts.filter(Boolean).join(' · ');
 }
 
+/** Jobs that are still to end. */
+export const countOfJobs = (active: number): string =>
+  active === 1
+    ? vscode.l10n.t('1 job running or queued')
+    : vscode.l10n.t('{0} jobs running or queued', active);
+
 export const timeLeft = (seconds: number | undefined): string =>
   seconds === undefined ? '' : vscode.l10n.t('{0} left', formatDuration(seconds));
 

@@ -2,7 +2,7 @@
 import { vscode } from '../common/vscode.js';
 import { createTree, rowItem, type Tree } from '../common/tree.js';
 import { isActive, type JobList } from './job-list.js';
-import { detailRow, detailsOf, jobRow, type JobNode, type JobsNode } from './nodes.js';
+import { countOfJobs, detailRow, detailsOf, jobRow, type JobNode, type JobsNode } from './nodes.js';
 
 export function createJobsTree(jobs: JobList, explained: () => boolean): Tree<JobsNode> {
   // A row can be redrawn by the very object that stands for it alone.
@@ -35,10 +35,7 @@ export function createJobsTree(jobs: JobList, explained: () => boolean): Tree<Jo
     const stays = change?.job && change.before && change.job.state === change.before.state;
     tree.refresh(stays ? nodeOf(change.job.id) : undefined);
     const active = jobs.known().filter(isActive).length;
-    const badge =
-      active > 0
-        ? { value: active, tooltip: vscode.l10n.t('{0} jobs running or queued', active) }
-        : undefined;
+    const badge = active > 0 ? { value: active, tooltip: countOfJobs(active) } : undefined;
     if (tree.view.badge?.value !== badge?.value) tree.view.badge = badge;
   });
   return tree;

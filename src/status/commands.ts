@@ -5,6 +5,7 @@ import { readSettings, writeDevice } from '../configuration.js';
 import type { Context } from '../context.js';
 import { chooseDevice as askDevice, deviceName } from '../devices/choose.js';
 import { isActive } from '../jobs/job-list.js';
+import { countOfJobs } from '../jobs/nodes.js';
 import { refresh } from '../models/commands.js';
 
 /** Asks first where something runs. */
@@ -35,7 +36,7 @@ export async function showMenu(context: Context): Promise<void> {
   const entries = [
     {
       label: `$(list-unordered) ${vscode.l10n.t('Show Jobs')}`,
-      description: jobs > 0 ? vscode.l10n.t('{0} jobs running or queued', jobs) : '',
+      description: jobs > 0 ? countOfJobs(jobs) : '',
       command: 'elasticPrecision.jobs.focus',
     },
     {

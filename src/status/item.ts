@@ -1,6 +1,6 @@
 /** The one status item: what the engine does, and a menu. */
 import { vscode } from '../common/vscode.js';
-import type { Health } from '../../engine/protocol/protocol.js';
+import type { Health, JobRecord } from '../../engine/protocol/protocol.js';
 import { formatDuration } from '../common/format.js';
 import { plain } from '../common/plain.js';
 import type { EngineClient } from '../engine/client.js';
@@ -54,8 +54,21 @@ function show(item: vscode.StatusBarItem, status: Status): void {
   item.backgroundColor = background === undefined ? undefined : new vscode.ThemeColor(background);
 }
 
+function workOf({ kind }: JobRecord): string {
+  switch (kind) {
+    case 'calibrate':
+      return vscode.l10n.t('Calibrating');
+    case 'evaluate':
+      return vscode.l10n.t('Evaluating');
+    case 'sensitivity':
+      return vscode.l10n.t('Measuring layers');
+    case 'export':
+      return vscode.l10n.t('Exporting');
+  }
+}
+
 function wordsOf(status: Status): { readonly icon: string; readonly text: string; readonly tooltip: string } {
-  const name = vscode.l10n.t('Elastic');
+  const name = 'Elastic Precision';
   switch (status.kind) {
     case 'idle':
       return { icon: 'layers', text: name, tooltip: vscode.l10n.t('Elastic Precision: idle') };
@@ -80,7 +93,7 @@ function wordsOf(status: Status): { readonly icon: string; readonly text: string
       const share = vscode.l10n.t('{0} %', percent);
       return {
         icon: 'loading~spin',
-        text: `${share}${left}`,
+        text: `${workOf(job)} ${share}${left}`,
         tooltip: [job.title, share, timeLeft(secondsLeft), waiting].filter(Boolean).join(', '),
       };
     }
