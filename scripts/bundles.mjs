@@ -28,6 +28,7 @@ const tools = {
   estimates: 'scripts/estimates.ts',
   methods: 'scripts/methods.ts',
   'kill-and-resume': 'scripts/kill-and-resume.ts',
+  fuzz: 'test/fuzz/fuzz.ts',
 };
 /** What the editor loads, which gives it `vscode`. */
 const extension = { extension: 'src/extension.ts' };
