@@ -43,8 +43,9 @@ const mayImport = {
     ...['execution', 'quantized', 'methods', 'evaluation', 'tasks'],
   ],
   server: [
+    'entry',
     ...['models', 'formats', 'locks', 'catalog', 'jobs', 'methods', 'plans', 'sessions', 'protocol'],
-    'version',
+    ...['entry', 'version'],
   ],
   cli: [
     'catalog',

@@ -126,6 +126,37 @@ describe('hostile input', () => {
     expect(engine.printed()).toBe('');
   });
 
+  it('in files as large as they may be neither keeps other requests waiting nor fills the memory', async () => {
+    const engine = await open('large');
+    const size = 16_000_000;
+    const files: Record<string, Buffer> = {
+      lists: Buffer.from(`{"a":[${'[],'.repeat(size / 3)}[]]}`),
+      spaces: Buffer.alloc(size, ' ')
+        .fill('{', 0, 1)
+        .fill('}', size - 1),
+      tensors: Buffer.from(
+        `{${Array.from({ length: size / 60 }, (_, i) => `"${i}":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}`).join()}}`,
+      ),
+    };
+    for (const [name, header] of Object.entries(files)) {
+      await writeRandomModel(at('large', name));
+      const length = Buffer.alloc(8);
+      length.writeBigUInt64LE(BigInt(header.length));
+      await writeFile(at('large', name, 'model.safetensors'), Buffer.concat([length, header]));
+      const order: string[] = [];
+      const described = engine.request('models/describe', { path: at('large', name) });
+      await Promise.all([
+        described.then(() => order.push('described')),
+        engine.request('jobs/list', {}).then(() => order.push('listed')),
+      ]);
+      expect(order).toEqual(['listed', 'described']);
+      expect(await described).toMatchObject({ supported: false });
+    }
+    if (process.platform !== 'linux') return;
+    const status = await readFile(`/proc/${engine.child.pid!}/status`, 'utf8');
+    expect(Number(/VmHWM:\s+(\d+)/.exec(status)![1]) * 1024).toBeLessThan(256e6);
+  });
+
   it('that prints to stdout does not reach the client', async () => {
     // Once the engine listens.
     const noise = `process.stdin.on('newListener', (event) => event === 'data' && setImmediate(() => {

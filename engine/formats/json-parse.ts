@@ -10,6 +10,8 @@ export interface JsonObject {
 const NUMBER = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/;
 const MAX_NUMBER_LENGTH = 400;
 const MAX_DEPTH = 100;
+/** Values and keys of one text, where an object counts as four and a list as two: as they take memory, up to 100 MB. */
+const MAX_VALUES = 1 << 20;
 const WORDS: readonly [string, JsonValue][] = [
   ['true', true],
   ['false', false],
@@ -24,7 +26,7 @@ const PYTHON_WORDS: readonly [string, JsonValue][] = [
 
 /**
  * Parses RFC 8259 JSON and refuses what `JSON.parse` lets pass: a key twice in one object, the key
- * `__proto__`, numbers beyond float64, and nesting deeper than 100. Every error is a `UserError` that
+ * `__proto__`, numbers beyond float64, nesting deeper than 100, and more values than `MAX_VALUES`. Every error is a `UserError` that
  * starts with `where` and ends with line and column.
  * @param options.python takes what Python writes and reads beside it: NaN, Infinity, -Infinity, numbers beyond float64 as these,
  *   and a key twice, of which the last counts
@@ -35,12 +37,14 @@ export function parseJsonStrict(
   { python = false }: { readonly python?: boolean } = {},
 ): JsonValue {
   let at = 0;
+  let values = 0;
 
   function fail(problem: string): UserError {
-    const before = text.slice(0, at).split('\n');
-    return new UserError(
-      `${where}: ${problem} at line ${before.length}, column ${before.at(-1)!.length + 1}.`,
-    );
+    let line = 1;
+    for (let end = text.indexOf('\n'); end >= 0 && end < at; end = text.indexOf('\n', end + 1)) line++;
+    const stop = Math.min(at, text.length);
+    const column = stop - (stop === 0 ? 0 : text.lastIndexOf('\n', stop - 1) + 1) + 1;
+    return new UserError(`${where}: ${problem} at line ${line}, column ${column}.`);
   }
 
   function unexpected(): UserError {
@@ -48,7 +52,10 @@ export function parseJsonStrict(
   }
 
   function skipSpace(): void {
-    while (' \t\n\r'.includes(text.charAt(at)) && at < text.length) at++;
+    for (; ; at++) {
+      const code = text.charCodeAt(at);
+      if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return;
+    }
   }
 
   /** Consumes `character` after any space, or leaves the text alone and says no. */
@@ -107,6 +114,7 @@ export function parseJsonStrict(
       skipSpace();
       if (text[at] !== '"') throw unexpected();
       const start = at;
+      values++;
       const key = parseString();
       const problem =
         key === '__proto__' ? 'is not allowed' : !python && key in object ? 'appears twice' : undefined;
@@ -123,6 +131,8 @@ export function parseJsonStrict(
 
   function parseValue(depth: number): JsonValue {
     skipSpace();
+    values += text[at] === '{' ? 4 : text[at] === '[' ? 2 : 1;
+    if (values > MAX_VALUES) throw fail('the JSON has more values than are supported,');
     if (depth > MAX_DEPTH) throw fail(`the JSON is nested deeper than ${MAX_DEPTH}`);
     if (text[at] === '"') return parseString();
     if (accept('{')) return parseObject(depth + 1);

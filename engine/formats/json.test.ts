@@ -104,3 +104,15 @@ describe('typed access', () => {
     expect(await complaint(action)).toBe(`c: ${message}`);
   });
 });
+
+describe('a text of many values', () => {
+  it.each([
+    ['lists', `[${'[],'.repeat(600_000)}[]]`],
+    ['objects', `[${'{},'.repeat(300_000)}{}]`],
+    ['numbers', `[${'1,'.repeat(1_100_000)}1]`],
+  ])('is refused before they fill the memory: %s', async (_, text) => {
+    expect(await complaint(() => parseJsonStrict(text, 'x'))).toMatch(
+      /^x: the JSON has more values than are supported, at line 1, column \d+\.$/,
+    );
+  });
+});

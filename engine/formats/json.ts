@@ -8,7 +8,7 @@ import { fileError, show, sizeOfFile } from './paths.js';
 export { parseJsonStrict } from './json-parse.js';
 export type { JsonObject, JsonValue } from './json-parse.js';
 
-const DEFAULT_MAX_BYTES = 64 * 1024 * 1024;
+const DEFAULT_MAX_BYTES = 16 << 20;
 
 /** `bytes` as text; `UserError` where they are not UTF-8. A byte order mark is dropped. */
 export function decodeUtf8(bytes: Uint8Array, where: string): string {
@@ -20,7 +20,7 @@ export function decodeUtf8(bytes: Uint8Array, where: string): string {
 }
 
 /**
- * Reads a JSON file by the rules and options of `parseJsonStrict`. A file above `maxBytes` (64 MiB if not given) is
+ * Reads a JSON file by the rules and options of `parseJsonStrict`. A file above `maxBytes` (16 MiB if not given) is
  * refused by its size, before it is read. Errors start with the name of the file.
  */
 export async function readJsonFile(

@@ -31,8 +31,9 @@ export interface TensorSource {
   close(): Promise<void>;
 }
 
-const MAX_HEADER_BYTES = 100_000_000;
-const MAX_INDEX_BYTES = 64 * 1024 * 1024;
+/** Enough for a hundred thousand tensors: what is larger would take more memory than reading a header may. */
+const MAX_HEADER_BYTES = 16 << 20;
+const MAX_INDEX_BYTES = 16 << 20;
 const DECODE_BYTES = 4 * 1024 * 1024;
 const SINGLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
@@ -90,7 +91,9 @@ async function openFile(path: string): Promise<OpenedFile> {
         `${where}: not a safetensors file, or cut off (header of ${length}, file of ${size} bytes).`,
       );
     if (length > MAX_HEADER_BYTES)
-      throw new UserError(`${where}: its header of ${length} bytes is above the limit of 100 MB.`);
+      throw new UserError(
+        `${where}: its header of ${length} bytes is above the limit of ${MAX_HEADER_BYTES}.`,
+      );
     const header = await readRange(handle, path, 8, new Uint8Array(Number(length)));
     return { path, handle, ...parseSafetensorsHeader(header, size - 8 - header.length, path) };
   } catch (error) {

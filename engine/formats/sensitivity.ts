@@ -26,7 +26,7 @@ export interface Sensitivity extends SensitivityIdentity {
   readonly costs: readonly (readonly number[])[];
 }
 
-const MAX_BYTES = 64 << 20;
+const MAX_BYTES = 16 << 20;
 
 const fields: Fields<Sensitivity> = {
   schema_version: (object, key, where) => {

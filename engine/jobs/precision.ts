@@ -128,7 +128,7 @@ export async function allocatePrecision(
   { budget, constraints = [], within, ...params }: AllocateParams,
   fingerprintOf: FingerprintOf,
 ): Promise<Allocation> {
-  const { bits, layers, costs } = await sensitive(params, fingerprintOf);
+  const { bits, layers, costs } = sensitive(params, await describePrecision(params, fingerprintOf));
   const frontier = solve(bits, constrained(layers, costs, constraints), budget);
   const { exact, unit } = frontier;
   return { offered: bits, points: pointsOf(frontier, bits, layers.length, within), exact, unit };
@@ -140,10 +140,10 @@ export async function allocatePrecision(
  */
 export async function measurePlan(
   { budget, constraints = [], within, data, device, threads, ...params }: MeasurePlanParams,
-  fingerprintOf: FingerprintOf,
+  describe: (params: PrecisionParams) => Promise<PrecisionTable>,
   compare: Compare,
 ): Promise<MeasurePlanResult> {
-  const { bits, layers, costs } = await sensitive(params, fingerprintOf);
+  const { bits, layers, costs } = sensitive(params, await describe(params));
   const candidates = candidatesWithin(bits, constrained(layers, costs, constraints), budget, within);
   if (!candidates) throw new UserError('No plan is within this budget.');
   const request = {
@@ -156,8 +156,7 @@ export async function measurePlan(
 }
 
 /** Layers with their costs. Throws UserError where no sensitivity is known. */
-async function sensitive(params: PrecisionParams, fingerprintOf: FingerprintOf) {
-  const { bits, layers, sensitivity } = await describePrecision(params, fingerprintOf);
+function sensitive(params: PrecisionParams, { bits, layers, sensitivity }: PrecisionTable) {
   if (!sensitivity)
     throw new UserError(
       `${params.adapters ?? params.model} has no measured sensitivity for these layers and bit-widths; compute it first.`,

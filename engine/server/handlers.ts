@@ -1,15 +1,11 @@
 /** What each request does. Nothing here computes: the work lies in `catalog` and `jobs`. */
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { deleteAdapters, listAdapters, renameAdapters } from '../catalog/adapters.js';
-import { fingerprintCache } from '../catalog/fingerprints.js';
-import { describeModel, listModels } from '../catalog/models.js';
+import { deleteAdapters, renameAdapters } from '../catalog/adapters.js';
 import { CancelledError, UserError } from '../errors.js';
 import { setContents } from '../formats/set-folder.js';
-import { listEvaluations, readEvaluation } from '../jobs/evaluations.js';
 import { kindNames } from '../jobs/kinds/registry.js';
 import { openJobManager, type JobManager } from '../jobs/manager.js';
-import { allocatePrecision, describePrecision, measurePlan } from '../jobs/precision.js';
+import { measurePlan } from '../jobs/precision.js';
 import { startJobProcess } from '../jobs/process.js';
 import type { Jobs } from '../jobs/requests.js';
 import { openJobStore } from '../jobs/store.js';
@@ -22,6 +18,7 @@ import type {
   InitializeParams,
   InitializeResult,
   LogMessage,
+  ModelReport,
   NotificationMethod,
   Notifications,
   ParamsOf,
@@ -31,7 +28,8 @@ import type {
 import { PROTOCOL_VERSION } from '../protocol/protocol.js';
 import { openSessions, type Sessions } from '../sessions/manager.js';
 import { startSessionProcess } from '../sessions/process.js';
-import { methodsFor } from '../methods/report.js';
+import { openReader } from './reader.js';
+import type { Reading } from './readings.js';
 import { version } from '../version.js';
 
 type Log = (level: LogMessage['level'], message: string) => void;
@@ -98,25 +96,23 @@ export async function openSession({ storage }: InitializeParams, notify: Notify)
 }
 
 function createHandlers(jobs: JobManager, sessions: Sessions, notify: Notify, log: Log): Handlers {
-  const fingerprintOf = fingerprintCache();
   const devices = deviceCache(log);
-  /** Folders of a workspace come and go; one that is gone holds nothing. */
-  const present = (folders: readonly string[]) =>
-    folders.filter((folder) => {
-      if (existsSync(folder)) return true;
-      log('info', `${folder} is not there and was not searched.`);
-      return false;
-    });
+  const reader = openReader();
+  const info = (line: string) => log('info', line);
+  const read =
+    <M extends Reading>(reading: M) =>
+    (params: ParamsOf<M>, signal: AbortSignal): Promise<ResultOf<M>> =>
+      reader.read(reading, params, { signal, info, found: () => undefined });
   return {
-    'models/list': async ({ folders, search }, signal) => ({
-      models: await listModels(present(folders), signal, (model) => {
+    'models/list': (params, signal) => {
+      const { search } = params;
+      const found = (model: ModelReport) => {
         if (search !== undefined) notify('models/found', { search, model });
-      }),
-    }),
-    'models/describe': ({ path }) => describeModel(path),
-    'adapters/list': async ({ folders, models }, signal) => ({
-      sets: await listAdapters(present(folders), models, fingerprintOf, signal),
-    }),
+      };
+      return reader.read('models/list', params, { signal, info, found });
+    },
+    'models/describe': read('models/describe'),
+    'adapters/list': read('adapters/list'),
     'adapters/rename': async ({ path, name }) => {
       if (await jobs.uses(path)) throw new UserError(`A job works with ${path}; rename it afterwards.`);
       return { path: await renameAdapters(path, name) };
@@ -136,20 +132,24 @@ function createHandlers(jobs: JobManager, sessions: Sessions, notify: Notify, lo
       return {};
     },
     'jobs/log': ({ id }) => jobs.log(id),
-    'calibrate/methods': async ({ path }) => ({ methods: await methodsFor(path) }),
+    'calibrate/methods': read('calibrate/methods'),
     'calibrate/estimate': async ({ request }, signal) =>
       runApart('estimate', { request, devices: await devices(false) }, log, signal),
-    'precision/describe': (params) => describePrecision(params, fingerprintOf),
-    'precision/allocate': (params) => allocatePrecision(params, fingerprintOf),
+    'precision/describe': read('precision/describe'),
+    'precision/allocate': read('precision/allocate'),
     'precision/measure': (params, signal) =>
-      measurePlan(params, fingerprintOf, (request) => runApart('compare-plans', request, log, signal)),
+      measurePlan(
+        params,
+        (asked) => read('precision/describe')(asked, signal),
+        (request) => runApart('compare-plans', request, log, signal),
+      ),
     'session/open': (params, signal) => sessions.open(params, signal),
     'session/use': (params, signal) => sessions.use(params, signal),
     'session/predict': (params, signal) => sessions.predict(params, signal),
     'session/evaluate': (params, signal) => sessions.evaluate(params, signal),
     'session/close': (params) => sessions.close(params),
-    'evaluations/list': async ({ folders }) => ({ evaluations: await listEvaluations(folders) }),
-    'evaluations/read': ({ path }) => readEvaluation(path),
+    'evaluations/list': read('evaluations/list'),
+    'evaluations/read': read('evaluations/read'),
     'devices/list': async ({ refresh }) => ({ devices: await devices(refresh ?? false) }),
   };
 }

@@ -1,5 +1,5 @@
 /**
- * Every reader on samples made wrong: `npm run fuzz -- --seconds 60 [--seed S] [--only NAME] [--at INDEX]`. `--seconds` is for each
+ * Every reader on samples made wrong: `npm run fuzz -- --seconds 60 [--seed S] [--only NAME] [--at INDEX] [--jobs N]`. `--seconds` is for each
  * reader. Each input follows from seed, reader and number alone. Prints a line for each reader and each fault; ends with code 1
  * where there was one.
  */
@@ -101,6 +101,7 @@ async function main(): Promise<void> {
       seed: { type: 'string' },
       only: { type: 'string', multiple: true },
       at: { type: 'string' },
+      jobs: { type: 'string', default: '1' },
     },
   });
   const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
@@ -108,19 +109,24 @@ async function main(): Promise<void> {
   if (chosen.length === 0) throw new Error(`Readers are: ${targets.map(({ name }) => name).join(', ')}.`);
   process.stdout.write(`seed ${seed}\n`);
   let [inputs, faults] = [0, 0];
-  for (const { name } of chosen) {
-    const found = await fuzz(
-      name,
-      seed,
-      Number(values.seconds),
-      values.at === undefined ? undefined : Number(values.at),
-    );
-    inputs += found.inputs;
-    faults += found.faults;
-    process.stdout.write(
-      `${name.padEnd(22)} ${String(found.inputs).padStart(9)} inputs, at most ${Math.round(found.peak / 1e6)} MB more, ${found.faults} faults\n`,
-    );
-  }
+  const waiting = [...chosen];
+  const workOff = async () => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) {
+      const { name } = next;
+      const found = await fuzz(
+        name,
+        seed,
+        Number(values.seconds),
+        values.at === undefined ? undefined : Number(values.at),
+      );
+      inputs += found.inputs;
+      faults += found.faults;
+      process.stdout.write(
+        `${name.padEnd(26)} ${String(found.inputs).padStart(9)} inputs, at most ${Math.round(found.peak / 1e6)} MB more, ${found.faults} faults\n`,
+      );
+    }
+  };
+  await Promise.all(Array.from({ length: Number(values.jobs) }, workOff));
   process.stdout.write(`${chosen.length} readers, ${inputs} inputs, ${faults} faults\n`);
   process.exitCode = faults > 0 ? 1 : 0;
 }

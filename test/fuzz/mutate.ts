@@ -75,7 +75,8 @@ function change(random: Random, root: Tree, raw: string[]): void {
 /** Many of a value, up to a megabyte of text. */
 function repeated(random: Random, value: unknown): unknown[] {
   const size = (JSON.stringify(value) ?? '').length + 1;
-  return Array<unknown>(1 + random.integer(Math.min(20_000, 1 + Math.floor(1e6 / size)))).fill(value);
+  const length = 1 + random.integer(Math.min(20_000, 1 + Math.floor(1e6 / size)));
+  return Array.from({ length }, () => structuredClone(value));
 }
 
 type Place = readonly [Tree, string | number];
