@@ -410,7 +410,7 @@ export const targets: readonly Target[] = [
   ...Object.keys(CONFIGS).map(family),
   modelFolder,
   jsonFile('preprocessor', samples.preprocessors, async (path) => {
-    const preprocessor = parsePreprocessor(await readJsonFile(path), { channels: 3, imageSize: 32 }, 'preprocessor_config.json');
+    const preprocessor = parsePreprocessor(await readJsonFile(path), { channels: 3, imageSize: 32, family: 'vit' }, 'preprocessor_config.json');
     return toPixels({ data: new Uint8Array(3 * 20 * 30), width: 30, height: 20, channels: 3 }, preprocessor);
   }),
   tokenizer,
