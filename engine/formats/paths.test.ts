@@ -33,6 +33,8 @@ describe('show', () => {
     ['a "b"', '"a \\"b\\""'],
     [[1, null, { a: [true] }, NaN], '[1,null,{"a":[true]},null]'],
     [{}, '{}'],
+    // As columns of Parquet hold them.
+    [{ id: 5n }, '{"id":5}'],
   ])('%j is %s', (value, shown) => expect(show(value)).toBe(shown));
 
   it('cuts what is longer, and looks no further', () => {

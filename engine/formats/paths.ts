@@ -45,6 +45,7 @@ export function show(value: unknown, limit = 80): string {
 /** The JSON of a value, or at least the first `room` characters of it. */
 function beginning(value: unknown, room: number): string {
   if (typeof value === 'string') return JSON.stringify(value.slice(0, room));
+  if (typeof value === 'bigint') return String(value);
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
   const [open, close] = Array.isArray(value) ? '[]' : '{}';
   let text = open!;
