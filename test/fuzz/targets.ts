@@ -325,7 +325,7 @@ const tokenizer: Target = {
       );
       await writeFile(join(folder, 'tokenizer_config.json'), which < 2 ? mutateText(random, config) : JSON.stringify(config)); // prettier-ignore
       const opened = await openTokenizer(folder, { vocabulary: 2 ** 20 });
-      const ids = await opened.encode(['Four score and <s> seven\n\n years ', ''], { around: 'all' });
+      const ids = await opened.encode(['Four score and <s> seven\n\n years ', '']);
       await opened.decode(ids[0]!);
     });
   },
