@@ -110,14 +110,14 @@ try {
       const score = (own: LanguageModel, open: OpenPart, head?: Awaited<ReturnType<OpenPart>>) =>
         tokenScores(
           programs,
-          own,
-          open,
-          { ...texts, next },
-          { memory: 1 << 30 },
-          { signal },
           {
+            model: own,
+            open,
+            texts: { ...texts, next },
+            limits: { memory: 1 << 30 },
             ...(head ? { reference: { store: reference, head } } : { keep: reference }),
           },
+          { signal },
         );
       const plain = plainParts(programs, checkpoint);
       fullPerplexity = Math.exp(mean(meansOf((await score(model, plain)).losses)));

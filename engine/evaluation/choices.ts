@@ -60,10 +60,14 @@ export async function evaluateChoices(
         tokens,
       );
       const own = indices.length * tokens;
-      const { losses } = await tokenScores(programs, model, open, side, limits, {
-        signal,
-        status: (done) => status((i + (before + done * own) / total) / candidates.length, rows),
-      });
+      const { losses } = await tokenScores(
+        programs,
+        { model, open, texts: side, limits },
+        {
+          signal,
+          status: (done) => status((i + (before + done * own) / total) / candidates.length, rows),
+        },
+      );
       for (const [row, t] of indices.entries())
         sums[t] = -losses.subarray(row * tokens, (row + 1) * tokens).reduce((sum, loss) => sum + loss, 0);
       before += own;

@@ -49,10 +49,11 @@ export async function evaluatePerplexity(
         signal,
         status: (done: number) => status((i + done) / candidates.length, rows),
       };
-      const scores = await tokenScores(programs, model, open, texts, left, hooks, {
-        ...(reference && { reference }),
-        ...(keep && { keep }),
-      });
+      const scores = await tokenScores(
+        programs,
+        { model, open, texts, limits: left, ...(reference && { reference }), ...(keep && { keep }) },
+        hooks,
+      );
       if (keep) reference = { store: keep, head: await open(model.head) };
       // Tokens of one window are not independent of each other; windows nearly are.
       const [losses, divergences] = [meansOf(scores.losses), meansOf(scores.divergences)];

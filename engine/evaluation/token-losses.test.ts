@@ -31,8 +31,13 @@ afterAll(async () => {
 const random = createRandom(4, 'texts');
 const words = (count: number) => Array.from({ length: count }, () => random.integer(VOCABULARY));
 const losses = async (texts: Texts, some: LossLimits = limits) =>
-  (await tokenScores(programs, checkpoint.model, plainParts(programs, checkpoint), texts, some, hooks))
-    .losses;
+  (
+    await tokenScores(
+      programs,
+      { model: checkpoint.model, open: plainParts(programs, checkpoint), texts, limits: some },
+      hooks,
+    )
+  ).losses;
 
 /** Texts that scores some places of, the others random. */
 function textsOf(rows: readonly (readonly number[])[], scored: (row: number, at: number) => boolean): Texts {

@@ -47,20 +47,25 @@ export interface TokenScores {
 /** Tokens that run at once (docs/METHOD.md, section 11). */
 const BATCH_TOKENS = 2048;
 
-/**
- * The scores of every token given those before it in its text.
- * @param model a language model, built for texts of this length
- * @param keep takes what the head reads, for others to be held against
- */
+/** A language model, the texts that it is asked for, and what it is held against. */
+export interface Scored {
+  /** Built for texts of this length. */
+  readonly model: Model;
+  readonly open: OpenPart;
+  readonly texts: Texts;
+  readonly limits: LossLimits;
+  readonly reference?: Reference;
+  /** Takes what the head reads, for others to be held against. */
+  readonly keep?: SampleStore;
+}
+
+/** The scores of every token given those before it in its text. */
 export async function tokenScores(
   programs: Programs,
-  model: Model,
-  open: OpenPart,
-  texts: Texts,
-  { memory, rows: atOnce }: LossLimits,
+  { model, open, texts, limits, reference, keep }: Scored,
   { signal, status = () => undefined }: PassHooks,
-  { reference, keep }: { readonly reference?: Reference; readonly keep?: SampleStore } = {},
 ): Promise<TokenScores> {
+  const { memory, rows: atOnce } = limits;
   const { count, length } = texts;
   const losses = new Float32Array(count * length);
   const divergences = new Float32Array(count * length);

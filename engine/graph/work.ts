@@ -11,6 +11,18 @@ export interface Work {
   readonly operators: number;
 }
 
+export const timesWork = ({ flops, elements, operators }: Work, n: number): Work => ({
+  flops: n * flops,
+  elements: n * elements,
+  operators: n * operators,
+});
+
+export const addWork = (a: Work, b: Work): Work => ({
+  flops: a.flops + b.flops,
+  elements: a.elements + b.elements,
+  operators: a.operators + b.operators,
+});
+
 /**
  * Floating-point operations of the matrix products that the graph's outputs depend on: 2·m·n·k for each MatMul (times
  * its batch) and Gemm. Element-wise work and reductions are not counted.

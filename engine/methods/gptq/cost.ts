@@ -1,7 +1,7 @@
 /** What GPTQ takes: a pass with a Hessian for each input that layers share, and one to the next block, at every bit-width. */
 import { plainGraph } from '../../execution/part.js';
 import { sizeOf } from '../../graph/ir.js';
-import { workOf, type Work } from '../../graph/work.js';
+import { addWork, timesWork, type Work, workOf } from '../../graph/work.js';
 import { blocksOf, chainParts, chainsOf, outputSize, type Part } from '../../models/model.js';
 import type { Outline } from '../../transforms/transform.js';
 import type { CalibrationCost } from '../method.js';
@@ -19,8 +19,8 @@ export function gptqCost(
   const batch = batchOf(model, samples);
   const runs = Math.ceil(samples / batch);
   const works = blocks.map((part) => blockWork(part, listing, batch, runs));
-  const stems = chainsOf(model).map(({ stem }) => times(workOf(plainGraph(stem, batch)), runs));
-  const one = [...works, ...stems].reduce(add);
+  const stems = chainsOf(model).map(({ stem }) => timesWork(workOf(plainGraph(stem, batch)), runs));
+  const one = [...works, ...stems].reduce(addWork);
   const layers = blocks.flatMap((part) => listing(part).linears);
   const widest = Math.max(...layers.map((l) => l.in));
   const largest = Math.max(...layers.map((l) => l.in * l.out));
@@ -28,7 +28,7 @@ export function gptqCost(
     ...blocks.map((part) => listing(part).parameters.reduce((n, { shape }) => n + sizeOf(shape), 0)),
   );
   return {
-    work: times(one, offered.length),
+    work: timesWork(one, offered.length),
     // Every weight is gone through twice where it sets its group's grid, and corrects the columns of its block.
     looked: offered.length * layers.reduce((n, l) => n + l.in * l.out * 128, 0),
     activations: samples * Math.max(...chainsOf(model).flatMap(chainParts).map(outputSize)) * FLOAT,
@@ -46,17 +46,6 @@ function blockWork(part: Part, listing: Outline['listing'], batch: number, runs:
   // Cholesky factors on the host and device, and the products that carry errors between blocks of columns.
   const factors = groups.reduce((flops, [{ in: columns }]) => flops + (2 / 3) * columns ** 3, 0);
   const rounding = linears.reduce((flops, { in: columns, out }) => flops + 2 * out * columns * columns, 0);
-  const passes = times(forward, runs * (groups.length + 1));
+  const passes = timesWork(forward, runs * (groups.length + 1));
   return { ...passes, flops: passes.flops + runs * hessians + factors + rounding };
 }
-
-const times = ({ flops, elements, operators }: Work, n: number): Work => ({
-  flops: n * flops,
-  elements: n * elements,
-  operators: n * operators,
-});
-const add = (a: Work, b: Work): Work => ({
-  flops: a.flops + b.flops,
-  elements: a.elements + b.elements,
-  operators: a.operators + b.operators,
-});

@@ -3,7 +3,7 @@
  * set from block to block, the search for the start, and the guard. Of work on the host (shuffling, files) only the search
  * for activation ranges is counted, which takes as long as many steps.
  */
-import { peakBytes, workOf, type Work } from '../../graph/work.js';
+import { peakBytes, timesWork, type Work, workOf } from '../../graph/work.js';
 import { sizeOf, type Graph } from '../../graph/ir.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
 import type { PartListing } from '../../models/listing.js';
@@ -45,7 +45,7 @@ export function calibrationCost(
       byKind.set(part.kind, blockCost(part, checkpoint.listing(part), options, samples));
   const blocks = blocksOf(model).map((part) => byKind.get(part.kind)!);
 
-  const passes = (graph: Graph, count: number) => times(workOf(graph), Math.ceil(count / batch));
+  const passes = (graph: Graph, count: number) => timesWork(workOf(graph), Math.ceil(count / batch));
   const stems = chainsOf(model).map(({ stem }) => plainGraph(stem, batch));
   const ends = [...stems, plainGraph(model.head, batch)];
   const forward = blocks.map(({ forward }) => forward);
@@ -56,7 +56,7 @@ export function calibrationCost(
     ...blocks.map(({ work }) => work),
     ...stems.map((graph) => passes(graph, 2 * samples)),
     ...ends.map((graph) => passes(graph, guarded)),
-    ...forward.map((one) => times(one, guarded / batch)),
+    ...forward.map((one) => timesWork(one, guarded / batch)),
   ]);
 
   // In full precision, and the quantized streams, which pass in place or merge into one; where the size of samples changes,
@@ -120,9 +120,9 @@ function blockCost(part: Part, listing: PartListing, options: QueptOptions, samp
   );
   const observed = Math.max(1, Math.floor(Math.min(options.rangeSamples, samples) / batch));
   const work = sum([
-    times(workOf(graph), Math.floor(samples / batch) * options.epochs),
-    times(plain, Math.ceil(samples / batch) + observed),
-    times(forward, Math.ceil(samples / batch) * layout.groups.length),
+    timesWork(workOf(graph), Math.floor(samples / batch) * options.epochs),
+    timesWork(plain, Math.ceil(samples / batch) + observed),
+    timesWork(forward, Math.ceil(samples / batch) * layout.groups.length),
     startWork(part, listing, layout, options, observed * batch),
   ]);
   const parameters = listing.parameters.reduce((n, { shape }) => n + sizeOf(shape), 0) * FLOAT;
@@ -151,7 +151,7 @@ function startWork(
     options.clipStart === 'search'
       ? layout.layers.flatMap(({ in: columns, out }) =>
           options.groups.map((group, g) =>
-            times(
+            timesWork(
               workOf(sideGraph(out, columns, momentWidth(options), groupSizesOf(options)[g]!, 'upper')),
               SEARCH_RUNS * group.bits.length,
             ),
@@ -163,7 +163,10 @@ function startWork(
     ? smoothingSites(part, listing).flatMap(({ layers }) =>
         layers.flatMap(({ in: columns, out }) =>
           options.groups.map((group, g) =>
-            times(workOf(errorGraph(out, columns, momentWidth(options), sizeOfGroup(g))), group.bits.length),
+            timesWork(
+              workOf(errorGraph(out, columns, momentWidth(options), sizeOfGroup(g))),
+              group.bits.length,
+            ),
           ),
         ),
       )
@@ -171,17 +174,11 @@ function startWork(
   const batch = Math.min(options.batch, samples);
   const inputs = [...new Map(listing.linears.map((l) => [l.input, l.in]))];
   const moments = workOf(momentsGraph(part, inputs, batch, momentWidth(options)).graph);
-  const collected = times(moments, (samples / batch) * (options.smooth ? 2 : 1));
+  const collected = timesWork(moments, (samples / batch) * (options.smooth ? 2 : 1));
   return sum([collected, ...smoothings, ...searches]);
 }
 
 const total = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0);
-
-const times = ({ flops, elements, operators }: Work, n: number): Work => ({
-  flops: n * flops,
-  elements: n * elements,
-  operators: n * operators,
-});
 
 const sum = (list: readonly Work[]): Work =>
   list.reduce((a, b) => ({

@@ -1,7 +1,7 @@
 /** What rounding takes: passes of the samples whose activations give the ranges. */
 import { plainGraph } from '../../execution/part.js';
 import { sizeOf } from '../../graph/ir.js';
-import { peakBytes, workOf, type Work } from '../../graph/work.js';
+import { addWork, peakBytes, timesWork, workOf } from '../../graph/work.js';
 import { blocksOf, chainParts, chainsOf, outputSize } from '../../models/model.js';
 import type { Outline } from '../../transforms/transform.js';
 import type { CalibrationCost } from '../method.js';
@@ -24,7 +24,7 @@ export function roundingCost(
     // Every block runs twice: its activations are looked at, and passed on.
     return {
       graph,
-      work: times(workOf(graph), (blocks.includes(part) ? 2 : 1) * Math.ceil(samples / batch)),
+      work: timesWork(workOf(graph), (blocks.includes(part) ? 2 : 1) * Math.ceil(samples / batch)),
     };
   });
   const seen = blocks.map((part) => {
@@ -33,20 +33,9 @@ export function roundingCost(
     return samples * rows * [...inputs.values()].reduce((a, b) => a + b, 0);
   });
   return {
-    work: passes.reduce((sum, { work }) => add(sum, work), { flops: 0, elements: 0, operators: 0 }),
+    work: passes.reduce((sum, { work }) => addWork(sum, work), { flops: 0, elements: 0, operators: 0 }),
     looked: seen.reduce((sum, elements) => sum + elements * offered.length * 3, 0),
     activations: samples * Math.max(...parts.map(outputSize)) * FLOAT,
     tensors: Math.max(...seen) * 2 * FLOAT + Math.max(...passes.map(({ graph }) => peakBytes(graph))),
   };
 }
-
-const times = ({ flops, elements, operators }: Work, n: number): Work => ({
-  flops: n * flops,
-  elements: n * elements,
-  operators: n * operators,
-});
-const add = (a: Work, b: Work): Work => ({
-  flops: a.flops + b.flops,
-  elements: a.elements + b.elements,
-  operators: a.operators + b.operators,
-});

@@ -4,12 +4,12 @@ import { readPreprocessor } from '../../data/preprocessor.js';
 import { selectFirst } from '../../data/select.js';
 import { UserError } from '../../errors.js';
 import type { Candidate, Evaluation, Measured } from '../../evaluation/evaluate.js';
+import { openCompared } from '../../evaluation/compared.js';
 import { evaluateClassifier } from '../../evaluation/pictures.js';
 import type { EvaluationHooks } from '../../evaluation/rows.js';
 import { rowsOf } from '../../evaluation/sets.js';
 import { openPlainModel, type RunnableModel } from '../../execution/model.js';
 import { openElasticModel } from '../../execution/quantized-model.js';
-import { defaultCacheMemory } from '../../execution/sample-store.js';
 import { openSource } from '../../methods/sets.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
 import type { VisionModel } from '../../models/model.js';
@@ -17,28 +17,16 @@ import type { MeasuredRows } from '../task.js';
 import type { Programs } from '../../runtime/programs.js';
 import { withDevice } from '../../runtime/with-device.js';
 
-export async function evaluatePictures({
-  request,
-  checkpoint,
-  sets,
-  widths,
-  baselines,
-  hooks: { signal, status, note },
-}: Evaluation<VisionModel>): Promise<Measured> {
+export async function evaluatePictures(evaluation: Evaluation<VisionModel>): Promise<Measured> {
+  const { request, checkpoint, sets, widths } = evaluation;
   if (request.task !== undefined)
     throw new UserError(`${checkpoint.name} is an image classifier; the task "${request.task}" is for text.`);
   const pictures = await openPictures(checkpoint, request.data, request.limit);
   const { source, indices } = pictures;
-  const share = baselines.work / (baselines.work + indices.length * (1 + widths.length));
   return withDevice(request, async (programs) => {
-    const memory = request.cacheMemory ?? defaultCacheMemory();
-    const compared = await baselines.open(programs, memory, {
-      signal,
-      note,
-      status: (done) => status(done * share, []),
-    });
+    const compared = await openCompared(programs, evaluation, indices.length, 1);
     const candidates: Candidate[] = [];
-    for (const named of [...compared, ...sets]) {
+    for (const named of compared.sets) {
       const rows = rowsOf(checkpoint, named, sets, widths);
       if (rows.length === 0) continue;
       const model = await openElasticModel(programs, openSource(programs, checkpoint, named.set));
@@ -50,7 +38,7 @@ export async function evaluatePictures({
       await openPlainModel(programs, checkpoint),
       candidates,
       pictures,
-      { signal, status: (done, live) => status(share + (1 - share) * done, live) },
+      compared.hooks,
     );
     return {
       device: programs.runtime.device,

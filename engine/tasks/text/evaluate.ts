@@ -7,6 +7,7 @@ import { evaluationWindows } from '../../data/text/windows.js';
 import { UserError } from '../../errors.js';
 import { evaluateChoices, lengthsFor } from '../../evaluation/choices.js';
 import type { Candidate, Evaluation, Measured } from '../../evaluation/evaluate.js';
+import { openCompared } from '../../evaluation/compared.js';
 import { evaluatePerplexity } from '../../evaluation/perplexity.js';
 import { fullHead, rowOf, type EvaluationHooks, type TextCandidate } from '../../evaluation/rows.js';
 import { rowsOf, textCandidate } from '../../evaluation/sets.js';
@@ -20,14 +21,9 @@ import type { Programs } from '../../runtime/programs.js';
 import { withDevice } from '../../runtime/with-device.js';
 import type { MeasuredRows } from '../task.js';
 
-export async function evaluateText({
-  request,
-  checkpoint,
-  sets,
-  widths,
-  baselines,
-  hooks: { signal, status, note },
-}: Evaluation<LanguageModel>): Promise<Measured> {
+export async function evaluateText(asked: Evaluation<LanguageModel>): Promise<Measured> {
+  const { request, checkpoint, sets, widths, hooks } = asked;
+  const { signal } = hooks;
   const { model } = checkpoint;
   const tokenizer = await openTokenizer(checkpoint.folder, { vocabulary: model.vocabulary, signal });
   const task = request.task ?? ((await holdsChoices(request.data)) ? 'multiple-choice' : 'perplexity');
@@ -39,25 +35,16 @@ export async function evaluateText({
   );
   try {
     return await withDevice(request, async (programs) => {
-      const memory = request.cacheMemory ?? defaultCacheMemory();
-      const work = baselines.work * model.tokens;
-      const share = work / (work + (1 + widths.length * (1 + sets.length)) * evaluation.tokens);
-      const compared = await baselines.open(programs, memory, {
-        signal,
-        note,
-        status: (done) => status(done * share, []),
-      });
+      const compared = await openCompared(programs, asked, evaluation.tokens, model.tokens);
       const full: TextCandidate = {
         ...fullHead(checkpoint),
         build: (built) => ({ model: built.model, open: plainParts(programs, built) }),
       };
-      const candidates = [...compared, ...sets].flatMap((named) =>
+      const candidates = compared.sets.flatMap((named) =>
         rowsOf(checkpoint, named, sets, widths).map((row) => textCandidate(programs, named, row)),
       );
-      const rows = await evaluation.run(programs, [full, ...candidates], memory, {
-        signal,
-        status: (done, live) => status(share + (1 - share) * done, live),
-      });
+      const all = [full, ...candidates];
+      const rows = await evaluation.run(programs, all, compared.memory, compared.hooks);
       const { name, skipped } = evaluation.source;
       return { device: programs.runtime.device, task, data: name, rows, skipped };
     });
