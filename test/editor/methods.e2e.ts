@@ -25,11 +25,11 @@ describe('rounding', () => {
     await editor.openSidebar();
     await treeRow(await editor.view('Models'), 'llama-speeches').waitFor();
     await editor.run('Elastic Precision: Calibrate Model…');
-    const answers = { method: 'Rounding', mode: 'Weights', bits: [8, 4], name: 'rounded' };
+    const answers = { method: 'Rounding', mode: 'Weights only', bits: [8, 4], name: 'rounded' };
     await calibrate(editor, { model: 'llama-speeches', ...answers });
     await editor.notification(/"rounded"/).waitFor({ timeout: 180_000 });
     const sets = await editor.view('Adapter Sets');
-    expect(await treeRow(sets, 'rounded').innerText()).toMatch(/8, 4 bits · weights · Rounding/);
+    expect(await treeRow(sets, 'rounded').innerText()).toMatch(/8, 4 bits · weights only · Rounding/);
     await expand(sets, 'rounded');
     await treeRow(sets, 'rounded to nearest').waitFor();
     await treeRow(sets, 'No calibration set').waitFor();
@@ -52,7 +52,7 @@ describe('GPTQ', () => {
     await editor.pick('Start calibration');
     await editor.notification(/"second-order"/).waitFor({ timeout: 180_000 });
     const sets = await editor.view('Adapter Sets');
-    expect(await treeRow(sets, 'second-order').innerText()).toMatch(/8, 4 bits · weights · GPTQ/);
+    expect(await treeRow(sets, 'second-order').innerText()).toMatch(/8, 4 bits · weights only · GPTQ/);
     await expand(sets, 'second-order');
     await treeRow(sets, /4 bits.*scale per 64 columns/).waitFor();
     await treeRow(sets, /calibration\.txt.*4 samples/).waitFor();
