@@ -118,7 +118,14 @@ async function readAll(path: string): Promise<void> {
 function safetensorsFile(random: Random, header: object, data: Uint8Array): Buffer {
   const text = mutateText(random, header);
   const length = Buffer.alloc(8);
-  const odd = [0n, 1n, BigInt(Math.max(1, text.length) - 1), BigInt(text.length) + 1n, 2n ** 63n, 99_999_999n];
+  const odd = [
+    0n,
+    1n,
+    BigInt(Math.max(1, text.length) - 1),
+    BigInt(text.length) + 1n,
+    2n ** 63n,
+    99_999_999n,
+  ];
   length.writeBigUInt64LE(random.integer(8) === 0 ? pick(random, odd) : BigInt(text.length));
   return Buffer.concat([length, text, data]);
 }
