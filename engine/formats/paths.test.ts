@@ -35,7 +35,7 @@ describe('show', () => {
     [{}, '{}'],
     // As columns of Parquet hold them.
     [{ id: 5n }, '{"id":5}'],
-  ])('%j is %s', (value, shown) => expect(show(value)).toBe(shown));
+  ])('%o is %s', (value, shown) => expect(show(value)).toBe(shown));
 
   it('cuts what is longer, and looks no further', () => {
     const { length } = show('x'.repeat(100), 20);
