@@ -85,7 +85,9 @@ export function searchGrids(
       }
       const gridOf = (upper: number, lower: number) => {
         const s = stored(Math.max((upper * high - lower * low) / levels, smallestStep(low, high)));
-        return { s, z: halves ? rounded((-2 * lower * low) / s) / 2 : rounded((-lower * low) / s) };
+        const z = halves ? rounded((-2 * lower * low) / s) / 2 : rounded((-lower * low) / s);
+        // A step that became smaller where it is stored would take the zero point of negative weights past the last code.
+        return { s, z: Math.min(z, levels) };
       };
       const errorOf = (upper: number, lower: number, most: number) => {
         const { s, z } = gridOf(upper, lower);
