@@ -30,6 +30,7 @@ import type {
   EvaluateRequest,
   ExportRequest,
   SensitivityRequest,
+  SkippedSamples,
 } from './protocol/protocol.js';
 
 type EvaluateOptions = Common & Omit<EvaluateRequest, 'model' | 'plans'> & { readonly plan?: string[] };
@@ -189,7 +190,7 @@ addMethodOptions(calibrate, method).action(
     const result = await run('calibrate', request, (status) =>
       bar.update(status.done, formatStatus(status)),
     ).finally(() => bar.stop());
-    reportSkipped(result.skipped);
+    reportSkipped(result);
     print({ json: asJson ?? false }, result, (r) =>
       r.device === undefined
         ? `${r.out} is finished: the adapter set is complete, and there is nothing left to resume.`
@@ -256,7 +257,7 @@ program
     const result = await run('evaluate', request, (status) =>
       bar.update(status.done, formatStatus(status)),
     ).finally(() => bar.stop());
-    reportSkipped(result.skipped);
+    reportSkipped(result);
     print({ json: asJson ?? false }, result, formatEvaluation);
     log(`Took ${result.seconds.toFixed(0)} s and at most ${bytes(result.peakMemory)} of memory.`);
   });
@@ -402,9 +403,9 @@ function print<T>({ json: asJson }: Common, result: T, text: (result: T) => stri
   process.stdout.write(`${visibleLines(asJson ? JSON.stringify(result) : text(result))}\n`);
 }
 
-function reportSkipped(skipped: readonly { readonly name: string; readonly reason: string }[]): void {
+function reportSkipped({ skipped, skippedCount = skipped.length }: SkippedSamples): void {
   for (const { name, reason } of skipped.slice(0, 10)) log(`Skipped ${name}: ${reason}`);
-  if (skipped.length > 10) log(`Skipped ${skipped.length} in all.`);
+  if (skippedCount > 10) log(`Skipped ${skippedCount} in all.`);
 }
 
 const log = (line: string): void => writeLog(visible(line));

@@ -1,7 +1,7 @@
 /** Results as text for people. */
 import { UserError } from '../errors.js';
 import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
-import { formatBytes } from '../plans/numbers.js';
+import { formatBytes, errorDecimals } from '../plans/numbers.js';
 import { visible } from '../plans/visible.js';
 import type {
   DeviceReport,
@@ -70,24 +70,22 @@ export function formatModels(models: readonly ModelReport[]): string {
 
 export const percentage = (share: number | undefined): string =>
   share === undefined ? '–' : (100 * share).toFixed(2);
-/** Decimals of the first two digits of a standard error. */
-const decimalsOf = (error: number) =>
-  error > 0 ? Math.min(9, Math.max(0, 1 - Math.floor(Math.log10(error)))) : 2;
 
 /** A score times `unit` with two decimals, its error behind it with two digits, such as `38.67 ±0.0095`. */
 export function withError(score: number | undefined, error: number | undefined, unit = 1): string {
   if (score === undefined) return '–';
   const written = (unit * score).toFixed(2);
-  return error === undefined ? written : `${written} ±${(unit * error).toFixed(decimalsOf(unit * error))}`;
+  const decimals = errorDecimals(unit * (error ?? 0));
+  return decimals === undefined ? written : `${written} ±${(unit * error!).toFixed(decimals)}`;
 }
 
 /** A difference times `unit` with its error, both to the error's second digit, `*` behind it where it is above two errors. */
 export function difference(score: number | undefined, error: number | undefined, unit = 1): string {
   if (score === undefined) return '–';
   const [distance, chance] = [unit * score, unit * (error ?? 0)];
-  const decimals = decimalsOf(chance);
-  const written = `${distance > 0 ? '+' : ''}${distance.toFixed(decimals)}`;
-  if (error === undefined) return written;
+  const decimals = errorDecimals(chance);
+  const written = `${distance > 0 ? '+' : ''}${distance.toFixed(decimals ?? 2)}`;
+  if (decimals === undefined) return written;
   return `${written} ±${chance.toFixed(decimals)}${Math.abs(distance) > 2 * chance ? ' *' : '  '}`;
 }
 

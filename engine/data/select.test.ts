@@ -41,7 +41,9 @@ test('draws without replacement, the same for a seed', () => {
 
 const named = (classNames: string[], labels = classNames.map((_, i) => i)) => source(labels, { classNames });
 const mapped = (set: ImageSource, label2id: Record<string, number> | undefined, count: number) =>
-  [...set.labels!].map(alignLabels(set, label2id, count));
+  [...set.labels!].map(
+    alignLabels(set, new Map(Object.entries(label2id ?? {}).map(([name, id]) => [id, name])), count),
+  );
 
 test('finds class names among those of the model', () => {
   const label2id = { 'tench, Tinca tinca': 0, 'T-shirt/top': 1, great_white: 2, Dog: 3 };
@@ -49,10 +51,31 @@ test('finds class names among those of the model', () => {
   expect(mapped(named(names), label2id, 4)).toEqual([2, 3, 1, 0, 0]);
 });
 
-test('prefers the exact name, and takes an ambiguous one for unknown', () => {
+test('prefers the exact name, and refuses an ambiguous one', () => {
   const label2id = { crane: 1, 'crane, bird': 0, 'maillot, suit': 2, 'maillot, tank suit': 3 };
   expect(mapped(named(['crane']), label2id, 4)).toEqual([1]);
-  expect(() => mapped(named(['maillot']), label2id, 4)).toThrow('does not know "maillot"');
+  expect(() => mapped(named(['maillot']), label2id, 4)).toThrow('"maillot" is the name of several classes');
+});
+
+test('takes names that are numbers for the numbers of classes', () => {
+  const folders = ['0', '1', '10', '11', '2'];
+  expect(mapped(named(folders), { LABEL_0: 0 }, 12)).toEqual([0, 1, 10, 11, 2]);
+  expect(mapped(named(['000', '007']), undefined, 12)).toEqual([0, 7]);
+  expect(mapped(named(['0', '1']), { '1': 0, '0': 1 }, 2)).toEqual([1, 0]);
+  expect(() => mapped(named(['1', '12']), undefined, 12)).toThrow("12 is none of the model's, 0 to 11");
+  expect(() => mapped(named(['1', '01']), undefined, 12)).toThrow('01 is there twice');
+});
+
+test('refuses a name that two classes have, unless the lists are the same', () => {
+  const names = new Map([
+    [0, 'crane'],
+    [1, 'emu'],
+    [2, 'crane'],
+  ]);
+  const align = (list: string[]) => [0, 1, 2].slice(0, list.length).map(alignLabels(named(list), names, 3));
+  expect(() => align(['crane', 'emu'])).toThrow('"crane" is the name of several classes');
+  expect(align(['emu'])).toEqual([1]);
+  expect(align(['crane', 'emu', 'crane'])).toEqual([0, 1, 2]);
 });
 
 test('falls back on the order if no name is known and the number fits', () => {

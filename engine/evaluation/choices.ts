@@ -4,7 +4,7 @@ import type { Checkpoint } from '../models/checkpoint.js';
 import { inputSize } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { withDistances, type Scored } from './paired-error.js';
-import { rowOf, type EvaluationHooks, type TextCandidate } from './rows.js';
+import { requireFinite, rowOf, type EvaluationHooks, type TextCandidate } from './rows.js';
 import { NOT_SCORED, tokenScores, type LossLimits, type Texts } from './token-losses.js';
 import type { EvaluationRow } from '../protocol/protocol.js';
 
@@ -72,6 +72,7 @@ export async function evaluateChoices(
         sums[t] = -losses.subarray(row * tokens, (row + 1) * tokens).reduce((sum, loss) => sum + loss, 0);
       before += own;
     }
+    requireFinite(sums, candidate);
     const { plain, normalised } = rightAnswers(items, sums);
     const row = {
       ...rowOf(candidate),

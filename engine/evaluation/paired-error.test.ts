@@ -6,7 +6,8 @@ import type { EvaluationRow } from '../protocol/protocol.js';
 describe('pairedError', () => {
   it('is that of differences, not of scores', () => {
     expect(pairedError([1, 2, 30], [0, 2, 31])).toBeCloseTo(Math.sqrt(2 / 6), 12);
-    expect(pairedError([5, 70, -3], [4, 69, -4])).toBe(0);
+    expect(pairedError([5, 70, -3], [4, 69, -4])).toBeUndefined();
+    expect(pairedError([0.1, 0.7], [0, 0.6])).toBeUndefined();
   });
 
   it('of right and wrong answers is √((b + c − (b − c)² / n) / (n(n − 1))), b and c being those that differ', () => {

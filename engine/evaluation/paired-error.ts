@@ -4,11 +4,13 @@ import type { Difference, EvaluationRow } from '../protocol/protocol.js';
 
 /**
  * The standard error of a mean difference d̄ of two models' scores on the same samples, √(Σ(dᵢ − d̄)² / (n(n − 1))).
- * Undefined for fewer than two samples.
+ * Undefined for fewer than two samples, and where all differences are the same, which tells nothing of how far they scatter.
  * @param sum Σ dᵢ @param squares Σ dᵢ²
  */
 export const errorOfSums = (n: number, sum: number, squares: number): number | undefined =>
-  n < 2 ? undefined : Math.sqrt(Math.max(0, squares - (sum * sum) / n) / (n * (n - 1)));
+  n < 2 || !(squares - (sum * sum) / n > 1e-12 * squares)
+    ? undefined
+    : Math.sqrt((squares - (sum * sum) / n) / (n * (n - 1)));
 
 /** `errorOfSums` of the scores themselves, a sample each. */
 export function pairedError(own: ArrayLike<number>, reference: ArrayLike<number>): number | undefined {

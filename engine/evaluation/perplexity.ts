@@ -4,7 +4,7 @@ import type { Checkpoint } from '../models/checkpoint.js';
 import { headOf } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { withDistances, type Scored } from './paired-error.js';
-import { rowOf, type EvaluationHooks, type TextCandidate } from './rows.js';
+import { requireFinite, rowOf, type EvaluationHooks, type TextCandidate } from './rows.js';
 import { NOT_SCORED, tokenScores, type LossLimits, type Reference } from './token-losses.js';
 import type { EvaluationRow } from '../protocol/protocol.js';
 
@@ -60,6 +60,7 @@ export async function evaluatePerplexity(
       const perplexity = Math.exp(mean(losses));
       // Rounding can make a divergence of nearly nothing negative.
       const kl = Math.max(0, mean(divergences));
+      requireFinite([perplexity, kl], candidate);
       const own = {
         row: { ...rowOf(candidate), samples: count, perplexity, kl },
         // d exp(x) = exp(x) dx.

@@ -10,7 +10,7 @@ import type { Runtime } from '../runtime/session.js';
 import { classificationScorer } from './classification.js';
 import { withDistances } from './paired-error.js';
 import type { Candidate } from './evaluate.js';
-import { fullHead, rowOf, type EvaluationHooks } from './rows.js';
+import { fullHead, requireFinite, rowOf, type EvaluationHooks } from './rows.js';
 import type { EvaluationRow } from '../protocol/protocol.js';
 
 /** Pictures that run at once (docs/METHOD.md, section 11). */
@@ -38,8 +38,7 @@ export async function evaluateClassifier(
   const { source, indices, preprocessor } = pictures;
   const pixels = model.image.channels * model.image.height * model.image.width;
   const shape = [BATCH, model.image.channels, model.image.height, model.image.width];
-  const ids = new Map([...model.classNames].map(([id, name]) => [name, id]));
-  const align = source.labelled ? alignLabels(source, Object.fromEntries(ids), model.classes) : () => -1;
+  const align = source.labelled ? alignLabels(source, model.classNames, model.classes) : () => -1;
   const scorers = [undefined, ...candidates].map(() => classificationScorer(model.classes));
 
   const heads = [fullHead(checkpoint), ...candidates.map(rowOf)];
@@ -61,6 +60,7 @@ export async function evaluateClassifier(
         const inputs = new Float32Array(BATCH * pixels);
         inputs.set(batch.pixels);
         const logits = await (candidate?.model ?? plain).run(runtime.tensor(inputs, shape), BATCH);
+        requireFinite(logits.subarray(0, batch.count * model.classes), heads[i]!);
         if (!candidate) references.push(logits);
         scorers[i]!.add(logits, references[b], batch.labels.map(align), batch.count);
         hooks.status(

@@ -1,7 +1,9 @@
 /** What an evaluation yields, whatever it measures: a row for full precision and one for each candidate. */
+import { UserError } from '../errors.js';
 import type { OpenPart } from '../execution/part-by-part.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { Model } from '../models/model.js';
+import { formatWidth } from '../plans/numbers.js';
 import type { EvaluationRow, RowHead } from '../protocol/protocol.js';
 import { checkpointBytes } from '../quantized/size.js';
 
@@ -39,3 +41,16 @@ export const fullHead = (checkpoint: Checkpoint): RowHead => ({
   bits: 'fp',
   bytes: checkpointBytes(checkpoint),
 });
+
+/** Throws UserError where a model yields anything that is not a finite number: nothing it is scored by would be true. */
+export function requireFinite(
+  values: Float32Array | Float64Array | readonly number[],
+  { label, bits }: Pick<RowHead, 'label' | 'bits'>,
+): void {
+  if (values.every((value: number) => Number.isFinite(value))) return;
+  throw new UserError(
+    bits === 'fp'
+      ? 'The model in full precision yields numbers that are not finite, and cannot be scored or compared with.'
+      : `${label} at ${formatWidth(bits, 'en')} bits yields numbers that are not finite, and cannot be scored; leave it out.`,
+  );
+}

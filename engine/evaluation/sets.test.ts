@@ -14,5 +14,10 @@ it.each([
   [[2.3], /A baseline rounds to whole bits, and has nothing beside 2\.3/],
 ])('baselines at %s bits alone are refused', (bits, message) => {
   expect(() => widthsOf({ ...request, bits, baseline: ['rounding'] }, [])).toThrow(message);
-  expect(widthsOf({ ...request, bits }, [])).toEqual(bits);
+});
+
+it('bit-widths with nothing to quantize are refused', () => {
+  expect(() => widthsOf({ ...request, bits: [8, 2.3] }, [])).toThrow('Nothing is quantized to 8, 2.3 bits');
+  expect(widthsOf({ ...request, bits: [] }, [])).toEqual([]);
+  expect(widthsOf(request, [])).toEqual([]);
 });

@@ -55,6 +55,10 @@ export function widthsOf(
 ): number[] {
   const asked = bits ?? (plans.length > 0 ? [] : sets).flatMap(({ set }) => set.config.offered);
   const widths = [...new Set(asked)].sort((a, b) => b - a);
+  if (widths.length > 0 && sets.length === 0 && baseline.length === 0)
+    throw new UserError(
+      `Nothing is quantized to ${widths.join(', ')} bits: name an adapter set with --adapters, or a method to compare with, such as --baseline rounding.`,
+    );
   if (baseline.length > 0 && widths.length === 0)
     throw new UserError('Say which bit-widths to evaluate, such as --bits 8,4.');
   if (baseline.length > 0 && baselineWidths(widths).length === 0)

@@ -32,6 +32,16 @@ export function formatBytesUp(bytes: number, locale?: string): string {
 export const formatWidth = (bits: number, locale?: string): string =>
   numberFormat(locale, { maximumFractionDigits: 2 }).format(bits);
 
+/** Decimals of the first two digits of a standard error as it will be written; undefined of an error that says nothing. */
+export function errorDecimals(error: number): number | undefined {
+  if (!(error > 0)) return undefined;
+  const rounded = Number(error.toPrecision(2));
+  return Math.min(20, Math.max(0, 1 - Math.floor(Math.log10(rounded) + 1e-9)));
+}
+
+/** A number so small that fixed digits would hide it, such as `4e-6`. */
+export const formatTiny = (value: number): string => value.toExponential(0);
+
 const formats = new Map<string, Intl.NumberFormat>();
 
 /** Making one takes longer than using it a hundred times. */

@@ -1,5 +1,5 @@
 /** Calibrations: what one is asked, what it yields, and what it will cost. */
-import type { Fact, Skipped } from './common.js';
+import type { Fact, SkippedSamples } from './common.js';
 import type { DeviceKind, Placement } from './devices.js';
 
 /** What is quantized. */
@@ -32,13 +32,12 @@ export interface CalibrateRequest extends Placement {
   readonly cacheMemory?: number;
 }
 
-export interface CalibrateResult {
+export interface CalibrateResult extends SkippedSamples {
   readonly out: string;
   /** Missing where a resumed calibration was found finished. */
   readonly device?: DeviceKind;
   readonly bits: readonly number[];
   readonly samples: number;
-  readonly skipped: readonly Skipped[];
   readonly seconds: number;
   /** The highest resident memory of the process, bytes. */
   readonly peakMemory: number;

@@ -12,6 +12,14 @@ export interface Skipped {
   readonly reason: string;
 }
 
+/** What a result says of samples that could not be read. */
+export interface SkippedSamples {
+  /** The first of them. */
+  readonly skipped: readonly Skipped[];
+  /** How many there are; absent where all are named. */
+  readonly skippedCount?: number;
+}
+
 /** One thing that is said of something, in English, such as "rank" and "16". */
 export interface Fact {
   readonly label: string;

@@ -1,5 +1,5 @@
 /** Evaluations: what one is asked, its rows, and those that are kept. */
-import type { Skipped } from './common.js';
+import type { SkippedSamples } from './common.js';
 import type { DeviceKind, Placement } from './devices.js';
 
 /** What is measured; it decides which scores a row has. */
@@ -30,7 +30,7 @@ export interface EvaluateRequest extends Placement {
   readonly save?: string;
 }
 
-export interface EvaluateResult {
+export interface EvaluateResult extends SkippedSamples {
   readonly device: DeviceKind;
   /** What was measured; it decides which scores the rows have. */
   readonly task: EvaluationTask;
@@ -38,7 +38,6 @@ export interface EvaluateResult {
   readonly data: string;
   /** Full precision first, then the baselines and the adapter sets, each from high to low bit-widths. */
   readonly rows: readonly EvaluationRow[];
-  readonly skipped: readonly Skipped[];
   readonly seconds: number;
   /** The highest resident memory of the process, bytes. */
   readonly peakMemory: number;

@@ -170,8 +170,8 @@ const taskOf = (model: SupportedModel): EvaluationTask =>
   model.task === 'image-classification' ? 'image-classification' : 'perplexity';
 
 function resultOf({ name, modified, evaluation }: Extract<EvaluationReport, { readable: true }>): Result {
-  const { task, data, device, seconds, skipped, rows } = evaluation.result;
-  return { name, task, data, device, seconds, rows, skipped: skipped.length, date: modified };
+  const { task, data, device, seconds, skipped, skippedCount, rows } = evaluation.result;
+  return { name, task, data, device, seconds, rows, skipped: skippedCount ?? skipped.length, date: modified };
 }
 
 /** Such as `2025-11-24 22-31-05`, in local time: sorts by time, and is a file name everywhere. */

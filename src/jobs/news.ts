@@ -53,7 +53,7 @@ async function tellCalibrated(
   const show = vscode.l10n.t('Show Adapter Sets');
   const name = basename(job.request.out);
   const time = formatDuration(job.result?.seconds ?? 0);
-  const skipped = job.result?.skipped.length ?? 0;
+  const skipped = job.result?.skippedCount ?? job.result?.skipped.length ?? 0;
   const left = skipped > 0 ? vscode.l10n.t(' {0} samples could not be read.', skipped) : '';
   const chosen = await inform(
     vscode.l10n.t('{0}: done in {1}, adapter set "{2}".', job.title, time, name) + left,

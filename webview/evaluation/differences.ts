@@ -1,4 +1,5 @@
 /** Rows held against one of the others on the same samples, instead of against full precision. No DOM. */
+import { errorDecimals } from '../../engine/plans/numbers.js';
 import { mainMetric, type Metric } from './metrics.js';
 import type { Difference, EvaluationRow, EvaluationTask } from '../../engine/protocol/protocol.js';
 
@@ -58,14 +59,15 @@ export function formatDifference(row: DifferenceRow, metric: Metric, locale: str
   if (value === undefined) return '–';
   const error = metric.key === 'kl' ? row.klError : row.scoreError;
   const unit = metric.share ? 100 : 1;
-  const digits = error ? Math.min(9, Math.max(0, 1 - Math.floor(Math.log10(unit * error)))) : 2;
+  const known = errorDecimals(unit * (error ?? 0));
+  const digits = known ?? 2;
   const style = {
     ...(metric.share && { style: 'percent' as const }),
     minimumFractionDigits: digits,
     maximumFractionDigits: digits,
   };
   const signed = new Intl.NumberFormat(locale, { ...style, signDisplay: 'exceptZero' }).format(value);
-  if (error === undefined) return signed;
+  if (error === undefined || known === undefined) return signed;
   const written = `${signed} ±${new Intl.NumberFormat(locale, style).format(error)}`;
   return Math.abs(value) > 2 * error ? `${written} *` : written;
 }

@@ -30,6 +30,7 @@ describe('formatMetric', () => {
       '0.15500',
       '0.00000',
     ]);
+    expect(formatMetric(kl!, 4.2e-6, 'en')).toBe('4e-6');
   });
 
   it('writes perplexities, and a dash for what is not one', () => {
@@ -53,5 +54,13 @@ describe('formatCell', () => {
     const cell = (metric = top1!) => formatCell(one, metric, 'image-classification', 'en');
     expect([cell(), cell(kl), cell(perplexity)]).toEqual(['50.00% ±0.12%', '0.10000', '–']);
     expect(formatCell(full, top1!, 'image-classification', 'en')).toBe('88.00%');
+    const error = (scoreError: number) =>
+      formatCell(row('a', 4, 0.5, { scoreError }), top1!, 'image-classification', 'en');
+    expect([0.02, 0.00996, 0.25, 0].map(error)).toEqual([
+      '50.00% ±2.0%',
+      '50.00% ±1.0%',
+      '50.00% ±25%',
+      '50.00%',
+    ]);
   });
 });

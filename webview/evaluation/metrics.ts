@@ -1,4 +1,5 @@
 /** What can be measured: where it stands in a row, which way is better, how it is written. */
+import { errorDecimals, formatTiny } from '../../engine/plans/numbers.js';
 import type { EvaluationRow, EvaluationTask } from '../../engine/protocol/protocol.js';
 import type { StringKey } from './protocol.js';
 
@@ -39,15 +40,9 @@ export function metricsOf(rows: readonly EvaluationRow[], task: EvaluationTask):
 /** A value as a person reads it: percent and perplexities with two decimals, divergences with five. */
 export function formatMetric(metric: Metric, value: number, locale: string): string {
   if (!Number.isFinite(value)) return '–';
-  if (metric.share)
-    return new Intl.NumberFormat(locale, {
-      style: 'percent',
-      minimumFractionDigits: 2,
-      maximumFractionDigits: 2,
-    }).format(value);
+  if (metric.share) return decimals(value, 2, locale, true);
   if (metric.key === 'perplexity') return decimals(value, 2, locale);
-  if (value !== 0 && Math.abs(value) < 5e-6)
-    return new Intl.NumberFormat(locale, { notation: 'scientific', maximumFractionDigits: 1 }).format(value);
+  if (value !== 0 && Math.abs(value) < 5e-6) return formatTiny(value);
   return decimals(value, 5, locale);
 }
 
@@ -56,15 +51,19 @@ export function formatCell(row: EvaluationRow, metric: Metric, task: EvaluationT
   const value = row[metric.key];
   if (value === undefined) return '–';
   const written = formatMetric(metric, value, locale);
-  if (!isMain(metric, task) || row.scoreError === undefined) return written;
-  const style = metric.share ? ({ style: 'percent' } as const) : {};
-  return `${written} ±${new Intl.NumberFormat(locale, { ...style, maximumSignificantDigits: 2 }).format(row.scoreError)}`;
+  const error = row.scoreError ?? 0;
+  const digits = errorDecimals(metric.share ? 100 * error : error);
+  return !isMain(metric, task) || digits === undefined
+    ? written
+    : `${written} ±${decimals(error, digits, locale, metric.share)}`;
 }
 
-const decimals = (value: number, digits: number, locale: string): string =>
-  new Intl.NumberFormat(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(
-    value,
-  );
+const decimals = (value: number, digits: number, locale: string, share = false): string =>
+  new Intl.NumberFormat(locale, {
+    ...(share && { style: 'percent' as const }),
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  }).format(value);
 
 /** A value at a line of a chart: no more digits than it needs. */
 export function formatTick(metric: Metric, value: number, locale: string): string {

@@ -1,6 +1,6 @@
 /** Size against predicted cost: the frontier, uniform plans, the plan itself; a slider moves along it. */
 import { element, followWidth, setAttributes, svg } from '../common/dom.js';
-import { formatWidth, numberFormat } from '../../engine/plans/numbers.js';
+import { formatTiny, formatWidth, numberFormat } from '../../engine/plans/numbers.js';
 import { fill, formatBytes } from '../common/text.js';
 import { bestWithin, chartLayout, indexOf, nearestAlong, someOf } from './frontier.js';
 import { decimals, formatCost } from './grid.js';
@@ -186,5 +186,5 @@ function picture(content: ChartContent, width: number): SVGSVGElement {
 
 const formatTick = (value: number, locale: string): string =>
   value !== 0 && value < 0.001
-    ? value.toExponential(0)
+    ? formatTiny(value)
     : numberFormat(locale, { maximumSignificantDigits: 2 }).format(value);

@@ -1,6 +1,6 @@
 /** The layers as a grid of a line each: only those in view are in the page. One tab stop; keys are `selection.ts`'s. */
 import { element, setAttributes } from '../common/dom.js';
-import { formatWidth, numberFormat } from '../../engine/plans/numbers.js';
+import { formatTiny, formatWidth, numberFormat } from '../../engine/plans/numbers.js';
 import { fill, formatBytes } from '../common/text.js';
 import { priceIndex, totalsOf } from '../../engine/plans/totals.js';
 import type { Heat } from './heat.js';
@@ -369,7 +369,6 @@ export const decimals = (value: number, digits: number, locale: string): string 
 
 /** A divergence in nats: fixed digits down to a hundred-thousandth, so that a column lines up. */
 export function formatCost(cost: number, locale: string): string {
-  if (cost !== 0 && Math.abs(cost) < 5e-6)
-    return numberFormat(locale, { notation: 'scientific', maximumFractionDigits: 0 }).format(cost);
+  if (cost !== 0 && Math.abs(cost) < 5e-6) return formatTiny(cost);
   return decimals(cost, cost >= 10 ? 2 : cost >= 1 ? 3 : 5, locale);
 }

@@ -20,7 +20,7 @@ import { discardProgress, progressMade } from '../../methods/progress.js';
 import { methodNamed } from '../../methods/registry.js';
 import { checkMethodOptions } from '../../methods/request.js';
 import type { EstimateRequest } from '../../protocol/protocol.js';
-import { device, placement, skipped } from './fields.js';
+import { device, placement, skippedSamples } from './fields.js';
 import type { Kind } from './kind.js';
 
 /** The options that the method of the same request has. */
@@ -70,7 +70,7 @@ export const calibrate: Kind<'calibrate'> = {
     device: optional(device),
     bits: list(number(1, 8)),
     samples: integer(0),
-    skipped,
+    ...skippedSamples,
     seconds: number(0),
     peakMemory: integer(0),
   },

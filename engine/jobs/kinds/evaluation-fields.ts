@@ -13,7 +13,7 @@ import {
 } from '../../formats/json-fields.js';
 import { MIN_BITS } from '../../plans/bits.js';
 import type { Difference, EvaluateResult, EvaluationRow, RowKind } from '../../protocol/protocol.js';
-import { device, skipped } from './fields.js';
+import { device, skippedSamples } from './fields.js';
 
 const share = optional(number(0, 1));
 const positive = optional(number(0));
@@ -55,7 +55,7 @@ export const evaluateResult: Fields<EvaluateResult> = {
   task: oneOf('image-classification', 'perplexity', 'multiple-choice'),
   data: text(),
   rows,
-  skipped,
+  ...skippedSamples,
   seconds: number(0),
   peakMemory: integer(0),
   saved: optional(text()),

@@ -10,7 +10,7 @@ import {
   type Fields,
 } from '../../formats/json-fields.js';
 import { MAX_BITS, MIN_BITS } from '../../plans/bits.js';
-import type { Placement, Skipped } from '../../protocol/protocol.js';
+import type { Placement, Skipped, SkippedSamples } from '../../protocol/protocol.js';
 
 export const placement: Fields<Placement> = {
   device: optional(oneOf('auto', 'cpu', 'webgpu', 'cuda')),
@@ -20,4 +20,7 @@ export const placement: Fields<Placement> = {
 /** Which of them a method or a set has is its own to say. */
 export const bits = number(MIN_BITS, MAX_BITS);
 export const device = oneOf('cpu', 'webgpu', 'cuda');
-export const skipped = list(record<Skipped>({ name: text(), reason: text() }));
+export const skippedSamples: Fields<SkippedSamples> = {
+  skipped: list(record<Skipped>({ name: text(), reason: text() })),
+  skippedCount: optional(integer(0)),
+};

@@ -13,6 +13,7 @@ import { taskOf } from '../../tasks/registry.js';
 import type { Task } from '../../tasks/task.js';
 import { version } from '../../version.js';
 import { peakMemory } from '../memory.js';
+import { namedSkipped } from '../skipped.js';
 import type { JobHooks } from '../requests.js';
 
 export async function runCalibrate(
@@ -100,7 +101,7 @@ async function calibrateWith(
       device: programs.runtime.device,
       bits: offered,
       samples,
-      skipped: read?.skipped ?? [],
+      ...namedSkipped(read?.skipped ?? []),
       seconds: (performance.now() - started) / 1000,
       peakMemory: peakMemory(),
     };

@@ -6,6 +6,7 @@ import type { EvaluationJobHooks, Measured } from '../../evaluation/evaluate.js'
 import { taskOf } from '../../tasks/registry.js';
 import type { Task } from '../../tasks/task.js';
 import { peakMemory } from '../memory.js';
+import { namedSkipped } from '../skipped.js';
 import { evaluationPath, keepingPlace, saveEvaluation } from '../evaluations.js';
 import type { JobHooks } from '../requests.js';
 import type { EvaluateRequest, EvaluateResult, EvaluationRow } from '../../protocol/protocol.js';
@@ -48,7 +49,7 @@ async function evaluate(request: EvaluateRequest, hooks: EvaluationJobHooks): Pr
       closeAdapterSets(sets),
     );
     const seconds = (performance.now() - started) / 1000;
-    return { ...measured, seconds, peakMemory: peakMemory() };
+    return { ...measured, ...namedSkipped(measured.skipped), seconds, peakMemory: peakMemory() };
   } finally {
     await checkpoint.close();
   }
