@@ -67,7 +67,9 @@ describe('an evaluation', () => {
       expect(await complaint(() => keepingPlace(place, work))).toMatch(/is being written by process/);
     });
     await writeFile(at('file'), '');
-    expect(await complaint(() => keepingPlace(at('file', 'first.json'), work))).toMatch(/a file of that name/);
+    expect(await complaint(() => keepingPlace(at('file', 'first.json'), work))).toMatch(
+      /a file of that name/,
+    );
   });
 
   it.each([
