@@ -41,13 +41,13 @@ export function tokensToAdd(json: JsonObject, config: JsonObject): AddedToken[] 
     ...(isObject(extra) ? Object.values(extra) : listOf(extra)),
     ...listOf(config.additional_special_tokens),
   ];
-  // A role named by a text and another by a description of the same token count as two: the later wins.
+  // A text and a description of the same token, or two descriptions that differ, count as two: the later wins.
   const missing = new Map<string, AddedToken>();
   for (const value of roles) {
     const content = contentOf(value);
-    const key = `${typeof value} ${content}`;
-    if (content === undefined || known.has(content) || missing.has(key)) continue;
-    missing.set(key, { ...asToken(value), special: true });
+    const key = typeof value === 'string' ? content : JSON.stringify(asToken(value));
+    if (content === undefined || known.has(content) || missing.has(key!)) continue;
+    missing.set(key!, { ...asToken(value), special: true });
   }
   return [...listed, ...missing.values()];
 }

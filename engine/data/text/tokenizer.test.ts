@@ -278,3 +278,21 @@ test('the token that a file fills texts up with, and one that is named twice, ar
   };
   expect(await (await openWith(json, config)).encode(['x[PAD]ax'])).toEqual([[1, 3, 2, 1]]);
 });
+
+test('of two descriptions of a token by different roles the later counts', async () => {
+  const pad = (single_word: boolean) => ({
+    content: '[PAD]',
+    special: true,
+    normalized: true,
+    lstrip: false,
+    rstrip: false,
+    single_word,
+  });
+  const words = wordLevel(['ab'], { pre_tokenizer: { type: 'FixedLength', length: 2 } });
+  const tokens = async (first: boolean, second: boolean) => {
+    const opened = await openWith(words, { bos_token: pad(first), eos_token: pad(second) });
+    return (await opened.encode(['ab[PAD]ab']))[0]!;
+  };
+  expect(await tokens(true, false)).toEqual([1, 2, 1]);
+  expect(await tokens(false, true)).not.toContain(2);
+});
