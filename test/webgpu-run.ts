@@ -40,8 +40,8 @@ export interface Outcome {
   readonly runtime: Readonly<Record<string, readonly number[]>>;
 }
 
-const [width, tokens, samples] = [32, 5, 4];
-const config = { width, depth: 1, heads: 2, hidden: 64, epsilon: 1e-6, qkvBias: true } as VitConfig;
+const [features, tokens, samples] = [32, 5, 4];
+const config = { features, depth: 1, heads: 2, hidden: 64, epsilon: 1e-6, qkvBias: true } as VitConfig;
 const part = vitBlock(config, 'vit', 0, tokens);
 const listing = listPart(part);
 const options: QueptOptions = {
@@ -66,7 +66,7 @@ for (const { name, shape } of listing.parameters) {
   const isNorm = name.startsWith('layernorm') && name.endsWith('weight');
   parameters.set(name, {
     shape,
-    data: normal(size, shape.length > 1 ? 1 / Math.sqrt(width) : 0.1, isNorm ? 1 : 0),
+    data: normal(size, shape.length > 1 ? 1 / Math.sqrt(features) : 0.1, isNorm ? 1 : 0),
   });
 }
 const start: NamedTensors = new Map();
@@ -82,7 +82,7 @@ for (const name of layout.quantizers)
     start.set(`${name}.act_scale.${bits}`, { shape: [1], data: Float32Array.of(6 / 2 ** bits) });
     start.set(`${name}.act_zero.${bits}`, { shape: [1], data: Float32Array.of(2 ** (bits - 1)) });
   }
-const stream = normal(samples * tokens * width, 1);
+const stream = normal(samples * tokens * features, 1);
 
 /** A runtime that compiles every graph once more first, printing where its nodes go. */
 const showingPlacement = (runtime: Runtime): Runtime => ({
@@ -100,7 +100,7 @@ async function calibrateOn(device: DeviceKind): Promise<Outcome> {
   const plain = await openPlainPart(programs, part, parameters);
   const { signal } = new AbortController();
   const cache = await openSampleCache(Infinity);
-  const [target, merged] = [0, 1].map(() => cache.store(samples, tokens * width)) as [
+  const [target, merged] = [0, 1].map(() => cache.store(samples, tokens * features)) as [
     SampleStore,
     SampleStore,
   ];
@@ -130,7 +130,7 @@ async function calibrateOn(device: DeviceKind): Promise<Outcome> {
   });
   losses.push(last);
   await programs.release();
-  const contents = new Float32Array(samples * tokens * width);
+  const contents = new Float32Array(samples * tokens * features);
   merged.read(everySample(merged), contents);
   const result = {
     losses,

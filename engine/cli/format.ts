@@ -14,10 +14,10 @@ import type {
 /** Columns aligned under a header; the first is left-aligned, the others right-aligned. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [header, ...rows].map((row) => row.map(visible));
-  const widths = header.map((_, c) => Math.max(...all.map((row) => row[c]!.length)));
+  const lengths = header.map((_, c) => Math.max(...all.map((row) => row[c]!.length)));
   const line = (row: readonly string[]) =>
-    row.map((cell, c) => (c === 0 ? cell.padEnd(widths[c]!) : cell.padStart(widths[c]!))).join('  ');
-  return [line(header), widths.map((w) => '─'.repeat(w)).join('  '), ...all.slice(1).map(line)].join('\n');
+    row.map((cell, c) => (c === 0 ? cell.padEnd(lengths[c]!) : cell.padStart(lengths[c]!))).join('  ');
+  return [line(header), lengths.map((w) => '─'.repeat(w)).join('  '), ...all.slice(1).map(line)].join('\n');
 }
 
 /** Such as `4.81 MB`, in English whatever the machine speaks. */

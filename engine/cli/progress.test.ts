@@ -70,9 +70,9 @@ describe('on a terminal', () => {
     [5, 20],
     [0, 79],
     [undefined, 79],
-  ])('keeps a line within %s columns', (columns, width) => {
+  ])('keeps a line within %s columns', (columns, length) => {
     const { at } = bar({ ...(columns !== undefined && { columns }) });
-    expect(at(0, 0.5, 'x'.repeat(300))!.replace('\r\u001b[K', '')).toHaveLength(width);
+    expect(at(0, 0.5, 'x'.repeat(300))!.replace('\r\u001b[K', '')).toHaveLength(length);
   });
 
   it('clears its line at the end, where it drew one', () => {

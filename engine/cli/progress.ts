@@ -8,7 +8,7 @@ export interface ProgressBar {
   stop(): void;
 }
 
-const WIDTH = 24;
+const CELLS = 24;
 const REDRAW_MILLISECONDS = 100;
 const LOG_STEP = 0.05;
 
@@ -24,8 +24,8 @@ export function progressBar(title: string, stream: NodeJS.WriteStream = process.
       if (stream.isTTY) {
         if (now - drawn < REDRAW_MILLISECONDS && done < 1) return;
         drawn = now;
-        const filled = Math.round(done * WIDTH);
-        const line = `${title} ${'█'.repeat(filled)}${'░'.repeat(WIDTH - filled)} ${text}`;
+        const filled = Math.round(done * CELLS);
+        const line = `${title} ${'█'.repeat(filled)}${'░'.repeat(CELLS - filled)} ${text}`;
         stream.write(`\r\u001b[K${line.slice(0, Math.max(20, (stream.columns || 80) - 1))}`);
       } else if (done - logged >= LOG_STEP || (done === 1 && logged < 1)) {
         logged = done;

@@ -95,7 +95,7 @@ export async function tokenScores(
   /** Scores the tokens of the texts in `store`, the first at position `from`. */
   async function score(from: number, store: SampleStore, done: (share: number) => void): Promise<void> {
     const { runtime } = programs;
-    const width = inputSize(model.head);
+    const features = inputSize(model.head);
     const vocabulary = outputSize(model.head);
     const scored: number[] = [];
     for (let at = 0; at < store.samples * length; at++)
@@ -105,10 +105,10 @@ export async function tokenScores(
     const label = `scores ${rows}×${vocabulary}`;
     const program = await programs.getBuilt(scoresGraph, parameters, label, { keep: false });
     const head = await open(model.head);
-    const buffer = new Float32Array(rows * width);
+    const buffer = new Float32Array(rows * features);
     const logitsOf = (own: RunnablePart, source: SampleStore, first: number, picked: readonly number[]) => {
       for (const [row, at] of picked.entries())
-        source.readSpan((first + at) * width, buffer.subarray(row * width, (row + 1) * width));
+        source.readSpan((first + at) * features, buffer.subarray(row * features, (row + 1) * features));
       return own.run(runtime.tensor(buffer, model.head.inputShape(rows)), rows);
     };
     try {

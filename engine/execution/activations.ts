@@ -36,7 +36,7 @@ export interface ActivationQuantizers {
   readonly cache?: Cache | undefined;
 }
 
-/** @param x the input of the layer `name`, [rows, width] */
+/** @param x the input of the layer `name`, [rows, features] */
 export function quantizeInput(name: string, x: Value, { grid, tokens }: ActivationQuantizers): Value {
   const own = grid(name);
   if (own) return fakeQuantizeActivation(x, own.scale, own.lower, own.upper);

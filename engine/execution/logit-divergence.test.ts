@@ -7,19 +7,19 @@ import { meanDivergence } from './logit-divergence.js';
 import { normals, storeOf, usePrograms } from './testing.js';
 
 const programs = usePrograms();
-const [SAMPLES, TOKENS, WIDTH, CLASSES] = [5, 3, 4, 9];
+const [SAMPLES, TOKENS, FEATURES, CLASSES] = [5, 3, 4, 9];
 const ROWS = SAMPLES * TOKENS;
 
 /** Logits are three times what the head reads, in more classes than that has channels. */
 const head: Part = {
   prefix: '',
   kind: 'head',
-  inputShape: (batch) => [batch, WIDTH],
+  inputShape: (batch) => [batch, FEATURES],
   outputShape: (batch) => [batch, CLASSES],
   forward: (b, x) => op.mul(b.linear('layer', x, CLASSES, { bias: false }), x.graph.scalar(3)),
 };
-const weights = [0, 1].map((i) => normals([CLASSES, WIDTH], 'weight', i));
-const hidden = [0, 1].map((i) => normals([ROWS, WIDTH], 'hidden', i).data);
+const weights = [0, 1].map((i) => normals([CLASSES, FEATURES], 'weight', i));
+const hidden = [0, 1].map((i) => normals([ROWS, FEATURES], 'hidden', i).data);
 const { signal } = new AbortController();
 
 const divergence = async (most?: number) => {
@@ -37,7 +37,8 @@ const logits = (i: number) =>
   Array.from({ length: ROWS }, (_, row) =>
     Float32Array.from({ length: CLASSES }, (_, c) => {
       let sum = 0;
-      for (let k = 0; k < WIDTH; k++) sum += weights[i]!.data[c * WIDTH + k]! * hidden[i]![row * WIDTH + k]!;
+      for (let k = 0; k < FEATURES; k++)
+        sum += weights[i]!.data[c * FEATURES + k]! * hidden[i]![row * FEATURES + k]!;
       return 3 * sum;
     }),
   );

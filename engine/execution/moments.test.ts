@@ -4,7 +4,7 @@ import { meanSquares, secondMoments, weightedError, type Moments } from './momen
 import { observe } from './observe.js';
 import { normals, rowsOf, tinyBlock, usePrograms } from './testing.js';
 
-const [BATCH, BATCHES, WIDTH] = [2, 3, 12];
+const [BATCH, BATCHES, PANEL] = [2, 3, 12];
 const programs = usePrograms();
 const { part, listing, parameters } = tinyBlock();
 const batches = Array.from({ length: BATCHES }, (_, i) => ({
@@ -12,26 +12,26 @@ const batches = Array.from({ length: BATCHES }, (_, i) => ({
 }));
 
 it('are the means of products within blocks of columns, for every layer, over all batches', async () => {
-  const found = await secondMoments(programs, { part, listing, parameters }, batches, BATCH, WIDTH);
+  const found = await secondMoments(programs, { part, listing, parameters }, batches, BATCH, PANEL);
   const inputs = [...new Set(listing.linears.map((l) => l.input))];
   const observed = await observe(programs, part, inputs, parameters, batches, BATCH);
   expect([...found.keys()]).toEqual(listing.linears.map((l) => l.name));
   for (const layer of listing.linears) {
-    const { data, width } = observed.get(layer.input)!;
-    const rows = rowsOf({ data, shape: [data.length / width, width] });
+    const { data, features } = observed.get(layer.input)!;
+    const rows = rowsOf({ data, shape: [data.length / features, features] });
     const moments = found.get(layer.name)!;
-    const blocks = Math.ceil(layer.in / WIDTH);
-    expect([moments.width, moments.columns, moments.data.length]).toEqual([
-      WIDTH,
+    const blocks = Math.ceil(layer.in / PANEL);
+    expect([moments.panel, moments.columns, moments.data.length]).toEqual([
+      PANEL,
       layer.in,
-      blocks * WIDTH * WIDTH,
+      blocks * PANEL * PANEL,
     ]);
     for (let b = 0; b < blocks; b++)
-      for (let i = 0; i < WIDTH; i++)
-        for (let j = 0; j < WIDTH; j++) {
-          const [left, right] = [b * WIDTH + i, b * WIDTH + j];
+      for (let i = 0; i < PANEL; i++)
+        for (let j = 0; j < PANEL; j++) {
+          const [left, right] = [b * PANEL + i, b * PANEL + j];
           const mean = rows.reduce((sum, x) => sum + (x[left] ?? 0) * (x[right] ?? 0), 0) / rows.length;
-          expect(moments.data[(b * WIDTH + i) * WIDTH + j]).toBeCloseTo(mean, 4);
+          expect(moments.data[(b * PANEL + i) * PANEL + j]).toBeCloseTo(mean, 4);
         }
     expect(meanSquares(moments)).toHaveLength(layer.in);
     expect(meanSquares(moments)[layer.in - 1]).toBeCloseTo(
@@ -42,25 +42,25 @@ it('are the means of products within blocks of columns, for every layer, over al
 });
 
 it('weigh a change of weights by the output error it makes', async () => {
-  const [out, columns, width] = [3, 7, 4];
+  const [out, columns, panel] = [3, 7, 4];
   const difference = normals([out, columns], 'difference');
   const samples = rowsOf(normals([50, columns], 'samples'));
-  const moments: Moments = { data: new Float32Array(2 * width * width), width, columns };
+  const moments: Moments = { data: new Float32Array(2 * panel * panel), panel, columns };
   for (const x of samples)
     for (let i = 0; i < columns; i++)
       for (let j = 0; j < columns; j++)
-        if (Math.floor(i / width) === Math.floor(j / width))
-          moments.data[i * width + (j % width)]! += (x[i]! * x[j]!) / samples.length;
+        if (Math.floor(i / panel) === Math.floor(j / panel))
+          moments.data[i * panel + (j % panel)]! += (x[i]! * x[j]!) / samples.length;
   const graph = new Graph();
   const delta = graph.constant(difference.data, difference.shape);
-  graph.output('error', weightedError(delta, graph.constant(moments.data, [2, width, width])));
+  graph.output('error', weightedError(delta, graph.constant(moments.data, [2, panel, panel])));
   const program = await programs.runtime.compile(graph, 'weighted error');
   const errors = await programs.runtime.read((await program.run({})).error!);
   await program.dispose();
   rowsOf(difference).forEach((row, r) =>
     [0, 1].forEach((block) => {
       const inBlock = (x: readonly number[]) =>
-        row.reduce((sum, d, c) => sum + (Math.floor(c / width) === block ? d * x[c]! : 0), 0);
+        row.reduce((sum, d, c) => sum + (Math.floor(c / panel) === block ? d * x[c]! : 0), 0);
       const mean = samples.reduce((sum, x) => sum + inBlock(x) ** 2, 0) / samples.length;
       expect(errors[r * 2 + block]).toBeCloseTo(mean, 4);
     }),

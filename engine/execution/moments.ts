@@ -12,18 +12,18 @@ import { requireFinite } from './finite.js';
 import { disposeAll } from './part.js';
 
 /**
- * E[x xᵀ] of a layer's input in diagonal blocks of `width` columns, the last zero-padded: data [blocks, width, width].
+ * E[x xᵀ] of a layer's input in diagonal blocks of `panel` columns, the last zero-padded: data [blocks, panel, panel].
  * The mean squared error of a layer's output that a change Δ of its weights makes, as far as blocks do not correlate, is
  * Σ Δ_b M_b Δ_bᵀ over blocks b and rows.
  */
 export interface Moments {
   readonly data: Float32Array;
-  readonly width: number;
+  readonly panel: number;
   readonly columns: number;
 }
 
 /** Columns of a block: those that share a scale at low bit-widths, or 128 where whole rows do. */
-export const momentWidth = ({ groupSize }: { readonly groupSize: number }): number =>
+export const momentPanel = ({ groupSize }: { readonly groupSize: number }): number =>
   groupSize === -1 ? 128 : groupSize;
 
 /** A part with its parameters. */
@@ -43,12 +43,12 @@ export async function secondMoments(
   { part, listing, parameters }: KnownPart,
   batches: Iterable<PartBatch>,
   batch: number,
-  width: number,
+  panel: number,
 ): Promise<ReadonlyMap<string, Moments>> {
   const { runtime } = programs;
   const inputs = [...new Map(listing.linears.map((l) => [l.input, l.in]))];
-  const { graph, rows } = momentsGraph(part, inputs, batch, width);
-  const program = await programs.get(graph, `moments ${part.kind} ×${batch} per ${width}`);
+  const { graph, rows } = momentsGraph(part, inputs, batch, panel);
+  const program = await programs.get(graph, `moments ${part.kind} ×${batch} per ${panel}`);
   const fixed: Record<string, Tensor> = {};
   let sums: Record<string, Tensor> = {};
   let count = 0;
@@ -56,8 +56,8 @@ export async function secondMoments(
     for (const [name, { data, shape }] of parameters)
       fixed[name] = await runtime.place(runtime.tensor(data, shape));
     for (const [name, columns] of inputs) {
-      const shape = [Math.ceil(columns / width), width, width] as const;
-      sums[name] = runtime.tensor(new Float32Array(shape[0] * width * width), shape);
+      const shape = [Math.ceil(columns / panel), panel, panel] as const;
+      sums[name] = runtime.tensor(new Float32Array(shape[0] * panel * panel), shape);
     }
     for (const data of batches) {
       const feeds = Object.fromEntries(Object.entries(sums).map(([name, sum]) => [`sum.${name}`, sum]));
@@ -72,7 +72,7 @@ export async function secondMoments(
       const seen = count * rows.get(name)!;
       const data = (await runtime.read(sums[name]!)).map((sum) => sum / seen);
       requireFinite(data, part.prefix + name);
-      found.set(name, { data, width, columns });
+      found.set(name, { data, panel, columns });
     }
     return new Map(listing.linears.map((l) => [l.name, found.get(l.input)!]));
   } finally {
@@ -89,7 +89,7 @@ export function momentsGraph(
   part: Part,
   inputs: readonly (readonly [name: string, columns: number])[],
   batch: number,
-  width: number,
+  panel: number,
 ): { readonly graph: Graph; readonly rows: ReadonlyMap<string, number> } {
   const graph = new Graph();
   const rows = new Map<string, number>();
@@ -99,10 +99,10 @@ export function momentsGraph(
     const columns = wanted.get(name);
     if (columns === undefined) return;
     rows.set(name, x.shape[0]!);
-    const blocks = Math.ceil(columns / width);
-    const padded = op.reshape(op.pad(x, 1, 0, blocks * width - columns), [x.shape[0]!, blocks, width]);
+    const blocks = Math.ceil(columns / panel);
+    const padded = op.reshape(op.pad(x, 1, 0, blocks * panel - columns), [x.shape[0]!, blocks, panel]);
     const product = op.matMul(op.transpose(padded, [1, 2, 0]), op.transpose(padded, [1, 0, 2]));
-    graph.output(name, op.add(graph.input(`sum.${name}`, [blocks, width, width]), product));
+    graph.output(name, op.add(graph.input(`sum.${name}`, [blocks, panel, panel]), product));
   };
   const builder = {
     ...plain,
@@ -116,21 +116,21 @@ export function momentsGraph(
 }
 
 /** E[x²] of every input column, [in]. */
-export function meanSquares({ data, width, columns }: Moments): Float32Array {
+export function meanSquares({ data, panel, columns }: Moments): Float32Array {
   return Float32Array.from(
     { length: columns },
-    (_, c) => data[Math.floor(c / width) * width * width + (c % width) * (width + 1)]!,
+    (_, c) => data[Math.floor(c / panel) * panel * panel + (c % panel) * (panel + 1)]!,
   );
 }
 
 /**
- * Σ Δ M Δᵀ for every row and block of columns: `difference` [out, in], `moments` [blocks, width, width] → [out, blocks].
+ * Σ Δ M Δᵀ for every row and block of columns: `difference` [out, in], `moments` [blocks, panel, panel] → [out, blocks].
  */
 export function weightedError(difference: Value, moments: Value): Value {
   const [out, columns] = difference.shape as readonly [number, number];
-  const [blocks, width] = moments.shape as readonly [number, number, number];
-  const padded = op.pad(difference, 1, 0, blocks * width - columns);
-  const byBlock = op.transpose(op.reshape(padded, [out, blocks, width]), [1, 0, 2]);
+  const [blocks, panel] = moments.shape as readonly [number, number, number];
+  const padded = op.pad(difference, 1, 0, blocks * panel - columns);
+  const byBlock = op.transpose(op.reshape(padded, [out, blocks, panel]), [1, 0, 2]);
   const error = op.reduceSum(op.mul(op.matMul(byBlock, moments), byBlock), [2]);
   return op.reshape(op.transpose(error, [1, 0, 2]), [out, blocks]);
 }

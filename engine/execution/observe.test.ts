@@ -12,7 +12,7 @@ it('collects the quantizers that it is asked for, whichever it was asked for bef
   const observed = (...names: string[]) => observe(programs, part, names, parameters, batches, BATCH);
   const both = await observed(first.name, last.name);
   expect([...both.keys()]).toEqual([first.name, last.name]);
-  expect([...both.values()].map(({ width }) => width)).toEqual([first.in, last.in]);
+  expect([...both.values()].map(({ features }) => features)).toEqual([first.in, last.in]);
   for (const { name } of [first, last])
     expect((await observed(name)).get(name)!.data).toEqual(both.get(name)!.data);
   expect(await observed()).toEqual(new Map());

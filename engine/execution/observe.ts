@@ -7,8 +7,8 @@ import { tensorsOfBatch, type PartBatch } from './batches.js';
 import type { Programs } from '../runtime/programs.js';
 import { requireFinite } from './finite.js';
 
-/** What every activation quantizer of a part sees, by the quantizer's name: elements row-major, [rows, width]. */
-export type Observed = Map<string, { readonly data: Float32Array; readonly width: number }>;
+/** What every activation quantizer of a part sees, by the quantizer's name: elements row-major, [rows, features]. */
+export type Observed = Map<string, { readonly data: Float32Array; readonly features: number }>;
 
 /** Runs the part in full precision and collects the inputs of its quantizers. Throws UserError where they are not finite. */
 export async function observe(
@@ -27,7 +27,7 @@ export async function observe(
     [...parameters].map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]),
   );
   const chunks = new Map<string, Float32Array[]>(quantizers.map((name) => [name, []]));
-  let widths = new Map<string, number>();
+  let features = new Map<string, number>();
   for (const data of batches) {
     const outputs = await program.run({ ...fixed, ...tensorsOfBatch(runtime, part, data, batch) });
     for (const name of quantizers) {
@@ -35,10 +35,10 @@ export async function observe(
       requireFinite(seen, part.prefix + name);
       chunks.get(name)!.push(seen);
     }
-    widths = new Map(quantizers.map((name) => [name, outputs[name]!.shape.at(-1)!]));
+    features = new Map(quantizers.map((name) => [name, outputs[name]!.shape.at(-1)!]));
   }
   return new Map(
-    quantizers.map((name) => [name, { data: concatenate(chunks.get(name)!), width: widths.get(name)! }]),
+    quantizers.map((name) => [name, { data: concatenate(chunks.get(name)!), features: features.get(name)! }]),
   );
 }
 

@@ -58,10 +58,10 @@ export interface Block {
   readonly parameters: ReadonlyMap<string, HostTensor>;
 }
 
-/** The first block of the tiny ViT (width 16, 5 tokens, 2 heads), parameters as in `randomBlock`. */
+/** The first block of the tiny ViT (16 features, 5 tokens, 2 heads), parameters as in `randomBlock`. */
 export const tinyBlock = (change: object = {}): Block => randomBlock({ ...TINY_VIT, ...change });
 
-/** The first block of the tiny LLaMA for samples as long as those of the tiny ViT (width 16, 4 heads, 2 of keys). */
+/** The first block of the tiny LLaMA for samples as long as those of the tiny ViT (16 features, 4 heads, 2 of keys). */
 export const tinyDecoderBlock = (change: object = {}): Block =>
   randomBlock({ ...TINY_LLAMA, ...change }, { tokens: 5 });
 

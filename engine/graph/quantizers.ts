@@ -74,9 +74,9 @@ export function weightGrid(
 /** A weight [out, in] with a row per group of columns, the last of each row padded with zeros. */
 function groupRows(weight: Value, groupSize: number): Value {
   const [out, columns] = weight.shape as readonly [number, number];
-  const width = groupSize === -1 ? columns : groupSize;
-  const padded = Math.ceil(columns / width) * width;
-  return op.reshape(op.pad(weight, 1, 0, padded - columns), [(out * padded) / width, width]);
+  const perGroup = groupSize === -1 ? columns : groupSize;
+  const padded = Math.ceil(columns / perGroup) * perGroup;
+  return op.reshape(op.pad(weight, 1, 0, padded - columns), [(out * padded) / perGroup, perGroup]);
 }
 
 /** The inverse of `groupRows`. */
@@ -85,7 +85,7 @@ function fromGroupRows(rows: Value, shape: Value['shape']): Value {
   return op.slice(op.reshape(rows, [out, sizeOf(rows.shape) / out]), 1, 0, columns);
 }
 
-/** Rounds every row of [rows, width] to a grid over shares of its range, each [rows, 1] or a scalar. */
+/** Rounds every row of [rows, columns] to a grid over shares of its range, each [rows, 1] or a scalar. */
 function roundToRows(rows: Value, upper: Value, lower: Value, levels: Value): Value {
   const { scale, zero } = rowGrid(rows, upper, lower, levels);
   return roundToGrid(rows, scale, (q) => op.sub(op.clip(op.add(q, zero), 0, levels), zero));

@@ -44,7 +44,7 @@ const config: SetConfig = {
 const bytesWith = (checkpoint: Checkpoint, change: Partial<SetConfig>, bits: number) =>
   quantizedBytes(sizedModel(checkpoint, { ...config, ...change }), bits);
 
-// Elements of TINY_VIT (width 16, hidden 32, patches of 4 × 4, 5 tokens, 6 classes) and TINY_LLAMA (width 16, 4 heads,
+// Elements of TINY_VIT (16 features, hidden 32, patches of 4 × 4, 5 tokens, 6 classes) and TINY_LLAMA (16 features, 4 heads,
 // 2 of keys, hidden 24, 11 words), both of two blocks.
 const VIT_STEM_REST = 16 + 16 + 5 * 16;
 const VIT_BLOCK_REST = 4 * 16 + 4 * 16 + 32 + 16;

@@ -25,9 +25,9 @@ export function attention(
   batch: number,
   { heads, keyHeads = heads, mask }: AttentionOptions,
 ): Value {
-  const [rows, width] = q.shape as readonly [number, number];
+  const [rows, features] = q.shape as readonly [number, number];
   const tokens = rows / batch;
-  const size = width / heads;
+  const size = features / heads;
   const perHead = (x: Value, count: number, perm: readonly number[]) =>
     op.transpose(op.reshape(x, [batch, tokens, count, size]), perm);
   const scale = q.graph.scalar(1 / Math.sqrt(size));
@@ -41,7 +41,7 @@ export function attention(
   const shares = op.softmax(mask ? op.add(scores, mask) : scores);
   const mixed = op.matMul(op.reshape(shares, [batch, keyHeads, groupRows, tokens]), values);
   const apart = op.reshape(mixed, [batch, heads, tokens, size]);
-  return op.reshape(op.transpose(apart, [0, 2, 1, 3]), [rows, width]);
+  return op.reshape(op.transpose(apart, [0, 2, 1, 3]), [rows, features]);
 }
 
 /**

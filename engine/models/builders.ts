@@ -50,11 +50,11 @@ export function fullPrecision(graph: Graph): Builder {
       return op.gemm(x, weight, { transB: true, ...(bias && { c: parameter(`${name}.bias`, [out]) }) });
     },
     layerNorm: (name, x, epsilon, { affine = true } = {}) => {
-      const width = x.shape.at(-1)!;
+      const features = x.shape.at(-1)!;
       const of = (kind: string, value: number) =>
         affine
-          ? parameter(`${name}.${kind}`, [width])
-          : graph.constant(new Float32Array(width).fill(value), [width]);
+          ? parameter(`${name}.${kind}`, [features])
+          : graph.constant(new Float32Array(features).fill(value), [features]);
       return op.layerNormalization(x, of('weight', 1), of('bias', 0), epsilon);
     },
     rmsNorm: (name, x, epsilon) => {
@@ -62,7 +62,7 @@ export function fullPrecision(graph: Graph): Builder {
       const rate = op.reciprocal(op.sqrt(op.add(meanSquare, graph.scalar(epsilon))));
       return op.mul(op.mul(x, rate), parameter(`${name}.weight`, [x.shape.at(-1)!]));
     },
-    embedding: (name, ids, rows, width) => op.gather(parameter(`${name}.weight`, [rows, width]), ids),
+    embedding: (name, ids, rows, features) => op.gather(parameter(`${name}.weight`, [rows, features]), ids),
     operand: (_name, x) => x,
     parameter,
   };

@@ -54,8 +54,8 @@ describe('a ViT block', () => {
 
   it('has two norms and three operands of products', () => {
     expect(listing.norms).toEqual([
-      { name: 'layernorm_before', width: 16, bias: true, foldable: true },
-      { name: 'layernorm_after', width: 16, bias: true, foldable: true },
+      { name: 'layernorm_before', features: 16, bias: true, foldable: true },
+      { name: 'layernorm_after', features: 16, bias: true, foldable: true },
     ]);
     expect([...listing.operands].sort()).toEqual(['k', 'q', 'v'].map((x) => `attention.attention.${x}`));
   });
@@ -120,7 +120,7 @@ it('takes a layer behind anything but a norm for one without norm, and layers ap
 });
 
 describe('a norm that can be folded', () => {
-  /** A part of width 4 whose layer `reader` reads the norm `norm`; `use` says what else does, and what the part yields. */
+  /** A part of 4 features whose layer `reader` reads the norm `norm`; `use` says what else does, and what the part yields. */
   const listed = (use: (b: Builder, normal: Value, read: Value) => Value, options?: NormOptions) =>
     listPart({
       prefix: '',

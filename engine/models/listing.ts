@@ -19,7 +19,7 @@ export interface LinearEntry {
 
 export interface NormEntry {
   readonly name: string;
-  readonly width: number;
+  readonly features: number;
   readonly bias: boolean;
   /** Whether linear layers, and nothing else, read its output. */
   readonly foldable: boolean;
@@ -70,22 +70,22 @@ export function listPart(part: Part): PartListing {
   };
   const norm = (name: string, x: Value, { affine = true, bias }: { affine?: boolean; bias: boolean }) => {
     otherwiseRead.add(x);
-    const width = x.shape.at(-1)!;
+    const features = x.shape.at(-1)!;
     const y = graph.input(`${name}()`, x.shape);
     origins.set(y, originOf(x, origins));
     if (!affine) return y;
-    norms.push({ name, width, bias });
-    declare(`${name}.weight`, [width]);
-    if (bias) declare(`${name}.bias`, [width]);
+    norms.push({ name, features, bias });
+    declare(`${name}.weight`, [features]);
+    if (bias) declare(`${name}.bias`, [features]);
     normOutputs.set(y, name);
     return y;
   };
   const builder: Builder = {
     linear: (name, x, out, { bias = true, ...stored } = {}) => {
-      const width = x.shape[1]!;
+      const features = x.shape[1]!;
       if (!readers.has(x)) readers.set(x, name);
-      linears.push({ name, in: width, out, bias, input: readers.get(x)!, norm: normOutputs.get(x) });
-      declare(`${name}.weight`, [out, width], stored);
+      linears.push({ name, in: features, out, bias, input: readers.get(x)!, norm: normOutputs.get(x) });
+      declare(`${name}.weight`, [out, features], stored);
       if (bias) declare(`${name}.bias`, [out]);
       const y = graph.input(`${name}()`, [x.shape[0]!, out]);
       origins.set(y, name);
@@ -93,9 +93,9 @@ export function listPart(part: Part): PartListing {
     },
     layerNorm: (name, x, _epsilon, options) => norm(name, x, { ...options, bias: true }),
     rmsNorm: (name, x) => norm(name, x, { bias: false }),
-    embedding: (name, ids, rows, width) => {
-      declare(`${name}.weight`, [rows, width]);
-      return graph.input(`${name}()`, [...ids.shape, width]);
+    embedding: (name, ids, rows, features) => {
+      declare(`${name}.weight`, [rows, features]);
+      return graph.input(`${name}()`, [...ids.shape, features]);
     },
     operand: (name, x) => {
       operands.push(name);

@@ -9,12 +9,12 @@ import { sizeOf, type DType, type Shape, type Value } from '../graph/ir.js';
 export interface Builder {
   /** y = x·Wᵀ + b, [n, in] → [n, out]. */
   linear(name: string, x: Value, out: number, options?: LinearOptions): Value;
-  /** LayerNorm over the last axis of [n, width]. */
+  /** LayerNorm over the last axis of [n, features]. */
   layerNorm(name: string, x: Value, epsilon: number, options?: NormOptions): Value;
-  /** RMSNorm over the last axis of [n, width]: x · weight / √(mean x² + ε). */
+  /** RMSNorm over the last axis of [n, features]: x · weight / √(mean x² + ε). */
   rmsNorm(name: string, x: Value, epsilon: number): Value;
-  /** Rows of a table [rows, width] at int64 ids [n] → [n, width]. */
-  embedding(name: string, ids: Value, rows: number, width: number): Value;
+  /** Rows of a table [rows, features] at int64 ids [n] → [n, features]. */
+  embedding(name: string, ids: Value, rows: number, features: number): Value;
   /** A tensor about to enter a product of two activations (queries, keys, values); a method may quantize it. */
   operand(name: string, x: Value): Value;
   /** A parameter that is used as it is, such as position embeddings. */
@@ -131,7 +131,7 @@ export interface VisionModel extends Model {
 
 /**
  * A causal language model for samples of up to `tokens` tokens, and of so many where nobody says otherwise: int64 ids
- * [batch, tokens] → stem → [batch·tokens, width] → blocks → head → logits of the next token [batch·tokens, vocabulary].
+ * [batch, tokens] → stem → [batch·tokens, features] → blocks → head → logits of the next token [batch·tokens, vocabulary].
  * The head's samples are single tokens, so that those of a large vocabulary can be run a few at a time.
  */
 export interface LanguageModel extends Model {
@@ -150,7 +150,7 @@ export const inputSize = (part: Part): number => sizeOf(part.inputShape(1));
 export const outputSize = (part: Part): number => sizeOf(part.outputShape(1));
 
 /** Channels of the stream that runs from the stem on, which blocks of a family with `roles` read and write. */
-export const streamWidth = ({ stem }: Model): number => stem.outputShape(1).at(-1)!;
+export const streamFeatures = ({ stem }: Model): number => stem.outputShape(1).at(-1)!;
 
 /** What a sample of the model is to its head. */
 export interface HeadPort {

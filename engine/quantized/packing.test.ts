@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createRandom } from '../data/random.js';
-import { packCodes, packedWidth, unpackCodes } from './packing.js';
+import { packCodes, packedBytes, unpackCodes } from './packing.js';
 
 const ROWS = 3;
 
@@ -24,7 +24,7 @@ describe.each([1, 2, 3, 4, 5, 6, 7, 8])('codes of %i bits', (bits) => {
     const codes = Uint8Array.from({ length: ROWS * columns }, () => random.integer(2 ** bits));
     const packed = packCodes(codes, columns, bits);
     expect(packed).toEqual(packedByHand(codes, columns, bits));
-    expect(packed.length).toBe(ROWS * packedWidth(columns, bits));
+    expect(packed.length).toBe(ROWS * packedBytes(columns, bits));
     expect(unpackCodes(packed, columns, bits)).toEqual(codes);
   });
 

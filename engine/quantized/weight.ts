@@ -63,10 +63,10 @@ export function toFloats(weight: QuantizedWeight): Float32Array {
 }
 
 function gridFloats({ shape: [out, n], codes, scale, zero, groupSize, order, outliers }: GridWeight) {
-  const width = groupSize === -1 ? n : groupSize;
-  const groups = Math.ceil(n / width);
+  const perGroup = groupSize === -1 ? n : groupSize;
+  const groups = Math.ceil(n / perGroup);
   const groupOf = new Uint32Array(n);
-  for (let i = 0; i < n; i++) groupOf[order?.[i] ?? i] = Math.floor(i / width);
+  for (let i = 0; i < n; i++) groupOf[order?.[i] ?? i] = Math.floor(i / perGroup);
   const floats = new Float32Array(out * n);
   for (let row = 0; row < out; row++)
     for (let column = 0; column < n; column++) {
@@ -80,13 +80,13 @@ function gridFloats({ shape: [out, n], codes, scale, zero, groupSize, order, out
 }
 
 function binaryFloats({ shape: [out, n], groupSize, ...weight }: BinaryWeight): Float32Array {
-  const width = groupSize === -1 ? n : groupSize;
-  const blocks = Math.ceil(n / width);
+  const perGroup = groupSize === -1 ? n : groupSize;
+  const blocks = Math.ceil(n / perGroup);
   const floats = new Float32Array(out * n);
   for (let row = 0; row < out; row++)
     for (let column = 0; column < n; column++) {
       const at = row * n + column;
-      const block = row * blocks + Math.floor(column / width);
+      const block = row * blocks + Math.floor(column / perGroup);
       const own = block * weight.classes + weight.classOf[at]!;
       floats[at] = weight.mean[own]! + weight.scale[own]! * (2 * weight.signs[at]! - 1);
     }
@@ -94,7 +94,7 @@ function binaryFloats({ shape: [out, n], groupSize, ...weight }: BinaryWeight): 
   second?.columns.forEach((column, i) => {
     for (let row = 0; row < out; row++)
       floats[row * n + column]! +=
-        second.scale[row * blocks + Math.floor(column / width)]! *
+        second.scale[row * blocks + Math.floor(column / perGroup)]! *
         (2 * second.signs[row * second.columns.length + i]! - 1);
   });
   return floats;

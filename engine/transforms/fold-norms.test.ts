@@ -8,24 +8,24 @@ import { percentileStart, type Grid } from '../execution/activation-ranges.js';
 import { foldedBlock } from './testing.js';
 import { normals, roundedBlock, rowsOf, tinyBlock, usePrograms } from '../execution/testing.js';
 
-const [ROWS, WIDTH, OUT, BITS] = [400, 8, 5, 4];
+const [ROWS, FEATURES, OUT, BITS] = [400, 8, 5, 4];
 const LEVELS = 2 ** BITS - 1;
 
 /** A norm of unlike channels: sizes from 0.1 to 10, centres apart. */
 const gamma = Float32Array.from(
-  { length: WIDTH },
-  (_, c) => 0.1 * 100 ** (c / (WIDTH - 1)) * (c % 2 ? -1 : 1),
+  { length: FEATURES },
+  (_, c) => 0.1 * 100 ** (c / (FEATURES - 1)) * (c % 2 ? -1 : 1),
 );
-const beta = normals([WIDTH], 'beta').data;
-const normal = rowsOf(normals([ROWS, WIDTH], 'normalised'));
-const next = normals([OUT, WIDTH], 'next');
+const beta = normals([FEATURES], 'beta').data;
+const normal = rowsOf(normals([ROWS, FEATURES], 'normalised'));
+const next = normals([OUT, FEATURES], 'next');
 const nextBias = normals([OUT], 'next bias').data;
 
 const normed = (weight: ArrayLike<number>, bias: ArrayLike<number>) =>
   normal.map((row) => row.map((x, c) => x * weight[c]! + bias[c]!));
 const linear = (rows: readonly number[][], weight: Float32Array, bias?: Float32Array) =>
   rows.flatMap((row) =>
-    rowsOf({ data: weight, shape: [OUT, WIDTH] }).map((w, o) =>
+    rowsOf({ data: weight, shape: [OUT, FEATURES] }).map((w, o) =>
       w.reduce((sum, v, c) => sum + v * row[c]!, bias?.[o] ?? 0),
     ),
   );
@@ -33,7 +33,7 @@ const column = (rows: readonly number[][], c: number) => rows.map((row) => row[c
 
 function fold(weight: Float32Array, bias: Float32Array, percentiles?: readonly number[]) {
   const output = Float32Array.from(normed(weight, bias).flat());
-  const change = reparameterise(output, WIDTH, BITS, percentiles);
+  const change = reparameterise(output, FEATURES, BITS, percentiles);
   const norm = foldNorm(weight, bias, change);
   return { change, folded: normed(norm.weight, norm.bias), weight: scaledColumns(next.data, change.ratio) };
 }
@@ -53,7 +53,7 @@ describe('a folded norm', () => {
     const { change, folded } = fold(gamma, beta, [1]);
     const { scale, zero } = change.grid;
     const [bottom, top] = [-zero * scale, (LEVELS - zero) * scale];
-    for (let c = 0; c < WIDTH; c++) {
+    for (let c = 0; c < FEATURES; c++) {
       const [least, most] = [Math.min(...column(folded, c)), Math.max(...column(folded, c))];
       // Zero points are whole: the ends are met to half a step.
       expect(Math.abs(least - bottom)).toBeLessThan(0.51 * scale);
@@ -101,7 +101,7 @@ describe('a channel that does not move', () => {
   });
 
   it('is no trouble where all are like it', () => {
-    const { change, folded } = fold(new Float32Array(WIDTH), beta);
+    const { change, folded } = fold(new Float32Array(FEATURES), beta);
     expect([...change.ratio, ...change.shift, ...folded.flat()].every(Number.isFinite)).toBe(true);
   });
 });

@@ -25,19 +25,19 @@ export interface Reparameterisation {
 const MIN_RATIO = 0.01;
 
 /**
- * @param output the norm's output, [rows, width] row-major
+ * @param output the norm's output, [rows, features] row-major
  * @param bits the lowest bit-width
  */
 export function reparameterise(
   output: Float32Array,
-  width: number,
+  features: number,
   bits: number,
   percentiles?: readonly number[],
 ): Reparameterisation {
-  const rows = output.length / width;
+  const rows = output.length / features;
   const column = new Float32Array(rows);
-  const grids = Array.from({ length: width }, (_, c) => {
-    for (let r = 0; r < rows; r++) column[r] = output[r * width + c]!;
+  const grids = Array.from({ length: features }, (_, c) => {
+    for (let r = 0; r < rows; r++) column[r] = output[r * features + c]!;
     return percentileStart(column, [bits], percentiles)[0]!;
   });
   const mean = (list: readonly number[]) => list.reduce((a, b) => a + b, 0) / list.length;
@@ -51,7 +51,7 @@ export function reparameterise(
   return { ratio, shift, grid };
 }
 
-/** Norm weight and bias, both [width], after the change. */
+/** Norm weight and bias, both [features], after the change. */
 export function foldNorm(
   weight: Float32Array,
   bias: Float32Array,
@@ -66,10 +66,10 @@ export function foldBias(
   foldedWeight: Float32Array,
   shift: Float32Array,
 ): Float32Array {
-  const width = shift.length;
-  return Float32Array.from({ length: foldedWeight.length / width }, (_, row) => {
+  const features = shift.length;
+  return Float32Array.from({ length: foldedWeight.length / features }, (_, row) => {
     let sum = bias?.[row] ?? 0;
-    for (let c = 0; c < width; c++) sum += foldedWeight[row * width + c]! * shift[c]!;
+    for (let c = 0; c < features; c++) sum += foldedWeight[row * features + c]! * shift[c]!;
     return sum;
   });
 }
@@ -87,7 +87,7 @@ export function foldedNorm(
   percentiles: readonly number[],
 ): NamedTensors {
   const tensors: NamedTensors = new Map();
-  const change = reparameterise(seen.data, seen.width, bits, percentiles);
+  const change = reparameterise(seen.data, seen.features, bits, percentiles);
   const [weight, bias] = [parameters.get(`${norm}.weight`)!, parameters.get(`${norm}.bias`)!];
   const own = foldNorm(weight.data, bias.data, change);
   tensors.set(`${norm}.weight`, { shape: weight.shape, data: own.weight });
@@ -101,7 +101,7 @@ export function foldedNorm(
     });
   }
   for (let i = 0; i < seen.data.length; i++) {
-    const channel = i % seen.width;
+    const channel = i % seen.features;
     seen.data[i] = seen.data[i]! / change.ratio[channel]! - change.shift[channel]!;
   }
   return tensors;

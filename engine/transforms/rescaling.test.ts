@@ -45,8 +45,8 @@ function randomly(block: Block, parameters: Parameters, seed: string): NamedTens
     if (parameters.has(`${name}.bias`) || seed !== 'first')
       tensors.set(`${name}.bias`, normals([out], name, seed));
   }
-  for (const { name, width } of block.listing.norms)
-    tensors.set(`${name}.weight`, normals([width], name, seed));
+  for (const { name, features } of block.listing.norms)
+    tensors.set(`${name}.weight`, normals([features], name, seed));
   return tensors;
 }
 

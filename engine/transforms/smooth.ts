@@ -132,13 +132,13 @@ async function costsOf(
     const groupSize = groupSizeOf(b);
     const totals = EXPONENTS.map(() => 0);
     for (const { name, in: columns, out } of layers) {
-      const { data, width } = moments.get(name)!;
-      const sizes = [out, columns, width, groupSize] as const;
+      const { data, panel } = moments.get(name)!;
+      const sizes = [out, columns, panel, groupSize] as const;
       const label = `smoothing ${out}×${columns}`;
       const program = await programs.getBuilt(errorGraph, sizes, label, { keep: false });
       const { errors } = await program.run({
         weight: runtime.tensor(parameters.get(`${name}.weight`)!.data, [out, columns]),
-        moments: runtime.tensor(data, [Math.ceil(columns / width), width, width]),
+        moments: runtime.tensor(data, [Math.ceil(columns / panel), panel, panel]),
         magnitude: runtime.tensor(magnitude, [1, columns]),
         levels: runtime.tensor(Float32Array.of(2 ** b - 1), []),
       });
@@ -151,11 +151,11 @@ async function costsOf(
 }
 
 /** Output error of Q(W·diag(s))·diag(1/s) over the whole range of every row of scales, s = magnitude^exponent, for every exponent: `errors` [exponents]. */
-export function errorGraph(out: number, columns: number, width: number, groupSize: number): Graph {
+export function errorGraph(out: number, columns: number, panel: number, groupSize: number): Graph {
   const graph = new Graph();
   const weight = graph.input('weight', [out, columns]);
   const logarithm = op.log(graph.input('magnitude', [1, columns]));
-  const moments = graph.input('moments', [Math.ceil(columns / width), width, width]);
+  const moments = graph.input('moments', [Math.ceil(columns / panel), panel, panel]);
   const levels = graph.input('levels', []);
   const rows = scaleRows({ in: columns, out }, groupSize);
   const whole = graph.constant(new Float32Array(rows).fill(LARGEST_LOGIT), [rows, 1]);

@@ -8,12 +8,12 @@ export const PANEL = 64;
 /** Columns of a chunk at most. */
 const MAX_CHUNK = 1024;
 
-/** A matrix [rows, columns] in chunks [rows, width] of its columns, the last filled up with zeros. */
+/** A matrix [rows, columns] in chunks [rows, perChunk] of its columns, the last filled up with zeros. */
 export interface Chunked {
   readonly rows: number;
   readonly columns: number;
   /** A multiple of `panelOf(columns)`. */
-  readonly width: number;
+  readonly perChunk: number;
   readonly chunks: readonly Float32Array[];
 }
 
@@ -23,12 +23,12 @@ export function chunked(rows: number, columns: number): Chunked {
   const panel = panelOf(columns);
   const panels = Math.ceil(columns / panel);
   const count = Math.ceil((panels * panel) / MAX_CHUNK);
-  const width = panel * Math.ceil(panels / count);
+  const perChunk = panel * Math.ceil(panels / count);
   return {
     rows,
     columns,
-    width,
-    chunks: Array.from({ length: count }, () => new Float32Array(rows * width)),
+    perChunk,
+    chunks: Array.from({ length: count }, () => new Float32Array(rows * perChunk)),
   };
 }
 
@@ -36,38 +36,38 @@ export function chunked(rows: number, columns: number): Chunked {
 export function toChunks(data: ArrayLike<number>, rows: number, order: Uint32Array): Chunked {
   const columns = order.length;
   const found = chunked(rows, columns);
-  const { width, chunks } = found;
+  const { perChunk, chunks } = found;
   for (const [c, chunk] of chunks.entries()) {
-    const first = c * width;
-    const end = Math.min(columns, first + width);
+    const first = c * perChunk;
+    const end = Math.min(columns, first + perChunk);
     for (let row = 0; row < rows; row++)
-      for (let i = first; i < end; i++) chunk[row * width + i - first] = data[row * columns + order[i]!]!;
+      for (let i = first; i < end; i++) chunk[row * perChunk + i - first] = data[row * columns + order[i]!]!;
   }
   return found;
 }
 
 /** The inverse of `toChunks`: [rows, columns], row-major. */
-export function fromChunks({ rows, columns, width, chunks }: Chunked, order: Uint32Array): Float32Array {
+export function fromChunks({ rows, columns, perChunk, chunks }: Chunked, order: Uint32Array): Float32Array {
   const data = new Float32Array(rows * columns);
   for (const [c, chunk] of chunks.entries()) {
-    const first = c * width;
-    const end = Math.min(columns, first + width);
+    const first = c * perChunk;
+    const end = Math.min(columns, first + perChunk);
     for (let row = 0; row < rows; row++)
-      for (let i = first; i < end; i++) data[row * columns + order[i]!] = chunk[row * width + i - first]!;
+      for (let i = first; i < end; i++) data[row * columns + order[i]!] = chunk[row * perChunk + i - first]!;
   }
   return data;
 }
 
-/** Rows `start` to `start + count` of a chunk [count, width], filled up with zeros where they end before. */
+/** Rows `start` to `start + count` of a chunk [count, perChunk], filled up with zeros where they end before. */
 export function rowsOf(
-  { rows, width }: Chunked,
+  { rows, perChunk }: Chunked,
   chunk: Float32Array,
   start: number,
   count: number,
 ): Float32Array {
-  const found = chunk.subarray(start * width, Math.min(rows, start + count) * width);
-  if (found.length === count * width) return found;
-  const filled = new Float32Array(count * width);
+  const found = chunk.subarray(start * perChunk, Math.min(rows, start + count) * perChunk);
+  if (found.length === count * perChunk) return found;
+  const filled = new Float32Array(count * perChunk);
   filled.set(found);
   return filled;
 }
@@ -83,11 +83,11 @@ export async function timesRows(
   start: number,
   panel: number,
 ): Promise<Float32Array> {
-  const { rows, width } = left;
+  const { rows, perChunk } = left;
   const program = await programs.getBuilt(
     addProductGraph,
-    [rows, width, panel],
-    `products ${rows}×${width}×${panel}`,
+    [rows, perChunk, panel],
+    `products ${rows}×${perChunk}×${panel}`,
     {
       keep: false,
     },
@@ -96,8 +96,8 @@ export async function timesRows(
   let sum = new Float32Array(rows * panel);
   for (const [c, chunk] of left.chunks.entries()) {
     const outputs = await program.run({
-      left: runtime.tensor(chunk, [rows, width]),
-      right: runtime.tensor(rowsOf(right, right.chunks[c]!, start, panel), [panel, width]),
+      left: runtime.tensor(chunk, [rows, perChunk]),
+      right: runtime.tensor(rowsOf(right, right.chunks[c]!, start, panel), [panel, perChunk]),
       sum: runtime.tensor(sum, [rows, panel]),
     });
     sum = (await runtime.read(outputs.next!)) as Float32Array<ArrayBuffer>;
@@ -105,11 +105,11 @@ export async function timesRows(
   return sum;
 }
 
-/** `left` [rows, width] · `right` [panel, width]ᵀ + `sum` [rows, panel] → `next`. */
-function addProductGraph(rows: number, width: number, panel: number): Graph {
+/** `left` [rows, perChunk] · `right` [panel, perChunk]ᵀ + `sum` [rows, panel] → `next`. */
+function addProductGraph(rows: number, perChunk: number, panel: number): Graph {
   const graph = new Graph();
-  const left = graph.input('left', [rows, width]);
-  const right = graph.input('right', [panel, width]);
+  const left = graph.input('left', [rows, perChunk]);
+  const right = graph.input('right', [panel, perChunk]);
   graph.output('next', op.gemm(left, right, { transB: true, c: graph.input('sum', [rows, panel]) }));
   return graph;
 }

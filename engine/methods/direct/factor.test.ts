@@ -25,8 +25,8 @@ function thinMoment(n: number, tokens: number, dead: readonly number[] = []): Fl
 }
 
 /** Element (i, j) by places. */
-const at = ({ width, chunks }: Chunked, i: number, j: number) =>
-  chunks[Math.floor(j / width)]![i * width + (j % width)]!;
+const at = ({ perChunk, chunks }: Chunked, i: number, j: number) =>
+  chunks[Math.floor(j / perChunk)]![i * perChunk + (j % perChunk)]!;
 
 const times = (m: Chunked, x: Float64Array, isTransposed = false) =>
   Float64Array.from(x, (_, i) => {

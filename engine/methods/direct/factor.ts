@@ -77,16 +77,16 @@ function byRisingDiagonal(diagonal: Float64Array): Uint32Array {
 
 /** Puts the rows of a symmetric matrix in the order of its columns, with another diagonal. */
 function placeRows(
-  { columns, width, chunks }: Chunked,
+  { columns, perChunk, chunks }: Chunked,
   order: Uint32Array,
   diagonal: (place: number) => number,
 ): void {
   for (const [c, chunk] of chunks.entries()) {
     const before = chunk.slice();
     for (let i = 0; i < columns; i++)
-      chunk.set(before.subarray(order[i]! * width, (order[i]! + 1) * width), i * width);
-    for (let j = c * width; j < Math.min(columns, (c + 1) * width); j++)
-      chunk[j * width + j - c * width] = diagonal(j);
+      chunk.set(before.subarray(order[i]! * perChunk, (order[i]! + 1) * perChunk), i * perChunk);
+    for (let j = c * perChunk; j < Math.min(columns, (c + 1) * perChunk); j++)
+      chunk[j * perChunk + j - c * perChunk] = diagonal(j);
   }
 }
 
@@ -97,55 +97,56 @@ async function factorize(
   signal: AbortSignal,
 ): Promise<Pick<Factored, 'upper' | 'inverses'> | undefined> {
   const { runtime } = programs;
-  const { columns: n, width } = moment;
+  const { columns: n, perChunk } = moment;
   const panel = panelOf(n);
   const upper = chunked(n, n);
   const inverses: Float32Array[] = [];
-  const solve = await programs.getBuilt(solveGraph, [panel, width], `solve ${panel}×${width}`, {
+  const solve = await programs.getBuilt(solveGraph, [panel, perChunk], `solve ${panel}×${perChunk}`, {
     keep: false,
   });
   for (let start = 0; start < n; start += panel) {
     if (signal.aborted) throw new CancelledError();
     const rows = Math.min(panel, n - start);
-    const first = Math.floor(start / width);
+    const first = Math.floor(start / perChunk);
     const before = columnsOf(upper, start, panel, start);
     const left: Float32Array[] = [];
     for (let c = first; c < upper.chunks.length; c++) {
-      const own = new Float32Array(panel * width);
-      own.set(moment.chunks[c]!.subarray(start * width, (start + rows) * width));
+      const own = new Float32Array(panel * perChunk);
+      own.set(moment.chunks[c]!.subarray(start * perChunk, (start + rows) * perChunk));
       left.push(start === 0 ? own : await subtracted(own, upper.chunks[c]!));
     }
-    const at = start - first * width;
+    const at = start - first * perChunk;
     const square = new Float64Array(panel * panel);
     for (let i = 0; i < panel; i++)
       for (let j = i; j < panel; j++)
-        square[i * panel + j] = i < rows && j < rows ? left[0]![i * width + at + j]! : Number(i === j);
+        square[i * panel + j] = i < rows && j < rows ? left[0]![i * perChunk + at + j]! : Number(i === j);
     if (!factorSquare(square, panel)) return undefined;
     const inverse = Float32Array.from(inverted(square, panel));
     inverses.push(inverse);
     for (const [i, residual] of left.entries()) {
       const outputs = await solve.run({
         inverse: runtime.tensor(inverse, [panel, panel]),
-        left: runtime.tensor(residual, [panel, width]),
+        left: runtime.tensor(residual, [panel, perChunk]),
       });
       const chunk = upper.chunks[first + i]!;
-      chunk.set((await runtime.read(outputs.rows!)).subarray(0, rows * width), start * width);
+      chunk.set((await runtime.read(outputs.rows!)).subarray(0, rows * perChunk), start * perChunk);
     }
     const own = upper.chunks[first]!;
     for (let i = 0; i < rows; i++) {
-      own.fill(0, (start + i) * width, (start + i) * width + at);
-      for (let j = 0; j < rows; j++) own[(start + i) * width + at + j] = j < i ? 0 : square[i * panel + j]!;
+      own.fill(0, (start + i) * perChunk, (start + i) * perChunk + at);
+      for (let j = 0; j < rows; j++)
+        own[(start + i) * perChunk + at + j] = j < i ? 0 : square[i * panel + j]!;
     }
 
     async function subtracted(a: Float32Array, chunk: Float32Array): Promise<Float32Array> {
-      const shape = [start, panel, width] as const;
+      const shape = [start, panel, perChunk] as const;
       const program = await programs.getBuilt(residualGraph, shape, `factor ${shape.join('×')}`, {
         keep: false,
       });
       const outputs = await program.run({
-        a: runtime.tensor(a, [panel, width]),
+        a: runtime.tensor(a, [panel, perChunk]),
         before: runtime.tensor(before, [start, panel]),
-        chunk: runtime.tensor(chunk.subarray(0, start * width), [start, width]),
+        chunk: runtime.tensor(chunk.subarray(0, start * perChunk), [start, perChunk]),
       });
       return runtime.read(outputs.left!);
     }
@@ -154,30 +155,30 @@ async function factorize(
 }
 
 /** Columns `start` to `start + count` of the first `rows` rows, [rows, count], filled up with zeros. */
-function columnsOf({ width, chunks }: Chunked, start: number, count: number, rows: number): Float32Array {
-  const chunk = chunks[Math.floor(start / width)]!;
-  const at = start % width;
+function columnsOf({ perChunk, chunks }: Chunked, start: number, count: number, rows: number): Float32Array {
+  const chunk = chunks[Math.floor(start / perChunk)]!;
+  const at = start % perChunk;
   const found = new Float32Array(rows * count);
   for (let row = 0; row < rows; row++)
-    found.set(chunk.subarray(row * width + at, row * width + at + count), row * count);
+    found.set(chunk.subarray(row * perChunk + at, row * perChunk + at + count), row * count);
   return found;
 }
 
-/** `a` [panel, width] − `before` [rows, panel]ᵀ · `chunk` [rows, width] → `left`. */
-function residualGraph(rows: number, panel: number, width: number): Graph {
+/** `a` [panel, perChunk] − `before` [rows, panel]ᵀ · `chunk` [rows, perChunk] → `left`. */
+function residualGraph(rows: number, panel: number, perChunk: number): Graph {
   const graph = new Graph();
-  const product = op.gemm(graph.input('before', [rows, panel]), graph.input('chunk', [rows, width]), {
+  const product = op.gemm(graph.input('before', [rows, panel]), graph.input('chunk', [rows, perChunk]), {
     transA: true,
   });
-  graph.output('left', op.sub(graph.input('a', [panel, width]), product));
+  graph.output('left', op.sub(graph.input('a', [panel, perChunk]), product));
   return graph;
 }
 
-/** `inverse` [panel, panel]ᵀ · `left` [panel, width] → `rows`. */
-function solveGraph(panel: number, width: number): Graph {
+/** `inverse` [panel, panel]ᵀ · `left` [panel, perChunk] → `rows`. */
+function solveGraph(panel: number, perChunk: number): Graph {
   const graph = new Graph();
   const inverse = graph.input('inverse', [panel, panel]);
-  graph.output('rows', op.gemm(inverse, graph.input('left', [panel, width]), { transA: true }));
+  graph.output('rows', op.gemm(inverse, graph.input('left', [panel, perChunk]), { transA: true }));
   return graph;
 }
 
@@ -259,25 +260,25 @@ function panelGraph(rows: number, panel: number, transB: boolean): Graph {
 }
 
 /** Columns `start` to `start + count` of U as rows, cut into chunks: [count, n]. */
-function transposedColumns({ columns: n, width, chunks }: Chunked, start: number, count: number): Chunked {
+function transposedColumns({ columns: n, perChunk, chunks }: Chunked, start: number, count: number): Chunked {
   const found = chunked(count, n);
-  const own = chunks[Math.floor(start / width)]!;
-  const at = start % width;
+  const own = chunks[Math.floor(start / perChunk)]!;
+  const at = start % perChunk;
   for (let k = 0; k < Math.min(n, start + count); k++) {
-    const into = found.chunks[Math.floor(k / width)]!;
-    for (let j = 0; j < count; j++) into[j * width + (k % width)] = own[k * width + at + j]!;
+    const into = found.chunks[Math.floor(k / perChunk)]!;
+    for (let j = 0; j < count; j++) into[j * perChunk + (k % perChunk)] = own[k * perChunk + at + j]!;
   }
   return found;
 }
 
 function setColumns(
-  { rows, width, chunks }: Chunked,
+  { rows, perChunk, chunks }: Chunked,
   start: number,
   count: number,
   data: Float32Array,
 ): void {
-  const chunk = chunks[Math.floor(start / width)]!;
-  const at = start % width;
+  const chunk = chunks[Math.floor(start / perChunk)]!;
+  const at = start % perChunk;
   for (let row = 0; row < rows; row++)
-    chunk.set(data.subarray(row * count, (row + 1) * count), row * width + at);
+    chunk.set(data.subarray(row * count, (row + 1) * count), row * perChunk + at);
 }

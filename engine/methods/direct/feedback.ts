@@ -38,7 +38,7 @@ export function beginRounding(
 ): Rounding {
   const n = order.length;
   const out = data.length / n;
-  const width = layout.groupSize === -1 ? n : layout.groupSize;
+  const perGroup = layout.groupSize === -1 ? n : layout.groupSize;
   const weight = new Float32Array(out * n);
   const first = allowed && new Uint8Array(out * n);
   for (let row = 0; row < out; row++)
@@ -49,7 +49,7 @@ export function beginRounding(
     }
   return {
     ...{ out, layout, grids, weight },
-    groupAt: Uint32Array.from(order, (column) => Math.floor(column / width)),
+    groupAt: Uint32Array.from(order, (column) => Math.floor(column / perGroup)),
     allowed: first && { first, count: allowed.count },
     codes: new Uint8Array(out * n),
     errors: chunked(out, n),
@@ -74,7 +74,7 @@ export function continueRounding(
   for (let row = 0; row < out; row++)
     for (let i = 0; i < n; i++) if (first) first[row * n + i] = allowed.first[row * n + order[i]!]!;
   const { groups, span, last } = rulesOf(next);
-  const { width, chunks } = next.errors;
+  const { perChunk, chunks } = next.errors;
   for (let row = 0; row < out; row++)
     for (let i = 0; i < n; i++) {
       const at = row * n + i;
@@ -83,7 +83,7 @@ export function continueRounding(
       next.codes[at] = code;
       const grid = row * groups + groupAt[i]!;
       const value = Math.fround(grids.scale[grid]! * (code - grids.zero[grid]!));
-      chunks[Math.floor(i / width)]![row * width + (i % width)] = weight[at]! - value;
+      chunks[Math.floor(i / perChunk)]![row * perChunk + (i % perChunk)] = weight[at]! - value;
     }
   return next;
 }
@@ -135,7 +135,7 @@ export async function feedback(
         codes[i] = code;
         error[j] = w - value;
         lost[row]! += (pivot * (x - value)) ** 2;
-        own[row * errors.width + at + j] = error[j]!;
+        own[row * errors.perChunk + at + j] = error[j]!;
       }
     }
   });
@@ -160,7 +160,7 @@ export async function descend(
   await forPanels(programs, rounding, moment, signal, ({ start, columns, before, corner, own, at }) => {
     for (let row = 0; row < out; row++) {
       const slope = row * panel;
-      const to = row * errors.width + at;
+      const to = row * errors.perChunk + at;
       for (let j = columns - 1; j >= 0; j--) {
         const i = row * n + start + j;
         const grid = row * groups + groupAt[start + j]!;
@@ -190,7 +190,7 @@ interface PanelWork {
   readonly before: Float32Array;
   /** What the panel's rows have in its own columns, [panel, panel]. */
   readonly corner: Float64Array;
-  /** The chunk of errors [out, width] that the panel lies in, from column `at` on. */
+  /** The chunk of errors [out, perChunk] that the panel lies in, from column `at` on. */
   readonly own: Float32Array;
   readonly at: number;
 }
@@ -203,17 +203,17 @@ async function forPanels(
   signal: AbortSignal,
   work: (panel: PanelWork) => void,
 ): Promise<void> {
-  const { columns: n, width } = errors;
+  const { columns: n, perChunk } = errors;
   const panel = panelOf(n);
   const corner = new Float64Array(panel * panel);
   for (let start = Math.floor((n - 1) / panel) * panel; start >= 0; start -= panel) {
     if (signal.aborted) throw new CancelledError();
     const columns = Math.min(panel, n - start);
-    const c = Math.floor(start / width);
-    const at = start - c * width;
+    const c = Math.floor(start / perChunk);
+    const at = start - c * perChunk;
     const chunk = rows.chunks[c]!;
     for (let j = 0; j < columns; j++)
-      for (let k = 0; k < columns; k++) corner[j * panel + k] = chunk[(start + j) * width + at + k]!;
+      for (let k = 0; k < columns; k++) corner[j * panel + k] = chunk[(start + j) * perChunk + at + k]!;
     const before = await timesRows(programs, errors, rows, start, panel);
     work({ start, columns, before, corner, own: errors.chunks[c]!, at });
   }

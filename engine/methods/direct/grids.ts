@@ -65,7 +65,7 @@ export function searchGrids(
 ): Grids & { readonly shares: Float64Array } {
   const columns = cost.length;
   const out = data.length / columns;
-  const width = groupSize === -1 ? columns : groupSize;
+  const perGroup = groupSize === -1 ? columns : groupSize;
   const groups = groupsOf(columns, groupSize);
   const levels = 2 ** bits - 1;
   const scale = new Float32Array(out * groups);
@@ -73,8 +73,8 @@ export function searchGrids(
   const shares = new Float64Array(out * groups * 2);
   for (let row = 0; row < out; row++)
     for (let group = 0; group < groups; group++) {
-      const first = row * columns + group * width;
-      const end = row * columns + Math.min(columns, (group + 1) * width);
+      const first = row * columns + group * perGroup;
+      const end = row * columns + Math.min(columns, (group + 1) * perGroup);
       const from = row * columns;
       // Zero is in every range, so that zero points are codes.
       let [low, high] = [0, 0];

@@ -28,28 +28,33 @@ export async function refitScales(
   const { runtime } = programs;
   const n = Math.sqrt(moment.length);
   const out = weight.length / n;
-  const width = groupSize === -1 ? n : groupSize;
+  const perGroup = groupSize === -1 ? n : groupSize;
   const groups = groupsOf(n, groupSize);
-  const program = await programs.getBuilt(overlapGraph, [out, n, width], `refit ${out}×${n} per ${width}`, {
-    keep: false,
-  });
+  const program = await programs.getBuilt(
+    overlapGraph,
+    [out, n, perGroup],
+    `refit ${out}×${n} per ${perGroup}`,
+    {
+      keep: false,
+    },
+  );
   const systems = new Float64Array(out * groups * groups);
   const right = new Float64Array(out * groups);
   const shared = { steps: runtime.tensor(steps, [out, n]), weight: runtime.tensor(weight, [out, n]) };
-  const own = new Float32Array(out * width);
-  const rows = new Float32Array(width * n);
+  const own = new Float32Array(out * perGroup);
+  const rows = new Float32Array(perGroup * n);
   for (let group = 0; group < groups; group++) {
     if (signal.aborted) throw new CancelledError();
-    const first = group * width;
-    const columns = Math.min(width, n - first);
+    const first = group * perGroup;
+    const columns = Math.min(perGroup, n - first);
     own.fill(0);
     for (let row = 0; row < out; row++)
-      own.set(steps.subarray(row * n + first, row * n + first + columns), row * width);
+      own.set(steps.subarray(row * n + first, row * n + first + columns), row * perGroup);
     rows.fill(0).set(moment.subarray(first * n, (first + columns) * n));
     const outputs = await program.run({
       ...shared,
-      own: runtime.tensor(own, [out, width]),
-      rows: runtime.tensor(rows, [width, n]),
+      own: runtime.tensor(own, [out, perGroup]),
+      rows: runtime.tensor(rows, [perGroup, n]),
     });
     const found = await runtime.read(outputs.overlaps!);
     const value = await runtime.read(outputs.value!);
@@ -75,13 +80,13 @@ export async function refitScales(
   return next;
 }
 
-/** Of a group's steps `own` [out, width] with its `rows` of M [width, n]: v_g M v_hᵀ for every group h → `overlaps` [out, groups], v_g M wᵀ → `value` [out, 1]. */
-function overlapGraph(out: number, n: number, width: number): Graph {
+/** Of a group's steps `own` [out, perGroup] with its `rows` of M [perGroup, n]: v_g M v_hᵀ for every group h → `overlaps` [out, groups], v_g M wᵀ → `value` [out, 1]. */
+function overlapGraph(out: number, n: number, perGroup: number): Graph {
   const graph = new Graph();
-  const groups = Math.ceil(n / width);
-  const product = op.gemm(graph.input('own', [out, width]), graph.input('rows', [width, n]));
-  const each = op.pad(op.mul(product, graph.input('steps', [out, n])), 1, 0, groups * width - n);
-  graph.output('overlaps', op.reduceSum(op.reshape(each, [out, groups, width]), [2], false));
+  const groups = Math.ceil(n / perGroup);
+  const product = op.gemm(graph.input('own', [out, perGroup]), graph.input('rows', [perGroup, n]));
+  const each = op.pad(op.mul(product, graph.input('steps', [out, n])), 1, 0, groups * perGroup - n);
+  graph.output('overlaps', op.reduceSum(op.reshape(each, [out, groups, perGroup]), [2], false));
   graph.output('value', op.reduceSum(op.mul(product, graph.input('weight', [out, n])), [1]));
   return graph;
 }

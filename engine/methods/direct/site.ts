@@ -14,10 +14,10 @@ const SWEEPS = [2, 2] as const;
 
 /** What an error of each column costs once feedback has made up for it: U_jj², [in], columns in their own order. */
 export function costOf({ order, upper }: Pick<Factored, 'order' | 'upper'>): Float64Array {
-  const { width, chunks } = upper;
+  const { perChunk, chunks } = upper;
   const cost = new Float64Array(order.length);
   for (const [place, column] of order.entries())
-    cost[column] = chunks[Math.floor(place / width)]![place * width + (place % width)]! ** 2;
+    cost[column] = chunks[Math.floor(place / perChunk)]![place * perChunk + (place % perChunk)]! ** 2;
   return cost;
 }
 
@@ -40,8 +40,8 @@ export function siteOf(hessian: Float32Array, factored: Factored): Site {
   const n = order.length;
   const damped = hessian.slice();
   for (const [place, column] of order.entries()) {
-    const chunk = moment.chunks[Math.floor(place / moment.width)]!;
-    damped[column * n + column] = chunk[place * moment.width + (place % moment.width)]!;
+    const chunk = moment.chunks[Math.floor(place / moment.perChunk)]!;
+    damped[column * n + column] = chunk[place * moment.perChunk + (place % moment.perChunk)]!;
   }
   return { factored, moment: damped };
 }

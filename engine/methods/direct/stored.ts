@@ -3,7 +3,7 @@
  * the others are its roundings, up or down by a bit each. 4 and 3 bits then lie near its roundings too.
  */
 import type { ExpectedTensor } from '../../formats/set.js';
-import { packCodes, packedWidth, unpackCodes } from '../../quantized/packing.js';
+import { packCodes, packedBytes, unpackCodes } from '../../quantized/packing.js';
 import { toFloats, type GridWeight } from '../../quantized/weight.js';
 import type { KeptTensor } from '../progress.js';
 import type { Allowed } from './feedback.js';
@@ -45,7 +45,7 @@ export function tensorsAt(
 ): Map<string, ExpectedTensor> {
   const scheme = schemeAt(layout, bits);
   const codes = {
-    shape: [out, packedWidth(columns, scheme === 'codes' ? bits : BITS[scheme])],
+    shape: [out, packedBytes(columns, scheme === 'codes' ? bits : BITS[scheme])],
     dtype: 'U8',
   } as const;
   if (scheme === 'up')
@@ -85,12 +85,12 @@ export function allowedNear(
   const count = 2 ** BITS[scheme];
   const before = scheme === 'near' ? 1 : 0;
   const groups = groupsOf(columns, groupSize);
-  const width = groupSize === -1 ? columns : groupSize;
+  const perGroup = groupSize === -1 ? columns : groupSize;
   const most = 2 ** bits - count;
   const first = new Uint8Array(base.length);
   for (let i = 0; i < base.length; i++) {
     const row = Math.floor(i / columns);
-    const grid = row * groups + Math.floor((i - row * columns) / width);
+    const grid = row * groups + Math.floor((i - row * columns) / perGroup);
     const code = Math.floor(base[i]! / scale[grid]! + zero[grid]!) - before;
     first[i] = code < 0 ? 0 : code > most ? most : code;
   }

@@ -20,7 +20,7 @@ export interface PlacedPart {
   readonly batch: number;
 }
 
-/** Σ x xᵀ over all tokens of all samples, x [width] what the layer reads in this part: [width, width], added up on the device. Throws UserError where it is not finite. */
+/** Σ x xᵀ over all tokens of all samples, x [features] what the layer reads in this part: [features, features], added up on the device. Throws UserError where it is not finite. */
 export async function inputHessian(
   programs: Programs,
   { part, parameters, source, side, batch }: PlacedPart,
@@ -57,7 +57,7 @@ export async function inputHessian(
   return read;
 }
 
-/** Inputs `x`, `side.<name>` for the part's side ports, its parameters, `hessian` [width, width] and `counted` [batch, 1, 1], 1 for samples that count and 0 for others; output `sum`. */
+/** Inputs `x`, `side.<name>` for the part's side ports, its parameters, `hessian` [features, features] and `counted` [batch, 1, 1], 1 for samples that count and 0 for others; output `sum`. */
 function hessianGraph(part: Part, layer: string, batch: number): Graph {
   const graph = new Graph();
   const plain = fullPrecision(graph);
@@ -65,11 +65,11 @@ function hessianGraph(part: Part, layer: string, batch: number): Graph {
     ...plain,
     linear: (...[name, x, out, options]: Parameters<typeof plain.linear>) => {
       if (name === layer) {
-        const [rows, width] = x.shape as readonly [number, number];
-        const samples = op.reshape(x, [batch, rows / batch, width]);
+        const [rows, features] = x.shape as readonly [number, number];
+        const samples = op.reshape(x, [batch, rows / batch, features]);
         const counted = op.mul(samples, graph.input('counted', [batch, 1, 1]));
-        const c = graph.input('hessian', [width, width]);
-        graph.output('sum', op.gemm(op.reshape(counted, [rows, width]), x, { transA: true, c }));
+        const c = graph.input('hessian', [features, features]);
+        graph.output('sum', op.gemm(op.reshape(counted, [rows, features]), x, { transA: true, c }));
       }
       return plain.linear(name, x, out, options);
     },

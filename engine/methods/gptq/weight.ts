@@ -32,8 +32,8 @@ export async function roundCorrecting(
 ): Promise<GridWeight> {
   const { runtime } = programs;
   const [out, n] = shape as readonly [number, number];
-  const width = groupSize === -1 ? BLOCK : groupSize;
-  const blocks = Math.ceil(n / width);
+  const panel = groupSize === -1 ? BLOCK : groupSize;
+  const blocks = Math.ceil(n / panel);
   const levels = 2 ** bits - 1;
   const codes = new Uint8Array(out * n);
   const grids = out * (groupSize === -1 ? 1 : blocks);
@@ -48,33 +48,33 @@ export async function roundCorrecting(
       setGrid(row, low, high);
     }
 
-  const label = `errors ${out}×${n} per ${width}`;
-  const program = await programs.getBuilt(errorGraph, [out, n, width], label, { keep: false });
+  const label = `errors ${out}×${n} per ${panel}`;
+  const program = await programs.getBuilt(errorGraph, [out, n, panel], label, { keep: false });
   /** w − ŵ of the columns that are rounded, 0 elsewhere. */
   const errors = new Float32Array(out * n);
-  const rows = new Float32Array(width * n);
+  const rows = new Float32Array(panel * n);
   /** Column by column, T of the block's own columns. */
-  const corner = new Float64Array(width * width);
-  const weight = new Float64Array(width);
-  const sums = new Float64Array(width);
+  const corner = new Float64Array(panel * panel);
+  const weight = new Float64Array(panel);
+  const sums = new Float64Array(panel);
   for (let block = 0; block < blocks; block++) {
     if (signal.aborted) throw new CancelledError();
-    const start = block * width;
-    const columns = Math.min(width, n - start);
+    const start = block * panel;
+    const columns = Math.min(panel, n - start);
     rows.fill(0).set(factor.subarray(start * n, (start + columns) * n));
     for (let j = 0; j < columns; j++)
-      for (let i = 0; i <= j; i++) corner[i * width + j] = rows[j * n + start + i]!;
+      for (let i = 0; i <= j; i++) corner[i * panel + j] = rows[j * n + start + i]!;
     const outputs = await program.run({
       errors: runtime.tensor(errors, [out, n]),
-      rows: runtime.tensor(rows, [width, n]),
+      rows: runtime.tensor(rows, [panel, n]),
     });
     const before = await runtime.read(outputs.before!);
 
     /** Goes through the block's columns of a row; `replace` says what becomes of the corrected weight of column j. */
     const correct = (row: number, replace: (corrected: number, j: number) => number) => {
-      for (let j = 0; j < columns; j++) sums[j] = before[row * width + j]!;
+      for (let j = 0; j < columns; j++) sums[j] = before[row * panel + j]!;
       for (let j = 0; j < columns; j++) {
-        const own = j * width;
+        const own = j * panel;
         const error = weight[j]! - replace(weight[j]! + sums[j]! / corner[own + j]!, j);
         for (let k = j; k < columns; k++) sums[k]! += error * corner[own + k]!;
       }
@@ -85,7 +85,7 @@ export async function roundCorrecting(
       const grid = groupSize === -1 ? row : row * blocks + block;
       if (groupSize !== -1) {
         // A group that the last columns do not fill is filled up with zeros, as in `fakeQuantizeWeight`.
-        let [low, high] = columns < width ? [0, 0] : [Infinity, -Infinity];
+        let [low, high] = columns < panel ? [0, 0] : [Infinity, -Infinity];
         correct(row, (x) => {
           low = Math.min(low, x);
           high = Math.max(high, x);
@@ -106,11 +106,11 @@ export async function roundCorrecting(
   return { kind: 'grid', shape: [out, n], bits, codes, scale, zero, groupSize };
 }
 
-/** Σ_i error_i T_ji over all columns i before a block: `errors` [out, n], `rows` of T [width, n] → `before` [out, width]. */
-function errorGraph(out: number, n: number, width: number): Graph {
+/** Σ_i error_i T_ji over all columns i before a block: `errors` [out, n], `rows` of T [panel, n] → `before` [out, panel]. */
+function errorGraph(out: number, n: number, panel: number): Graph {
   const graph = new Graph();
   const errors = graph.input('errors', [out, n]);
-  graph.output('before', op.gemm(errors, graph.input('rows', [width, n]), { transB: true }));
+  graph.output('before', op.gemm(errors, graph.input('rows', [panel, n]), { transB: true }));
   return graph;
 }
 

@@ -8,7 +8,7 @@ import type { NamedTensors } from '../../execution/tensors.js';
 import type { WrittenTensor } from '../../formats/set.js';
 import type { Named } from '../../formats/set-config.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
-import { blocksOf, chainsOf, streamWidth, type Chain, type Model, type Part } from '../../models/model.js';
+import { blocksOf, chainsOf, streamFeatures, type Chain, type Model, type Part } from '../../models/model.js';
 import { MAX_BITS } from '../../plans/bits.js';
 import type { Programs } from '../../runtime/programs.js';
 import { rescaledParameters } from '../../transforms/rescaling.js';
@@ -66,7 +66,7 @@ function rotated(
   { rotate, seed, kvBits }: QueptOptions,
 ): Checkpoint {
   if (!rotate) return checkpoint;
-  const signs = drawSigns(streamWidth(checkpoint.model), seed);
+  const signs = drawSigns(streamFeatures(checkpoint.model), seed);
   return rotateCheckpoint(programs, checkpoint, { signs, keys: kvBits <= MAX_BITS });
 }
 
@@ -318,7 +318,7 @@ function describe(
   const norms = blocksOf(model).flatMap((part, i) =>
     listing(part)
       .norms.filter(({ name }) => blocks[i]!.shapes.has(`${name}.weight`))
-      .map(({ name, width }) => [part.prefix + name, width] as const),
+      .map(({ name, features }) => [part.prefix + name, features] as const),
   );
   const own: QueptConfig = {
     bit_groups: kept,
@@ -343,7 +343,7 @@ function describe(
       ? [
           {
             name: 'rotation',
-            signs: signsToText(drawSigns(streamWidth(model), seed)),
+            signs: signsToText(drawSigns(streamFeatures(model), seed)),
             keys: kvBits <= MAX_BITS,
           },
         ]

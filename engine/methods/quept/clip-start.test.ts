@@ -6,13 +6,13 @@ import { normals, quantizedRow, rowsOf, usePrograms } from '../../execution/test
 
 const [ROWS, COLUMNS] = [16, 64];
 /** Moments of an input whose columns do not correlate, with these mean squares. */
-function uncorrelated(squares: Float32Array, width = squares.length): Moments {
-  const blocks = Math.ceil(squares.length / width);
-  const data = new Float32Array(blocks * width * width);
+function uncorrelated(squares: Float32Array, panel = squares.length): Moments {
+  const blocks = Math.ceil(squares.length / panel);
+  const data = new Float32Array(blocks * panel * panel);
   squares.forEach((square, c) => {
-    data[Math.floor(c / width) * width * width + (c % width) * (width + 1)] = square;
+    data[Math.floor(c / panel) * panel * panel + (c % panel) * (panel + 1)] = square;
   });
-  return { data, width, columns: squares.length };
+  return { data, panel, columns: squares.length };
 }
 const ONES = new Float32Array(COLUMNS).fill(1);
 const EVEN = uncorrelated(ONES);
@@ -95,7 +95,7 @@ it('follows the importance of columns', async () => {
 
 it('counts errors that cancel in the output as none', async () => {
   // All columns carry the same number: only the sum of a row's errors reaches the output.
-  const moments = { data: new Float32Array(COLUMNS ** 2).fill(1), width: COLUMNS, columns: COLUMNS };
+  const moments = { data: new Float32Array(COLUMNS ** 2).fill(1), panel: COLUMNS, columns: COLUMNS };
   const outputError = ({ upper, lower }: { upper: Float32Array; lower: Float32Array }) =>
     total(
       rowsOf(weights).map((row, r) => {

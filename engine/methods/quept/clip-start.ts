@@ -33,14 +33,14 @@ export const SEARCH_RUNS = SWEEPS * 2;
 export function sideGraph(
   out: number,
   columns: number,
-  width: number,
+  panel: number,
   groupSize: number,
   side: 'upper' | 'lower',
 ): Graph {
   const graph = new Graph();
   const rows = scaleRows({ in: columns, out }, groupSize);
   const weight = graph.input('weight', [out, columns]);
-  const moments = graph.input('moments', [Math.ceil(columns / width), width, width]);
+  const moments = graph.input('moments', [Math.ceil(columns / panel), panel, panel]);
   const levels = graph.input('levels', []);
   const held = graph.input(side === 'upper' ? 'clip_lower' : 'clip_upper', [rows, 1]);
   const errorAt = (logit: Value) => {
@@ -75,11 +75,11 @@ export async function searchClip(
 ): Promise<{ upper: Float32Array; lower: Float32Array }> {
   const { runtime } = programs;
   const [out, columns] = shape as readonly [number, number];
-  const { width } = moments;
+  const { panel } = moments;
   const rows = scaleRows({ in: columns, out }, groupSize);
   const fixed = {
     weight: await runtime.place(runtime.tensor(data, shape)),
-    moments: await runtime.place(runtime.tensor(moments.data, [Math.ceil(columns / width), width, width])),
+    moments: await runtime.place(runtime.tensor(moments.data, [Math.ceil(columns / panel), panel, panel])),
   };
   const best: { upper: Float32Array; lower: Float32Array } = {
     upper: new Float32Array(rows).fill(LARGEST_LOGIT),
@@ -88,7 +88,7 @@ export async function searchClip(
   try {
     for (let sweep = 0; sweep < SWEEPS; sweep++)
       for (const side of ['upper', 'lower'] as const) {
-        const parameters = [out, columns, width, groupSize, side] as const;
+        const parameters = [out, columns, panel, groupSize, side] as const;
         const label = `clip ${side} ${out}×${columns}`;
         const program = await programs.getBuilt(sideGraph, parameters, label, { keep: false });
         const { chosen } = await program.run({

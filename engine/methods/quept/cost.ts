@@ -20,7 +20,7 @@ import type { AdapterLayout } from './adapters.js';
 import type { CalibrationCost } from '../method.js';
 import { layoutOf } from './layout.js';
 import { SEARCH_RUNS, sideGraph } from './clip-start.js';
-import { momentsGraph, momentWidth } from '../../execution/moments.js';
+import { momentsGraph, momentPanel } from '../../execution/moments.js';
 import { observeGraph } from '../../execution/observe.js';
 import { plainGraph } from '../../execution/part.js';
 import { quantizedGraph } from '../../execution/quantized-part.js';
@@ -152,7 +152,7 @@ function startWork(
       ? layout.layers.flatMap(({ in: columns, out }) =>
           options.groups.map((group, g) =>
             timesWork(
-              workOf(sideGraph(out, columns, momentWidth(options), groupSizesOf(options)[g]!, 'upper')),
+              workOf(sideGraph(out, columns, momentPanel(options), groupSizesOf(options)[g]!, 'upper')),
               SEARCH_RUNS * group.bits.length,
             ),
           ),
@@ -164,7 +164,7 @@ function startWork(
         layers.flatMap(({ in: columns, out }) =>
           options.groups.map((group, g) =>
             timesWork(
-              workOf(errorGraph(out, columns, momentWidth(options), sizeOfGroup(g))),
+              workOf(errorGraph(out, columns, momentPanel(options), sizeOfGroup(g))),
               group.bits.length,
             ),
           ),
@@ -173,7 +173,7 @@ function startWork(
     : [];
   const batch = Math.min(options.batch, samples);
   const inputs = [...new Map(listing.linears.map((l) => [l.input, l.in]))];
-  const moments = workOf(momentsGraph(part, inputs, batch, momentWidth(options)).graph);
+  const moments = workOf(momentsGraph(part, inputs, batch, momentPanel(options)).graph);
   const collected = timesWork(moments, (samples / batch) * (options.smooth ? 2 : 1));
   return sum([collected, ...smoothings, ...searches]);
 }

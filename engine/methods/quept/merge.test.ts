@@ -3,9 +3,9 @@ import { evaluate, maxDifference } from '../../../test/support.js';
 import { hasOwnStreams, mergeTokens, mergeWeights, tokenSimilarity } from './merge.js';
 import { normals, rowsOf } from '../../execution/testing.js';
 
-const [BATCH, TOKENS, WIDTH] = [3, 4, 5];
+const [BATCH, TOKENS, FEATURES] = [3, 4, 5];
 const ROWS = BATCH * TOKENS;
-const outputs = ['high', 'middle', 'low'].map((name) => normals([ROWS, WIDTH], name));
+const outputs = ['high', 'middle', 'low'].map((name) => normals([ROWS, FEATURES], name));
 const WEIGHTS = [0.3, 0.3, 0.4];
 
 /** Merges the outputs of three groups and says of each token whether it was kept, mixed, or neither. */
@@ -26,7 +26,7 @@ async function merged(
       v.score,
     ),
   }));
-  const rows = rowsOf({ shape: [ROWS, WIDTH], data: found.merged! });
+  const rows = rowsOf({ shape: [ROWS, FEATURES], data: found.merged! });
   const [first, all] = [rowsOf(groups[0]!), groups.map(rowsOf)];
   const word = rows.map((row, t) => {
     if (row.every((x, i) => x === first[t]![i])) return 'K';

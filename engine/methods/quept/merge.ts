@@ -23,7 +23,7 @@ export function mergeWeights(groups: number): number[] {
   return groups === 3 ? [0.3, 0.3, 0.4] : Array<number>(groups).fill(1 / groups);
 }
 
-/** Cosine similarity of corresponding tokens: two [n, width] → [n, 1]. */
+/** Cosine similarity of corresponding tokens: two [n, features] → [n, 1]. */
 export function tokenSimilarity(a: Value, b: Value): Value {
   const dot = (x: Value, y: Value) => op.reduceSum(op.mul(x, y), [1]);
   const norm = (x: Value) => op.clip(op.sqrt(dot(x, x)), 1e-8, 3e38);
@@ -33,7 +33,7 @@ export function tokenSimilarity(a: Value, b: Value): Value {
 /**
  * Σ λ_g x_g, except that the `keep` tokens of highest score in each sample are taken from the first group, and with them
  * any that score the same as the last of these.
- * @param outputs per group [batch·tokens, width], high to low
+ * @param outputs per group [batch·tokens, features], high to low
  * @param score [batch·tokens, 1]; absent: every token is mixed
  */
 export function mergeTokens(

@@ -13,7 +13,7 @@ import { foldedNorm } from '../../transforms/fold-norms.js';
 import { composed, rescaledParameters } from '../../transforms/rescaling.js';
 import { smooth } from '../../transforms/smooth.js';
 import { batchesOf } from '../../execution/batches.js';
-import { momentWidth, secondMoments } from '../../execution/moments.js';
+import { momentPanel, secondMoments } from '../../execution/moments.js';
 import type { SampleStore } from '../../execution/sample-store.js';
 import type { BlockContext } from './block.js';
 import type { NamedTensors } from '../../execution/tensors.js';
@@ -62,7 +62,7 @@ export async function startBlock(
   const seen = (own: BlockContext['parameters']) =>
     observe(programs, part, layout.quantizers, own, slices(), batch);
   const moments = (own: BlockContext['parameters']) =>
-    secondMoments(programs, { part, listing, parameters: own }, slices(), batch, momentWidth(options));
+    secondMoments(programs, { part, listing, parameters: own }, slices(), batch, momentPanel(options));
 
   const folds = startActivations(listing, layout, parameters, await seen(parameters), options);
   const smoothed = options.smooth ? await smoothBlock() : undefined;

@@ -148,14 +148,14 @@ describe('the first step', () => {
     layout.groups.forEach(({ bits }, g) => {
       for (const kind of ['clip', 'scale'] as const) {
         const [from, to] = [before.get(`${kind}.${g}`)!, outputs.get(`next.${kind}.${g}`)!];
-        const width = from.length / bits.length;
+        const columns = from.length / bits.length;
         bits.forEach((b, row) => {
           const moved = from
-            .slice(row * width, (row + 1) * width)
-            .map((v, i) => Math.abs(to[row * width + i]! - v));
+            .slice(row * columns, (row + 1) * columns)
+            .map((v, i) => Math.abs(to[row * columns + i]! - v));
           if (b !== DRAWN[g]) expect(Math.max(...moved)).toBe(0);
           else {
-            expect(moved.filter((d) => d > 0).length).toBeGreaterThan(0.9 * width);
+            expect(moved.filter((d) => d > 0).length).toBeGreaterThan(0.9 * columns);
             expect(Math.max(...moved)).toBeLessThan(RATES[kind] * 1.01);
             expect(Math.max(...moved)).toBeGreaterThan(RATES[kind] * 0.9);
           }

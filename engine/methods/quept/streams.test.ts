@@ -14,8 +14,8 @@ import { learnedBlock } from './testing.js';
 const programs = usePrograms();
 const calibrated = tinyBlock();
 const { part, listing, parameters } = calibrated;
-const [SAMPLES, TOKENS, WIDTH] = [7, 5, 16];
-const SIZE = TOKENS * WIDTH;
+const [SAMPLES, TOKENS, FEATURES] = [7, 5, 16];
+const SIZE = TOKENS * FEATURES;
 /** Leaves a last batch of one. */
 const BATCH = 3;
 const groups = bitGroups([[7, 8], [5, 6], [4]], 2);
@@ -135,7 +135,7 @@ describe('merging', () => {
 
   /** Says of each token of each sample whether it is the first group's, the mixture by `weights`, or neither. */
   function tell(found: Float32Array, outputs: readonly Float32Array[], weights: readonly number[]): string[] {
-    const rows = (data: Float32Array) => rowsOf({ shape: [SAMPLES * TOKENS, WIDTH], data });
+    const rows = (data: Float32Array) => rowsOf({ shape: [SAMPLES * TOKENS, FEATURES], data });
     const all = outputs.map(rows);
     const words = rows(found).map((row, t) => {
       if (row.every((v, i) => v === all[0]![t]![i])) return 'K';
@@ -150,7 +150,7 @@ describe('merging', () => {
 
   /** The tokens of each sample that are most alike in two streams. */
   function alike(a: Float32Array, b: Float32Array): string[] {
-    const [left, right] = [a, b].map((data) => rowsOf({ shape: [SAMPLES * TOKENS, WIDTH], data })) as [
+    const [left, right] = [a, b].map((data) => rowsOf({ shape: [SAMPLES * TOKENS, FEATURES], data })) as [
       number[][],
       number[][],
     ];

@@ -91,8 +91,8 @@ async function merge(
   const { runtime } = programs;
   const { samples, size } = into;
   const batch = Math.min(options.batch, samples);
-  const width = part.outputShape(1).at(-1)!;
-  const shape = [(batch * size) / width, width] as const;
+  const features = part.outputShape(1).at(-1)!;
+  const shape = [(batch * size) / features, features] as const;
   const kept = options.merge === 'uniform' ? 0 : Math.floor((options.keep * shape[0]) / batch);
   const graph = mergeGraph(shape, batch, options.mergeWeights, kept, options.merge === 'random');
   const program = await programs.get(graph, `merge ${shape.join('×')}`, { keep: false });

@@ -6,7 +6,7 @@ import { openPlainPart } from '../../execution/part.js';
 import { entering, passPart } from '../../execution/part-by-part.js';
 import type { Samples, SampleStore } from '../../execution/sample-store.js';
 import type { WrittenTensor } from '../../formats/set.js';
-import { blocksOf, chainsOf, streamWidth, type Part } from '../../models/model.js';
+import { blocksOf, chainsOf, streamFeatures, type Part } from '../../models/model.js';
 import { MAX_BITS } from '../../plans/bits.js';
 import { rotateModel } from '../../transforms/rotation/checkpoint.js';
 import { drawSigns, signsToText } from '../../transforms/rotation/signs.js';
@@ -25,7 +25,7 @@ export async function calibrate(context: CalibrationContext, settings: RoundingS
     head_bits: settings.headBits,
     ...(keys && { kv_bits: kvBits }),
     transforms: rotate
-      ? [{ name: 'rotation', signs: signsToText(drawSigns(streamWidth(checkpoint.model), seed)), keys }]
+      ? [{ name: 'rotation', signs: signsToText(drawSigns(streamFeatures(checkpoint.model), seed)), keys }]
       : [],
     layers: setLayers(outline, offered, (bits) => (bits <= 4 ? groupSize : -1)),
     method: {

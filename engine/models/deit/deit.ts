@@ -17,7 +17,7 @@ export const deit: Family = {
     return vitModel(config, 'deit', ['cls_token', 'distillation_token'], (tokens) => ({
       prefix: '',
       kind: 'head',
-      inputShape: (batch) => [batch * tokens, config.width],
+      inputShape: (batch) => [batch * tokens, config.features],
       outputShape: (batch) => [batch, config.classes],
       forward: (b, x, batch) => {
         const [cls, distilled] = finalTokens(b, 'deit.layernorm', x, config, batch, 2);

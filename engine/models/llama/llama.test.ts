@@ -10,7 +10,7 @@ import { fullPrecision } from '../builders.js';
 import { openCheckpoint, type HostTensor } from '../checkpoint.js';
 import { ModelConfig } from '../config.js';
 import { listPart, storedName } from '../listing.js';
-import { headOf, partsOf, streamWidth, type LanguageModel, type Part } from '../model.js';
+import { headOf, partsOf, streamFeatures, type LanguageModel, type Part } from '../model.js';
 import { buildModel } from '../registry.js';
 
 const BATCH = 2;
@@ -110,7 +110,7 @@ describe('the sample model', () => {
   it('has its shared embedding counted once', async () => {
     const checkpoint = await openCheckpoint(sample('llama-speeches'), { tokens: 16 });
     expect(checkpoint.model).toMatchObject({ vocabulary: 2048, context: 128, tokens: 16 });
-    expect(streamWidth(checkpoint.model)).toBe(128);
+    expect(streamFeatures(checkpoint.model)).toBe(128);
     expect(checkpoint.model.blocks).toHaveLength(6);
     const block = 2 * 128 * 128 + 2 * 64 * 128 + 3 * 352 * 128 + 2 * 128;
     expect(checkpoint.parameters).toBe(2048 * 128 + 6 * block + 128);
@@ -142,10 +142,10 @@ describe('parts', () => {
       ['mlp.down_proj', 16, 24, 'mlp.down_proj', undefined],
     ]);
     expect(listing.norms).toEqual([
-      { name: 'input_layernorm', width: 16, bias: false, foldable: true },
-      { name: 'self_attn.q_norm', width: 6, bias: false, foldable: false },
-      { name: 'self_attn.k_norm', width: 6, bias: false, foldable: false },
-      { name: 'post_attention_layernorm', width: 16, bias: false, foldable: true },
+      { name: 'input_layernorm', features: 16, bias: false, foldable: true },
+      { name: 'self_attn.q_norm', features: 6, bias: false, foldable: false },
+      { name: 'self_attn.k_norm', features: 6, bias: false, foldable: false },
+      { name: 'post_attention_layernorm', features: 16, bias: false, foldable: true },
     ]);
     expect([...listing.operands].sort()).toEqual(['self_attn.k', 'self_attn.q', 'self_attn.v']);
   });
@@ -491,12 +491,12 @@ function reference(
   const plus = (a: Row, b: Row) => a.map((x, i) => x + b[i]!);
 
   const embeddings = parameters.get('model.embed_tokens.weight')!.data;
-  const { hidden_size: width } = config;
+  const { hidden_size: features } = config;
   const tokens = ids.length / BATCH;
   return Array.from({ length: BATCH }, (_, n) => {
     let xs: Row[] = ids
       .slice(n * tokens, (n + 1) * tokens)
-      .map((id) => [...embeddings.subarray(id * width, (id + 1) * width)]);
+      .map((id) => [...embeddings.subarray(id * features, (id + 1) * features)]);
     for (let l = 0; l < config.num_hidden_layers; l++) {
       const block = `model.layers.${l}`;
       const mixed = attend(

@@ -26,12 +26,12 @@ export interface LlamaDefaults {
   readonly vocabulary: number;
   /** Default as many as heads. */
   readonly keyHeads?: number;
-  /** Default the width over the heads. */
+  /** Default `features` over `heads`. */
   readonly headSize?: number;
 }
 
 interface LlamaConfig extends LlamaTraits {
-  readonly width: number;
+  readonly features: number;
   readonly depth: number;
   readonly heads: number;
   readonly keyHeads: number;
@@ -46,7 +46,7 @@ interface LlamaConfig extends LlamaTraits {
 }
 
 /** Far above any real model's; below these, numbers of elements are exact and the list of blocks is short. */
-const MAX_WIDTH = 1 << 20;
+const MAX_FEATURES = 1 << 20;
 const MAX_DEPTH = 1 << 12;
 const MAX_HEADS = 1 << 14;
 const MAX_HEAD_SIZE = 1 << 12;
@@ -55,7 +55,7 @@ const MAX_TOKENS = 1 << 13;
 const DEFAULT_TOKENS = 2048;
 
 /** The same in all families. */
-const WIDTH = 4096;
+const FEATURES = 4096;
 const DEPTH = 32;
 const HEADS = 32;
 
@@ -65,15 +65,15 @@ function readLlamaConfig(
   { tokens, untied = false }: BuildOptions,
 ): Omit<LlamaConfig, keyof LlamaTraits> {
   refuseOthers(config);
-  const width = config.size('hidden_size', WIDTH, MAX_WIDTH);
+  const features = config.size('hidden_size', FEATURES, MAX_FEATURES);
   const heads = config.size('num_attention_heads', HEADS, MAX_HEADS);
   const keyHeads = config.optionalSize('num_key_value_heads', defaults.keyHeads, MAX_HEADS) ?? heads;
   if (heads % keyHeads !== 0)
     config.fail('num_key_value_heads', `must divide num_attention_heads (${heads}), found ${keyHeads}`);
   const ownSize = config.optionalSize('head_dim', defaults.headSize, MAX_HEAD_SIZE);
-  if (ownSize === undefined && width % heads !== 0)
-    config.fail('num_attention_heads', `must divide hidden_size (${width}), found ${heads}`);
-  const headSize = ownSize ?? width / heads;
+  if (ownSize === undefined && features % heads !== 0)
+    config.fail('num_attention_heads', `must divide hidden_size (${features}), found ${heads}`);
+  const headSize = ownSize ?? features / heads;
   if (headSize % 2 !== 0 || headSize > MAX_HEAD_SIZE)
     config.fail(
       ownSize === undefined ? 'num_attention_heads' : 'head_dim',
@@ -88,9 +88,9 @@ function readLlamaConfig(
       `is ${context}; samples may have 1 to ${longest} tokens, not ${length}`,
     );
   return {
-    ...{ width, heads, keyHeads, headSize, context, tokens: length },
+    ...{ features, heads, keyHeads, headSize, context, tokens: length },
     depth: config.size('num_hidden_layers', DEPTH, MAX_DEPTH),
-    hidden: config.size('intermediate_size', defaults.hidden, MAX_WIDTH),
+    hidden: config.size('intermediate_size', defaults.hidden, MAX_FEATURES),
     epsilon: config.positive('rms_norm_eps', 1e-6),
     rope: readRope(config, headSize, context),
     vocabulary: config.size('vocab_size', defaults.vocabulary),
@@ -128,20 +128,20 @@ export function windowsOfTypes(
 }
 
 /** Token embeddings. */
-const llamaStem = ({ vocabulary, width, tokens }: LlamaConfig): Part => ({
+const llamaStem = ({ vocabulary, features, tokens }: LlamaConfig): Part => ({
   prefix: '',
   kind: `stem of ${tokens} tokens`,
   inputShape: (batch) => [batch, tokens],
-  outputShape: (batch) => [batch * tokens, width],
+  outputShape: (batch) => [batch * tokens, features],
   inputType: 'int64',
   forward: (b, ids, batch) =>
-    b.embedding('model.embed_tokens', op.reshape(ids, [batch * ids.shape[1]!]), vocabulary, width),
+    b.embedding('model.embed_tokens', op.reshape(ids, [batch * ids.shape[1]!]), vocabulary, features),
   roles: { writers: ['model.embed_tokens'], norms: [] },
 });
 
 /** Pre-norm decoder blocks: causal attention, then a gated perceptron, each added to the stream. */
 function llamaBlocks(config: LlamaConfig): readonly Part[] {
-  const { width, depth, heads, keyHeads, headSize, hidden, epsilon, tokens } = config;
+  const { features, depth, heads, keyHeads, headSize, hidden, epsilon, tokens } = config;
   const { bias = {}, headNorms = false } = config;
   const turns = byLength((length) => rotation(config.rope, length));
 
@@ -172,12 +172,15 @@ function llamaBlocks(config: LlamaConfig): readonly Part[] {
         batch,
         { heads, keyHeads, mask: masks(x.shape[0]! / batch)(x.graph) },
       );
-      const attended = op.add(x, b.linear('self_attn.o_proj', mixed, width, { bias: bias.output ?? false }));
+      const attended = op.add(
+        x,
+        b.linear('self_attn.o_proj', mixed, features, { bias: bias.output ?? false }),
+      );
       const after = b.rmsNorm('post_attention_layernorm', attended, epsilon);
       const gate = b.linear('mlp.gate_proj', after, hidden, { bias: bias.mlp ?? false });
       const up = b.linear('mlp.up_proj', after, hidden, { bias: bias.mlp ?? false });
       const gated = op.mul(op.mul(gate, op.sigmoid(gate)), up);
-      return op.add(attended, b.linear('mlp.down_proj', gated, width, { bias: bias.mlp ?? false }));
+      return op.add(attended, b.linear('mlp.down_proj', gated, features, { bias: bias.mlp ?? false }));
     };
   const windows = Array.from({ length: depth }, (_, index) => config.windows?.[index]);
   const forwards = new Map(
@@ -189,8 +192,8 @@ function llamaBlocks(config: LlamaConfig): readonly Part[] {
   return windows.map((window, index) => ({
     prefix: `model.layers.${index}.`,
     kind: `block of ${tokens} tokens${window === undefined ? '' : `, a window of ${window}`}`,
-    inputShape: (batch) => [batch * tokens, width],
-    outputShape: (batch) => [batch * tokens, width],
+    inputShape: (batch) => [batch * tokens, features],
+    outputShape: (batch) => [batch * tokens, features],
     forward: forwards.get(window)!,
     roles: {
       writers: ['self_attn.o_proj', 'mlp.down_proj'],
@@ -210,10 +213,10 @@ function llamaBlocks(config: LlamaConfig): readonly Part[] {
 }
 
 /** The final norm and the logits, token by token; a tied head reads the table of embeddings. */
-const llamaHead = ({ width, epsilon, vocabulary, tied }: LlamaConfig): Part => ({
+const llamaHead = ({ features, epsilon, vocabulary, tied }: LlamaConfig): Part => ({
   prefix: '',
   kind: 'head',
-  inputShape: (batch) => [batch, width],
+  inputShape: (batch) => [batch, features],
   outputShape: (batch) => [batch, vocabulary],
   forward: (b, x) =>
     b.linear('lm_head', b.rmsNorm('model.norm', x, epsilon), vocabulary, {

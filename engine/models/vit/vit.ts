@@ -7,7 +7,7 @@ import type { Family } from '../family.js';
 import type { Builder, Part, VisionModel } from '../model.js';
 
 export interface VitConfig {
-  readonly width: number;
+  readonly features: number;
   readonly depth: number;
   readonly heads: number;
   readonly hidden: number;
@@ -22,7 +22,7 @@ export interface VitConfig {
 /** Far above any real model's; below these, numbers of elements are exact and the list of blocks is short. */
 const MAX_SIDE = 1 << 16;
 const MAX_CHANNELS = 1 << 10;
-const MAX_WIDTH = 1 << 20;
+const MAX_FEATURES = 1 << 20;
 const MAX_DEPTH = 1 << 12;
 
 /** Reads and checks the keys that `vit` and `deit` have in common. */
@@ -35,18 +35,18 @@ export function readVitConfig(config: ModelConfig): VitConfig {
       'patch_size',
       `must divide image_size (${height}×${width}), found ${patchHeight}×${patchWidth}`,
     );
-  const hiddenSize = config.size('hidden_size', 768, MAX_WIDTH);
+  const features = config.size('hidden_size', 768, MAX_FEATURES);
   const heads = config.size('num_attention_heads', 12);
-  if (hiddenSize % heads !== 0)
-    config.fail('num_attention_heads', `must divide hidden_size (${hiddenSize}), found ${heads}`);
-  if (config.has('head_dim') && config.size('head_dim') !== hiddenSize / heads)
-    config.fail('head_dim', `must be hidden_size over num_attention_heads (${hiddenSize / heads})`);
+  if (features % heads !== 0)
+    config.fail('num_attention_heads', `must divide hidden_size (${features}), found ${heads}`);
+  if (config.has('head_dim') && config.size('head_dim') !== features / heads)
+    config.fail('head_dim', `must be hidden_size over num_attention_heads (${features / heads})`);
   const { count, names } = config.classes();
   return {
-    width: hiddenSize,
+    features,
     depth: config.size('num_hidden_layers', 12, MAX_DEPTH),
     heads,
-    hidden: config.size('intermediate_size', 3072, MAX_WIDTH),
+    hidden: config.size('intermediate_size', 3072, MAX_FEATURES),
     epsilon: config.positive('layer_norm_eps', 1e-12),
     qkvBias: config.flag('qkv_bias', true),
     image: { channels: config.size('num_channels', 3, MAX_CHANNELS), height, width },
@@ -69,52 +69,52 @@ function patches(pixels: Value, { image, patch }: VitConfig, batch: number): Val
   ]);
 }
 
-/** Patch and position embeddings after the special tokens, each a parameter [1, 1, width]. */
+/** Patch and position embeddings after the special tokens, each a parameter [1, 1, features]. */
 export function vitStem(config: VitConfig, prefix: string, specialTokens: readonly string[]): Part {
-  const { image, patch, width } = config;
+  const { image, patch, features } = config;
   const count = (image.height / patch.height) * (image.width / patch.width);
   return {
     prefix: `${prefix}.embeddings.`,
     kind: 'stem',
     inputShape: (batch) => [batch, image.channels, image.height, image.width],
-    outputShape: (batch) => [batch * (specialTokens.length + count), width],
+    outputShape: (batch) => [batch * (specialTokens.length + count), features],
     forward: (b, x, batch) => {
-      const embedded = b.linear('patch_embeddings.projection', patches(x, config, batch), width, {
-        storedShape: [width, image.channels, patch.height, patch.width],
+      const embedded = b.linear('patch_embeddings.projection', patches(x, config, batch), features, {
+        storedShape: [features, image.channels, patch.height, patch.width],
       });
       const special = specialTokens.map((name) =>
-        op.expand(b.parameter(name, [1, 1, width]), [batch, 1, width]),
+        op.expand(b.parameter(name, [1, 1, features]), [batch, 1, features]),
       );
-      const tokens = op.concat([...special, op.reshape(embedded, [batch, count, width])], 1);
-      const positions = b.parameter('position_embeddings', [1, specialTokens.length + count, width]);
-      return op.reshape(op.add(tokens, positions), [batch * (specialTokens.length + count), width]);
+      const tokens = op.concat([...special, op.reshape(embedded, [batch, count, features])], 1);
+      const positions = b.parameter('position_embeddings', [1, specialTokens.length + count, features]);
+      return op.reshape(op.add(tokens, positions), [batch * (specialTokens.length + count), features]);
     },
   };
 }
 
 /** Pre-norm encoder block: attention, then a two-layer perceptron, each added to the stream. */
 export function vitBlock(config: VitConfig, prefix: string, index: number, tokens: number): Part {
-  const { width, hidden, heads, epsilon, qkvBias } = config;
+  const { features, hidden, heads, epsilon, qkvBias } = config;
   return {
     prefix: `${prefix}.encoder.layer.${index}.`,
     kind: 'block',
-    inputShape: (batch) => [batch * tokens, width],
-    outputShape: (batch) => [batch * tokens, width],
+    inputShape: (batch) => [batch * tokens, features],
+    outputShape: (batch) => [batch * tokens, features],
     forward: (b, x, batch) => {
       const before = b.layerNorm('layernorm_before', x, epsilon);
       const [q, k, v] = ['query', 'key', 'value'].map((name) =>
-        b.linear(`attention.attention.${name}`, before, width, { bias: qkvBias }),
+        b.linear(`attention.attention.${name}`, before, features, { bias: qkvBias }),
       ) as [Value, Value, Value];
       const mixed = attention(b, 'attention.attention', { q, k, v }, batch, { heads });
-      const attended = op.add(x, b.linear('attention.output.dense', mixed, width));
+      const attended = op.add(x, b.linear('attention.output.dense', mixed, features));
       const after = b.layerNorm('layernorm_after', attended, epsilon);
       const activated = op.gelu(b.linear('intermediate.dense', after, hidden));
-      return op.add(attended, b.linear('output.dense', activated, width));
+      return op.add(attended, b.linear('output.dense', activated, features));
     },
   };
 }
 
-/** The final norm, applied to the special tokens only: [batch·tokens, width] → one [batch, width] per token. */
+/** The final norm, applied to the special tokens only: [batch·tokens, features] → one [batch, features] per token. */
 export function finalTokens(
   b: Builder,
   name: string,
@@ -123,11 +123,11 @@ export function finalTokens(
   batch: number,
   count: number,
 ): readonly Value[] {
-  const { width, epsilon } = config;
-  const special = op.slice(op.reshape(x, [batch, x.shape[0]! / batch, width]), 1, 0, count);
-  const normal = b.layerNorm(name, op.reshape(special, [batch * count, width]), epsilon);
-  const parts = op.split(op.reshape(normal, [batch, count, width]), Array<number>(count).fill(1), 1);
-  return parts.map((token) => op.reshape(token, [batch, width]));
+  const { features, epsilon } = config;
+  const special = op.slice(op.reshape(x, [batch, x.shape[0]! / batch, features]), 1, 0, count);
+  const normal = b.layerNorm(name, op.reshape(special, [batch * count, features]), epsilon);
+  const parts = op.split(op.reshape(normal, [batch, count, features]), Array<number>(count).fill(1), 1);
+  return parts.map((token) => op.reshape(token, [batch, features]));
 }
 
 /** Stem, blocks and head as one model. */
@@ -188,7 +188,7 @@ export const vit: Family = {
     return vitModel(config, 'vit', ['cls_token'], (tokens) => ({
       prefix: '',
       kind: 'head',
-      inputShape: (batch) => [batch * tokens, config.width],
+      inputShape: (batch) => [batch * tokens, config.features],
       outputShape: (batch) => [batch, config.classes],
       forward: (b, x, batch) =>
         b.linear('classifier', finalTokens(b, 'vit.layernorm', x, config, batch, 1)[0]!, config.classes),

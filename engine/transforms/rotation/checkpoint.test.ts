@@ -6,7 +6,7 @@ import { temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from '../../.
 import { createRandom } from '../../data/random.js';
 import { openSafetensors } from '../../formats/safetensors.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
-import { inputSize, streamWidth, type Part } from '../../models/model.js';
+import { inputSize, streamFeatures, type Part } from '../../models/model.js';
 import { openPlainModel } from '../../execution/model.js';
 import { openPlainPart } from '../../execution/part.js';
 import { usePrograms } from '../../execution/testing.js';
@@ -68,7 +68,7 @@ describe('a rotated checkpoint computes what the original computes', () => {
     const original = await logitsOf(checkpoint, ids);
     for (const keys of [false, true]) {
       const rotated = rotateCheckpoint(programs, checkpoint, {
-        signs: drawSigns(streamWidth(checkpoint.model), 5),
+        signs: drawSigns(streamFeatures(checkpoint.model), 5),
         keys,
       });
       expect(maxDifference(await logitsOf(rotated, ids), original), `keys ${keys}`).toBeLessThan(2e-5);
@@ -83,7 +83,7 @@ describe('a rotated checkpoint computes what the original computes', () => {
     const source = await openSafetensors(sample('llama-speeches-reference.safetensors'));
     const [ids, expected] = [await source.readInt('input_ids'), await source.read('logits')];
     const rotated = rotateCheckpoint(programs, checkpoint, {
-      signs: drawSigns(streamWidth(checkpoint.model), 0),
+      signs: drawSigns(streamFeatures(checkpoint.model), 0),
       keys: true,
     });
     expect(maxDifference(await logitsOf(rotated, BigInt64Array.from(ids)), expected)).toBeLessThan(1e-4);
@@ -97,7 +97,7 @@ describe('what is turned', () => {
     const checkpoint = await openRandom('seeds', QWEN2);
     const read = async (seed: number) => {
       const rotated = rotateCheckpoint(programs, checkpoint, {
-        signs: drawSigns(streamWidth(checkpoint.model), seed),
+        signs: drawSigns(streamFeatures(checkpoint.model), seed),
         keys: true,
       });
       return rotated.read(rotated.model.blocks[0]!);
@@ -140,7 +140,10 @@ describe('what is turned', () => {
     expect(await peak(outlier)).toBeGreaterThan(3.5);
     expect(
       await peak(
-        rotateCheckpoint(programs, outlier, { signs: drawSigns(streamWidth(outlier.model), 1), keys: false }),
+        rotateCheckpoint(programs, outlier, {
+          signs: drawSigns(streamFeatures(outlier.model), 1),
+          keys: false,
+        }),
       ),
     ).toBeLessThan(1.6);
     await checkpoint.close();
@@ -156,7 +159,7 @@ describe('refuses', () => {
     const checkpoint = await openRandom(`refused ${name}`, change);
     const turn = () =>
       rotateCheckpoint(programs, checkpoint, {
-        signs: drawSigns(streamWidth(checkpoint.model), 1),
+        signs: drawSigns(streamFeatures(checkpoint.model), 1),
         keys: false,
       });
     expect(turn).toThrow(message);
@@ -168,7 +171,7 @@ describe('refuses', () => {
     const checkpoint = await openRandom('vit', TINY_VIT);
     expect(() =>
       rotateCheckpoint(programs, checkpoint, {
-        signs: drawSigns(streamWidth(checkpoint.model), 1),
+        signs: drawSigns(streamFeatures(checkpoint.model), 1),
         keys: false,
       }),
     ).toThrow(/models of the family "vit" cannot be rotated/);
@@ -179,7 +182,7 @@ describe('refuses', () => {
     const checkpoint = await openRandom('towers', {});
     const { stem, blocks } = checkpoint.model;
     const model = { ...checkpoint.model, towers: [{ name: 'tower', stem, blocks }] };
-    const options = { signs: drawSigns(streamWidth(model), 1), keys: false };
+    const options = { signs: drawSigns(streamFeatures(model), 1), keys: false };
     expect(() => rotateCheckpoint(programs, { ...checkpoint, model }, options)).toThrow(
       /models with towers, such as those of the family "llama", cannot be rotated/,
     );
@@ -192,7 +195,7 @@ describe('refuses', () => {
       const own = checkpoint.listing(part);
       return { ...own, norms: own.norms.map((norm) => ({ ...norm, foldable: norm.name === 'model.norm' })) };
     };
-    const options = { signs: drawSigns(streamWidth(checkpoint.model), 1), keys: false };
+    const options = { signs: drawSigns(streamFeatures(checkpoint.model), 1), keys: false };
     expect(() => rotateCheckpoint(programs, { ...checkpoint, listing }, options)).toThrow(
       /what model\.layers\.0\.input_layernorm yields is read by more than linear layers/,
     );

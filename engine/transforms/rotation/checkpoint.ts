@@ -11,14 +11,14 @@
 import { UserError } from '../../errors.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
 import { listPart, type PartListing } from '../../models/listing.js';
-import { partsOf, streamWidth, type Builder, type Part } from '../../models/model.js';
+import { partsOf, streamFeatures, type Builder, type Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import { hadamardFactors } from './hadamard.js';
 import { rotate } from './rotate.js';
 import { turnParameters } from './weights.js';
 
 export interface RotationOptions {
-  /** Of the stream's rotation, [width], ±1. */
+  /** Of the stream's rotation, [features], ±1. */
   readonly signs: Float32Array;
   /** Whether queries and keys are turned: of use where keys are quantized. */
   readonly keys: boolean;
@@ -113,7 +113,7 @@ function requireRotatable(checkpoint: Pick<Checkpoint, 'name' | 'model' | 'listi
         `${name}: ${what} has ${size} channels, and no Hadamard matrix of that size is known here; calibrate with --rotation off, or weights alone (--mode weight-only).`,
       );
   };
-  require(streamWidth(model), 'the stream between blocks');
+  require(streamFeatures(model), 'the stream between blocks');
   if (roles.attention) require(roles.attention.size, `a head of ${part.prefix}${roles.attention.valueLayer}`);
   const shared = checkpoint.listing(part).norms.find((n) => roles.norms.includes(n.name) && !n.foldable);
   if (shared)

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { hadamardFactors, hadamardMatrix } from './hadamard.js';
 
-/** Widths, heads and perceptrons of published models of the supported families, and of the sample. */
+/** Streams, heads and perceptrons of published models of the supported families, and of the sample. */
 const SIZES = [
   ...[64, 80, 96, 112, 128, 256], // heads
   ...[128, 576, 896, 960, 1536, 2048, 2560, 3072, 3584, 4096, 5120, 6656, 8192], // streams

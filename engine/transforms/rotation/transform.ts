@@ -3,7 +3,7 @@ import { UserError } from '../../errors.js';
 import { flag, type Field } from '../../formats/json-fields.js';
 import { expectString } from '../../formats/json.js';
 import { show } from '../../formats/paths.js';
-import { streamWidth } from '../../models/model.js';
+import { streamFeatures } from '../../models/model.js';
 import type { Transform } from '../transform.js';
 import { rotateCheckpoint, rotateModel } from './checkpoint.js';
 import { signsFromText } from './signs.js';
@@ -29,7 +29,7 @@ export const rotation: Transform<RotationConfig> = {
   outline: (checkpoint, config) => ({ name: checkpoint.name, ...rotateModel(checkpoint, config) }),
   apply: (programs, checkpoint, { signs: text, keys }) =>
     rotateCheckpoint(programs, checkpoint, {
-      signs: signsFromText(text, streamWidth(checkpoint.model)),
+      signs: signsFromText(text, streamFeatures(checkpoint.model)),
       keys,
     }),
 };

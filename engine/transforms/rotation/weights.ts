@@ -22,7 +22,7 @@ interface WeightTurns {
 
 /**
  * The parameters of a part turned; gains of the stream's norms are 1 then.
- * @param signs of the stream's rotation, [width]
+ * @param signs of the stream's rotation, [features]
  */
 export async function turnParameters(
   programs: Programs,
@@ -73,33 +73,33 @@ async function turnWeight(programs: Programs, tensor: HostTensor, turns: WeightT
   const { runtime } = programs;
   const { shape, data } = tensor;
   const { rows, columns, gain } = turns;
-  const width = shape.at(-1)!;
-  const height = data.length / width;
-  const most = rows ? height : Math.max(1, Math.floor(PIECE / width));
+  const features = shape.at(-1)!;
+  const out = data.length / features;
+  const most = rows ? out : Math.max(1, Math.floor(PIECE / features));
   const signsOf = (name: string, turn: Turn | undefined) =>
     turn?.signs && { [name]: runtime.tensor(turn.signs, [turn.size]) };
   const fixed = {
-    ...(gain && { gain: runtime.tensor(gain, [width]) }),
+    ...(gain && { gain: runtime.tensor(gain, [features]) }),
     ...signsOf('signs.rows', rows),
     ...signsOf('signs.columns', columns),
   };
   const turned = new Float32Array(data.length);
-  for (let from = 0; from < height; from += most) {
-    const count = Math.min(most, height - from);
-    const graph = turnGraph(count, width, turns);
-    const program = await programs.get(graph, `turn ${count}×${width}`, { keep: false });
-    const piece = data.subarray(from * width, (from + count) * width);
-    const outputs = await program.run({ ...fixed, weight: runtime.tensor(piece, [count, width]) });
-    turned.set(await runtime.read(outputs.turned!), from * width);
+  for (let from = 0; from < out; from += most) {
+    const count = Math.min(most, out - from);
+    const graph = turnGraph(count, features, turns);
+    const program = await programs.get(graph, `turn ${count}×${features}`, { keep: false });
+    const piece = data.subarray(from * features, (from + count) * features);
+    const outputs = await program.run({ ...fixed, weight: runtime.tensor(piece, [count, features]) });
+    turned.set(await runtime.read(outputs.turned!), from * features);
   }
   return { shape, data: turned };
 }
 
-function turnGraph(height: number, width: number, { rows, columns, gain }: WeightTurns): Graph {
+function turnGraph(out: number, features: number, { rows, columns, gain }: WeightTurns): Graph {
   const graph = new Graph();
   const signsOf = (name: string, turn: Turn) => (turn.signs ? graph.input(name, [turn.size]) : undefined);
-  let weight = graph.input('weight', [height, width]);
-  if (gain) weight = op.mul(weight, graph.input('gain', [width]));
+  let weight = graph.input('weight', [out, features]);
+  if (gain) weight = op.mul(weight, graph.input('gain', [features]));
   if (columns) weight = rotate(weight, 1, columns.size, signsOf('signs.columns', columns));
   if (rows) weight = rotate(weight, 0, rows.size, signsOf('signs.rows', rows));
   graph.output('turned', weight);
