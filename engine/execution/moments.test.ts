@@ -20,18 +20,18 @@ it('are the means of products within blocks of columns, for every layer, over al
     const { data, features } = observed.get(layer.input)!;
     const rows = rowsOf({ data, shape: [data.length / features, features] });
     const moments = found.get(layer.name)!;
-    const blocks = Math.ceil(layer.in / PANEL);
+    const panels = Math.ceil(layer.in / PANEL);
     expect([moments.panel, moments.columns, moments.data.length]).toEqual([
       PANEL,
       layer.in,
-      blocks * PANEL * PANEL,
+      panels * PANEL * PANEL,
     ]);
-    for (let b = 0; b < blocks; b++)
+    for (let p = 0; p < panels; p++)
       for (let i = 0; i < PANEL; i++)
         for (let j = 0; j < PANEL; j++) {
-          const [left, right] = [b * PANEL + i, b * PANEL + j];
+          const [left, right] = [p * PANEL + i, p * PANEL + j];
           const mean = rows.reduce((sum, x) => sum + (x[left] ?? 0) * (x[right] ?? 0), 0) / rows.length;
-          expect(moments.data[(b * PANEL + i) * PANEL + j]).toBeCloseTo(mean, 4);
+          expect(moments.data[(p * PANEL + i) * PANEL + j]).toBeCloseTo(mean, 4);
         }
     expect(meanSquares(moments)).toHaveLength(layer.in);
     expect(meanSquares(moments)[layer.in - 1]).toBeCloseTo(
@@ -58,11 +58,11 @@ it('weigh a change of weights by the output error it makes', async () => {
   const errors = await programs.runtime.read((await program.run({})).error!);
   await program.dispose();
   rowsOf(difference).forEach((row, r) =>
-    [0, 1].forEach((block) => {
-      const inBlock = (x: readonly number[]) =>
-        row.reduce((sum, d, c) => sum + (Math.floor(c / panel) === block ? d * x[c]! : 0), 0);
-      const mean = samples.reduce((sum, x) => sum + inBlock(x) ** 2, 0) / samples.length;
-      expect(errors[r * 2 + block]).toBeCloseTo(mean, 4);
+    [0, 1].forEach((index) => {
+      const inPanel = (x: readonly number[]) =>
+        row.reduce((sum, d, c) => sum + (Math.floor(c / panel) === index ? d * x[c]! : 0), 0);
+      const mean = samples.reduce((sum, x) => sum + inPanel(x) ** 2, 0) / samples.length;
+      expect(errors[r * 2 + index]).toBeCloseTo(mean, 4);
     }),
   );
 });

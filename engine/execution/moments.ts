@@ -12,9 +12,9 @@ import { requireFinite } from './finite.js';
 import { disposeAll } from './part.js';
 
 /**
- * E[x xᵀ] of a layer's input in diagonal blocks of `panel` columns, the last zero-padded: data [blocks, panel, panel].
- * The mean squared error of a layer's output that a change Δ of its weights makes, as far as blocks do not correlate, is
- * Σ Δ_b M_b Δ_bᵀ over blocks b and rows.
+ * E[x xᵀ] of a layer's input in panels of `panel` columns on the diagonal, the last zero-padded: data [panels, panel, panel].
+ * The mean squared error of a layer's output that a change Δ of its weights makes, as far as panels do not correlate, is
+ * Σ Δ_p M_p Δ_pᵀ over panels p and rows.
  */
 export interface Moments {
   readonly data: Float32Array;
@@ -22,7 +22,7 @@ export interface Moments {
   readonly columns: number;
 }
 
-/** Columns of a block: those that share a scale at low bit-widths, or 128 where whole rows do. */
+/** Columns of a panel: those that share a scale at low bit-widths, or 128 where whole rows do. */
 export const momentPanel = ({ groupSize }: { readonly groupSize: number }): number =>
   groupSize === -1 ? 128 : groupSize;
 
@@ -99,10 +99,10 @@ export function momentsGraph(
     const columns = wanted.get(name);
     if (columns === undefined) return;
     rows.set(name, x.shape[0]!);
-    const blocks = Math.ceil(columns / panel);
-    const padded = op.reshape(op.pad(x, 1, 0, blocks * panel - columns), [x.shape[0]!, blocks, panel]);
+    const panels = Math.ceil(columns / panel);
+    const padded = op.reshape(op.pad(x, 1, 0, panels * panel - columns), [x.shape[0]!, panels, panel]);
     const product = op.matMul(op.transpose(padded, [1, 2, 0]), op.transpose(padded, [1, 0, 2]));
-    graph.output(name, op.add(graph.input(`sum.${name}`, [blocks, panel, panel]), product));
+    graph.output(name, op.add(graph.input(`sum.${name}`, [panels, panel, panel]), product));
   };
   const builder = {
     ...plain,
@@ -124,13 +124,13 @@ export function meanSquares({ data, panel, columns }: Moments): Float32Array {
 }
 
 /**
- * Σ Δ M Δᵀ for every row and block of columns: `difference` [out, in], `moments` [blocks, panel, panel] → [out, blocks].
+ * Σ Δ M Δᵀ for every row and panel of columns: `difference` [out, in], `moments` [panels, panel, panel] → [out, panels].
  */
 export function weightedError(difference: Value, moments: Value): Value {
   const [out, columns] = difference.shape as readonly [number, number];
-  const [blocks, panel] = moments.shape as readonly [number, number, number];
-  const padded = op.pad(difference, 1, 0, blocks * panel - columns);
-  const byBlock = op.transpose(op.reshape(padded, [out, blocks, panel]), [1, 0, 2]);
-  const error = op.reduceSum(op.mul(op.matMul(byBlock, moments), byBlock), [2]);
-  return op.reshape(op.transpose(error, [1, 0, 2]), [out, blocks]);
+  const [panels, panel] = moments.shape as readonly [number, number, number];
+  const padded = op.pad(difference, 1, 0, panels * panel - columns);
+  const byPanel = op.transpose(op.reshape(padded, [out, panels, panel]), [1, 0, 2]);
+  const error = op.reduceSum(op.mul(op.matMul(byPanel, moments), byPanel), [2]);
+  return op.reshape(op.transpose(error, [1, 0, 2]), [out, panels]);
 }

@@ -41,13 +41,13 @@ describe('bytes of a weight [3, 100]', () => {
   });
 
   it.each<[string, BinaryForm, number]>([
-    // A sign each; a scale and a mean of 2 bytes for each of two blocks of a row.
+    // A sign each; a scale and a mean of 2 bytes for each of two groups of a row.
     ['one class', binary({}), 38 + 6 * 4],
     ['whole rows', binary({ groupSize: -1 }), 38 + 3 * 4],
     // The class of an element takes 1 bit; three classes take 2.
     ['two classes', binary({ classes: 2 }), 38 + 38 + 6 * 2 * 4],
     ['three classes', binary({ classes: 3 }), 38 + 75 + 6 * 3 * 4],
-    // 3 × 10 more signs (330 bits in all), a bit for each column that says whether it is one, a scale for each block.
+    // 3 × 10 more signs (330 bits in all), a bit for each column that says whether it is one, a scale for each group.
     ['a second plane', binary({ second: 10 }), 42 + 13 + 6 * 4 + 6 * 2],
   ])('as signs: %s', (_, form, expected) => {
     expect(bytesOf(form)).toBe(expected);

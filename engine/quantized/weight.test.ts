@@ -61,7 +61,7 @@ describe('a weight on grids', () => {
 });
 
 describe('a weight as signs', () => {
-  // Two blocks of columns: 4 and 3.
+  // Two groups of columns: 4 and 3.
   const weight: BinaryWeight = {
     kind: 'binary',
     shape: [OUT, IN],
@@ -73,8 +73,8 @@ describe('a weight as signs', () => {
     mean: normals(OUT * 2 * 2),
   };
   const valueOf = (row: number, column: number) => {
-    const block = 2 * row + (column < 4 ? 0 : 1);
-    const own = 2 * block + weight.classOf[row * IN + column]!;
+    const group = 2 * row + (column < 4 ? 0 : 1);
+    const own = 2 * group + weight.classOf[row * IN + column]!;
     const scale = weight.scale[own]!;
     return weight.mean[own]! + (weight.signs[row * IN + column] ? scale : -scale);
   };
@@ -92,7 +92,7 @@ describe('a weight as signs', () => {
     const more = (row: number, column: number) => {
       const i = [1, 5].indexOf(column);
       if (i < 0) return 0;
-      // Column 1 is of the first block, 5 of the second.
+      // Column 1 is of the first group, 5 of the second.
       const scale = second.scale[2 * row + i]!;
       return second.signs[2 * row + i] ? scale : -scale;
     };

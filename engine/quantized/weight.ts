@@ -30,7 +30,7 @@ export interface GridWeight {
 }
 
 /**
- * W [out, in] as signs: every element is mean + scale · sign of its row, block of columns and class, plus, in the columns
+ * W [out, in] as signs: every element is mean + scale · sign of its row, group of columns and class, plus, in the columns
  * of `second`, scale · sign of a second plane.
  */
 export interface BinaryWeight {
@@ -42,12 +42,12 @@ export interface BinaryWeight {
   readonly classes: number;
   /** [out, in], each below `classes`. */
   readonly classOf: Uint8Array;
-  /** Columns of a block, -1 for whole rows. */
+  /** Columns of a group, -1 for whole rows. */
   readonly groupSize: number;
-  /** [out · blocks · classes] */
+  /** [out · groups · classes] */
   readonly scale: Float32Array;
   readonly mean: Float32Array;
-  /** Columns approximated by two planes: signs [out, columns.length], scale [out · blocks]. */
+  /** Columns approximated by two planes: signs [out, columns.length], scale [out · groups]. */
   readonly second?: {
     readonly columns: Uint32Array;
     readonly signs: Uint8Array;
@@ -81,20 +81,20 @@ function gridFloats({ shape: [out, n], codes, scale, zero, groupSize, order, out
 
 function binaryFloats({ shape: [out, n], groupSize, ...weight }: BinaryWeight): Float32Array {
   const perGroup = groupSize === -1 ? n : groupSize;
-  const blocks = Math.ceil(n / perGroup);
+  const groups = Math.ceil(n / perGroup);
   const floats = new Float32Array(out * n);
   for (let row = 0; row < out; row++)
     for (let column = 0; column < n; column++) {
       const at = row * n + column;
-      const block = row * blocks + Math.floor(column / perGroup);
-      const own = block * weight.classes + weight.classOf[at]!;
+      const group = row * groups + Math.floor(column / perGroup);
+      const own = group * weight.classes + weight.classOf[at]!;
       floats[at] = weight.mean[own]! + weight.scale[own]! * (2 * weight.signs[at]! - 1);
     }
   const { second } = weight;
   second?.columns.forEach((column, i) => {
     for (let row = 0; row < out; row++)
       floats[row * n + column]! +=
-        second.scale[row * blocks + Math.floor(column / perGroup)]! *
+        second.scale[row * groups + Math.floor(column / perGroup)]! *
         (2 * second.signs[row * second.columns.length + i]! - 1);
   });
   return floats;

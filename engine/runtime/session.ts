@@ -85,7 +85,7 @@ export function openRuntime(device: DeviceKind, threads = 0): Runtime {
         interOpNumThreads: 1,
         executionMode: 'sequential',
         graphOptimizationLevel: 'all',
-        // Planned ahead, a run's memory would be one more block beside that of the first run, which stays.
+        // Planned ahead, a run's memory would be one more region beside that of the first run, which stays.
         enableMemPattern: false,
         preferredOutputLocation: onDevice ? 'gpu-buffer' : 'cpu',
         logId: name,

@@ -29,7 +29,7 @@ export function gptqCost(
   );
   return {
     work: timesWork(one, offered.length),
-    // Every weight is gone through twice where it sets its group's grid, and corrects the columns of its block.
+    // Every weight is gone through twice where it sets its group's grid, and corrects the columns of its panel.
     looked: offered.length * layers.reduce((n, l) => n + l.in * l.out * 128, 0),
     activations: samples * Math.max(...chainsOf(model).flatMap(chainParts).map(outputSize)) * FLOAT,
     // Parameters on host and device, Hessian, factor and what is left of it, weight, errors and codes.
@@ -43,7 +43,7 @@ function blockWork(part: Part, listing: Outline['listing'], batch: number, runs:
   const rows = part.inputShape(batch)[0]!;
   const groups = byInput(linears);
   const hessians = groups.reduce((flops, [{ in: columns }]) => flops + 2 * rows * columns * columns, 0);
-  // Cholesky factors on the host and device, and the products that carry errors between blocks of columns.
+  // Cholesky factors on the host and device, and the products that carry errors between panels of columns.
   const factors = groups.reduce((flops, [{ in: columns }]) => flops + (2 / 3) * columns ** 3, 0);
   const rounding = linears.reduce((flops, { in: columns, out }) => flops + 2 * out * columns * columns, 0);
   const passes = timesWork(forward, runs * (groups.length + 1));

@@ -8,7 +8,7 @@ import type { GridWeight } from '../../quantized/weight.js';
 import type { Programs } from '../../runtime/programs.js';
 
 /** Columns between two products on the device, where a group of columns does not set it (docs/METHOD.md, section 8). */
-const BLOCK = 128;
+const PANEL = 128;
 
 /**
  * Rounds a weight W [out, in] to `bits` so that Σ over rows of (w − ŵ) H (w − ŵ)ᵀ stays small.
@@ -32,11 +32,11 @@ export async function roundCorrecting(
 ): Promise<GridWeight> {
   const { runtime } = programs;
   const [out, n] = shape as readonly [number, number];
-  const panel = groupSize === -1 ? BLOCK : groupSize;
-  const blocks = Math.ceil(n / panel);
+  const panel = groupSize === -1 ? PANEL : groupSize;
+  const panels = Math.ceil(n / panel);
   const levels = 2 ** bits - 1;
   const codes = new Uint8Array(out * n);
-  const grids = out * (groupSize === -1 ? 1 : blocks);
+  const grids = out * (groupSize === -1 ? 1 : panels);
   const [scale, zero] = [new Float32Array(grids), new Float32Array(grids)];
   const setGrid = (grid: number, low: number, high: number) => {
     scale[grid] = Math.max(Math.fround(high - low) / levels, smallestStep(low, high));
@@ -53,13 +53,13 @@ export async function roundCorrecting(
   /** w − ŵ of the columns that are rounded, 0 elsewhere. */
   const errors = new Float32Array(out * n);
   const rows = new Float32Array(panel * n);
-  /** Column by column, T of the block's own columns. */
+  /** Column by column, T of the panel's own columns. */
   const corner = new Float64Array(panel * panel);
   const weight = new Float64Array(panel);
   const sums = new Float64Array(panel);
-  for (let block = 0; block < blocks; block++) {
+  for (let index = 0; index < panels; index++) {
     if (signal.aborted) throw new CancelledError();
-    const start = block * panel;
+    const start = index * panel;
     const columns = Math.min(panel, n - start);
     rows.fill(0).set(factor.subarray(start * n, (start + columns) * n));
     for (let j = 0; j < columns; j++)
@@ -70,7 +70,7 @@ export async function roundCorrecting(
     });
     const before = await runtime.read(outputs.before!);
 
-    /** Goes through the block's columns of a row; `replace` says what becomes of the corrected weight of column j. */
+    /** Goes through the panel's columns of a row; `replace` says what becomes of the corrected weight of column j. */
     const correct = (row: number, replace: (corrected: number, j: number) => number) => {
       for (let j = 0; j < columns; j++) sums[j] = before[row * panel + j]!;
       for (let j = 0; j < columns; j++) {
@@ -82,7 +82,7 @@ export async function roundCorrecting(
     for (let row = 0; row < out; row++) {
       const at = row * n + start;
       for (let j = 0; j < columns; j++) weight[j] = isDead(start + j) ? 0 : data[at + j]!;
-      const grid = groupSize === -1 ? row : row * blocks + block;
+      const grid = groupSize === -1 ? row : row * panels + index;
       if (groupSize !== -1) {
         // A group that the last columns do not fill is filled up with zeros, as in `fakeQuantizeWeight`.
         let [low, high] = columns < panel ? [0, 0] : [Infinity, -Infinity];
@@ -106,7 +106,7 @@ export async function roundCorrecting(
   return { kind: 'grid', shape: [out, n], bits, codes, scale, zero, groupSize };
 }
 
-/** Σ_i error_i T_ji over all columns i before a block: `errors` [out, n], `rows` of T [panel, n] → `before` [out, panel]. */
+/** Σ_i error_i T_ji over all columns i before a panel: `errors` [out, n], `rows` of T [panel, n] → `before` [out, panel]. */
 function errorGraph(out: number, n: number, panel: number): Graph {
   const graph = new Graph();
   const errors = graph.input('errors', [out, n]);

@@ -7,8 +7,8 @@ import { normals, quantizedRow, rowsOf, usePrograms } from '../../execution/test
 const [ROWS, COLUMNS] = [16, 64];
 /** Moments of an input whose columns do not correlate, with these mean squares. */
 function uncorrelated(squares: Float32Array, panel = squares.length): Moments {
-  const blocks = Math.ceil(squares.length / panel);
-  const data = new Float32Array(blocks * panel * panel);
+  const panels = Math.ceil(squares.length / panel);
+  const data = new Float32Array(panels * panel * panel);
   squares.forEach((square, c) => {
     data[Math.floor(c / panel) * panel * panel + (c % panel) * (panel + 1)] = square;
   });

@@ -62,7 +62,7 @@ export function sideGraph(
 
 /**
  * @param weight [out, in]
- * @param moments of the layer's input, in blocks of `groupSize` columns
+ * @param moments of the layer's input, in panels of `groupSize` columns
  * @param groupSize input columns that share a scale, -1 for a whole row
  * @returns clip logits for upper and lower, one per row of scales
  */

@@ -6,7 +6,7 @@ import { hadamardFactors, hadamardMatrix } from './hadamard.js';
 
 /**
  * x·R along an axis, with R = diag(signs)·H/√size orthogonal and H a Hadamard matrix (QuaRot, Ashkboos et al. 2024, section
- * 3). An axis longer than `size` is turned in blocks of it.
+ * 3). An axis longer than `size` is turned in groups of it.
  * @param signs [size], entries ±1; absent: all 1
  */
 export function rotate(x: Value, axis: number, size: number, signs?: Value): Value {
@@ -14,10 +14,10 @@ export function rotate(x: Value, axis: number, size: number, signs?: Value): Val
   const after = sizeOf(x.shape.slice(axis + 1));
   const factors = hadamardFactors(size);
   if (!factors || length % size !== 0) throw new Error(`An axis of ${length} cannot be turned by ${size}.`);
-  const blocks = before * (length / size);
-  const signed = signs ? op.mul(op.reshape(x, [blocks, size, after]), op.reshape(signs, [1, size, 1])) : x;
+  const groups = before * (length / size);
+  const signed = signs ? op.mul(op.reshape(x, [groups, size, after]), op.reshape(signs, [1, size, 1])) : x;
   let turned = signed;
-  let [left, right] = [blocks, size * after];
+  let [left, right] = [groups, size * after];
   for (const order of factors) {
     right /= order;
     const matrix = transposed(order)(x.graph);

@@ -7,7 +7,7 @@ import type { Roles } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import { rotate } from './rotate.js';
 
-/** How an axis is turned: in blocks of `size`, with signs [size] or without. */
+/** How an axis is turned: in groups of `size`, with signs [size] or without. */
 interface Turn {
   readonly size: number;
   readonly signs?: Float32Array;
