@@ -181,7 +181,18 @@ describe('allocation', () => {
     const sized = (JSON.parse(uniform.stdout) as { rows: { bits: number; bytes: number }[] }).rows;
     expect(sized.map(({ bytes }) => bytes)).toEqual([table.fullBytes, ...[8, 4, 2].map(sizeAt)]);
     const within = (size: string) =>
-      runCli(['allocate', at('set'), '--model', at('model'), '--max-size', size, '--out', plan, '--json']);
+      runCli([
+        'allocate',
+        at('set'),
+        '--model',
+        at('model'),
+        '--max-size',
+        size,
+        '--out',
+        plan,
+        '--force',
+        '--json',
+      ]);
     const refused = await within('1kB');
     const smallest = /the smallest possible has (.+)\.$/m.exec(refused.stderr)![1]!;
     const { bytes, switchableBytes } = JSON.parse((await within(smallest)).stdout) as Record<string, number>;
