@@ -33,7 +33,7 @@ function open(storage: string) {
   const quiet = () => undefined;
   const client = createEngineClient({
     locate: () => ({ path: enginePath, bundled: true }),
-    storage: at(storage),
+    storage: at('storage', storage),
     log: { debug: quiet, info: quiet, warn: quiet, error: quiet },
     spawn: (path, printed) => {
       const engine = spawnEngine(path, printed);
