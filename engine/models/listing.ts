@@ -147,6 +147,17 @@ function originOf(x: Value, origins: ReadonlyMap<Value, string | undefined>): st
   return sources.size === 1 ? [...sources][0] : undefined;
 }
 
+/** Layers that read the same input, in the order they run. */
+export function byInput(linears: readonly LinearEntry[]): (readonly [LinearEntry, ...LinearEntry[]])[] {
+  const groups = new Map<string, [LinearEntry, ...LinearEntry[]]>();
+  for (const linear of linears) {
+    const known = groups.get(linear.input);
+    if (known) known.push(linear);
+    else groups.set(linear.input, [linear]);
+  }
+  return [...groups.values()];
+}
+
 /** The full name of the tensor in the checkpoint that holds a parameter of the part. */
 export const storedName = (part: Part, entry: ParameterEntry): string =>
   entry.storedName ?? part.prefix + entry.name;

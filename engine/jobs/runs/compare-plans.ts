@@ -1,8 +1,8 @@
 /** What plans of an adapter set cost, measured on samples. */
 import { tmpdir } from 'node:os';
 import { layerNames } from '../../execution/model.js';
-import { planDivergences } from '../../execution/plan-divergence.js';
-import { widthsOf } from '../../execution/quantized-model.js';
+import { divergences } from '../../execution/divergences.js';
+import { quantizedParts, widthsOf } from '../../execution/quantized-model.js';
 import { openSource } from '../../methods/sets.js';
 import { withDevice } from '../../runtime/with-device.js';
 import type { ComparePlansRequest, ComparePlansResult, JobHooks } from '../requests.js';
@@ -17,12 +17,16 @@ export const runComparePlans = (
     withDevice(request, async (programs) => {
       const layers = layerNames(original);
       const source = openSource(programs, original, adapters);
-      const settings = { source, inputs: set.inputs, batch, cache, distance: task.distance };
-      const plans = request.plans.map((bits) => widthsOf(layers, bits));
-      const costs = await planDivergences(programs, settings, plans, {
-        signal: hooks.signal,
-        status: (done) => hooks.status({ done, phase: 'measuring plans' }),
-      });
+      const { checkpoint } = source;
+      const costs = await divergences(
+        programs,
+        { checkpoint, inputs: set.inputs, batch, cache, distance: task.distance },
+        request.plans.map((bits) => quantizedParts(programs, source, widthsOf(layers, bits))),
+        {
+          signal: hooks.signal,
+          status: (done) => hooks.status({ done, phase: 'measuring plans' }),
+        },
+      );
       return { costs, samples: set.inputs.samples, data: set.name };
     }),
   );

@@ -1,5 +1,5 @@
 /** Of each bit-width the stage whose weights measured best on samples that none of them has seen. */
-import { passBlocks, plainParts, type OpenPart } from '../../execution/part-by-part.js';
+import { divergences } from '../../execution/divergences.js';
 import { quantizedParts } from '../../execution/quantized-model.js';
 import type { ModelInputs } from '../../execution/sample-store.js';
 import type { QuantizedSource } from '../../execution/source.js';
@@ -8,7 +8,7 @@ import type { CalibrationContext } from '../method.js';
 import type { Stage } from './kept.js';
 import { layoutAt, type DirectSettings } from './settings.js';
 import { ownWidths, stageReader } from './streams.js';
-import { batchOf } from './walk.js';
+import { batchOf } from '../walk.js';
 
 /**
  * The divergence from full precision of each stage's weights, at every bit-width that several stages have; nothing is
@@ -25,38 +25,22 @@ export async function chooseStages(
   const chosen = new Map<number, Stage>();
   if (stages.length === 1) return chosen;
   const { programs, checkpoint, cache, distance, hooks } = context;
-  const { model } = checkpoint;
   const widths = ownWidths(settings);
-  const count = 1 + widths.length * stages.length;
-  let passes = 0;
-  const pass = async (open: OpenPart) => {
-    const store = await passBlocks(programs, model, open, inputs, {
-      ...{ cache, signal: hooks.signal, batch: batchOf(model, inputs.samples) },
-      status: (done) => status((passes + done) / count),
-    });
-    passes++;
-    return store;
-  };
-  const plain = plainParts(programs, checkpoint);
-  const reference = { store: await pass(plain), head: await plain(model.head) };
-  try {
-    for (const bits of widths) {
-      let least = Infinity;
-      for (const stage of stages) {
-        const open = quantizedParts(programs, stageSource(context, settings, stage), bits);
-        const own = { store: await pass(open), head: await open(model.head) };
-        const found = await distance(programs, model, reference, own, hooks.signal).finally(() => {
-          own.head.dispose();
-          own.store.release();
-        });
-        if (found < least || !chosen.has(bits)) [least] = [found, chosen.set(bits, stage)];
-      }
+  const batch = batchOf(checkpoint.model, inputs.samples);
+  const tried = widths.flatMap((bits) => stages.map((stage) => ({ bits, stage })));
+  const costs = await divergences(
+    programs,
+    { checkpoint, inputs, batch, cache, distance },
+    tried.map(({ bits, stage }) => quantizedParts(programs, stageSource(context, settings, stage), bits)),
+    { signal: hooks.signal, status },
+  );
+  const least = new Map<number, number>();
+  for (const [i, { bits, stage }] of tried.entries())
+    if (!least.has(bits) || costs[i]! < least.get(bits)!) {
+      least.set(bits, costs[i]!);
+      chosen.set(bits, stage);
     }
-    return chosen;
-  } finally {
-    reference.head.dispose();
-    reference.store.release();
-  }
+  return chosen;
 }
 
 /** The weights of a stage, as a set of them would have them. */

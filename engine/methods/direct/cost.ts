@@ -1,15 +1,15 @@
 /** What the direct method takes, counted on its graphs and loops. */
 import { plainGraph } from '../../execution/part.js';
 import { sizeOf } from '../../graph/ir.js';
-import { workOf, type Work } from '../../graph/work.js';
+import { addWork, timesWork, workOf, type Work } from '../../graph/work.js';
+import { byInput } from '../../models/listing.js';
 import { blocksOf, chainParts, chainsOf, outputSize, type Part } from '../../models/model.js';
 import type { Outline } from '../../transforms/transform.js';
 import type { CalibrationCost } from '../method.js';
 import { PANEL } from './columns.js';
 import { LOW_BITS, type DirectSettings } from './settings.js';
 import { storedBits } from './stored.js';
-import { byInput } from './taps.js';
-import { batchOf } from './walk.js';
+import { batchOf } from '../walk.js';
 
 const FLOAT = 4;
 /** Products of a weight with the square of its inputs: feedback half of one, descents and the best scales one each. */
@@ -29,7 +29,9 @@ export function directCost(
   const widths = storedBits(settings).length;
   const own = effort === 'quick' ? 0 : offered.filter((bits) => bits <= LOW_BITS).length;
   const works = blocks.map((part) => blockWork(part, listing, { batch, runs, widths, own }));
-  const stems = chainsOf(model).map(({ stem }) => times(workOf(plainGraph(stem, batch)), runs * (1 + own)));
+  const stems = chainsOf(model).map(({ stem }) =>
+    timesWork(workOf(plainGraph(stem, batch)), runs * (1 + own)),
+  );
   const layers = blocks.flatMap((part) => listing(part).linears);
   const widest = Math.max(...layers.map((l) => l.in));
   const largest = Math.max(...layers.map((l) => l.in * l.out));
@@ -38,7 +40,7 @@ export function directCost(
   );
   const store = samples * Math.max(...chainsOf(model).flatMap(chainParts).map(outputSize)) * FLOAT;
   return {
-    work: [...works, ...stems].reduce(add),
+    work: [...works, ...stems].reduce(addWork),
     looked: (widths + own) * LOOKED * layers.reduce((n, l) => n + l.in * l.out, 0),
     activations: store * (1 + own),
     // Parameters on host and device, for each stream too; moment, its copy and its factor; a weight, its errors and codes.
@@ -67,17 +69,6 @@ function blockWork(part: Part, listing: Outline['listing'], { batch, runs, width
   const passes = 2 + own * (1 + groups.length / 2) + (own > 0 ? 1 + groups.length / 2 : 0);
   const factors = cubes * (1 / 3 + own * (2 / 3 + 2));
   const rounding = 2 * weights * ROUNDING * (widths + own);
-  const run = times(forward, runs * passes);
+  const run = timesWork(forward, runs * passes);
   return { ...run, flops: run.flops + moments + factors + rounding };
 }
-
-const times = ({ flops, elements, operators }: Work, n: number): Work => ({
-  flops: n * flops,
-  elements: n * elements,
-  operators: n * operators,
-});
-const add = (a: Work, b: Work): Work => ({
-  flops: a.flops + b.flops,
-  elements: a.elements + b.elements,
-  operators: a.operators + b.operators,
-});

@@ -2,7 +2,7 @@
 import { disposeAll } from '../../execution/part.js';
 import type { ModelInputs } from '../../execution/sample-store.js';
 import { Graph, type Shape } from '../../graph/ir.js';
-import type { LinearEntry } from '../../models/listing.js';
+import { byInput, type LinearEntry } from '../../models/listing.js';
 import { blocksOf, type Part } from '../../models/model.js';
 import type { CalibrationContext } from '../method.js';
 import type { KeptTensor } from '../progress.js';
@@ -11,8 +11,8 @@ import { keepBlock, onceFile } from './kept.js';
 import { roundWidths, siteOf } from './site.js';
 import type { DirectSettings } from './settings.js';
 import { addUp, place } from './sums.js';
-import { addMoment, byInput, tapPart, tokenWeights } from './taps.js';
-import { walkBlocks, type BlockAt } from './walk.js';
+import { addMoment, tapPart, tokenWeights } from './taps.js';
+import { walkBlocks, type BlockAt } from '../walk.js';
 
 /** Share of the mean diagonal that is added to it (docs/METHOD.md, section 13). */
 export const DAMPING = 0.1;
@@ -26,7 +26,7 @@ export async function roundOnce(
 ): Promise<void> {
   const { checkpoint, progress } = context;
   const blocks = blocksOf(checkpoint.model).length;
-  await walkBlocks(context, inputs, 0, async (block) => {
+  await walkBlocks(context, inputs, 1, async (block) => {
     const { index } = block;
     status(index / blocks, index);
     if (!progress.has(onceFile(index))) {
@@ -35,7 +35,7 @@ export async function roundOnce(
       );
       await progress.save(onceFile(index), kept, {});
     }
-    return [];
+    return [block.parameters];
   });
 }
 

@@ -7,7 +7,7 @@ import type { ModelInputs } from '../../execution/sample-store.js';
 import { Graph, type Shape, type Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 import type { HostTensor } from '../../models/checkpoint.js';
-import type { LinearEntry } from '../../models/listing.js';
+import { byInput, type LinearEntry } from '../../models/listing.js';
 import { blocksOf, type Part } from '../../models/model.js';
 import { toFloats, type GridWeight } from '../../quantized/weight.js';
 import type { Programs } from '../../runtime/programs.js';
@@ -21,9 +21,9 @@ import { LOW_BITS, type DirectSettings } from './settings.js';
 import { roundWidth, siteOf } from './site.js';
 import { BASE, readWeight, schemeAt } from './stored.js';
 import { addUp, place, suffixOf } from './sums.js';
-import { addMoment, byInput, streamOf, tapPart, tokenWeights } from './taps.js';
+import { addMoment, streamOf, tapPart, tokenWeights } from './taps.js';
 import { correctedWeight, product } from './target.js';
-import { walkBlocks, type BlockAt, type Parameters } from './walk.js';
+import { walkBlocks, type BlockAt, type Parameters } from '../walk.js';
 
 /** Share of what is lost that a layer makes up for, and damping of the solution (docs/METHOD.md, section 13). */
 const SHARE = 0.7;
@@ -45,7 +45,7 @@ export async function roundStreams(
   const blocks = blocksOf(model).length;
   const widths = ownWidths(settings);
   const read = stageReader(context, settings);
-  await walkBlocks(context, inputs, widths.length, async (block) => {
+  await walkBlocks(context, inputs, 1 + widths.length, async (block) => {
     const { index, part, parameters, listing } = block;
     status(index / blocks, index);
     const file = stageFile('stream', index);
@@ -55,7 +55,7 @@ export async function roundStreams(
       );
       await progress.save(file, kept, {});
     }
-    const next: Parameters[] = [];
+    const next: Parameters[] = [parameters];
     for (const bits of widths) {
       const own = new Map(parameters);
       for (const layer of listing.linears) {

@@ -6,7 +6,7 @@ import { CancelledError } from '../../errors.js';
 import { sizeOf, type Graph, type Shape } from '../../graph/ir.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { Tensor } from '../../runtime/session.js';
-import type { BlockAt } from './walk.js';
+import type { BlockAt } from '../walk.js';
 
 /** The names of graph inputs for the ports of the stream with this number have this suffix. */
 export const suffixOf = (stream: number): string => (stream === 0 ? '' : `.${stream}`);

@@ -3,7 +3,6 @@ import type { Graph, Value } from '../../graph/ir.js';
 import { sizeOf } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 import { fullPrecision, parameterInputs, portInputs } from '../../models/builders.js';
-import type { LinearEntry } from '../../models/listing.js';
 import type { Builder, Part } from '../../models/model.js';
 
 export interface Tap {
@@ -73,17 +72,6 @@ const SMALLEST_ENERGY = 1e-12;
 /** xᵀ · (weights ∘ x) [n, n], added to `before`. */
 export function addMoment(x: Value, weights: Value, before: Value): Value {
   return op.gemm(op.mul(x, weights), x, { transA: true, c: before });
-}
-
-/** Layers that read the same input, in the order they run. */
-export function byInput(linears: readonly LinearEntry[]): (readonly [LinearEntry, ...LinearEntry[]])[] {
-  const groups = new Map<string, [LinearEntry, ...LinearEntry[]]>();
-  for (const linear of linears) {
-    const known = groups.get(linear.input);
-    if (known) known.push(linear);
-    else groups.set(linear.input, [linear]);
-  }
-  return [...groups.values()];
 }
 
 /** Rows of a part's input for one sample. */

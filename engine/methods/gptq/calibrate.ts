@@ -1,24 +1,21 @@
 /** GPTQ of a whole model (Frantar et al. 2023), block by block, once for every bit-width. */
-import { disposeAll, openPlainPart, type RunnablePart } from '../../execution/part.js';
-import { entering, passPart, plainParts } from '../../execution/part-by-part.js';
-import type { Samples, SampleStore, Sources } from '../../execution/sample-store.js';
+import { disposeAll } from '../../execution/part.js';
+import type { Samples, Sources } from '../../execution/sample-store.js';
 import type { WrittenTensor } from '../../formats/set.js';
 import type { HostTensor } from '../../models/checkpoint.js';
-import type { LinearEntry } from '../../models/listing.js';
-import { blocksOf, chainsOf, type Model, type Part } from '../../models/model.js';
+import { byInput, type LinearEntry } from '../../models/listing.js';
+import { blocksOf, type Model, type Part } from '../../models/model.js';
 import { packCodes, unpackCodes } from '../../quantized/packing.js';
 import { toFloats, type GridWeight } from '../../quantized/weight.js';
 import type { Programs } from '../../runtime/programs.js';
 import { setLayers } from '../layers.js';
 import type { Artefact, CalibrationContext } from '../method.js';
 import { blockFile, type KeptTensor, type ProgressFiles } from '../progress.js';
+import { walkBlocks } from '../walk.js';
 import { factorHessian } from './factor.js';
 import { inputHessian } from './hessian.js';
 import type { GptqSettings } from './settings.js';
 import { roundCorrecting } from './weight.js';
-
-/** Tokens that run at once (docs/METHOD.md, section 11). */
-const BATCH_TOKENS = 2048;
 
 interface Hooks {
   readonly signal: AbortSignal;
@@ -65,58 +62,28 @@ export async function calibrate(context: CalibrationContext, settings: GptqSetti
 const fileOf = (bits: number, index: number) => blockFile(index, `${bits}-bits-`);
 
 async function quantizeModel(
-  { programs, checkpoint, set, cache, progress }: CalibrationContext,
+  context: CalibrationContext,
   settings: GptqSettings,
   bits: number,
   { status, ...hooks }: Omit<Hooks, 'status'> & { readonly status: (done: number, block: number) => void },
 ): Promise<void> {
-  const { model, listing } = checkpoint;
-  const { inputs } = set!;
-  const blocks = blocksOf(model);
+  const { programs, checkpoint, set, progress } = context;
+  const blocks = blocksOf(checkpoint.model).length;
   const grid = { bits, groupSize: groupSizeAt(settings, bits) };
-  const batch = batchOf(model, inputs.samples);
-  /** What the quantized towers yield, and what else feeds side ports. */
-  const side = new Map<string, Samples>(inputs.side);
-  const stores: SampleStore[] = [];
-  const pass = async (part: Part, opened: Promise<RunnablePart>, source: Samples, into?: SampleStore) => {
-    const runnable = await opened;
-    const run = { part, runnable, source, side, batch };
-    return passPart(programs, run, into, cache, { signal: hooks.signal }).finally(() => runnable.dispose());
-  };
-  for (const chain of chainsOf(model)) {
-    const stem = plainParts(programs, checkpoint)(chain.stem);
-    let store = await pass(chain.stem, stem, entering(chain, inputs, side));
-    for (const part of chain.blocks) {
-      const index = blocks.indexOf(part);
-      status(index / blocks.length, index);
-      const parameters = await checkpoint.read(part);
-      const { linears } = listing(part);
-      const saved = await progress.load(fileOf(bits, index));
-      const quantized = saved
-        ? readBlock(linears, grid, saved)
-        : await quantizeBlock(programs, { part, linears, parameters, source: store, side, batch }, grid, {
-            ...hooks,
-            status: (done) => status((index + done) / blocks.length, index),
-          });
-      if (!saved) await progress.save(fileOf(bits, index), keptBlock(quantized), {});
-      if (index + 1 < blocks.length)
-        store = await pass(
-          part,
-          openPlainPart(programs, part, withWeights(parameters, quantized)),
-          store,
-          store,
-        );
-    }
-    stores.push(store);
-    if (chain.name !== undefined) side.set(chain.name, store);
-  }
-  for (const store of stores) store.release();
-}
-
-/** Samples that run at once. */
-export function batchOf(model: Model, samples: number): number {
-  const tokens = Math.max(...blocksOf(model).map((part) => part.inputShape(1)[0]!));
-  return Math.max(1, Math.min(samples, Math.floor(BATCH_TOKENS / tokens)));
+  await walkBlocks(context, set!.inputs, 1, async ({ index, part, listing, parameters, streams, batch }) => {
+    status(index / blocks, index);
+    const { linears } = listing;
+    const { x: source, side } = streams[0]!;
+    const saved = await progress.load(fileOf(bits, index));
+    const quantized = saved
+      ? readBlock(linears, grid, saved)
+      : await quantizeBlock(programs, { part, linears, parameters, source, side, batch }, grid, {
+          ...hooks,
+          status: (done) => status((index + done) / blocks, index),
+        });
+    if (!saved) await progress.save(fileOf(bits, index), keptBlock(quantized), {});
+    return [withWeights(parameters, quantized)];
+  });
 }
 
 interface BlockToQuantize {
@@ -166,17 +133,6 @@ async function quantizeBlock(
     disposeAll(placed);
   }
   return quantized;
-}
-
-/** Layers that read the same input, in the order they run. */
-export function byInput(linears: readonly LinearEntry[]): (readonly [LinearEntry, ...LinearEntry[]])[] {
-  const groups = new Map<string, [LinearEntry, ...LinearEntry[]]>();
-  for (const linear of linears) {
-    const known = groups.get(linear.input);
-    if (known) known.push(linear);
-    else groups.set(linear.input, [linear]);
-  }
-  return [...groups.values()];
 }
 
 const withWeights = (

@@ -2,10 +2,11 @@
 import { plainGraph } from '../../execution/part.js';
 import { sizeOf } from '../../graph/ir.js';
 import { addWork, timesWork, type Work, workOf } from '../../graph/work.js';
+import { byInput } from '../../models/listing.js';
 import { blocksOf, chainParts, chainsOf, outputSize, type Part } from '../../models/model.js';
 import type { Outline } from '../../transforms/transform.js';
 import type { CalibrationCost } from '../method.js';
-import { batchOf, byInput } from './calibrate.js';
+import { batchOf } from '../walk.js';
 import type { GptqSettings } from './settings.js';
 
 const FLOAT = 4;

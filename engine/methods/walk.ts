@@ -1,17 +1,17 @@
-/** Through a model block by block: its full-precision stream, and quantized streams beside it. */
-import { openPlainPart, type RunnablePart } from '../../execution/part.js';
-import { entering, passPart } from '../../execution/part-by-part.js';
+/** Through a model block by block, in one stream of activations or several. */
+import { openPlainPart, type RunnablePart } from '../execution/part.js';
+import { entering, passPart } from '../execution/part-by-part.js';
 import {
   NO_SOURCES,
   type ModelInputs,
   type Samples,
   type SampleStore,
   type Sources,
-} from '../../execution/sample-store.js';
-import type { HostTensor } from '../../models/checkpoint.js';
-import type { PartListing } from '../../models/listing.js';
-import { blocksOf, chainsOf, type Chain, type Model, type Part } from '../../models/model.js';
-import type { CalibrationContext } from '../method.js';
+} from '../execution/sample-store.js';
+import type { HostTensor } from '../models/checkpoint.js';
+import type { PartListing } from '../models/listing.js';
+import { blocksOf, chainsOf, type Chain, type Model, type Part } from '../models/model.js';
+import type { CalibrationContext } from './method.js';
 
 /** Tokens that run at once (docs/METHOD.md, section 11). */
 const BATCH_TOKENS = 2048;
@@ -24,7 +24,7 @@ export interface BlockAt {
   readonly part: Part;
   readonly listing: PartListing;
   readonly parameters: Parameters;
-  /** Of every stream, the full-precision one first: what the block reads, and what feeds its side ports. */
+  /** Of every stream: what the block reads, and what feeds its side ports. */
   readonly streams: readonly { readonly x: Samples; readonly side: Sources }[];
   /** Samples that run at once. */
   readonly batch: number;
@@ -32,16 +32,11 @@ export interface BlockAt {
 
 /**
  * Visits every block in the order they run.
- * @param count quantized streams beside the full-precision one
- * @param visit returns the parameters by which each quantized stream goes on; it need not for the last block
+ * @param count streams, all of which begin with the inputs and pass the stems in full precision
+ * @param visit returns the parameters by which each stream goes on
  */
 export async function walkBlocks(
-  {
-    programs,
-    checkpoint,
-    cache,
-    hooks,
-  }: Pick<CalibrationContext, 'programs' | 'checkpoint' | 'cache' | 'hooks'>,
+  { programs, checkpoint, cache, hooks }: CalibrationContext,
   inputs: ModelInputs,
   count: number,
   visit: (block: BlockAt) => Promise<readonly Parameters[]>,
@@ -50,7 +45,7 @@ export async function walkBlocks(
   const { signal } = hooks;
   const blocks = blocksOf(model);
   const batch = batchOf(model, inputs.samples);
-  const all = [...Array(count + 1).keys()];
+  const all = [...Array(count).keys()];
   const sides = all.map(() => new Map<string, Samples>(inputs.side ?? NO_SOURCES));
   const stores: SampleStore[] = [];
   const pass = async (
@@ -84,8 +79,7 @@ export async function walkBlocks(
         });
         if (index + 1 === blocks.length) break;
         for (const i of all) {
-          const own = i === 0 ? parameters : next[i - 1]!;
-          const opened = await openPlainPart(programs, part, own);
+          const opened = await openPlainPart(programs, part, next[i]!);
           streams[i] = await pass(part, opened, streams[i]!, sides[i]!, streams[i]);
           stores[at + i] = streams[i];
         }
