@@ -10,6 +10,7 @@ import { listPart } from '../engine/models/listing.js';
 import { partsOf } from '../engine/models/model.js';
 import type { VisionModel } from '../engine/models/model.js';
 import { buildModel } from '../engine/models/registry.js';
+import type { Outline } from '../engine/transforms/transform.js';
 
 export const TINY_VIT = {
   architectures: ['ViTForImageClassification'],
@@ -43,6 +44,13 @@ export const TINY_LLAMA = {
 };
 
 /** A folder that `cleanUp` removes. */
+/** A model of a configuration, without weights. */
+export const outlineOf = (name: string, config: object): Outline => ({
+  name,
+  model: buildModel(new ModelConfig({ ...config }, 'config.json')),
+  listing: (part) => listPart(part),
+});
+
 export async function temporaryFolder(): Promise<{ folder: string; cleanUp: () => Promise<void> }> {
   const folder = await mkdtemp(join(tmpdir(), 'elastic-precision-'));
   return { folder, cleanUp: () => rm(folder, { recursive: true, force: true }) };

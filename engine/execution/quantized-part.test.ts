@@ -5,7 +5,6 @@ import * as op from '../graph/ops.js';
 import { fakeQuantizeCache } from '../graph/quantizers.js';
 import { fullPrecision } from '../models/builders.js';
 import { listPart } from '../models/listing.js';
-import type { Part } from '../models/model.js';
 import { openPrograms } from '../runtime/programs.js';
 import { openPlainPart, type RunnablePart } from './part.js';
 import { openElasticPart, type Widths } from './quantized-part.js';
@@ -18,6 +17,7 @@ import {
   rounded,
   roundedBlock,
   rowsOf,
+  singleLayer,
   tinyBlock,
   tinyDecoderBlock,
   usePrograms,
@@ -26,17 +26,7 @@ import {
 const programs = usePrograms();
 const BATCH = 2;
 
-/** One layer of 6 inputs and 4 outputs: what it is quantized to can be computed by hand. */
-const single: Part = {
-  prefix: '',
-  kind: 'single',
-  inputShape: (n) => [3 * n, 6],
-  outputShape: (n) => [3 * n, 4],
-  forward: (b, x) => op.neg(b.linear('layer', x, 4)),
-};
-const weight = normals([4, 6], 'weight');
-const bias = normals([4], 'bias');
-const input = normals([3 * BATCH, 6], 'input');
+const { part: single, weight, bias, input } = singleLayer(BATCH);
 const parameters = new Map(Object.entries({ 'layer.weight': weight, 'layer.bias': bias }));
 
 async function output(part: RunnablePart, x = input, batch = BATCH): Promise<Float32Array> {

@@ -3,6 +3,7 @@ import { afterAll } from 'vitest';
 import { TINY_LLAMA, TINY_VIT } from '../../test/fixtures.js';
 import { createRandom } from '../data/random.js';
 import { sizeOf } from '../graph/ir.js';
+import * as op from '../graph/ops.js';
 import type { Checkpoint, HostTensor } from '../models/checkpoint.js';
 import { ModelConfig } from '../models/config.js';
 import { type BuildOptions } from '../models/family.js';
@@ -50,6 +51,31 @@ export function contentsOf(store: SampleSource): Float32Array {
   const data = new Float32Array(store.samples * store.size);
   store.read(everySample(store), data);
   return data;
+}
+
+/**
+ * One layer of 6 inputs and 4 outputs, what it is quantized to can be computed by hand; with weight, bias and, three rows a
+ * sample, inputs.
+ */
+export function singleLayer(samples: number): {
+  readonly part: Part;
+  readonly weight: HostTensor;
+  readonly bias: HostTensor;
+  readonly input: HostTensor;
+} {
+  const part: Part = {
+    prefix: '',
+    kind: 'single',
+    inputShape: (n) => [3 * n, 6],
+    outputShape: (n) => [3 * n, 4],
+    forward: (b, x) => op.neg(b.linear('layer', x, 4)),
+  };
+  return {
+    part,
+    weight: normals([4, 6], 'weight'),
+    bias: normals([4], 'bias'),
+    input: normals([3 * samples, 6], 'input'),
+  };
 }
 
 export interface Block {

@@ -1,21 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { TINY_LLAMA, TINY_VIT } from '../../test/fixtures.js';
+import { outlineOf, TINY_LLAMA, TINY_VIT } from '../../test/fixtures.js';
 import { UserError } from '../errors.js';
-import { ModelConfig } from '../models/config.js';
-import { listPart } from '../models/listing.js';
-import { buildModel } from '../models/registry.js';
 import type { EstimateRequest } from '../protocol/protocol.js';
-import type { Outline } from '../transforms/transform.js';
 import { methods } from './registry.js';
 import { methodOf, resolveRequest } from './request.js';
 
-const outline = (name: string, config: object): Outline => ({
-  name,
-  model: buildModel(new ModelConfig({ ...config }, 'config.json')),
-  listing: (part) => listPart(part),
-});
-const vit = outline('vit', TINY_VIT);
-const llama = outline('llama', TINY_LLAMA);
+const vit = outlineOf('vit', TINY_VIT);
+const llama = outlineOf('llama', TINY_LLAMA);
 
 describe('a request of a calibration', () => {
   it('is of the first method where it names none', () => {

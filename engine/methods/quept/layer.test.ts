@@ -6,16 +6,14 @@ import { openElasticPart } from '../../execution/quantized-part.js';
 import type { PartSource } from '../../execution/source.js';
 import type { NamedTensors } from '../../execution/tensors.js';
 import {
-  normals,
   quantizedRow,
   rounded,
   roundedBlock,
   rowsOf,
+  singleLayer,
   usePrograms,
 } from '../../execution/testing.js';
-import * as op from '../../graph/ops.js';
 import { listPart } from '../../models/listing.js';
-import type { Part } from '../../models/model.js';
 import { adapterLayout } from './adapters.js';
 import { learnedBlock, randomAdapters } from './testing.js';
 import { NO_CLIP } from './weights.js';
@@ -23,17 +21,7 @@ import { NO_CLIP } from './weights.js';
 const programs = usePrograms();
 const BATCH = 2;
 
-/** One layer of 6 inputs and 4 outputs: what it is quantized to can be computed by hand. */
-const single: Part = {
-  prefix: '',
-  kind: 'single',
-  inputShape: (n) => [3 * n, 6],
-  outputShape: (n) => [3 * n, 4],
-  forward: (b, x) => op.neg(b.linear('layer', x, 4)),
-};
-const weight = normals([4, 6], 'weight');
-const bias = normals([4], 'bias');
-const input = normals([3 * BATCH, 6], 'input');
+const { part: single, weight, bias, input } = singleLayer(BATCH);
 const layer = adapterLayout(
   listPart(single),
   [
