@@ -2,6 +2,7 @@
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium, type Browser, type FrameLocator, type Locator, type Page } from 'playwright-core';
+import { expect } from 'vitest';
 import { editor } from '../../scripts/install-editor.mjs';
 import type { Server } from './server.js';
 
@@ -145,9 +146,13 @@ export async function openWorkbench(
       const action = page.locator('.activitybar .action-item', {
         has: page.locator('[aria-label^="Elastic Precision"]'),
       });
-      if ((await action.getAttribute('class'))?.includes('checked')) return;
-      await action.click();
-      await pane('Models').waitFor();
+      const isOpen = async () => {
+        if ((await action.getAttribute('class'))?.includes('checked')) return pane('Models').isVisible();
+        await action.click();
+        return false;
+      };
+      // A window that is still restoring its views opens the sidebar behind the click, which then closes it.
+      await expect.poll(isOpen, { interval: 500, timeout: 60_000 }).toBe(true);
     },
     async view(title) {
       const found = pane(title);
