@@ -361,7 +361,7 @@ program
         { json: asJson ?? false },
         result,
         (r) =>
-          `Wrote ${r.out}: ${r.format}, ${Number(r.bits.toFixed(3))} bits per layer, ${bytes(r.bytes)}, on ${r.device}, in ${r.seconds.toFixed(0)} s.`,
+          `Wrote ${r.out}: ${r.format}, ${Number(r.bits.toFixed(3))} bits per weight, ${bytes(r.bytes)}, on ${r.device}, in ${r.seconds.toFixed(0)} s.`,
       );
     },
   );

@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CancelledError } from '../engine/errors.js';
 import { meanDivergence } from '../engine/execution/logit-divergence.js';
-import { layerNames, openPlainModel } from '../engine/execution/model.js';
+import { layerNames, layerWeights, openPlainModel } from '../engine/execution/model.js';
 import { openElasticModel, widthsOf } from '../engine/execution/quantized-model.js';
 import { openSampleCache, samplesIn } from '../engine/execution/sample-store.js';
 import type { ExportContext } from '../engine/exporters/exporter.js';
@@ -133,11 +133,13 @@ async function logitsOf(model: string, method: string, out: string, bits: readon
 /** Bits that differ from layer to layer. */
 const mixed = (layers: readonly string[]) => layers.map((_, i) => [8, 2, 4][i % 3]!);
 
-async function layersOf(model: string): Promise<string[]> {
+async function openClosed(model: string): Promise<Checkpoint> {
   const checkpoint = await openCheckpoint(at(model));
   await checkpoint.close();
-  return layerNames(checkpoint);
+  return checkpoint;
 }
+
+const layersOf = async (model: string) => layerNames(await openClosed(model));
 
 describe.each(names)('a checkpoint of %s', (model) => {
   it.each(methodsOf(model))('by %s runs as the set does', async (method) => {
@@ -161,7 +163,9 @@ describe.each(names)('a checkpoint of %s', (model) => {
     await writeFile(plan, JSON.stringify({ default: 4, layers: named }));
     const { bits: _bits, ...request } = requestFor(model, method, `${model}-${method}-mixed`);
     const result = await runExport({ ...request, plan }, quiet());
-    expect(result.bits).toBeCloseTo(bits.reduce((a, b) => a + b, 0) / bits.length, 9);
+    const weights = layerWeights(await openClosed(model));
+    const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
+    expect(result.bits).toBeCloseTo(sum(bits.map((b, i) => b * weights[i]!)) / sum(weights), 9);
     const { expected, found } = await logitsOf(model, method, `${model}-${method}-mixed`, bits);
     expect(maxDifference(found, expected)).toBeLessThan(1e-5);
   });
@@ -423,7 +427,7 @@ describe('another format', () => {
   it('refuses sets, and is not begun without room', async () => {
     const full = { ...requestFor('llama', 'gptq', 'boundless'), format: 'boundless' };
     expect(await complaint(() => runExport(full, quiet(), toys))).toMatch(
-      /would take .* MB, and its drive has/,
+      /would take .* TB, and its drive has/,
     );
     const checkpoint = await openCheckpoint(at('llama'));
     const resolved = resolveRequest(checkpoint, { model: at('llama'), method: 'rounding', bits: [7] });

@@ -17,7 +17,7 @@ export interface ExportRequest extends Placement {
 export interface ExportResult {
   readonly out: string;
   readonly format: string;
-  /** Mean over layers. */
+  /** Mean over the weights of all layers. */
   readonly bits: number;
   /** What was written. */
   readonly bytes: number;

@@ -3,16 +3,18 @@ import { realpath, readdir, stat, statfs } from 'node:fs/promises';
 import { dirname, join, resolve, sep } from 'node:path';
 import { UserError } from '../../errors.js';
 import { openPlan } from '../../evaluation/plan-file.js';
-import { layerNames } from '../../execution/model.js';
+import { layerNames, layerWeights } from '../../execution/model.js';
 import { requireOffered } from '../../execution/source.js';
 import type { Exporter } from '../../exporters/exporter.js';
 import { exporterNamed, exporters } from '../../exporters/registry.js';
 import { requireAbsent } from '../../formats/atomic.js';
 import { placeOf, tryFile } from '../../formats/output.js';
 import { fileError } from '../../formats/paths.js';
-import { lock } from '../../locks/lock.js';
+import { whileLocked } from '../../locks/lock.js';
 import { openAdapterSet, openSource, requireMatch, type AdapterSet } from '../../methods/sets.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
+import { formatBytes, formatBytesUp } from '../../plans/numbers.js';
+import { averageBits } from '../../plans/totals.js';
 import type { ExportRequest, ExportResult } from '../../protocol/protocol.js';
 import { withDevice } from '../../runtime/with-device.js';
 import { peakMemory } from '../memory.js';
@@ -27,14 +29,11 @@ export async function runExport(
   const started = performance.now();
   const exporter = exporterNamed(request.format, known);
   const out = await outputOf(request);
-  const held = await lock(out);
-  try {
+  return whileLocked(out, async () => {
     await requireAbsent(out);
     await tryFile(out);
-    return await exportTo(out, exporter, request, hooks, started);
-  } finally {
-    await held.release();
-  }
+    return exportTo(out, exporter, request, hooks, started);
+  });
 }
 
 async function exportTo(
@@ -87,9 +86,8 @@ async function exportSet(
     if (reason !== undefined) throw new UserError(reason);
     await requireSpace(out, (await exporter.size(context)).bytes);
     await exporter.write(context, out);
-    const all = [...layers.values()];
     return {
-      bits: all.reduce((sum, bits) => sum + bits, 0) / all.length,
+      bits: averageBits(layerWeights(original), [...layers.values()]),
       bytes: await bytesAt(out),
       device: programs.runtime.device,
     };
@@ -133,11 +131,9 @@ async function requireSpace(out: string, bytes: number): Promise<void> {
   const free = bavail * bsize;
   if (bytes > free)
     throw new UserError(
-      `${out} would take ${megabytes(bytes)}, and its drive has ${megabytes(free)} left; free some, or choose another.`,
+      `${out} would take ${formatBytesUp(bytes, 'en')}, and its drive has ${formatBytes(free, 'en')} left; free some, or choose another.`,
     );
 }
-
-const megabytes = (bytes: number): string => `${Math.ceil(bytes / 1e6)} MB`;
 
 /** Of a file, or of all files of a folder. */
 async function bytesAt(path: string): Promise<number> {
