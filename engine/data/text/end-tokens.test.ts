@@ -9,6 +9,8 @@ test('texts end where generation_config.json says, or else config.json, or else 
     [{ 'config.json': { eos_token_id: null }, 'generation_config.json': {} }, [7]],
     [{ 'config.json': { eos_token_id: 5 } }, [5]],
     [{ 'config.json': { eos_token_id: 5 }, 'generation_config.json': { eos_token_id: [1, 3] } }, [1, 3]],
+    [{ 'config.json': '{"eos_token_id": 5, "limit": Infinity}' }, [5]],
+    [{ 'generation_config.json': '{"eos_token_id": 1, "penalty": NaN, "eos_token_id": 3}' }, [3]],
   ];
   for (const [files, ids] of cases)
     expect([...(await endTokens(await folderOf(files), tokenizer))]).toEqual(ids);

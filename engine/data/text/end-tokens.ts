@@ -6,15 +6,15 @@ import type { TextTokenizer } from './tokenizer.js';
 
 /**
  * The ids of the tokens that end a text of the model in `folder`, as generation in transformers finds them: those of
- * `generation_config.json`, or else of `config.json`, or else the tokenizer's. `UserError` where the first is damaged.
+ * `generation_config.json`, or else of `config.json`, or else the tokenizer's. `UserError` where one that is read is damaged.
  */
 export async function endTokens(folder: string, { eos }: TextTokenizer): Promise<ReadonlySet<number>> {
-  const generation = join(folder, 'generation_config.json');
-  const stated =
-    ((await isFile(generation))
-      ? idsOf(await readJsonFile(generation), 'generation_config.json')
-      : undefined) ?? idsOf(await readJsonFile(join(folder, 'config.json')).catch(() => null), 'config.json');
-  return new Set(stated ?? (eos === undefined ? [] : [eos]));
+  for (const name of ['generation_config.json', 'config.json']) {
+    const path = join(folder, name);
+    const ids = (await isFile(path)) ? idsOf(await readJsonFile(path, { python: true }), name) : undefined;
+    if (ids) return new Set(ids);
+  }
+  return new Set(eos === undefined ? [] : [eos]);
 }
 
 function idsOf(config: JsonValue, where: string): readonly number[] | undefined {
