@@ -24,6 +24,9 @@ export async function placeOf(path: string): Promise<string> {
   return folder === asked ? asked : join(await placeOf(folder), basename(asked));
 }
 
+/** `placeOf`, or `path` made absolute where nothing could be written: for what was asked for, and is looked for later. */
+export const followLinks = (path: string): Promise<string> => placeOf(path).catch(() => resolve(path));
+
 /**
  * Writes into a folder that may not be there yet, and takes it back.
  * @param name of a file that is going to be written there

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { resolve, sep } from 'node:path';
 import { UserError } from '../errors.js';
-import { placeOf } from '../formats/output.js';
+import { followLinks } from '../formats/output.js';
 import type {
   JobKind,
   JobLog,
@@ -126,7 +126,7 @@ export function openJobManager(
   /** Links are followed: one place has one name. */
   async function written({ kind, request }: StartParams<JobKind>): Promise<string | undefined> {
     const path = kindOf(kind).writes(request);
-    return path === undefined ? undefined : placeOf(path).catch(() => path);
+    return path === undefined ? undefined : followLinks(path);
   }
 
   async function refuseToCancel(id: string): Promise<never> {

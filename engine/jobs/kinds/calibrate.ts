@@ -14,7 +14,7 @@ import {
   type Fields,
 } from '../../formats/json-fields.js';
 import { expectObject, type JsonObject } from '../../formats/json.js';
-import { placeOf } from '../../formats/output.js';
+import { followLinks, placeOf } from '../../formats/output.js';
 import { requireUnlocked, whileLocked } from '../../locks/lock.js';
 import { discardProgress, progressMade } from '../../methods/progress.js';
 import { methodNamed } from '../../methods/registry.js';
@@ -78,8 +78,11 @@ export const calibrate: Kind<'calibrate'> = {
   sets: ({ out }) => [out],
   progress: {
     place: 'block',
-    made: async ({ out }) => (await progressMade(out)) !== undefined,
-    discard: ({ out }) => whileLocked(resolve(out), () => discardProgress(out)),
+    made: async ({ out }) => (await progressMade(await followLinks(out))) !== undefined,
+    discard: async ({ out }) => {
+      const place = await followLinks(out);
+      await whileLocked(place, () => discardProgress(place));
+    },
     resumed: (request) => ({ ...request, resume: true }),
   },
   run: async (request, hooks) => {

@@ -1,5 +1,6 @@
 /** The kind `sensitivity`: what each bit-width of each layer of an adapter set costs by itself. */
 import { flag, integer, list, number, optional, path, text } from '../../formats/json-fields.js';
+import { followLinks } from '../../formats/output.js';
 import { whileLocked } from '../../locks/lock.js';
 import { discardMeasured, measuredLayers, sensitivityPath } from '../sensitivity-file.js';
 import { bits, device, placement } from './fields.js';
@@ -34,10 +35,11 @@ export const sensitivity: Kind<'sensitivity'> = {
   sets: ({ adapters }) => [adapters],
   progress: {
     place: 'layer',
-    made: async (request) => (await measuredLayers(sensitivityPath(request))) !== undefined,
-    discard: (request) => {
-      const path = sensitivityPath(request);
-      return whileLocked(path, () => discardMeasured(path));
+    made: async (request) =>
+      (await measuredLayers(await followLinks(sensitivityPath(request)))) !== undefined,
+    discard: async (request) => {
+      const place = await followLinks(sensitivityPath(request));
+      await whileLocked(place, () => discardMeasured(place));
     },
     resumed: (request) => ({ ...request, resume: true }),
   },
