@@ -139,18 +139,14 @@ export async function allocatePrecision(
  * within, and for unfit data.
  */
 export async function measurePlan(
-  { budget, constraints = [], within, data, device, threads, ...params }: MeasurePlanParams,
+  { budget, constraints = [], within, ...request }: MeasurePlanParams,
   describe: (params: PrecisionParams) => Promise<PrecisionTable>,
   compare: Compare,
 ): Promise<MeasurePlanResult> {
+  const params = { model: request.model, adapters: request.adapters };
   const { bits, layers, costs } = sensitive(params, await describe(params));
   const candidates = candidatesWithin(bits, constrained(layers, costs, constraints), budget, within);
   if (!candidates) throw new UserError('No plan is within this budget.');
-  const request = {
-    ...{ ...params, data },
-    ...(device !== undefined && { device }),
-    ...(threads !== undefined && { threads }),
-  };
   const { plan, measured } = await bestMeasured(candidates, request, compare);
   return { ...measured, bits: encodeBits(plan, bits), offered: bits };
 }

@@ -20,8 +20,11 @@ export interface EstimateJobRequest {
   readonly devices: readonly DeviceReport[];
 }
 
+/** What an adapter set is measured on, and how. */
+export type MeasuringRequest = Omit<SensitivityRequest, 'out' | 'resume' | 'force'>;
+
 /** Plans whose divergences are wanted. */
-export interface ComparePlansRequest extends Omit<SensitivityRequest, 'out' | 'resume'> {
+export interface ComparePlansRequest extends MeasuringRequest {
   /** Of each plan the bits of every layer, in the model's order. */
   readonly plans: readonly (readonly number[])[];
 }

@@ -13,7 +13,7 @@ export const runComparePlans = (
   request: ComparePlansRequest,
   hooks: JobHooks<'compare-plans'>,
 ): Promise<ComparePlansResult> =>
-  withMeasuring(request, tmpdir(), hooks.signal, ({ original, adapters, task, set, batch, cache }) =>
+  withMeasuring(request, tmpdir(), hooks, ({ original, adapters, task, set, batch, cache }) =>
     withDevice(request, async (programs) => {
       const layers = layerNames(original);
       const source = openSource(programs, original, adapters);

@@ -3,9 +3,9 @@ import { defaultCacheMemory, openSampleCache, type SampleCache } from '../../exe
 import { openAdapterSet, requireMatch, type AdapterSet } from '../../methods/sets.js';
 import type { CalibrationSet } from '../../methods/method.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
-import type { SensitivityRequest } from '../../protocol/protocol.js';
 import { taskOf } from '../../tasks/registry.js';
 import type { Task } from '../../tasks/task.js';
+import type { JobHooks, MeasuringRequest } from '../requests.js';
 
 export interface Measuring {
   readonly original: Checkpoint;
@@ -22,14 +22,15 @@ export interface Measuring {
  * @param folder where activations lie that do not fit in memory
  */
 export async function withMeasuring<T>(
-  request: Omit<SensitivityRequest, 'out' | 'resume'>,
+  request: MeasuringRequest,
   folder: string,
-  signal: AbortSignal,
+  { signal, note }: Pick<JobHooks<'sensitivity'>, 'signal' | 'note'>,
   use: (measuring: Measuring) => Promise<T>,
 ): Promise<T> {
   const { length } = request;
   const original = await openCheckpoint(request.model, length === undefined ? {} : { tokens: length });
   try {
+    original.warnings.forEach((line) => note(line));
     const task = taskOf(original, request);
     const adapters = await openAdapterSet(request.adapters);
     try {

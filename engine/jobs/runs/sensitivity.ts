@@ -23,7 +23,7 @@ export async function runSensitivity(
   const { place, finished } = output;
   try {
     if (finished) return finishedResult(place, finished);
-    return await withMeasuring(request, dirname(place), hooks.signal, (measuring) =>
+    return await withMeasuring(request, dirname(place), hooks, (measuring) =>
       measure(request, place, measuring, hooks),
     );
   } finally {
@@ -49,7 +49,6 @@ async function measure(
   hooks: JobHooks<'sensitivity'>,
 ): Promise<SensitivityResult> {
   const started = performance.now();
-  original.warnings.forEach((line) => hooks.note(line));
   const { family } = original.model;
   const { samples } = set.inputs;
   const bits = [...adapters.config.offered].sort((a, b) => a - b);
