@@ -15,8 +15,8 @@ import {
 } from '../formats/json-fields.js';
 import { expectObject } from '../formats/json.js';
 import { parseEstimate } from '../jobs/kinds/calibrate.js';
+import { bits, placement } from '../jobs/kinds/fields.js';
 import { parseKind, parseRequest } from '../jobs/kinds/registry.js';
-import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
 import type {
   AllocateParams,
   MeasurePlanParams,
@@ -49,9 +49,12 @@ const none = (value: unknown): Empty => {
 const job = { id: text() };
 const session = { session: text() };
 const precision: Fields<PrecisionParams> = { model: path(), adapters: optional(path()) };
-const bits = number(MIN_BITS, MAX_BITS);
 const limit = optional(bits);
 const constraint: Fields<LayerConstraint> = { layer: text(), min: limit, max: limit, fixed: limit };
+const limits: Fields<Pick<AllocateParams, 'budget' | 'constraints'>> = {
+  budget: oneOf('average-bits', 'bytes'),
+  constraints: optional(list(record<LayerConstraint>(constraint))),
+};
 
 /** Each throws `UserError` for the first thing wrong, naming its place. */
 export const paramReaders: { readonly [M in RequestMethod]: (value: unknown) => ParamsOf<M> } = {
@@ -82,24 +85,21 @@ export const paramReaders: { readonly [M in RequestMethod]: (value: unknown) => 
   'precision/describe': of<PrecisionParams>(precision),
   'precision/allocate': of<AllocateParams>({
     ...precision,
-    budget: oneOf('average-bits', 'bytes'),
-    constraints: optional(list(record<LayerConstraint>(constraint))),
+    ...limits,
     within: optional(number(0)),
   }),
   'precision/measure': of<MeasurePlanParams>({
+    ...placement,
+    ...limits,
     model: path(),
     adapters: path(),
-    budget: oneOf('average-bits', 'bytes'),
-    constraints: optional(list(record<LayerConstraint>(constraint))),
     within: number(0),
     data: path(),
-    device: optional(oneOf('auto', 'cpu', 'webgpu', 'cuda')),
-    threads: optional(integer(1)),
   }),
   'session/open': of<OpenSessionParams>({
     model: path(),
     adapters: path(),
-    device: optional(oneOf('auto', 'cpu', 'webgpu', 'cuda')),
+    device: placement.device,
   }),
   'session/use': of<UseParams>({ ...session, bits: list(bits) }),
   'session/predict': of<PredictParams>({
