@@ -11,9 +11,9 @@ import { statPath } from '../formats/paths.js';
 import { whileLocked } from '../locks/lock.js';
 import { constrained, describePrecision, readMeasured } from '../jobs/precision.js';
 import { bestMeasured, type Compare } from '../jobs/measured-plan.js';
-import { solve } from '../plans/allocate.js';
+import { best, solve } from '../plans/allocate.js';
 import { budgetOfSize, sizeWithin } from '../plans/budget.js';
-import { candidatesWithin, type Candidates } from '../plans/candidates.js';
+import { candidatesBeside, type Candidates } from '../plans/candidates.js';
 import { compileGlob } from '../plans/globs.js';
 import { formatBytesUp, formatWidth } from '../plans/numbers.js';
 import { parsePlan } from '../plans/plan.js';
@@ -89,17 +89,19 @@ async function allocateInto(
   const allocation = constrained(layers, costs, limits);
   const described = await describe(options.model, folder);
   const whole = { layers, otherBytes: described?.otherBytes ?? 0 };
-  const { points, exact } = solve(bits, allocation, kind);
-  const candidates = candidatesWithin(bits, allocation, kind, sizeWithin(kind, whole, budget));
-  if (!candidates) {
-    const smallest = showSmallest(kind, budgetOfSize(kind, whole, points[0]!.size));
+  const frontier = solve(bits, allocation, kind);
+  const size = sizeWithin(kind, whole, budget);
+  const least = best(frontier, size)?.bits();
+  if (!least) {
+    const smallest = showSmallest(kind, budgetOfSize(kind, whole, frontier.points[0]!.size));
     throw new UserError(
       `No plan is within ${showSize(kind, budget)}; the smallest possible has ${smallest}.`,
     );
   }
-  const { plan, measured } = await chosen(candidates, options, folder, compare);
-  const folders = { ...options, adapters: folder };
-  await writeFileAtomic(place, planText(names, plan, place, folders));
+  const candidates = () => candidatesBeside(least, bits, allocation, kind, size);
+  const inFolder = { ...options, adapters: folder };
+  const { plan, measured } = await chosen(least, candidates, inFolder, compare);
+  await writeFileAtomic(place, planText(names, plan, place, inFolder));
   const totals = totalsOf({ bits, layers, otherBytes: 0, sensitivity: { costs } }, plan);
   return {
     out: options.out,
@@ -110,7 +112,7 @@ async function allocateInto(
       switchableBytes: described.switchableBytes!,
     }),
     cost: totals.cost!,
-    exact,
+    exact: frontier.exact,
     ...(stale !== undefined && { stale }),
     ...(measured && { measured }),
   };
@@ -164,13 +166,13 @@ const nats = (cost: number) => `${cost.toPrecision(4)} nats`;
 
 /** The plan of least predicted cost, or, where there is data, the candidate that measured best. */
 async function chosen(
-  candidates: Candidates,
-  options: AllocateOptions,
-  adapters: string,
+  least: readonly number[],
+  candidates: () => Candidates,
+  options: AllocateOptions & { readonly adapters: string },
   compare: Compare,
 ): Promise<{ readonly plan: readonly number[]; readonly measured?: MeasuredPlan }> {
-  const { model, data, samples, length, batch, device, threads } = options;
-  if (data === undefined) return { plan: candidates.least };
+  const { model, adapters, data, samples, length, batch, device, threads } = options;
+  if (data === undefined) return { plan: least };
   const request = {
     ...{ model: model!, adapters, data },
     ...(samples !== undefined && { samples }),
@@ -179,7 +181,7 @@ async function chosen(
     ...(device !== undefined && { device }),
     ...(threads !== undefined && { threads }),
   };
-  return bestMeasured(candidates, request, compare);
+  return bestMeasured(candidates(), request, compare);
 }
 
 function budgetOf({ averageBits, maxSize }: AllocateOptions): [Budget, number] {

@@ -26,7 +26,17 @@ export function candidatesWithin(
   size: number,
 ): Candidates | undefined {
   const least = best(solve(bits, layers, kind), size)?.bits();
-  if (!least) return undefined;
+  return least && candidatesBeside(least, bits, layers, kind, size);
+}
+
+/** The same where the plan of least summed cost is known. */
+export function candidatesBeside(
+  least: readonly number[],
+  bits: readonly number[],
+  layers: readonly AllocationLayer[],
+  kind: Budget,
+  size: number,
+): Candidates {
   const uniformOf = (width: number) => layers.map((layer) => nearestAllowed(bits, layer, width));
   const at = bits.findLastIndex((width) => planSize(bits, layers, kind, uniformOf(width)) <= size);
   if (at < 0) return { least, guarded: [] };
