@@ -9,12 +9,15 @@ export type FromWorker =
   | { readonly type: 'status'; readonly status: unknown }
   | { readonly type: 'note'; readonly line: string }
   | { readonly type: 'result'; readonly result: unknown }
-  | {
-      readonly type: 'error';
-      readonly reason: 'user' | 'cancelled' | 'defect';
-      readonly message: string;
-      readonly stack: string | undefined;
-    };
+  | Failure;
+
+/** How a job that threw is reported. */
+export interface Failure {
+  readonly type: 'error';
+  readonly reason: 'user' | 'cancelled' | 'defect';
+  readonly message: string;
+  readonly stack: string | undefined;
+}
 
 /**
  * Runs a job to its end. Rejects with UserError for what a person can mend, CancelledError once `hooks.signal` has
@@ -54,8 +57,7 @@ export function runJob<K extends WorkKind>(
   });
 }
 
-/** How a job that threw is reported. */
-export function failureOf(error: unknown): FromWorker {
+export function failureOf(error: unknown): Failure {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   const reason =
     error instanceof CancelledError ? 'cancelled' : error instanceof UserError ? 'user' : 'defect';
@@ -63,7 +65,7 @@ export function failureOf(error: unknown): FromWorker {
 }
 
 /** The error that `failureOf` reported. */
-export function errorFrom({ reason, message, stack }: Extract<FromWorker, { type: 'error' }>): Error {
+export function errorFrom({ reason, message, stack }: Failure): Error {
   if (reason === 'cancelled') return new CancelledError();
   if (reason === 'user') return new UserError(message);
   const error = new Error(message);

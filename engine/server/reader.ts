@@ -5,7 +5,7 @@
 import { Worker } from 'node:worker_threads';
 import { findEntry } from '../entry.js';
 import { CancelledError, UserError } from '../errors.js';
-import { errorFrom, type FromWorker } from '../jobs/run.js';
+import { errorFrom, type Failure } from '../jobs/run.js';
 import type { ModelReport, ParamsOf, ResultOf } from '../protocol/protocol.js';
 import { createReadings, type Reading, type ReadingHooks } from './readings.js';
 
@@ -15,7 +15,7 @@ export type FromReader = { readonly id: number } & (
   | { readonly type: 'found'; readonly model: ModelReport }
   | { readonly type: 'info'; readonly line: string }
   | { readonly type: 'result'; readonly result: unknown }
-  | { readonly type: 'failure'; readonly failure: FromWorker }
+  | { readonly type: 'failure'; readonly failure: Failure }
 );
 
 export interface Reader {
@@ -57,13 +57,18 @@ function inThread(entry: string): Reader {
     started.on('message', hear);
     started.on('error', (error: NodeJS.ErrnoException) => {
       const tooLarge = error.code === 'ERR_WORKER_OUT_OF_MEMORY';
-      fail(tooLarge ? new UserError('What is to be read takes more memory than is allowed for it.') : error);
+      fail(
+        started,
+        tooLarge ? new UserError('What is to be read takes more memory than is allowed for it.') : error,
+      );
     });
-    started.on('exit', () => fail(new Error('The thread that reads files has ended.')));
+    started.on('exit', () => fail(started, new Error('The thread that reads files has ended.')));
     return started;
   }
 
-  function fail(error: Error): void {
+  /** What is open was asked of the present thread: one that has ended before says nothing of it. */
+  function fail(thread: Worker, error: Error): void {
+    if (worker !== thread) return;
     worker = undefined;
     for (const { reject } of open.values()) reject(error);
     open.clear();
@@ -82,7 +87,7 @@ function inThread(entry: string): Reader {
         return asked.resolve(message.result as never);
       case 'failure':
         open.delete(message.id);
-        asked.reject(errorFrom(message.failure as Extract<FromWorker, { type: 'error' }>));
+        asked.reject(errorFrom(message.failure));
     }
   }
 

@@ -30,7 +30,7 @@ process.on('message', (message: ToSession) => {
       const result = await work(message, stop.signal);
       send({ id, type: 'result', result, seconds: (performance.now() - started) / 1000 });
     } catch (error) {
-      send({ id, ...failureOf(stop.signal.aborted ? new CancelledError() : error) } as FromSession);
+      send({ id, ...failureOf(stop.signal.aborted ? new CancelledError() : error) });
     } finally {
       running.delete(id);
     }

@@ -1,6 +1,6 @@
 /** The process of a session, as the one that answers the editor sees it: native code runs there alone. */
 import { forkEntry } from '../entry.js';
-import { errorFrom, type FromWorker } from '../jobs/run.js';
+import { errorFrom, type Failure } from '../jobs/run.js';
 import type { DeviceChoice, PredictParams } from '../protocol/protocol.js';
 
 export type SessionWork =
@@ -19,7 +19,7 @@ export type ToSession = (SessionWork & { readonly id: number }) | { readonly can
 export type FromSession = { readonly id: number } & (
   | { readonly type: 'result'; readonly result: unknown; readonly seconds: number }
   | { readonly type: 'progress'; readonly done: number; readonly total: number }
-  | Extract<FromWorker, { type: 'error' }>
+  | Failure
 );
 
 export interface SessionProcess {
