@@ -1,19 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import {
-  constants,
-  copyFile,
-  link,
-  lstat,
-  mkdir,
-  open,
-  readdir,
-  rename,
-  rm,
-  writeFile,
-} from 'node:fs/promises';
+import { constants, copyFile, link, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { UserError } from '../errors.js';
-import { fileError } from './paths.js';
+import { fileError, isThere } from './paths.js';
 
 /** What can be written: all bytes at once, text (UTF-8), or pieces in order. */
 export type FileData = Uint8Array | string | AsyncIterable<Uint8Array>;
@@ -128,11 +117,8 @@ export async function writeFolderAtomic(
 
 /** Throws UserError where anything is at `path`, a link that leads nowhere too. */
 export async function requireAbsent(path: string): Promise<void> {
-  const isThere = await lstat(path).then(
-    () => true,
-    () => false,
-  );
-  if (isThere) throw new UserError(`${path} is there already; choose another name, or remove it first.`);
+  if (await isThere(path))
+    throw new UserError(`${path} is there already; choose another name, or remove it first.`);
 }
 
 /**

@@ -26,10 +26,10 @@ const PYTHON_WORDS: readonly [string, JsonValue][] = [
 
 /**
  * Parses RFC 8259 JSON and refuses what `JSON.parse` lets pass: a key twice in one object, the key
- * `__proto__`, numbers beyond float64, nesting deeper than 100, and more values than `MAX_VALUES`. Every error is a `UserError` that
- * starts with `where` and ends with line and column.
- * @param options.python takes what Python writes and reads beside it: NaN, Infinity, -Infinity, numbers beyond float64 as these,
- *   and a key twice, of which the last counts
+ * `__proto__`, numbers beyond float64, nesting deeper than 100, and more values than `MAX_VALUES`. Every error is a
+ * `UserError` that starts with `where` and ends with line and column.
+ * @param options.python takes what Python writes and reads beside it: NaN, Infinity, -Infinity, numbers beyond float64
+ *   as these, and a key twice, of which the last counts
  */
 export function parseJsonStrict(
   text: string,

@@ -6,6 +6,9 @@ import { show, statPath } from './paths.js';
 
 const WANTED = 'models are read from a folder with config.json and safetensors';
 
+const PYTORCH =
+  'holds PyTorch weights, a format that can run code and is not read; convert them to safetensors';
+
 /** By extension. */
 const FORMATS: Readonly<Record<string, string>> = {
   '.gguf': `is GGUF, the format of llama.cpp; ${WANTED}: take the repository that it was made of`,
@@ -14,9 +17,9 @@ const FORMATS: Readonly<Record<string, string>> = {
   '.h5': `is a Keras file; ${WANTED}: take the checkpoint that it was made of`,
   '.msgpack': `is a Flax file; ${WANTED}: take the checkpoint that it was made of`,
   '.safetensors': 'is a file of weights; give the folder that holds it and config.json',
-  '.bin': 'holds PyTorch weights, a format that can run code and is not read; convert them to safetensors',
-  '.pt': 'holds PyTorch weights, a format that can run code and is not read; convert them to safetensors',
-  '.pth': 'holds PyTorch weights, a format that can run code and is not read; convert them to safetensors',
+  '.bin': PYTORCH,
+  '.pt': PYTORCH,
+  '.pth': PYTORCH,
 };
 
 const formatOf = (name: string) => FORMATS[extname(name).toLowerCase()];
@@ -36,9 +39,8 @@ export async function refuseOtherFormats(path: string): Promise<void> {
     throw new UserError(
       `${path} is a model's place in a Hugging Face cache; give the folder of a version in it, ${join(path, 'snapshots', '…')}.`,
     );
-  const other = names.find((name) => formatOf(name) !== undefined && !name.endsWith('.safetensors'));
-  if (other !== undefined)
-    throw new UserError(`${basename(path)} holds no config.json; ${show(other)} ${formatOf(other)!}.`);
+  const other = otherWeights(names);
+  if (other !== undefined) throw new UserError(`${basename(path)} holds no config.json; ${other}.`);
 }
 
 /** A relative path of two parts that is not there may name a model of a hub. */
@@ -63,14 +65,15 @@ export function describeOther(head: Uint8Array): string | undefined {
   if (/^\s*<(!doctype|html|\?xml)/i.test(text))
     return 'is a web page, as servers send in place of a file: download it again';
   if (text.startsWith('GGUF')) return FORMATS['.gguf'];
-  if (text.startsWith('PK\x03\x04') || (head[0] === 0x80 && head[1]! <= 5)) return FORMATS['.bin'];
+  if (text.startsWith('PK\x03\x04') || (head[0] === 0x80 && head[1]! <= 5)) return PYTORCH;
   return undefined;
 }
 
 /** What weights a folder without safetensors has instead; undefined where it has none that can be named. */
-export async function describeWeights(folder: string): Promise<string | undefined> {
-  const other = (await readdir(folder)).find(
-    (name) => formatOf(name) !== undefined && !name.endsWith('.safetensors'),
-  );
+export const describeWeights = async (folder: string): Promise<string | undefined> =>
+  otherWeights(await readdir(folder));
+
+function otherWeights(names: readonly string[]): string | undefined {
+  const other = names.find((name) => formatOf(name) !== undefined && !name.endsWith('.safetensors'));
   return other === undefined ? undefined : `${show(other)} ${formatOf(other)!}`;
 }

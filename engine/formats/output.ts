@@ -1,10 +1,10 @@
 /** Places that people name for results, tried before there is anything to write. */
-import { lstat, realpath, stat } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { UserError } from '../errors.js';
 import { stageFile } from './atomic.js';
 import { makeFolder, removeEmpty } from './folders.js';
-import { fileError } from './paths.js';
+import { fileError, isThere } from './paths.js';
 
 /**
  * What `path` names, so that one place has one name: absolute, without slashes at the end, links followed as far as it exists.
@@ -18,8 +18,7 @@ export async function placeOf(path: string): Promise<string> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw fileError(error, 'write', asked);
   }
-  if (await lstat(asked).catch(() => undefined))
-    throw new UserError(`Cannot write ${asked}: it is a link that leads nowhere.`);
+  if (await isThere(asked)) throw new UserError(`Cannot write ${asked}: it is a link that leads nowhere.`);
   const folder = dirname(asked);
   return folder === asked ? asked : join(await placeOf(folder), basename(asked));
 }

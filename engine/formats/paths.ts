@@ -68,6 +68,13 @@ export async function statPath(path: string): Promise<Stats> {
   }
 }
 
+/** Whether anything is at `path`, a link that leads nowhere too. */
+export const isThere = (path: string): Promise<boolean> =>
+  lstat(path).then(
+    () => true,
+    () => false,
+  );
+
 /** Whether there is a regular file at `path`. */
 export const isFile = (path: string): Promise<boolean> =>
   stat(path).then(
@@ -75,7 +82,7 @@ export const isFile = (path: string): Promise<boolean> =>
     () => false,
   );
 
-const isLink = (path: string): Promise<boolean> =>
+export const isLink = (path: string): Promise<boolean> =>
   lstat(path).then(
     (stats) => stats.isSymbolicLink(),
     () => false,

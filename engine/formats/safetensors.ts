@@ -1,11 +1,11 @@
 import type { FileHandle } from 'node:fs/promises';
-import { lstat, open } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { UserError } from '../errors.js';
 import { bfloat16ToFloat32, halfToFloat32 } from './floats.js';
 import { expectObject, expectObjectAt, expectString, readJsonFile } from './json.js';
 import { describeOther, describeWeights } from './other-formats.js';
-import { fileError, resolveInside, show, sizeOfFile, statPath } from './paths.js';
+import { fileError, isThere, resolveInside, show, sizeOfFile, statPath } from './paths.js';
 import { DTYPE_BYTES, isFloat, parseSafetensorsHeader } from './safetensors-header.js';
 import type { TensorInfo } from './safetensors-header.js';
 
@@ -54,11 +54,7 @@ async function openFolder(folder: string): Promise<TensorSource> {
   for (const name of [SINGLE, INDEX]) {
     const path = join(folder, name);
     // A link to nothing is there, and an error.
-    const exists = await lstat(path).then(
-      () => true,
-      () => false,
-    );
-    if (exists) return openSafetensors(path);
+    if (await isThere(path)) return openSafetensors(path);
   }
   const other = await describeWeights(folder);
   throw new UserError(`${folder}: holds neither ${SINGLE} nor ${INDEX}${other ? `; ${other}` : ''}.`);
@@ -106,15 +102,15 @@ async function openIndex(path: string): Promise<TensorSource> {
   const where = basename(path);
   const root = expectObject(await readJsonFile(path, { maxBytes: MAX_INDEX_BYTES }), where);
   const weightMap = expectObjectAt(root, 'weight_map', where);
-  const shardOf = new Map<string, string>();
-  for (const name of Object.keys(weightMap))
-    shardOf.set(name, expectString(weightMap, name, `${where}: weight_map`));
+  const shards = new Set(
+    Object.keys(weightMap).map((name) => expectString(weightMap, name, `${where}: weight_map`)),
+  );
   const opened: OpenedFile[] = [];
   try {
     const tensors: TensorInfo[] = [];
     const homes = new Map<string, string>();
     const metadata = new Map<string, string>();
-    for (const shard of new Set(shardOf.values())) {
+    for (const shard of shards) {
       const file = await openFile(await resolveInside(dirname(path), shard, where));
       opened.push(file);
       for (const [key, value] of file.metadata) if (!metadata.has(key)) metadata.set(key, value);

@@ -1,10 +1,10 @@
 /** What of a folder belongs to the adapter set in it (docs/FORMATS.md), and how that alone is deleted. */
-import { lstat, readdir, realpath, rm, rmdir } from 'node:fs/promises';
+import { readdir, realpath, rm, rmdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { UserError } from '../errors.js';
 import { removeStaleTemporaries, TEMPORARY } from './atomic.js';
 import { readJsonFile } from './json.js';
-import { fileError } from './paths.js';
+import { fileError, isLink, isThere } from './paths.js';
 import { SENSITIVITY_FILE } from './sensitivity.js';
 import { CONFIG_FILE, TENSORS_FILE } from './set.js';
 import type { DeletedSet, SetContents } from '../protocol/protocol.js';
@@ -12,7 +12,7 @@ import type { DeletedSet, SetContents } from '../protocol/protocol.js';
 /** Evaluations of the set lie in this folder of it, and in a model's those of the model. */
 export const EVALUATIONS_FOLDER = 'evaluations';
 /** Evaluations of the largest models are far smaller. */
-const MAX_EVALUATION_BYTES = 4 << 20;
+export const MAX_EVALUATION_BYTES = 4 << 20;
 
 const PLAIN = new Set([CONFIG_FILE, TENSORS_FILE, SENSITIVITY_FILE, `${SENSITIVITY_FILE}.partial`]);
 /** What writing one of these files leaves where it is killed (`atomic.ts`, `locks/claims.ts`). */
@@ -85,17 +85,7 @@ export async function deleteSet(folder: string): Promise<DeletedSet> {
     });
   await rmdir(join(root, EVALUATIONS_FOLDER)).catch(() => undefined);
   await rmdir(root).catch(() => undefined);
-  if (
-    !(await isThere(root)) &&
-    root !== folder &&
-    (await lstat(folder).catch(() => undefined))?.isSymbolicLink()
-  )
-    await rm(folder, { force: true });
-  return { deleted, kept: (await isThere(root)) ? others : [] };
+  const isLeft = await isThere(root);
+  if (!isLeft && (await isLink(folder))) await rm(folder, { force: true });
+  return { deleted, kept: isLeft ? others : [] };
 }
-
-const isThere = (path: string) =>
-  lstat(path).then(
-    () => true,
-    () => false,
-  );

@@ -4,7 +4,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { UserError } from '../errors.js';
 import { readTensorsDigest } from '../formats/set.js';
-import { EVALUATIONS_FOLDER } from '../formats/set-folder.js';
+import { EVALUATIONS_FOLDER, MAX_EVALUATION_BYTES } from '../formats/set-folder.js';
 import { removeStaleTemporaries, writeFileAtomic } from '../formats/atomic.js';
 import { expectObject, readJsonFile } from '../formats/json.js';
 import { list, readFields, record, sha256, text, type Fields } from '../formats/json-fields.js';
@@ -15,8 +15,6 @@ import { openCheckpoint } from '../models/checkpoint.js';
 import type { EvaluateRequest, EvaluateResult, Evaluation, EvaluationReport } from '../protocol/protocol.js';
 import { version } from '../version.js';
 import { evaluateResult } from './kinds/evaluation-fields.js';
-
-const MAX_BYTES = 4 << 20;
 
 /** Where the result of a request lies in the end; undefined where it is not kept. */
 export const evaluationPath = ({
@@ -93,7 +91,7 @@ const fields: Fields<Omit<Evaluation, 'schemaVersion'>> = {
 /** Reads an evaluation file. Throws UserError for anything that does not follow docs/FORMATS.md. */
 export async function readEvaluation(path: string): Promise<Evaluation> {
   const where = basename(path);
-  const value = await readJsonFile(path, { maxBytes: MAX_BYTES });
+  const value = await readJsonFile(path, { maxBytes: MAX_EVALUATION_BYTES });
   const { schemaVersion } = expectObject(value, where);
   if (schemaVersion !== 1)
     throw new UserError(

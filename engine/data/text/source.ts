@@ -37,8 +37,8 @@ const MAX_TEXT_BYTES = 256 * 1024 * 1024;
 /**
  * Opens the texts at `path`: plain text or Markdown, JSON lines, or Parquet, as a file or a folder (see
  * `findFiles`). Texts of rows are in `column`, or in the first of `text`, `content` and `document` that there
- * is. All text is UTF-8; line ends of plain text
- * become `\n`, as Python reads it. `UserError` for anything else, an empty file, or a column that is absent or no text.
+ * is. All text is UTF-8; line ends of plain text become `\n`, as Python reads it. `UserError` for anything else, an
+ * empty file, or a column that is absent or not text.
  */
 export async function openText(
   path: string,
