@@ -91,10 +91,7 @@ const fix = (text: string, before: [string, number][] = []): [string, number][] 
   const at = text.lastIndexOf('=');
   if (at < 1)
     throw new InvalidArgumentError('It must be a layer or glob and its bits, such as "**.dense=8".');
-  const bits = Number(text.slice(at + 1).trim() || NaN);
-  if (!(bits >= MIN_BITS && bits <= MAX_BITS))
-    throw new InvalidArgumentError(`Bits must be a number from ${MIN_BITS} to ${MAX_BITS}.`);
-  return [...before, [text.slice(0, at), bits]];
+  return [...before, [text.slice(0, at), width(text.slice(at + 1))]];
 };
 /** As in `rounding,gptq`; `rtn` (round to nearest) is another name of the first. */
 const baselines = (text: string) =>

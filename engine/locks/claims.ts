@@ -116,9 +116,5 @@ function parse(text: string): Owner | undefined {
   return { id, host, pid: Number(pid), ...(address !== '' && { address }) };
 }
 
-/** The names that claims of `<folder>/<name>` have. */
-export const isClaimOf = (name: string, claimed: string): boolean =>
-  name.startsWith(`${claimed}.`) && /^\d{1,9}$/.test(name.slice(claimed.length + 1));
-
 /** The path whose claim keeps others from writing `path`, hidden beside it. */
 export const lockOf = (path: string): string => join(dirname(path), `.${basename(path)}.lock`);

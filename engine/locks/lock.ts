@@ -23,7 +23,7 @@ export async function lock(path: string): Promise<Lock> {
     const self = ownerOf(presence);
     try {
       const owner = await claim(lockOf(path), self).catch((error: unknown) => {
-        throw of(path, error);
+        throw aboutPath(path, error);
       });
       if (owner.id !== self.id) throw taken(path, owner);
     } catch (error) {
@@ -60,14 +60,14 @@ export async function requireUnlocked(path: string): Promise<void> {
 }
 
 /** An error about a file that nobody asked for is about the one that somebody did. */
-const of = (path: string, error: unknown) =>
+const aboutPath = (path: string, error: unknown) =>
   error instanceof UserError && error.cause !== undefined ? fileError(error.cause, 'write', path) : error;
 
 function taken(path: string, { pid, host }: Owner): UserError {
-  const process = pid > 0 ? `process ${pid}` : 'another process';
+  const writer = pid > 0 ? `process ${pid}` : 'another process';
   return new UserError(
     host === HOST
-      ? `${path} is being written by ${process}; wait until that has ended, or choose another place.`
-      : `${path} is being written by ${process} on ${host}; if that has ended, delete ${lockOf(path)}.*, else choose another place.`,
+      ? `${path} is being written by ${writer}; wait until that has ended, or choose another place.`
+      : `${path} is being written by ${writer} on ${host}; if that has ended, delete ${lockOf(path)}.*, else choose another place.`,
   );
 }

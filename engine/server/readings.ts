@@ -9,17 +9,15 @@ import { methodsFor } from '../methods/report.js';
 import type { ModelReport, ParamsOf, ResultOf } from '../protocol/protocol.js';
 
 /** Requests that read files of any origin. */
-export const READINGS = [
-  'models/list',
-  'models/describe',
-  'adapters/list',
-  'calibrate/methods',
-  'precision/describe',
-  'precision/allocate',
-  'evaluations/list',
-  'evaluations/read',
-] as const;
-export type Reading = (typeof READINGS)[number];
+export type Reading =
+  | 'models/list'
+  | 'models/describe'
+  | 'adapters/list'
+  | 'calibrate/methods'
+  | 'precision/describe'
+  | 'precision/allocate'
+  | 'evaluations/list'
+  | 'evaluations/read';
 
 /** What hears of a reading before its end. */
 export interface ReadingHooks {
@@ -28,7 +26,7 @@ export interface ReadingHooks {
   readonly info: (line: string) => void;
 }
 
-export type Readings = {
+type Readings = {
   readonly [M in Reading]: (params: ParamsOf<M>, hooks: ReadingHooks) => Promise<ResultOf<M>>;
 };
 
