@@ -164,7 +164,8 @@ function take<T>(
   throw new UserError(`${where}: "${key}" must be ${wanted}, ${found}.`);
 }
 
-const isObject = (value: unknown): value is JsonObject =>
+/** Whether it is an object, neither a list nor null. */
+export const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function describeInteger(min: number, max: number): string {

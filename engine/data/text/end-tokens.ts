@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { UserError } from '../../errors.js';
-import { readJsonFile, type JsonValue } from '../../formats/json.js';
+import { isObject, readJsonFile, type JsonValue } from '../../formats/json.js';
 import { isFile, show } from '../../formats/paths.js';
 import type { TextTokenizer } from './tokenizer.js';
 
@@ -18,8 +18,7 @@ export async function endTokens(folder: string, { eos }: TextTokenizer): Promise
 }
 
 function idsOf(config: JsonValue, where: string): readonly number[] | undefined {
-  const value =
-    typeof config === 'object' && config !== null && !Array.isArray(config) ? config.eos_token_id : null;
+  const value = isObject(config) ? config.eos_token_id : null;
   if (value === undefined || value === null) return undefined;
   const ids = Array.isArray(value) ? value : [value];
   if (!ids.every((id): id is number => Number.isInteger(id)))

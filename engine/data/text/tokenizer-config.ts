@@ -1,6 +1,6 @@
 /** What `tokenizer_config.json` says beside `tokenizer.json`, as AutoTokenizer of transformers heeds it. */
 import { UserError } from '../../errors.js';
-import type { JsonObject, JsonValue } from '../../formats/json.js';
+import { isObject, type JsonObject, type JsonValue } from '../../formats/json.js';
 import { show } from '../../formats/paths.js';
 
 /** A token that is found in a text before anything else is done with it, and how. */
@@ -157,8 +157,5 @@ function contentOf(value: JsonValue | undefined): string | undefined {
   const content = isObject(value) ? value.content : value;
   return typeof content === 'string' && content !== '' ? content : undefined;
 }
-
-const isObject = (value: unknown): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const listOf = (value: JsonValue | undefined): readonly JsonValue[] => (Array.isArray(value) ? value : []);
