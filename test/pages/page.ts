@@ -68,14 +68,12 @@ export async function openPage(
   };
 }
 
-/** The editor's end: it keeps what is posted, and the page's state. */
+/** The editor's end: it keeps what is posted. */
 const EDITOR = `
 window.sent = [];
-let kept;
 window.acquireVsCodeApi = () => ({
   postMessage: (message) => window.sent.push(message),
-  getState: () => kept,
-  setState: (state) => { kept = state; },
+  setState: () => undefined,
 });`;
 
 async function builtPage(name: string): Promise<{ readonly script: string; readonly style: string }> {

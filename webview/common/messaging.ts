@@ -6,7 +6,6 @@ import type { Answer } from './protocol.js';
 
 interface Editor {
   postMessage(message: unknown): void;
-  getState(): unknown;
   setState(state: unknown): void;
 }
 
@@ -22,8 +21,6 @@ export interface Channel<FromPage, Results> {
   tell(message: FromPage): void;
   /** Keeps what the host needs to bring the page back after a reload. */
   keep(state: unknown): void;
-  /** What was kept before; undefined at first. It may be of an older version. */
-  kept(): unknown;
 }
 
 /**
@@ -44,7 +41,6 @@ export function openChannel<ToPage, FromPage, Results>(
     ask: (request) => exchange.ask(request) as never,
     tell: (message) => editor.postMessage(message),
     keep: (state) => editor.setState(state),
-    kept: () => editor.getState(),
   };
 }
 
