@@ -52,6 +52,7 @@ export const pageStrings = (): Strings => ({
   lowerIsBetter: l10n.t('Lower is better.'),
   fullPrecision: l10n.t('Full precision'),
   gptq: l10n.t('GPTQ'),
+  direct: l10n.t('Direct'),
   againstBits: l10n.t('{0} against bits'),
   againstSize: l10n.t('{0} against size'),
   chart: l10n.t('Chart: {0}. {1} The table below has the same values.'),

@@ -212,6 +212,7 @@ export type StringKey =
   | 'lowerIsBetter'
   | 'fullPrecision'
   | 'gptq'
+  | 'direct'
   | 'againstBits'
   | 'againstSize'
   | 'chart'

@@ -200,7 +200,7 @@ const bitsText = ({ bits }: Pick<EvaluationRow, 'bits'>, locale: string): string
 /** The name of a row's model: of a baseline its method, and what else its label tells; a set keeps its own. */
 export function nameOf({ kind, label }: Pick<EvaluationRow, 'kind' | 'label'>, strings: Strings): string {
   if (kind === 'full') return strings.fullPrecision;
-  const names: Partial<Record<string, StringKey>> = { rounding: 'rounding', gptq: 'gptq' };
+  const names: Partial<Record<string, StringKey>> = { rounding: 'rounding', gptq: 'gptq', direct: 'direct' };
   if (kind !== 'baseline') return label;
   return label.replace(/^\w+/, (method) => (names[method] ? strings[names[method]] : method));
 }
