@@ -1,7 +1,7 @@
 /** The running model: its state, the latest switch, what was measured, and what it answers. */
 import { button, checkbox, progressBar } from '../common/controls.js';
 import { element } from '../common/dom.js';
-import { numberFormat } from '../../engine/plans/numbers.js';
+import { errorDecimals, numberFormat } from '../../engine/plans/numbers.js';
 import { fill } from '../common/text.js';
 import { decimals, formatCost } from './grid.js';
 import type { Prediction } from '../../engine/protocol/protocol.js';
@@ -130,12 +130,11 @@ export function besideMeasured({ metric, full, kl }: Measurement, strings: Strin
 }
 
 /** A score with its error, where it has one, to two digits. */
-export function formatMeasured({ metric, value, error }: Measurement, locale: string): string {
+export function formatMeasured({ metric, value, error = 0 }: Measurement, locale: string): string {
   const written = formatScore(metric, value, locale);
-  if (error === undefined) return written;
   const scaled = isShare(metric) ? 100 * error : error;
-  const digits = { minimumSignificantDigits: 2, maximumSignificantDigits: 2 };
-  return `${written} ±${numberFormat(locale, digits).format(scaled)}`;
+  const digits = errorDecimals(scaled);
+  return digits === undefined ? written : `${written} ±${decimals(scaled, digits, locale)}`;
 }
 
 const isShare = (metric: Measurement['metric']): boolean => metric === 'top1' || metric === 'accuracy';
