@@ -2,6 +2,7 @@
 import { vscode } from '../common/vscode.js';
 import { decodeBits } from '../../engine/plans/bits.js';
 import { budgetOfSize, sizeWithin } from '../../engine/plans/budget.js';
+import { formatBytesUp } from '../../engine/plans/numbers.js';
 import type {
   AllocateParams,
   Budget,
@@ -10,7 +11,6 @@ import type {
   PrecisionTable,
 } from '../../engine/protocol/protocol.js';
 import { alone, BACK } from '../common/ask.js';
-import { formatBytesUp } from '../../engine/plans/numbers.js';
 import { pickOne } from '../common/inputs.js';
 import { askLine, inform } from '../common/messages.js';
 import { readSettings } from '../configuration.js';
@@ -48,7 +48,8 @@ export async function allocate(context: Context, uri?: vscode.Uri): Promise<void
   });
   if (kind === undefined || kind === BACK) return;
   const params = {
-    ...{ model: paths.model, constraints: pinnedIn(context, plan, table, state.bits) },
+    model: paths.model,
+    constraints: pinnedIn(context, plan, table, state.bits),
     ...(paths.adapters !== undefined && { adapters: paths.adapters }),
   };
   const { points } = await context.engine.request('precision/allocate', { ...params, budget: kind });
@@ -141,7 +142,10 @@ async function measuringData(
 async function measured(context: Context, params: Within, data: string): Promise<Bits | undefined> {
   const { device, threads } = readSettings();
   const request = {
-    ...{ ...params, adapters: params.adapters!, data, device },
+    ...params,
+    adapters: params.adapters!,
+    data,
+    device,
     ...(threads > 0 && { threads }),
   };
   const stop = new AbortController();

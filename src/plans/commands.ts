@@ -116,7 +116,11 @@ export async function computeSensitivity(context: Context, from?: SetNode | vsco
   const { job } = await context.engine.request('jobs/start', {
     kind: 'sensitivity',
     request: {
-      ...{ model: model.path, adapters: set.path, data, device, force: true },
+      model: model.path,
+      adapters: set.path,
+      data,
+      device,
+      force: true,
       ...(threads > 0 && { threads }),
     },
     title: vscode.l10n.t('Sensitivity of {0}', modelName(model)),

@@ -1,6 +1,6 @@
 /** The engine's session of one model: opened at the first need, switched, asked and measured. Knows no editor. */
 import { sameBits } from '../../engine/plans/bits.js';
-import type { DeviceChoice } from '../../engine/protocol/protocol.js';
+import type { DeviceChoice, SessionEvaluateResult } from '../../engine/protocol/protocol.js';
 import type { Tried, TryInput } from '../../webview/precision/protocol.js';
 import type { Connection } from '../common/connection.js';
 import type { Disposable } from '../common/event.js';
@@ -18,7 +18,8 @@ export interface LiveSession extends Disposable {
   use(bits: readonly number[]): Promise<{ readonly layers: number; readonly seconds: number } | undefined>;
   /** Asks the open model; resolves to undefined where it has answered this at these bit-widths. */
   predict(input: TryInput): Promise<Tried | undefined>;
-  evaluate(data: string, limit: number, signal: AbortSignal): ReturnType<typeof evaluate>;
+  /** Measures the open model on the first `limit` samples. */
+  evaluate(data: string, limit: number, signal: AbortSignal): Promise<SessionEvaluateResult>;
   /** The next `predict` is asked, whatever was. */
   forgetAnswer(): void;
   /** The session has ended in the engine. */
@@ -30,14 +31,6 @@ export interface LiveSessionOptions {
   readonly adapters: string;
   readonly device: () => DeviceChoice;
 }
-
-const evaluate = (
-  connection: Connection,
-  session: string,
-  data: string,
-  limit: number,
-  signal: AbortSignal,
-) => connection.request('session/evaluate', { session, data, limit }, signal);
 
 /** @param opening hears how opening goes */
 export function createLiveSession(
@@ -91,7 +84,8 @@ export function createLiveSession(
       answered = key;
       return result;
     },
-    evaluate: (data, limit, signal) => evaluate(connection, id!, data, limit, signal),
+    evaluate: (data, limit, signal) =>
+      connection.request('session/evaluate', { session: id!, data, limit }, signal),
     forgetAnswer: () => (answered = undefined),
     forget,
     dispose: () => {

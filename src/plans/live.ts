@@ -170,7 +170,12 @@ function measurementOf(
   if (metric === undefined) return undefined;
   const { samples, scoreError, kl } = row;
   return {
-    ...{ bits, metric, value: row[metric]!, full: full[metric] ?? 0, samples, seconds },
+    bits,
+    metric,
+    value: row[metric]!,
+    full: full[metric] ?? 0,
+    samples,
+    seconds,
     ...(scoreError !== undefined && { error: scoreError }),
     ...(kl !== undefined && metric !== 'kl' && { kl }),
   };
