@@ -93,12 +93,12 @@ const fix = (text: string, before: [string, number][] = []): [string, number][] 
     throw new InvalidArgumentError('It must be a layer or glob and its bits, such as "**.dense=8".');
   return [...before, [text.slice(0, at), width(text.slice(at + 1))]];
 };
+const COMPARED = methods.filter((one) => one.baselines).map((one) => one.name);
 /** As in `rounding,gptq`; `rtn` (round to nearest) is another name of the first. */
 const baselines = (text: string) =>
   text.split(',').map((item) => {
     const name = item.trim() === 'rtn' ? 'rounding' : item.trim();
-    const compared = methods.filter((one) => one.baselines).map((one) => one.name);
-    if (!compared.includes(name)) throw new InvalidArgumentError(`Baselines are: ${compared.join(', ')}.`);
+    if (!COMPARED.includes(name)) throw new InvalidArgumentError(`Baselines are: ${COMPARED.join(', ')}.`);
     return name;
   });
 
@@ -127,7 +127,7 @@ const cacheMemory = () =>
     'memory for activations, such as 4GB; the others go to a file (default: half of what is free)',
   ).argParser(parsed(parseBytes));
 const threads = () =>
-  new Option('--threads <n>', 'CPU threads (default: one a physical core)').argParser(whole(1));
+  new Option('--threads <n>', 'CPU threads (default: one per physical core)').argParser(whole(1));
 
 program
   .command('models')
@@ -150,15 +150,16 @@ const calibrate = program
   .requiredOption('--out <folder>', 'folder of the adapter set')
   .addOption(methodOption())
   .addOption(
-    new Option(
-      '--mode <mode>',
-      'what is quantized (default: both for pictures, weight-only for text)',
-    ).choices(['weight-activation', 'weight-only']),
+    new Option('--mode <mode>', "what is quantized (default: the method's usual one for the model)").choices([
+      'weight-activation',
+      'weight-only',
+    ]),
   )
   .addOption(
-    new Option('--bits <list>', 'bit-widths, such as 4-8 or 2,4,8 (default: 4-8; 2-8 for text)').argParser(
-      parsed(parseWidths),
-    ),
+    new Option(
+      '--bits <list>',
+      'bit-widths, such as 4-8 or 2,4,8 (default: 4-8; 2-8 for weights alone)',
+    ).argParser(parsed(parseWidths)),
   )
   .addOption(
     new Option(
@@ -232,7 +233,7 @@ program
   .addOption(
     new Option(
       '--baseline <list>',
-      'methods to compare with at the same bit-widths: rounding (or rtn), gptq',
+      `methods to compare with at the same bit-widths: ${COMPARED.join(', ')}`,
     ).argParser(baselines),
   )
   .option(

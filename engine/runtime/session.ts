@@ -72,7 +72,7 @@ class OrtTensor implements Tensor {
 
 /**
  * Opens a device. Nothing is checked until a graph is compiled for it: see `devices.ts` for what is there.
- * @param threads how many CPU threads a run may use; 0 leaves it to ONNX Runtime (one a physical core)
+ * @param threads how many CPU threads a run may use; 0 leaves it to ONNX Runtime (one per physical core)
  */
 export function openRuntime(device: DeviceKind, threads = 0): Runtime {
   const compile = async (graph: Graph, name: string, options: CompileOptions = {}): Promise<Program> => {
