@@ -116,7 +116,12 @@ for (const sample of SAMPLES) {
   const { rows } = await run(
     'evaluate',
     {
-      ...{ model, adapters: [adapters], data: evaluation, plans, bits: [5, 4, 3, 2], device },
+      model,
+      adapters: [adapters],
+      data: evaluation,
+      plans,
+      bits: [5, 4, 3, 2],
+      device,
       ...(flags.limit && { limit: Number(flags.limit) }),
     },
     `Evaluating ${name}`,
@@ -127,12 +132,16 @@ for (const sample of SAMPLES) {
     const plan = rows.find((r) => r.label === labels[i])!;
     const beside = uniform(Math.floor(budget));
     const verdict = plan.kl! <= beside.kl! ? 'yes' : 'no';
-    const own = [Number(plan.bits).toFixed(3), show(worth(plan)), plan.kl!.toPrecision(4)];
     return [
       String(budget),
       bytes(plan.bytes),
-      ...own,
-      ...[`${beside.bits}`, show(worth(beside)), beside.kl!.toPrecision(4), verdict],
+      Number(plan.bits).toFixed(3),
+      show(worth(plan)),
+      plan.kl!.toPrecision(4),
+      String(beside.bits),
+      show(worth(beside)),
+      beside.kl!.toPrecision(4),
+      verdict,
     ];
   });
   const full = rows.find((r) => r.kind === 'full')!;

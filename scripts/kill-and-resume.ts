@@ -43,6 +43,7 @@ interface Victim {
 
 const { folder: root, cleanUp } = await temporaryFolder();
 const at = (...names: string[]) => join(root, ...names);
+
 async function main(): Promise<boolean> {
   await writeRandomModel(at('model'));
   await writeRandomPictures(at('pictures'), 64);

@@ -145,7 +145,13 @@ try {
           await calibrate(
             programs,
             {
-              ...{ checkpoint, method, settings, out, cache, resume: false, engineVersion: 'bench' },
+              checkpoint,
+              method,
+              settings,
+              out,
+              cache,
+              resume: false,
+              engineVersion: 'bench',
               ...(settings.samples > 0 && { set }),
               distance: meanDivergence,
             },

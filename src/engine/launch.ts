@@ -1,6 +1,6 @@
 /** Starts engine processes and ends them. What becomes of one that runs is for others to watch. */
-import { visible, visibleLines } from '../../engine/plans/visible.js';
 import type { MessageConnection } from 'vscode-jsonrpc/node';
+import { visible, visibleLines } from '../../engine/plans/visible.js';
 import {
   PROTOCOL_VERSION,
   type InitializeParams,
