@@ -9,7 +9,7 @@ import type { Programs } from '../runtime/programs.js';
 import type { Tensor } from '../runtime/session.js';
 import { tensorsOfBatch, type PartBatch } from './batches.js';
 import { requireFinite } from './finite.js';
-import { disposeAll } from './part.js';
+import { disposeAll, placeAll } from './part.js';
 
 /**
  * E[x xᵀ] of a layer's input in panels of `panel` columns on the diagonal, the last zero-padded: data [panels, panel, panel].
@@ -49,12 +49,10 @@ export async function secondMoments(
   const inputs = [...new Map(listing.linears.map((l) => [l.input, l.in]))];
   const { graph, rows } = momentsGraph(part, inputs, batch, panel);
   const program = await programs.get(graph, `moments ${part.kind} ×${batch} per ${panel}`);
-  const fixed: Record<string, Tensor> = {};
+  const fixed = await placeAll(programs, parameters);
   let sums: Record<string, Tensor> = {};
   let count = 0;
   try {
-    for (const [name, { data, shape }] of parameters)
-      fixed[name] = await runtime.place(runtime.tensor(data, shape));
     for (const [name, columns] of inputs) {
       const shape = [Math.ceil(columns / panel), panel, panel] as const;
       sums[name] = runtime.tensor(new Float32Array(shape[0] * panel * panel), shape);

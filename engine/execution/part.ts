@@ -32,10 +32,7 @@ export async function openPlainPart(
   part: Part,
   parameters: ReadonlyMap<string, HostTensor>,
 ): Promise<RunnablePart> {
-  const { runtime } = programs;
-  const fixed: Record<string, Tensor> = {};
-  for (const [name, { data, shape }] of parameters)
-    fixed[name] = await runtime.place(runtime.tensor(data, shape));
+  const fixed = await placeAll(programs, parameters);
   const known = new Map<string, Promise<Program>>();
   return {
     run: async (x, batch, side = {}) => {
@@ -48,6 +45,34 @@ export async function openPlainPart(
     },
     dispose: () => disposeAll(fixed),
   };
+}
+
+/** Tensors on the device, by name; whoever asks for them disposes of them. */
+export async function placeAll(
+  { runtime }: Pick<Programs, 'runtime'>,
+  tensors: Iterable<readonly [name: string, tensor: HostTensor]>,
+): Promise<Record<string, Tensor>> {
+  const placed: Record<string, Tensor> = {};
+  try {
+    for (const [name, { data, shape }] of tensors)
+      placed[name] = await runtime.place(runtime.tensor(data, shape));
+    return placed;
+  } catch (error) {
+    disposeAll(placed);
+    throw error;
+  }
+}
+
+/** Puts a tensor in the place of the one of that name, where there is one. */
+export async function replace(
+  programs: Pick<Programs, 'runtime'>,
+  placed: Record<string, Tensor>,
+  name: string,
+  tensor: HostTensor,
+): Promise<void> {
+  const next = await placeAll(programs, [[name, tensor]]);
+  placed[name]?.dispose();
+  Object.assign(placed, next);
 }
 
 /** What a run's graph depends on, precision apart. */

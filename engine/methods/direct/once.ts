@@ -1,5 +1,5 @@
 /** All bit-widths from one pass in full precision: one second moment for each input that layers share. */
-import { disposeAll } from '../../execution/part.js';
+import { disposeAll, placeAll } from '../../execution/part.js';
 import type { ModelInputs } from '../../execution/sample-store.js';
 import { Graph, type Shape } from '../../graph/ir.js';
 import { byInput, type LinearEntry } from '../../models/listing.js';
@@ -10,7 +10,7 @@ import { factorMoment } from './factor.js';
 import { keepBlock, onceFile } from './kept.js';
 import { roundWidths, siteOf } from './site.js';
 import type { DirectSettings } from './settings.js';
-import { addUp, place } from './sums.js';
+import { addUp } from './sums.js';
 import { addMoment, tapPart, tokenWeights } from './taps.js';
 import { walkBlocks, type BlockAt } from '../walk.js';
 
@@ -49,7 +49,7 @@ async function roundBlock(
   const { signal } = hooks;
   const groups = byInput(listing.linears);
   const { graph, sums } = momentsGraph(part, groups, batch);
-  const placed = await place(programs, parameters);
+  const placed = await placeAll(programs, parameters);
   const moments = await addUp(programs, graph, sums, block, placed, {
     signal,
     status: (done) => status(done / 2),
@@ -80,7 +80,7 @@ async function roundBlock(
 }
 
 /** Adds up the moments of all inputs that layers share, by the name of the first of these. */
-export function momentsGraph(
+function momentsGraph(
   part: Part,
   groups: readonly (readonly [LinearEntry, ...LinearEntry[]])[],
   batch: number,

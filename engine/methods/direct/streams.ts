@@ -2,16 +2,14 @@
  * The bit-widths of 4 and less, each on a stream of its own: a layer is rounded from the weight that, on its quantized
  * input, gives what the full-precision stream has there, so that it makes up for errors made before it.
  */
-import { disposeAll } from '../../execution/part.js';
+import { disposeAll, placeAll, replace } from '../../execution/part.js';
 import type { ModelInputs } from '../../execution/sample-store.js';
 import { Graph, type Shape, type Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
-import type { HostTensor } from '../../models/checkpoint.js';
 import { byInput, type LinearEntry } from '../../models/listing.js';
 import { blocksOf, type Part } from '../../models/model.js';
 import { toFloats, type GridWeight } from '../../quantized/weight.js';
 import type { Programs } from '../../runtime/programs.js';
-import type { Tensor } from '../../runtime/session.js';
 import type { CalibrationContext } from '../method.js';
 import type { KeptTensor } from '../progress.js';
 import { factorMoment, type FactorHooks } from './factor.js';
@@ -20,7 +18,7 @@ import { DAMPING } from './once.js';
 import { LOW_BITS, type DirectSettings } from './settings.js';
 import { roundWidth, siteOf } from './site.js';
 import { BASE, readWeight, schemeAt } from './stored.js';
-import { addUp, place, suffixOf } from './sums.js';
+import { addUp, suffixOf } from './sums.js';
 import { addMoment, streamOf, tapPart, tokenWeights } from './taps.js';
 import { correctedWeight, product } from './target.js';
 import { walkBlocks, type BlockAt, type Parameters } from '../walk.js';
@@ -90,7 +88,7 @@ async function roundBlock(
   const widths = ownWidths(settings);
   const readBase = stageReader(context, settings, 'once');
   const kept = new Map<string, KeptTensor>();
-  const placed = await place(programs, parameters);
+  const placed = await placeAll(programs, parameters);
   /** Layers that are rounded, at every width. */
   const done = new Set<string>();
   try {
@@ -133,16 +131,6 @@ async function roundBlock(
   return kept;
 }
 
-async function replace(
-  programs: Programs,
-  placed: Record<string, Tensor>,
-  name: string,
-  tensor: HostTensor,
-): Promise<void> {
-  placed[name]?.dispose();
-  Object.assign(placed, await place(programs, [[name, tensor]]));
-}
-
 /** What a stream shows of an input that layers share. */
 interface OwnSite {
   /** Σ x_q x_qᵀ, [in, in]. */
@@ -179,7 +167,7 @@ const ownWeight = (layer: string, i: number) => `${layer}.weight${suffixOf(i + 1
  * [out, in], tokens weighted by the energy there.
  * @param done layers whose weights are quantized already
  */
-export function siteGraph(
+function siteGraph(
   part: Part,
   { name, in: columns, out }: LinearEntry,
   done: ReadonlySet<string>,

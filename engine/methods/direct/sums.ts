@@ -57,14 +57,3 @@ export async function addUp(
     disposeAll(held);
   }
 }
-
-/** Parameters on the device; whoever asks for them disposes of them. */
-export async function place(
-  { runtime }: Programs,
-  parameters: Iterable<readonly [string, { readonly data: Float32Array; readonly shape: Shape }]>,
-): Promise<Record<string, Tensor>> {
-  const placed: Record<string, Tensor> = {};
-  for (const [name, { data, shape }] of parameters)
-    placed[name] = await runtime.place(runtime.tensor(data, shape));
-  return placed;
-}

@@ -1,5 +1,5 @@
 /** GPTQ of a whole model (Frantar et al. 2023), block by block, once for every bit-width. */
-import { disposeAll } from '../../execution/part.js';
+import { disposeAll, placeAll, replace } from '../../execution/part.js';
 import type { Samples, Sources } from '../../execution/sample-store.js';
 import type { WrittenTensor } from '../../formats/set.js';
 import type { HostTensor } from '../../models/checkpoint.js';
@@ -104,12 +104,9 @@ async function quantizeBlock(
   grid: Pick<GridWeight, 'bits' | 'groupSize'>,
   { signal, status, note }: Hooks,
 ): Promise<Map<string, GridWeight>> {
-  const { runtime } = programs;
-  const place = ({ data, shape }: HostTensor) => runtime.place(runtime.tensor(data, shape));
-  const placed: Record<string, Awaited<ReturnType<typeof place>>> = {};
+  const placed = await placeAll(programs, parameters);
   const quantized = new Map<string, GridWeight>();
   try {
-    for (const [name, tensor] of parameters) placed[name] = await place(tensor);
     const groups = byInput(linears);
     for (const [done, group] of groups.entries()) {
       const [first] = group;
@@ -125,8 +122,7 @@ async function quantizeBlock(
         const key = `${name}.weight`;
         const weight = await roundCorrecting(programs, parameters.get(key)!, factor, isDead, grid, signal);
         quantized.set(name, weight);
-        placed[key]!.dispose();
-        placed[key] = await place({ data: toFloats(weight), shape: weight.shape });
+        await replace(programs, placed, key, { data: toFloats(weight), shape: weight.shape });
       }
     }
   } finally {

@@ -15,7 +15,7 @@ import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { Runtime, Tensor } from '../../runtime/session.js';
 import type { AdapterLayout } from './adapters.js';
-import { disposeAll } from '../../execution/part.js';
+import { disposeAll, placeAll } from '../../execution/part.js';
 import type { QueptOptions } from './options.js';
 import { type NamedTensors } from '../../execution/tensors.js';
 import { packState, stateTensors, unpackState, type FlatState } from './state.js';
@@ -89,13 +89,11 @@ export async function reconstruct(
   );
   const y = new Float32Array(batch * target.size);
 
-  const fixed: Record<string, Tensor> = {};
   let state = placeState(runtime, layout, from?.state ?? packState(layout, task.start));
+  const fixed = await placeAll(programs, task.parameters);
   let losses: Tensor | undefined;
   let { first, last } = { first: from?.first, last: from?.last };
   try {
-    for (const [name, { data, shape: of }] of task.parameters)
-      fixed[name] = await runtime.place(runtime.tensor(data, of));
     for (const { name, out } of layout.layers)
       fixed[`${name}.bias`] ??= await runtime.place(runtime.tensor(new Float32Array(out), [out]));
     for (let epoch = from?.epoch ?? 0; epoch < options.epochs; epoch++) {
