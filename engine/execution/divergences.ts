@@ -2,7 +2,8 @@
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { Programs } from '../runtime/programs.js';
 import type { Distance } from './logit-divergence.js';
-import { passBlocks, plainParts, type ModelPass, type OpenPart } from './part-by-part.js';
+import type { RunnablePart } from './part.js';
+import { passBlocks, plainParts, type ModelPass, type OpenPart, type PassHooks } from './part-by-part.js';
 import type { ModelInputs } from './sample-store.js';
 
 export interface DivergenceTask extends Pick<ModelPass, 'cache' | 'batch'> {
@@ -13,44 +14,42 @@ export interface DivergenceTask extends Pick<ModelPass, 'cache' | 'batch'> {
 }
 
 /**
- * The mean distance of each model's outputs from those of the checkpoint, nats.
- * @param models opens the parts of each @param status hears 0 to 1
+ * The mean distance of each model's outputs from those of the checkpoint, nats; rounding can bring that of next to nothing
+ * below zero.
+ * @param models opens the parts of each
  */
 export async function divergences(
   programs: Programs,
   { checkpoint, inputs, batch, cache, distance }: DivergenceTask,
   models: readonly OpenPart[],
-  { signal, status }: { readonly signal: AbortSignal; readonly status: (done: number) => void },
+  { signal, status }: PassHooks,
 ): Promise<number[]> {
   const { model } = checkpoint;
-  /** What the head reads, and the head; the model passes as the n-th. */
-  const run = async (open: OpenPart, n: number) => {
-    const store = await passBlocks(programs, model, open, inputs, {
+  /** What the head reads; the model passes as the n-th. */
+  const pass = (open: OpenPart, n: number) =>
+    passBlocks(programs, model, open, inputs, {
       ...{ cache, batch: Math.min(batch, inputs.samples), signal },
-      status: (done) => status((n + done) / (models.length + 1)),
+      status: (done) => status?.((n + done) / (models.length + 1)),
     });
+  const plain = plainParts(programs, checkpoint);
+  const reference = await pass(plain, 0);
+  const divergence = async (open: OpenPart, n: number) => {
+    const store = await pass(open, n);
+    const heads: RunnablePart[] = [];
     try {
-      const head = await open(model.head);
-      const release = () => {
-        head.dispose();
-        store.release();
-      };
-      return { store, head, release };
-    } catch (error) {
+      for (const part of [plain, open]) heads.push(await part(model.head));
+      const [full, own] = heads as [RunnablePart, RunnablePart];
+      return await distance(programs, model, { head: full, store: reference }, { head: own, store }, signal);
+    } finally {
+      for (const head of heads) head.dispose();
       store.release();
-      throw error;
     }
   };
-  const full = await run(plainParts(programs, checkpoint), 0);
   try {
     const costs: number[] = [];
-    for (const [i, open] of models.entries()) {
-      const own = await run(open, i + 1);
-      // Rounding can bring the mean of next to nothing below zero.
-      costs.push(Math.max(0, await distance(programs, model, full, own, signal).finally(own.release)));
-    }
+    for (const [i, open] of models.entries()) costs.push(await divergence(open, i + 1));
     return costs;
   } finally {
-    full.release();
+    reference.release();
   }
 }

@@ -27,6 +27,6 @@ export const runComparePlans = (
           status: (done) => hooks.status({ done, phase: 'measuring plans' }),
         },
       );
-      return { costs, samples: set.inputs.samples, data: set.name };
+      return { costs: costs.map((cost) => Math.max(0, cost)), samples: set.inputs.samples, data: set.name };
     }),
   );

@@ -5,10 +5,11 @@
  */
 import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
+import { divergences } from '../../execution/divergences.js';
 import { quantizedParts } from '../../execution/quantized-model.js';
 import type { CalibrationContext } from '../method.js';
 import type { AdapterLayout, BitGroup } from './adapters.js';
-import { passBlocks, plainParts, type OpenPart, type PassHooks } from '../../execution/part-by-part.js';
+import type { OpenPart, PassHooks } from '../../execution/part-by-part.js';
 import { settingsOf, type QueptOptions } from './options.js';
 import type { FinishedBlock } from './progress.js';
 import { elasticSource } from './source.js';
@@ -40,27 +41,12 @@ export async function keepBetter(
   }: Required<Pick<CalibrationContext, 'checkpoint' | 'set' | 'cache' | 'distance'>>,
   options: QueptOptions,
   blockOf: (part: Part) => Promise<Pick<FinishedBlock, 'tensors' | 'started'>>,
-  { signal, status }: PassHooks,
+  hooks: PassHooks,
 ): Promise<Guarded> {
   const { groups } = options;
-  const { model } = checkpoint;
   const samples = Math.min(set.inputs.samples, GUARD_SAMPLES);
-  const batch = Math.min(options.batch, samples);
-  const inputs = { ...set.inputs, samples };
   const widths = groups.flatMap((g) => g.bits).sort((a, b) => b - a);
 
-  let passes = 0;
-  /** What the head reads behind these parts. */
-  const pass = async (open: OpenPart) => {
-    const store = await passBlocks(programs, model, open, inputs, {
-      cache,
-      batch,
-      signal,
-      status: (done) => status?.((passes + done) / (1 + 2 * widths.length)),
-    });
-    passes++;
-    return store;
-  };
   const opener = (pick: (block: Pick<FinishedBlock, 'tensors' | 'started'>) => NamedTensors, gain?: 0) => {
     const gained = { ...options, groups: groups.map((group) => ({ ...group, gain: gain ?? group.gain })) };
     const tensorsOf = latest(async (part: Part) => pick(await blockOf(part)));
@@ -70,25 +56,14 @@ export async function keepBetter(
   const learned = opener(({ tensors }) => tensors);
   const started = opener(({ tensors, started }) => new Map([...tensors, ...started]), 0);
 
-  const plain = plainParts(programs, checkpoint);
-  const reference = await pass(plain);
-  const divergence = async (open: OpenPart) => {
-    const q = { store: await pass(open), head: await open(model.head) };
-    const p = { store: reference, head: await plain(model.head) };
-    return distance(programs, model, p, q, signal).finally(() => {
-      p.head.dispose();
-      q.head.dispose();
-      q.store.release();
-    });
-  };
-  try {
-    const kept = new Set<number>();
-    for (const bits of widths)
-      if (!((await divergence(learned(bits))) < MARGIN * (await divergence(started(bits))))) kept.add(bits);
-    return { groups: groups.flatMap((group) => splitGroup(group, kept)), kept };
-  } finally {
-    reference.release();
-  }
+  const costs = await divergences(
+    programs,
+    { checkpoint, inputs: { ...set.inputs, samples }, batch: options.batch, cache, distance },
+    widths.flatMap((bits) => [learned(bits), started(bits)]),
+    hooks,
+  );
+  const kept = new Set(widths.filter((_, i) => !(costs[2 * i]! < MARGIN * costs[2 * i + 1]!)));
+  return { groups: groups.flatMap((group) => splitGroup(group, kept)), kept };
 }
 
 /** What is read of a part is asked for more than once while it is open, and then never again. */
