@@ -70,7 +70,7 @@ it('gives up on what is no Hessian, naming the layer', async () => {
     'some.layer: GPTQ finds no Cholesky factor, even with damping of 10000 %.',
   );
   await expect(factorOf(Float32Array.of(NaN, 0, 0, 1), 2)).rejects.toThrow(
-    'some.layer: GPTQ met activations that are NaN or infinite.',
+    'some.layer: what it reads is NaN, infinite or too large',
   );
 });
 

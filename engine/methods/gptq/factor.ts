@@ -1,5 +1,6 @@
 /** The triangular factor of a layer's Hessian that GPTQ reads its corrections from. */
 import { CancelledError, UserError } from '../../errors.js';
+import { requireFinite } from '../../execution/finite.js';
 import { Graph } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 import type { Programs } from '../../runtime/programs.js';
@@ -22,7 +23,7 @@ export interface FactorHooks {
 /**
  * T with TᵀT = H + λI, lower triangular [n, n], in float32. λ is 1 % of the mean diagonal, and ten times as much, with a
  * note, each time that is too little for H to be positive definite. An input that was never active has a zero on the
- * diagonal; the mean of the others stands for it.
+ * diagonal; the mean of the others stands for it. Throws UserError where H is not finite, or has no factor.
  * @param hessian H [n, n], symmetric, up to a factor, which changes nothing that GPTQ makes of T
  * @param layer names the Hessian in messages
  */
@@ -33,10 +34,10 @@ export async function factorHessian(
   layer: string,
   { signal, note }: FactorHooks,
 ): Promise<Float32Array> {
+  requireFinite(hessian, layer);
   const active = Array.from({ length: n }, (_, i) => hessian[i * n + i]!).filter((x) => x !== 0);
   const mean = active.length > 0 ? active.reduce((sum, x) => sum + x, 0) / active.length : 1;
   const diagonal = Float64Array.from({ length: n }, (_, i) => hessian[i * n + i]! || mean);
-  if (!Number.isFinite(mean)) throw new UserError(`${layer}: GPTQ met activations that are NaN or infinite.`);
   for (let damping = DAMPING; damping <= MAX_DAMPING; damping *= 10) {
     const damped = diagonal.map((x) => x + damping * mean);
     const factor = await factorize(programs, hessian, damped, signal);
