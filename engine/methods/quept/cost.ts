@@ -3,7 +3,7 @@
  * set from block to block, the search for the start, and the guard. Of work on the host (shuffling, files) only the search
  * for activation ranges is counted, which takes as long as many steps.
  */
-import { peakBytes, timesWork, type Work, workOf } from '../../graph/work.js';
+import { addWork, peakBytes, timesWork, type Work, workOf } from '../../graph/work.js';
 import { sizeOf, type Graph } from '../../graph/ir.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
 import type { PartListing } from '../../models/listing.js';
@@ -180,9 +180,4 @@ function startWork(
 
 const total = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0);
 
-const sum = (list: readonly Work[]): Work =>
-  list.reduce((a, b) => ({
-    flops: a.flops + b.flops,
-    elements: a.elements + b.elements,
-    operators: a.operators + b.operators,
-  }));
+const sum = (list: readonly Work[]): Work => list.reduce(addWork);
