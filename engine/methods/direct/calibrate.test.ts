@@ -2,11 +2,13 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder, TINY_LLAMA, writeRandomModel } from '../../../test/fixtures.js';
+import { maxDifference } from '../../../test/support.js';
 import { sizeOf } from '../../graph/ir.js';
 import { meanDivergence } from '../../execution/logit-divergence.js';
 import { openSampleCache, samplesIn } from '../../execution/sample-store.js';
 import { normals, usePrograms } from '../../execution/testing.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
+import { toFloats } from '../../quantized/weight.js';
 import { calibrate } from '../calibrate.js';
 import { resolveRequest } from '../request.js';
 import { openAdapterSet, openSource } from '../sets.js';
@@ -111,7 +113,15 @@ it.each([[[6]], [[8, 3]], [[7, 5]], [[4, 2]], [[1]]])('offers just %j', async (b
   const source = openSource(programs, checkpoint, set);
   const [part] = checkpoint.model.blocks;
   const layer = `${part!.prefix}self_attn.k_proj`;
-  for (const width of bits) expect((await source.weight(layer, width)).kind).toBe('grid');
+  expect(source.offered).toEqual([...bits].reverse());
+  const { data } = (await checkpoint.read(part!)).get('self_attn.k_proj.weight')!;
+  const most = data.reduce((largest, x) => Math.max(largest, Math.abs(x)), 0);
+  for (const width of bits) {
+    const weight = await source.weight(layer, width);
+    expect(weight).toMatchObject({ kind: 'grid', bits: width });
+    // Feedback moves an element by steps, of which the range has 2^bits - 1, and clipping by part of the range.
+    expect(maxDifference(toFloats(weight), data)).toBeLessThan(most * (0.5 + 4 / (2 ** width - 1)));
+  }
   await set.close();
 });
 
@@ -135,6 +145,23 @@ it('stores weights as they are rounded', async () => {
     );
     expect(read, `${bits} bits`).toEqual(found.get(bits)!.weight);
   }
+});
+
+it('gives nothing for what an input that was never active is multiplied by', async () => {
+  const [out, n, dead] = [3, 20, 7];
+  const hessian = new Float32Array(n * n);
+  for (let i = 0; i < n; i++)
+    for (let j = 0; j < n; j++) if (i !== dead && j !== dead) hessian[i * n + j] = i === j ? 2 + i : 1;
+  const hooks = { signal: new AbortController().signal, note: (line: string) => expect.fail(line) };
+  const site = siteOf(hessian, await factorMoment(programs, hessian, n, 0.1, 'layer', hooks));
+  const weight = normals([out, n], 'weight').data;
+  const wild = weight.map((x, i) => (i % n === dead ? 1000 : x));
+  const layout = { offered: [8, 5, 3, 2], groupSize: 16, halfZeros: 4 };
+  const [one, other] = [
+    await roundWidths(programs, site, weight, layout, layout.offered, hooks.signal),
+    await roundWidths(programs, site, wild, layout, layout.offered, hooks.signal),
+  ];
+  expect(other).toEqual(one);
 });
 
 it.each([128, 2048])('takes at most 18 bits per weight for 2 to 8, in layers of %i inputs', (n) => {

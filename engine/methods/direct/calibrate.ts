@@ -6,8 +6,8 @@ import type { Artefact, CalibrationContext } from '../method.js';
 import { chooseStages } from './choice.js';
 import { keptReader, setTensors } from './kept.js';
 import { roundOnce } from './once.js';
-import { layoutAt, type DirectSettings } from './settings.js';
-import { ownWidths, roundStreams } from './streams.js';
+import { layoutAt, ownWidths, type DirectSettings } from './settings.js';
+import { roundStreams } from './streams.js';
 
 /** Share of the calibration set that nothing is calibrated on, where there is something to choose by it. */
 const HELD_OUT = 0.1;

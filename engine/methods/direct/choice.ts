@@ -6,8 +6,8 @@ import type { QuantizedSource } from '../../execution/source.js';
 import { blocksOf } from '../../models/model.js';
 import type { CalibrationContext } from '../method.js';
 import type { Stage } from './kept.js';
-import { layoutAt, type DirectSettings } from './settings.js';
-import { ownWidths, stageReader } from './streams.js';
+import { layoutAt, ownWidths, type DirectSettings } from './settings.js';
+import { stageReader } from './streams.js';
 import { batchOf } from '../walk.js';
 
 /**

@@ -3,7 +3,7 @@ import { Graph } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 import type { Programs } from '../../runtime/programs.js';
 
-/** Rows of a factor, or columns of a weight, between two products (docs/METHOD.md, section 11). */
+/** Rows of a factor, or columns of a weight, between two products (docs/METHOD.md, section 13). */
 export const PANEL = 64;
 /** Columns of a chunk at most. */
 const MAX_CHUNK = 1024;
@@ -31,6 +31,9 @@ export function chunked(rows: number, columns: number): Chunked {
     chunks: Array.from({ length: count }, () => new Float32Array(rows * perChunk)),
   };
 }
+
+export const elementAt = ({ perChunk, chunks }: Chunked, row: number, column: number): number =>
+  chunks[Math.floor(column / perChunk)]![row * perChunk + (column % perChunk)]!;
 
 /** A row-major matrix with its columns in another order: place i has column `order[i]`. */
 export function toChunks(data: ArrayLike<number>, rows: number, order: Uint32Array): Chunked {

@@ -7,7 +7,7 @@ import { blocksOf, chainParts, chainsOf, outputSize, type Part } from '../../mod
 import type { Outline } from '../../transforms/transform.js';
 import type { CalibrationCost } from '../method.js';
 import { PANEL } from './columns.js';
-import { LOW_BITS, type DirectSettings } from './settings.js';
+import { ownWidths, type DirectSettings } from './settings.js';
 import { storedBits } from './stored.js';
 import { batchOf } from '../walk.js';
 
@@ -22,12 +22,12 @@ export function directCost(
   settings: DirectSettings,
   samples: number,
 ): CalibrationCost {
-  const { offered, effort } = settings;
+  const { effort } = settings;
   const blocks = blocksOf(model);
   const batch = batchOf(model, samples);
   const runs = Math.ceil(samples / batch);
   const widths = storedBits(settings).length;
-  const own = effort === 'quick' ? 0 : offered.filter((bits) => bits <= LOW_BITS).length;
+  const own = effort === 'quick' ? 0 : ownWidths(settings).length;
   const works = blocks.map((part) => blockWork(part, listing, { batch, runs, widths, own }));
   const stems = chainsOf(model).map(({ stem }) =>
     timesWork(workOf(plainGraph(stem, batch)), runs * (1 + own)),

@@ -19,7 +19,7 @@ export interface Rounding {
   readonly grids: Grids;
   /** Group of the column at each place. */
   readonly groupAt: Uint32Array;
-  /** W [out, in]; what a dead input reads counts as zero. */
+  /** W [out, in] */
   readonly weight: Float32Array;
   readonly allowed: Allowed | undefined;
   /** [out, in] */
@@ -31,7 +31,7 @@ export interface Rounding {
 /** A rounding that has not begun. @param data W [out, in], its columns in their own order */
 export function beginRounding(
   data: Float32Array,
-  { order, dead }: Pick<Factored, 'order' | 'dead'>,
+  { order }: Pick<Factored, 'order'>,
   layout: Layout,
   grids: Grids,
   allowed?: Allowed,
@@ -44,7 +44,7 @@ export function beginRounding(
   for (let row = 0; row < out; row++)
     for (let i = 0; i < n; i++) {
       const at = row * n + order[i]!;
-      weight[row * n + i] = dead.has(order[i]!) ? 0 : data[at]!;
+      weight[row * n + i] = data[at]!;
       if (first) first[row * n + i] = allowed.first[at]!;
     }
   return {

@@ -32,6 +32,10 @@ export interface DirectSettings extends CommonSettings, DirectLayout {
 /** The highest bit-width that is calibrated on its own stream, on grids per group. */
 export const LOW_BITS = 4;
 
+/** The bit-widths that may have a stream of their own. */
+export const ownWidths = ({ offered }: Pick<DirectLayout, 'offered'>): readonly number[] =>
+  offered.filter((bits) => bits <= LOW_BITS);
+
 export const layoutAt = (
   { groupSize, halfZeros }: Pick<DirectLayout, 'groupSize' | 'halfZeros'>,
   bits: number,

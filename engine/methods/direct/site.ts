@@ -2,6 +2,7 @@
 import { toFloats, type GridWeight } from '../../quantized/weight.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { KeptTensor } from '../progress.js';
+import { elementAt } from './columns.js';
 import type { Factored } from './factor.js';
 import { beginRounding, codesOf, continueRounding, descend, feedback, type Allowed } from './feedback.js';
 import { asStored, searchGrids, searchShares, type Grids, type Layout } from './grids.js';
@@ -14,17 +15,15 @@ const SWEEPS = [2, 2] as const;
 
 /** What an error of each column costs once feedback has made up for it: U_jj², [in], columns in their own order. */
 export function costOf({ order, upper }: Pick<Factored, 'order' | 'upper'>): Float64Array {
-  const { perChunk, chunks } = upper;
   const cost = new Float64Array(order.length);
-  for (const [place, column] of order.entries())
-    cost[column] = chunks[Math.floor(place / perChunk)]![place * perChunk + (place % perChunk)]! ** 2;
+  for (const [place, column] of order.entries()) cost[column] = elementAt(upper, place, place) ** 2;
   return cost;
 }
 
 /** An input that layers share, as its second moment shows it. */
 export interface Site {
   readonly factored: Factored;
-  /** What `factored` is of, [in, in], columns and rows in their own order. */
+  /** H + λI [in, in], as `factored` has it, columns and rows in their own order. */
   readonly moment: Float32Array;
 }
 
@@ -34,15 +33,13 @@ export interface Rounded {
   readonly kept: ReadonlyMap<string, KeptTensor>;
 }
 
-/** @param moment H [in, in], symmetric */
+/** @param hessian H [in, in], symmetric, that `factored` is of */
 export function siteOf(hessian: Float32Array, factored: Factored): Site {
   const { order, moment } = factored;
   const n = order.length;
   const damped = hessian.slice();
-  for (const [place, column] of order.entries()) {
-    const chunk = moment.chunks[Math.floor(place / moment.perChunk)]!;
-    damped[column * n + column] = chunk[place * moment.perChunk + (place % moment.perChunk)]!;
-  }
+  for (const [place, column] of order.entries())
+    damped[column * n + column] = elementAt(moment, place, place);
   return { factored, moment: damped };
 }
 

@@ -15,7 +15,7 @@ import type { KeptTensor } from '../progress.js';
 import { factorMoment, type FactorHooks } from './factor.js';
 import { keepBlock, keptReader, stageFile, type Stage } from './kept.js';
 import { DAMPING } from './once.js';
-import { LOW_BITS, type DirectSettings } from './settings.js';
+import { LOW_BITS, ownWidths, type DirectSettings } from './settings.js';
 import { roundWidth, siteOf } from './site.js';
 import { BASE, readWeight, schemeAt } from './stored.js';
 import { addUp, suffixOf } from './sums.js';
@@ -26,10 +26,6 @@ import { walkBlocks, type BlockAt, type Parameters } from '../walk.js';
 /** Share of what is lost that a layer makes up for, and damping of the solution (docs/METHOD.md, section 13). */
 const SHARE = 0.7;
 const TARGET_DAMPING = 0.1;
-
-/** The bit-widths that have a stream. */
-export const ownWidths = ({ offered }: Pick<DirectSettings, 'offered'>): readonly number[] =>
-  offered.filter((bits) => bits <= LOW_BITS);
 
 /** @param inputs what it calibrates on */
 export async function roundStreams(

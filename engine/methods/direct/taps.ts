@@ -1,6 +1,5 @@
 /** A block's layers in its graph: what each reads, what it yields, and the stream that this is added to. */
 import type { Graph, Value } from '../../graph/ir.js';
-import { sizeOf } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 import { fullPrecision, parameterInputs, portInputs } from '../../models/builders.js';
 import type { Builder, Part } from '../../models/model.js';
@@ -73,6 +72,3 @@ const SMALLEST_ENERGY = 1e-12;
 export function addMoment(x: Value, weights: Value, before: Value): Value {
   return op.gemm(op.mul(x, weights), x, { transA: true, c: before });
 }
-
-/** Rows of a part's input for one sample. */
-export const rowsPerSample = (part: Part): number => sizeOf(part.inputShape(1)) / part.inputShape(1).at(-1)!;
