@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { maxDifference } from '../../test/support.js';
 import { openPlainPart, type RunnablePart } from '../execution/part.js';
 import { openElasticPart } from '../execution/quantized-part.js';
+import { observe } from '../execution/observe.js';
 import { foldBias, foldNorm, reparameterise } from './fold-norms.js';
 import { rescaledParameters, scaledColumns } from './rescaling.js';
 import { percentileStart, type Grid } from '../execution/activation-ranges.js';
@@ -147,11 +148,15 @@ describe('a block of a model', () => {
   );
 
   it('has grids that hold what the folded norm puts out, and scales the inputs of all its readers alike', async () => {
-    const { observed, tensors } = await started({});
+    const { block, x: input, observed, tensors } = await started({});
     const name = 'attention.attention.query';
-    const { data } = observed.get(name)!;
+    const own = rescaledParameters(block.parameters, tensors);
+    const again = await observe(programs, block.part, [name], own, [{ x: input.data }], BATCH);
+    const { data } = again.get(name)!;
+    const told = observed.get(name)!.data;
+    expect(maxDifference(told, data)).toBeLessThan(1e-4);
     for (const bits of [BITS, 8]) {
-      const [{ scale, zero }] = percentileStart(data.slice(), [bits], [1]) as [Grid];
+      const [{ scale, zero }] = percentileStart(told.slice(), [bits], [1]) as [Grid];
       for (const x of data) {
         expect(x).toBeGreaterThan((-zero - 0.51) * scale);
         expect(x).toBeLessThan((2 ** bits - 1 - zero + 0.51) * scale);
