@@ -21,14 +21,11 @@ import { methods } from '../engine/methods/registry.js';
 import { resolveRequest } from '../engine/methods/request.js';
 import { openAdapterSet, openSource } from '../engine/methods/sets.js';
 import { openCheckpoint, type Checkpoint } from '../engine/models/checkpoint.js';
-import { ModelConfig } from '../engine/models/config.js';
-import { listPart } from '../engine/models/listing.js';
 import { inputSize } from '../engine/models/model.js';
-import { buildModel } from '../engine/models/registry.js';
 import type { ExportRequest } from '../engine/protocol/protocol.js';
 import { runCli } from './cli-run.js';
 import { boundless, lines } from './exports.js';
-import { temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from './fixtures.js';
+import { outlineOf, temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from './fixtures.js';
 import { maxDifference } from './support.js';
 
 const programs = usePrograms();
@@ -39,8 +36,7 @@ const names = Object.keys(MODELS) as ModelName[];
 
 /** The methods that quantize a model's weights alone. */
 const methodsOf = (name: ModelName): string[] => {
-  const model = buildModel(new ModelConfig(MODELS[name], 'config.json'));
-  const outline = { name, model, listing: listPart };
+  const outline = outlineOf(name, MODELS[name]);
   return methods
     .filter((method) => method.modes(outline).includes('weight-only'))
     .map((method) => method.name);

@@ -43,7 +43,6 @@ export const TINY_LLAMA = {
   vocab_size: 11,
 };
 
-/** A folder that `cleanUp` removes. */
 /** A model of a configuration, without weights. */
 export const outlineOf = (name: string, config: object): Outline => ({
   name,
@@ -51,6 +50,7 @@ export const outlineOf = (name: string, config: object): Outline => ({
   listing: (part) => listPart(part),
 });
 
+/** A folder that `cleanUp` removes. */
 export async function temporaryFolder(): Promise<{ folder: string; cleanUp: () => Promise<void> }> {
   const folder = await mkdtemp(join(tmpdir(), 'elastic-precision-'));
   return { folder, cleanUp: () => rm(folder, { recursive: true, force: true }) };

@@ -20,7 +20,7 @@ export interface ExportContext {
 export interface ExportHooks {
   /** Where it is aborted, `write` throws CancelledError at the next safe point. */
   readonly signal: AbortSignal;
-  /** @param done share of the bytes that are written @param phase one short line for people */
+  /** @param done share of what is to be written, 0 to 1 @param phase one short line for people */
   status(done: number, phase: string): void;
 }
 
