@@ -64,7 +64,7 @@ export function classificationScorer(classes: number): Scorer {
   };
 }
 
-/** How many classes score higher than `label`; of equals the lower class number comes first. */
+/** How many classes score higher than `label`; of equals the lower class number comes first. A logit that is NaN loses. */
 function rankOf(logits: Float32Array, label: number): number {
   const own = logits[label]!;
   if (Number.isNaN(own)) return Infinity;

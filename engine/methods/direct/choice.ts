@@ -6,7 +6,8 @@ import type { QuantizedSource } from '../../execution/source.js';
 import { blocksOf } from '../../models/model.js';
 import type { CalibrationContext } from '../method.js';
 import type { Stage } from './kept.js';
-import { layoutAt, ownWidths, type DirectSettings } from './settings.js';
+import { ownWidths, type DirectSettings } from './settings.js';
+import { formAt } from './stored.js';
 import { stageReader } from './streams.js';
 import { batchOf } from '../walk.js';
 
@@ -57,11 +58,7 @@ function stageSource(context: CalibrationContext, settings: DirectSettings, stag
     checkpoint,
     cache: undefined,
     fixedBits: () => undefined,
-    form: (name, bits) => {
-      const { in: columns, out } = layers.get(name)!.layer;
-      const { groupSize } = layoutAt(settings, bits);
-      return { kind: 'grid', in: columns, out, bits, groupSize };
-    },
+    form: (name, bits) => formAt(settings, layers.get(name)!.layer, bits),
     weight: (name, bits) => {
       const { part, layer } = layers.get(name)!;
       return read(part, layer, bits);

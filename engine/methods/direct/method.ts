@@ -19,7 +19,7 @@ import {
   type DirectSettings,
   type Effort,
 } from './settings.js';
-import { readWeight, storedBits, tensorsAt } from './stored.js';
+import { formAt, readWeight, storedBits, tensorsAt } from './stored.js';
 
 const GROUP_SIZE = 128;
 
@@ -126,7 +126,7 @@ export const direct: Method<DirectGiven, DirectSettings> = {
       const value = [...sizes].map((size) => (size === -1 ? 'whole rows' : `${size} columns`)).join(', ');
       return { bits: [bits], facts: [{ label: 'scale per', value }] };
     }),
-  form: (config, name, bits) => formOf(layoutOf(config), config, name, bits),
+  form: (config, name, bits) => formAt(layoutOf(config), config.layers[name]!, bits),
   open: (_programs, checkpoint, config, tensors) => {
     const layout = layoutOf(config);
     const numbers = async (name: string) => [...(await tensors.floats(name)).values()][0]!.data;
@@ -135,7 +135,7 @@ export const direct: Method<DirectGiven, DirectSettings> = {
       checkpoint,
       cache: undefined,
       fixedBits: () => undefined,
-      form: (name, bits) => formOf(layout, config, name, bits),
+      form: (name, bits) => formAt(layout, config.layers[name]!, bits),
       weight: (name, bits) =>
         readWeight(layout, config.layers[name]!, bits, (what, width) =>
           what === 'scale'
@@ -150,16 +150,3 @@ export const direct: Method<DirectGiven, DirectSettings> = {
     return [{ label: 'direct', common: { mode: 'weight-only', samples }, given: { effort: 'quick' } }];
   },
 };
-
-/** A zero point that may be a half takes a bit more. */
-function formOf({ halfZeros }: DirectLayout, { layers }: SetConfig, name: string, bits: number) {
-  const layer = layers[name]!;
-  return {
-    kind: 'grid',
-    in: layer.in,
-    out: layer.out,
-    bits,
-    groupSize: groupSizeOf(layer, bits),
-    ...(bits <= halfZeros && { zeroBits: bits + 1 }),
-  } as const;
-}

@@ -3,6 +3,7 @@
  * the others are its roundings, up or down by a bit each. 4 and 3 bits then lie near its roundings too.
  */
 import type { ExpectedTensor } from '../../formats/set.js';
+import type { GridForm } from '../../quantized/form.js';
 import { packCodes, packedBytes, unpackCodes } from '../../quantized/packing.js';
 import { toFloats, type GridWeight } from '../../quantized/weight.js';
 import type { KeptTensor } from '../progress.js';
@@ -35,6 +36,12 @@ const partsOf = (layout: DirectLayout, bits: number): number => (layoutAt(layout
 interface Shape {
   readonly in: number;
   readonly out: number;
+}
+
+/** A zero point that may be a half takes a bit more. */
+export function formAt(layout: DirectLayout, { in: columns, out }: Shape, bits: number): GridForm {
+  const { groupSize, halves } = layoutAt(layout, bits);
+  return { kind: 'grid', in: columns, out, bits, groupSize, ...(halves && { zeroBits: bits + 1 }) };
 }
 
 /** The tensors of a layer at a bit-width, by what they are. */
