@@ -24,7 +24,7 @@ export interface Suite<C extends Case, A> {
   readonly python: string;
   /** How many cases are drawn where nobody says otherwise. */
   readonly cases: number;
-  /** A valid case; `draw` and the like (draw.ts) make it short to write. */
+  /** A valid case. */
   make(this: void, random: Draw, seed: number): C;
   /**
    * Compares the engine with the reference's answer. Throws what is wrong; a UserError (other than where the reference refuses
@@ -84,8 +84,8 @@ export function expectClose(
   let [largest, worst] = [0, 0];
   for (let i = 0; i < reference.length; i++) {
     largest = Math.max(largest, Math.abs(reference[i]!));
-    const difference = Math.abs(found[i]! - reference[i]!);
-    if (!(difference <= worst)) worst = difference;
+    // A difference that is NaN stays.
+    worst = Math.max(worst, Math.abs(found[i]! - reference[i]!));
   }
   if (!(worst <= tolerance * largest))
     throw new Error(`${what}: off by ${(worst / largest).toPrecision(2)} of the largest reference value`);
