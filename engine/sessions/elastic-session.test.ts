@@ -32,7 +32,7 @@ afterAll(() => cleanUp());
 
 type Asked = Partial<Pick<CalibrateRequest, 'mode' | 'options'>>;
 
-/** A random model with a tokenizer that makes a token of each letter, and a set of its weights rounded. */
+/** A random model with a tokenizer that makes a token of each letter, and a set of its weights rounded, embedding and head to 8 bits. */
 async function writeSetting(model: string, adapters: string, change: object, asked: Asked): Promise<void> {
   const config = { ...TINY_LLAMA, max_position_embeddings: CONTEXT, vocab_size: 300, ...change };
   await writeRandomModel(model, config);
@@ -42,10 +42,12 @@ async function writeSetting(model: string, adapters: string, change: object, ask
   await writeFile(join(model, 'tokenizer_config.json'), JSON.stringify({ bos_token: '<s>' }));
   const checkpoint = await openCheckpoint(model);
   const request = { model, method: 'rounding', mode: 'weight-only' as const, bits: [8, 4, 2], ...asked };
+  const { method, settings } = resolveRequest(checkpoint, request);
   await calibrate(
     programs,
     {
-      ...resolveRequest(checkpoint, request),
+      method,
+      settings: { ...settings, ...{ embeddingBits: 8, headBits: 8 } },
       checkpoint,
       out: adapters,
       resume: false,

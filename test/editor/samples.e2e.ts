@@ -148,7 +148,7 @@ describe('the evaluation', () => {
     ]);
     for (const scores of differences.map(([, , , ...rest]) => rest)) {
       expect(scores).toHaveLength(2);
-      for (const score of scores) expect(score).toMatch(/^[+-]?[\d.]+%?( ±[\d.]+%?( \*)?)?$/);
+      for (const score of scores) expect(score).toMatch(/^(0\.0+%?|[+-]?[\d.]+%? ±[\d.]+%?( \*)?)$/);
     }
     expect(await picker.evaluate((control) => (control as unknown as { value: string }).value)).toContain(
       'rounding',
