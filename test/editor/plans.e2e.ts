@@ -115,7 +115,7 @@ describe('the precision editor', () => {
     await editor.pick(/Sample: Fashion-MNIST/);
     const scores = () => page.locator('.history .score').allInnerTexts();
     await expect.poll(async () => (await scores()).length, { timeout: 120_000 }).toBe(1);
-    expect((await scores())[0]).toMatch(/^[\d.]+% ±[\d.]+$/);
+    expect((await scores())[0]).toMatch(/^[\d.]+% ±[\d.]+%$/);
     await page.getByRole('checkbox', { name: 'Keep measuring' }).click();
     await expect.poll(async () => (await scores()).length, { timeout: 120_000 }).toBe(2);
     await page.getByRole('button', { name: 'Best plan no larger than all layers at 4 bits' }).click();

@@ -1,9 +1,10 @@
 /** The running model: its state, the latest switch, what was measured, and what it answers. */
 import { button, checkbox, progressBar } from '../common/controls.js';
 import { element } from '../common/dom.js';
-import { errorDecimals, numberFormat } from '../../engine/plans/numbers.js';
+import { numberFormat } from '../../engine/plans/numbers.js';
 import { fill } from '../common/text.js';
-import { decimals, formatCost } from './grid.js';
+import { decimals } from './grid.js';
+import { besideMeasured, formatMeasured } from './measured.js';
 import type { Prediction } from '../../engine/protocol/protocol.js';
 import type { Act, Live, Measurement, Strings, Tried, TryInput } from './protocol.js';
 
@@ -119,31 +120,6 @@ const historyRow = (measured: Measurement, strings: Strings, locale: string): HT
     element('td', { class: 'muted', title: strings.measuredHint }, besideMeasured(measured, strings, locale)),
   );
 };
-
-/** What a measurement is to be held against. */
-export function besideMeasured({ metric, full, kl }: Measurement, strings: Strings, locale: string): string {
-  if (metric === 'kl') return strings.kl;
-  const whole = formatScore(metric, full, locale);
-  return kl === undefined
-    ? fill(strings.measuredFull, whole)
-    : fill(strings.measuredFullKl, whole, formatCost(kl, locale));
-}
-
-/** A score with its error, where it has one, to two digits. */
-export function formatMeasured({ metric, value, error = 0 }: Measurement, locale: string): string {
-  const written = formatScore(metric, value, locale);
-  const scaled = isShare(metric) ? 100 * error : error;
-  const digits = errorDecimals(scaled);
-  return digits === undefined ? written : `${written} ±${decimals(scaled, digits, locale)}`;
-}
-
-const isShare = (metric: Measurement['metric']): boolean => metric === 'top1' || metric === 'accuracy';
-
-function formatScore(metric: Measurement['metric'], value: number, locale: string): string {
-  if (metric === 'perplexity') return decimals(value, 3, locale);
-  if (metric === 'kl') return decimals(value, 5, locale);
-  return numberFormat(locale, { style: 'percent', minimumFractionDigits: 2 }).format(value);
-}
 
 export interface TryContent {
   readonly strings: Strings;
