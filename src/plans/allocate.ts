@@ -42,7 +42,7 @@ export async function allocate(context: Context, uri?: vscode.Uri): Promise<void
   const kind = await pickOne<Budget>(alone(title), {
     placeholder: vscode.l10n.t('What the budget limits'),
     items: [
-      { label: vscode.l10n.t('Average bits of a weight'), value: 'average-bits' },
+      { label: vscode.l10n.t('Average bits per weight'), value: 'average-bits' },
       { label: vscode.l10n.t('Size of the model'), value: 'bytes' },
     ],
   });

@@ -4,7 +4,7 @@ import type { Strings } from '../../webview/precision/protocol.js';
 /** What the page says, in the language of the editor. */
 export const pageStrings = (): Strings => ({
   averageBits: l10n.t('Average bits'),
-  averageHint: l10n.t('of a weight of the layers'),
+  averageHint: l10n.t('per weight'),
   size: l10n.t('Size'),
   ofFull: l10n.t('{0} of full precision'),
   switchable: l10n.t('{0} to stay switchable'),

@@ -140,7 +140,7 @@ describe('the precision editor', () => {
 
   it('allocates to a budget that is typed, and says what is too small', async () => {
     await editor.run('Elastic Precision: Allocate to Budget…');
-    await editor.pick('Average bits of a weight');
+    await editor.pick('Average bits per weight');
     const input = editor.page.locator('.quick-input-widget input[type="text"]');
     await input.fill('2');
     await editor.page
