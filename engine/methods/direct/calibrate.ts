@@ -5,9 +5,10 @@ import { setLayers } from '../layers.js';
 import type { Artefact, CalibrationContext } from '../method.js';
 import { chooseStages } from './choice.js';
 import { keptReader, setTensors } from './kept.js';
-import { roundOnce } from './once.js';
+import { onePass } from './once.js';
 import { layoutAt, ownWidths, type DirectSettings } from './settings.js';
-import { roundStreams } from './streams.js';
+import { runStage } from './stage.js';
+import { ownStreams } from './streams.js';
 
 /** Share of the calibration set that nothing is calibrated on, where there is something to choose by it. */
 const HELD_OUT = 0.1;
@@ -27,7 +28,7 @@ export async function calibrate(context: CalibrationContext, settings: DirectSet
   };
   for (const [at, stage] of stages.entries()) {
     const status = report(at);
-    await RUN[stage](context, settings, seen, (done, block) =>
+    await runStage(context, RUN[stage](context, settings), seen, (done, block) =>
       status(done, `${WORDS[stage]}, block ${block + 1}/${blocks}`, at * blocks + block),
     );
   }
@@ -51,7 +52,7 @@ export async function calibrate(context: CalibrationContext, settings: DirectSet
   };
 }
 
-const RUN = { once: roundOnce, stream: roundStreams } as const;
+const RUN = { once: onePass, stream: ownStreams } as const;
 const WORDS = { once: 'all bit-widths', stream: 'a stream each' } as const;
 /** Roughly what stages take beside each other: moves a bar, not a result. */
 const WORK = { once: 2, stream: 3, choice: 0.5 } as const;

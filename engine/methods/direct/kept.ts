@@ -12,7 +12,6 @@ export type Stage = (typeof STAGES)[number];
 
 export const stageFile = (stage: Stage, index: number): string =>
   blockFile(index, stage === 'once' ? '' : `${stage}-`);
-export const onceFile = (index: number): string => stageFile('once', index);
 
 export const keptName = (layer: string, what: string, bits: number): string => `${layer}.${what}.${bits}`;
 

@@ -1,43 +1,29 @@
 /** All bit-widths from one pass in full precision: one second moment for each input that layers share. */
 import { disposeAll, placeAll } from '../../execution/part.js';
-import type { ModelInputs } from '../../execution/sample-store.js';
 import { Graph, type Shape } from '../../graph/ir.js';
 import { byInput, type LinearEntry } from '../../models/listing.js';
-import { blocksOf, type Part } from '../../models/model.js';
+import type { Part } from '../../models/model.js';
 import type { CalibrationContext } from '../method.js';
 import type { KeptTensor } from '../progress.js';
 import { factorMoment } from './factor.js';
-import { keepBlock, onceFile } from './kept.js';
+import { keepBlock } from './kept.js';
 import { roundWidths, siteOf } from './site.js';
 import type { DirectSettings } from './settings.js';
+import type { StageRun } from './stage.js';
 import { addUp } from './sums.js';
 import { addMoment, tapPart, tokenWeights } from './taps.js';
-import { walkBlocks, type BlockAt } from '../walk.js';
+import type { BlockAt } from '../walk.js';
 
 /** Share of the mean diagonal that is added to it (docs/METHOD.md, section 13). */
 export const DAMPING = 0.1;
 
-/** @param inputs what it calibrates on */
-export async function roundOnce(
-  context: CalibrationContext,
-  settings: DirectSettings,
-  inputs: ModelInputs,
-  status: (done: number, block: number) => void,
-): Promise<void> {
-  const { checkpoint, progress } = context;
-  const blocks = blocksOf(checkpoint.model).length;
-  await walkBlocks(context, inputs, 1, async (block) => {
-    const { index } = block;
-    status(index / blocks, index);
-    if (!progress.has(onceFile(index))) {
-      const kept = await roundBlock(context, settings, block, (done) =>
-        status((index + done) / blocks, index),
-      );
-      await progress.save(onceFile(index), kept, {});
-    }
-    return [block.parameters];
-  });
-}
+/** Its one stream stays in full precision. */
+export const onePass = (context: CalibrationContext, settings: DirectSettings): StageRun => ({
+  stage: 'once',
+  streams: 1,
+  round: (block, status) => roundBlock(context, settings, block, status),
+  next: ({ parameters }) => Promise.resolve([parameters]),
+});
 
 async function roundBlock(
   { programs, hooks }: CalibrationContext,

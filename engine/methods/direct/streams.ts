@@ -3,63 +3,51 @@
  * input, gives what the full-precision stream has there, so that it makes up for errors made before it.
  */
 import { disposeAll, placeAll, replace } from '../../execution/part.js';
-import type { ModelInputs } from '../../execution/sample-store.js';
 import { Graph, type Shape, type Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 import { byInput, type LinearEntry } from '../../models/listing.js';
-import { blocksOf, type Part } from '../../models/model.js';
+import type { Part } from '../../models/model.js';
 import { toFloats, type GridWeight } from '../../quantized/weight.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { CalibrationContext } from '../method.js';
 import type { KeptTensor } from '../progress.js';
 import { factorMoment, type FactorHooks } from './factor.js';
-import { keepBlock, keptReader, stageFile, type Stage } from './kept.js';
+import { keepBlock, keptReader, type Stage } from './kept.js';
 import { DAMPING } from './once.js';
 import { LOW_BITS, ownWidths, type DirectSettings } from './settings.js';
+import type { StageRun } from './stage.js';
 import { roundWidth, siteOf } from './site.js';
 import { BASE, readWeight, schemeAt } from './stored.js';
 import { addUp, suffixOf } from './sums.js';
 import { addMoment, streamOf, tapPart, tokenWeights } from './taps.js';
 import { correctedWeight, product } from './target.js';
-import { walkBlocks, type BlockAt, type Parameters } from '../walk.js';
+import type { BlockAt, Parameters } from '../walk.js';
 
 /** Share of what is lost that a layer makes up for, and damping of the solution (docs/METHOD.md, section 13). */
 const SHARE = 0.7;
 const TARGET_DAMPING = 0.1;
 
-/** @param inputs what it calibrates on */
-export async function roundStreams(
-  context: CalibrationContext,
-  settings: DirectSettings,
-  inputs: ModelInputs,
-  status: (done: number, block: number) => void,
-): Promise<void> {
-  const { checkpoint, progress } = context;
-  const { model } = checkpoint;
-  const blocks = blocksOf(model).length;
+/** A stream in full precision, and one for each bit-width, which goes on by what was rounded. */
+export function ownStreams(context: CalibrationContext, settings: DirectSettings): StageRun {
   const widths = ownWidths(settings);
   const read = stageReader(context, settings);
-  await walkBlocks(context, inputs, 1 + widths.length, async (block) => {
-    const { index, part, parameters, listing } = block;
-    status(index / blocks, index);
-    const file = stageFile('stream', index);
-    if (!progress.has(file)) {
-      const kept = await roundBlock(context, settings, block, (done) =>
-        status((index + done) / blocks, index),
-      );
-      await progress.save(file, kept, {});
-    }
-    const next: Parameters[] = [parameters];
-    for (const bits of widths) {
-      const own = new Map(parameters);
-      for (const layer of listing.linears) {
-        const weight = await read(part, layer, bits);
-        own.set(`${layer.name}.weight`, { data: toFloats(weight), shape: weight.shape });
+  return {
+    stage: 'stream',
+    streams: 1 + widths.length,
+    round: (block, status) => roundBlock(context, settings, block, status),
+    next: async ({ part, parameters, listing }) => {
+      const next: Parameters[] = [parameters];
+      for (const bits of widths) {
+        const own = new Map(parameters);
+        for (const layer of listing.linears) {
+          const weight = await read(part, layer, bits);
+          own.set(`${layer.name}.weight`, { data: toFloats(weight), shape: weight.shape });
+        }
+        next.push(own);
       }
-      next.push(own);
-    }
-    return next;
-  });
+      return next;
+    },
+  };
 }
 
 /** Reads weights of this stage, and the base from the first. */
