@@ -1,5 +1,6 @@
 """A random checkpoint for a configuration, written as others write them, and what transformers makes of it."""
 
+import copy
 import json
 import os
 import shutil
@@ -70,6 +71,17 @@ def write(tensors, folder, shards, indexed):
         json.dump({"metadata": {"total_size": 0}, "weight_map": weight_map}, index)
 
 
+def rounding(model, inputs, logits):
+    """How far logits move when every parameter does by one rounding of float32: what no implementation can be closer than."""
+    furthest = 0
+    for _ in range(2):
+        moved = copy.deepcopy(model)
+        for p in moved.parameters():
+            p.mul_(1 + torch.finfo(torch.float32).eps * torch.randint_like(p, -1, 2))
+        furthest = max(furthest, (moved(**inputs).logits - logits).abs().max().item())
+    return furthest
+
+
 def answer(case):
     folder = case["folder"]
     with open(os.path.join(folder, "config.json"), "w") as file:
@@ -90,11 +102,15 @@ def answer(case):
     model = auto.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     if isText:
         ids = torch.randint(config.vocab_size, (case["batch"], case["tokens"]))
-        return {"ids": ids.flatten().tolist(), "logits": floats(model(input_ids=ids, use_cache=False).logits)}
+        inputs = {"input_ids": ids, "use_cache": False}
+        logits = model(**inputs).logits
+        return {"ids": ids.flatten().tolist(), "logits": floats(logits), "rounding": rounding(model, inputs, logits)}
     size = config.image_size
     height, width = (size, size) if isinstance(size, int) else size
     pixels = torch.randn(case["batch"], config.num_channels, height, width)
-    return {"pixels": floats(pixels), "logits": floats(model(pixel_values=pixels).logits)}
+    inputs = {"pixel_values": pixels}
+    logits = model(**inputs).logits
+    return {"pixels": floats(pixels), "logits": floats(logits), "rounding": rounding(model, inputs, logits)}
 
 
 serve(answer)

@@ -72,12 +72,13 @@ export function floats(text: string): Float32Array {
   return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
 }
 
-/** Throws unless values differ by at most `tolerance` of the largest reference value. */
+/** Throws unless values differ by at most `tolerance` of the largest reference value, and `more`. */
 export function expectClose(
   found: ArrayLike<number>,
   reference: ArrayLike<number>,
   tolerance: number,
   what: string,
+  more = 0,
 ): void {
   if (found.length !== reference.length)
     throw new Error(`${what}: ${found.length} values beside ${reference.length} of the reference`);
@@ -87,7 +88,7 @@ export function expectClose(
     // A difference that is NaN stays.
     worst = Math.max(worst, Math.abs(found[i]! - reference[i]!));
   }
-  if (!(worst <= tolerance * largest))
+  if (!(worst <= tolerance * largest + more))
     throw new Error(`${what}: off by ${(worst / largest).toPrecision(2)} of the largest reference value`);
 }
 
