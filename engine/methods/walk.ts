@@ -1,6 +1,7 @@
 /** Through a model block by block, in one stream of activations or several. */
 import { openPlainPart, type RunnablePart } from '../execution/part.js';
 import { entering, passPart } from '../execution/part-by-part.js';
+import type { PartStreams } from '../execution/sums.js';
 import {
   NO_SOURCES,
   type ModelInputs,
@@ -19,15 +20,10 @@ const BATCH_TOKENS = 2048;
 export type Parameters = ReadonlyMap<string, HostTensor>;
 
 /** A block, and what reaches it. */
-export interface BlockAt {
+export interface BlockAt extends PartStreams {
   readonly index: number;
-  readonly part: Part;
   readonly listing: PartListing;
   readonly parameters: Parameters;
-  /** Of every stream: what the block reads, and what feeds its side ports. */
-  readonly streams: readonly { readonly x: Samples; readonly side: Sources }[];
-  /** Samples that run at once. */
-  readonly batch: number;
 }
 
 /**

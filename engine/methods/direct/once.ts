@@ -10,8 +10,8 @@ import { keepBlock } from './kept.js';
 import { roundWidths, siteOf } from './site.js';
 import type { DirectSettings } from './settings.js';
 import type { StageRun } from './stage.js';
-import { addUp } from './sums.js';
-import { addMoment, tapPart, tokenWeights } from './taps.js';
+import { addUp } from '../../execution/sums.js';
+import { addMoment, tapPart, tokenWeights } from '../../execution/taps.js';
 import type { BlockAt } from '../walk.js';
 
 /** Share of the mean diagonal that is added to it (docs/METHOD.md, section 13). */

@@ -18,8 +18,8 @@ import { LOW_BITS, ownWidths, type DirectSettings } from './settings.js';
 import type { StageRun } from './stage.js';
 import { roundWidth, siteOf } from './site.js';
 import { BASE, readWeight, schemeAt } from './stored.js';
-import { addUp, suffixOf } from './sums.js';
-import { addMoment, streamOf, tapPart, tokenWeights } from './taps.js';
+import { addUp, suffixOf } from '../../execution/sums.js';
+import { addMoment, streamOf, tapPart, tokenWeights } from '../../execution/taps.js';
 import { correctedWeight, product } from './target.js';
 import type { BlockAt, Parameters } from '../walk.js';
 

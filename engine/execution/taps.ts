@@ -1,8 +1,8 @@
 /** A block's layers in its graph: what each reads, what it yields, and the stream that this is added to. */
-import type { Graph, Value } from '../../graph/ir.js';
-import * as op from '../../graph/ops.js';
-import { fullPrecision, parameterInputs, portInputs } from '../../models/builders.js';
-import type { Builder, Part } from '../../models/model.js';
+import type { Graph, Value } from '../graph/ir.js';
+import * as op from '../graph/ops.js';
+import { fullPrecision, parameterInputs, portInputs } from '../models/builders.js';
+import type { Builder, Part } from '../models/model.js';
 
 export interface Tap {
   /** [rows, in] */

@@ -1,12 +1,20 @@
 /** Sums over a calibration set that graphs add up on the device, batch after batch. */
-import { batchReader, tensorsOfBatch } from '../../execution/batches.js';
-import { disposeAll } from '../../execution/part.js';
-import { everySample } from '../../execution/sample-store.js';
-import { CancelledError } from '../../errors.js';
-import { sizeOf, type Graph, type Shape } from '../../graph/ir.js';
-import type { Programs } from '../../runtime/programs.js';
-import type { Tensor } from '../../runtime/session.js';
-import type { BlockAt } from '../walk.js';
+import { batchReader, tensorsOfBatch } from './batches.js';
+import { disposeAll } from './part.js';
+import { everySample, type Samples, type Sources } from './sample-store.js';
+import { CancelledError } from '../errors.js';
+import { sizeOf, type Graph, type Shape } from '../graph/ir.js';
+import type { Programs } from '../runtime/programs.js';
+import type { Tensor } from '../runtime/session.js';
+import type { Part } from '../models/model.js';
+
+/** A part, and what it reads in one stream of activations or several. */
+export interface PartStreams {
+  readonly part: Part;
+  readonly streams: readonly { readonly x: Samples; readonly side: Sources }[];
+  /** Samples that run at once. */
+  readonly batch: number;
+}
 
 /** The names of graph inputs for the ports of the stream with this number have this suffix. */
 export const suffixOf = (stream: number): string => (stream === 0 ? '' : `.${stream}`);
@@ -21,7 +29,7 @@ export async function addUp(
   programs: Programs,
   graph: Graph,
   sums: ReadonlyMap<string, Shape>,
-  { part, streams, batch }: Pick<BlockAt, 'part' | 'streams' | 'batch'>,
+  { part, streams, batch }: PartStreams,
   placed: Readonly<Record<string, Tensor>>,
   { signal, status }: { readonly signal: AbortSignal; readonly status: (done: number) => void },
 ): Promise<Map<string, Float32Array>> {
