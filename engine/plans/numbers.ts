@@ -32,6 +32,24 @@ export function formatBytesUp(bytes: number, locale?: string): string {
 export const formatWidth = (bits: number, locale?: string): string =>
   numberFormat(locale, { maximumFractionDigits: 2 }).format(bits);
 
+/** A share of 1 as percent with so many decimals, such as `83.80%`. @param more such as a sign */
+export const formatPercent = (
+  share: number,
+  locale?: string,
+  decimals = 0,
+  more: Intl.NumberFormatOptions = {},
+): string =>
+  numberFormat(locale, {
+    style: 'percent',
+    minimumFractionDigits: decimals,
+    maximumFractionDigits: decimals,
+    ...more,
+  }).format(share);
+
+/** How much of something is done, in whole percent: 100 only for all of it. */
+export const formatProgress = (share: number, locale?: string): string =>
+  formatPercent(share >= 1 ? 1 : Math.min(99, Math.max(0, Math.floor(share * 100 + 1e-9))) / 100, locale);
+
 /** Decimals of the first two digits of a standard error as it will be written; undefined of an error that says nothing. */
 export function errorDecimals(error: number): number | undefined {
   if (!(error > 0)) return undefined;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatBits, formatBytes, formatCount, formatDuration, formatLoss, percent } from './format.js';
+import { formatBits, formatBytes, formatCount, formatDuration, formatLoss, formatProgress } from './format.js';
 
 describe('format', () => {
   it('sizes', () => {
@@ -32,7 +32,9 @@ describe('format', () => {
   });
 
   it('shares that never claim to be done', () => {
-    expect([0, 0.429, 0.999, 1, -1].map(percent)).toEqual([0, 42, 99, 100, 0]);
+    const shares = [0, 0.429, 0.999, 1, -1].map((share) => formatProgress(share, 'en'));
+    expect(shares).toEqual(['0%', '42%', '99%', '100%', '0%']);
+    expect(formatProgress(0.29, 'de')).toBe('29\u00a0%');
   });
 
   it('bit-widths in runs', () => {

@@ -4,8 +4,8 @@ import * as numbers from '../../engine/plans/numbers.js';
 
 const COUNT_UNITS = ['', ' K', ' M', ' B', ' T'];
 
-/** Such as `4.81 MB`. */
-export const { formatBytes } = numbers;
+/** Such as `4.81 MB` and `83.80%`; of what is under way, whole percent. */
+export const { formatBytes, formatPercent, formatProgress } = numbers;
 
 /** Such as `1.2 M`. */
 export function formatCount(count: number, locale?: string): string {
@@ -30,10 +30,6 @@ export function formatDuration(seconds: number): string {
   if (hours >= 10) return `${Math.round(minutes / 60)} h`;
   return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
 }
-
-/** Whole percent of a share of 0 to 1; 100 only for all of it. */
-export const percent = (share: number): number =>
-  share >= 1 ? 100 : Math.min(99, Math.max(0, Math.floor(share * 100)));
 
 /** Bit-widths with runs of whole ones closed up, high to low, such as `8–4`, `8, 4, 2` or `4, 2.3`. */
 export function formatBits(bits: readonly number[], locale?: string): string {

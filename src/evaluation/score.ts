@@ -1,16 +1,16 @@
 /** The scores of an evaluation in a few words. */
 import { vscode } from '../common/vscode.js';
-import { formatBits } from '../common/format.js';
+import { formatBits, formatPercent } from '../common/format.js';
 import type { Evaluation } from '../../engine/protocol/protocol.js';
 
 export type EvaluationRow = Evaluation['result']['rows'][number];
 
-/** The score that a task is known by, such as `87.30 % top-1`; empty where nothing was labelled. */
+/** The score that a task is known by, such as `87.30% top-1`; empty where nothing was labelled. */
 export function scoreOf(row: EvaluationRow): string {
-  const share = (value: number) => number(100 * value, 2);
-  if (row.top1 !== undefined) return vscode.l10n.t('{0} % top-1', share(row.top1));
+  const share = (value: number) => formatPercent(value, vscode.env.language, 2);
+  if (row.top1 !== undefined) return vscode.l10n.t('{0} top-1', share(row.top1));
   if (row.perplexity !== undefined) return vscode.l10n.t('perplexity {0}', number(row.perplexity, 2));
-  if (row.accuracy !== undefined) return vscode.l10n.t('{0} % correct', share(row.accuracy));
+  if (row.accuracy !== undefined) return vscode.l10n.t('{0} correct', share(row.accuracy));
   if (row.kl !== undefined) return vscode.l10n.t('divergence {0}', number(row.kl, 4));
   return '';
 }

@@ -2,7 +2,7 @@
 import { vscode } from '../common/vscode.js';
 import type { EvaluateJob, JobRecord, JobState } from '../../engine/protocol/protocol.js';
 import { scoreOf } from '../evaluation/score.js';
-import { formatBits, formatDuration, formatLoss, percent } from '../common/format.js';
+import { formatBits, formatDuration, formatLoss, formatProgress } from '../common/format.js';
 import type { Row } from '../common/tree.js';
 import { actionsOf, isActive, latestFigures } from './job-list.js';
 
@@ -62,7 +62,7 @@ const ICONS: Readonly<Record<JobState, string>> = {
 
 /** How a job stands, in a few words. */
 export function jobSummary(job: JobRecord): string {
-  const share = vscode.l10n.t('{0} %', percent(job.progress));
+  const share = formatProgress(job.progress, locale());
   const parts: string[] = [];
   switch (job.state) {
     case 'queued':

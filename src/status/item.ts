@@ -1,7 +1,7 @@
 /** The one status item: what the engine does, and a menu. */
 import { vscode } from '../common/vscode.js';
 import type { Health, JobRecord } from '../../engine/protocol/protocol.js';
-import { formatDuration } from '../common/format.js';
+import { formatDuration, formatProgress } from '../common/format.js';
 import { plain } from '../common/plain.js';
 import type { EngineClient } from '../engine/client.js';
 import { timeLeft } from '../jobs/nodes.js';
@@ -87,10 +87,10 @@ function wordsOf(status: Status): { readonly icon: string; readonly text: string
         tooltip: status.message ?? vscode.l10n.t('The engine is not running'),
       };
     case 'busy': {
-      const { job, percent, secondsLeft, queued } = status;
+      const { job, progress, secondsLeft, queued } = status;
       const left = secondsLeft === undefined ? '' : ` · ${formatDuration(secondsLeft)}`;
       const waiting = queued > 0 ? vscode.l10n.t('{0} more queued', queued) : '';
-      const share = vscode.l10n.t('{0} %', percent);
+      const share = formatProgress(progress, vscode.env.language);
       return {
         icon: 'loading~spin',
         text: `${workOf(job)} ${share}${left}`,

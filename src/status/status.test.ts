@@ -17,7 +17,7 @@ describe('statusOf', () => {
     expect(statusOf('running', ok, jobs)).toEqual({
       kind: 'busy',
       job: running,
-      percent: 42,
+      progress: 0.421,
       secondsLeft: 90,
       queued: 1,
     });

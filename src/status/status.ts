@@ -1,6 +1,5 @@
 /** What the status item says, from the engine's condition and its jobs. Knows no editor. */
 import type { Health, JobRecord } from '../../engine/protocol/protocol.js';
-import { percent } from '../common/format.js';
 import type { EngineClient } from '../engine/client.js';
 
 export type Status =
@@ -9,7 +8,8 @@ export type Status =
   | {
       readonly kind: 'busy';
       readonly job: JobRecord;
-      readonly percent: number;
+      /** Of 1. */
+      readonly progress: number;
       readonly secondsLeft: number | undefined;
       /** Jobs that wait. */
       readonly queued: number;
@@ -32,7 +32,7 @@ export function statusOf(
     return {
       kind: 'busy',
       job,
-      percent: percent(job.progress),
+      progress: job.progress,
       secondsLeft: job.secondsLeft,
       queued: own.filter(({ state }) => state === 'queued').length,
     };

@@ -21,12 +21,12 @@ it('killed in the middle of a job, is started again, and the job goes on to its 
   await press(await editor.view('Models'), 'vit-fashion', 'Calibrate Model…');
   await calibrate(editor, { bits: [8, 4], samples: 128, epochs: 12, name: 'survivor' });
   const jobs = await editor.view('Jobs');
-  await treeRow(jobs, /Calibrate vit-fashion.*[1-9]\d* %/).waitFor();
+  await treeRow(jobs, /Calibrate vit-fashion.*[1-9]\d*%/).waitFor();
   const engines = (await ours('engine')).filter((id) => !others.has(id));
   expect(engines).toHaveLength(1);
   process.kill(engines[0]!, 'SIGKILL');
   await editor.notification('"Calibrate vit-fashion" was interrupted. Resume it?').waitFor();
-  expect(await treeRow(jobs, 'Calibrate vit-fashion').innerText()).toMatch(/interrupted at [1-9]\d* %/);
+  expect(await treeRow(jobs, 'Calibrate vit-fashion').innerText()).toMatch(/interrupted at [1-9]\d*%/);
   await editor.notification('was interrupted').getByRole('button', { name: 'Resume' }).click();
   await editor.notification(/done in .*"survivor"/).waitFor({ timeout: 180_000 });
   const restarted = (await ours('engine')).filter((id) => !others.has(id));

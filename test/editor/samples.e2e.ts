@@ -50,18 +50,18 @@ describe('the samples', () => {
       name: 'first try',
     });
     const jobs = await editor.view('Jobs');
-    await treeRow(jobs, /Calibrate vit-fashion.*[1-9]\d* %/).waitFor();
+    await treeRow(jobs, /Calibrate vit-fashion.*[1-9]\d*%/).waitFor();
     await treeRow(jobs, /block \d\/6/).waitFor();
-    await editor.page.locator('.statusbar-item', { hasText: /\d+ %/ }).waitFor();
+    await editor.page.locator('.statusbar-item', { hasText: /\d+%/ }).waitFor();
     await press(jobs, 'Calibrate vit-fashion', 'Cancel Job');
-    await treeRow(jobs, /Calibrate vit-fashion.*cancelled at \d+ %/).waitFor();
+    await treeRow(jobs, /Calibrate vit-fashion.*cancelled at \d+%/).waitFor();
   });
 
   it('go on after a reload of the window, to the end', async () => {
     await editor.reload();
     await editor.openSidebar();
     const jobs = await editor.view('Jobs');
-    await treeRow(jobs, /Calibrate vit-fashion.*cancelled at [1-9]\d* %/).waitFor();
+    await treeRow(jobs, /Calibrate vit-fashion.*cancelled at [1-9]\d*%/).waitFor();
     await press(jobs, 'Calibrate vit-fashion', 'Resume Job');
     await editor.notification(/Calibrate vit-fashion: done in .*"first try"/).waitFor({ timeout: 180_000 });
     await treeRow(jobs, /Calibrate vit-fashion.*finished/).waitFor();

@@ -140,11 +140,11 @@ const PICTURES: Readonly<Record<string, (editor: Workbench, folder: string) => P
       await press(await editor.view('Models'), 'vit-fashion', 'Calibrate Model…');
       await calibrate(editor, { bits: [8, 4, 2], samples: 1024, epochs: 40, name: 'thorough' });
     }
-    await treeRow(jobs, /[1-9]\d* %.* left/).waitFor({ timeout: 120_000 });
-    await expand(jobs, /\d+ %.* left/);
+    await treeRow(jobs, /[1-9]\d*%.* left/).waitFor({ timeout: 120_000 });
+    await expand(jobs, /\d+%.* left/);
     await treeRow(jobs, /block \d/).waitFor();
     const picture = await pane(editor, 'Jobs');
-    await press(jobs, /\d+ %.* left/, 'Cancel Job');
+    await press(jobs, /\d+%.* left/, 'Cancel Job');
     await cancelled.waitFor();
     return picture;
   },

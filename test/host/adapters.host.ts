@@ -28,7 +28,7 @@ const drawing = async () =>
   (await draw(extension.trees.adapters))
     .replace(/[A-Z][a-z]{2} \d{1,2}, \d{4}/g, 'DATE')
     .replace(/loss [\d.e-]+ → [\d.e-]+( · kept its start)?/g, 'START')
-    .replace(/[\d.]+ % top-1/g, 'N % top-1');
+    .replace(/[\d.]+% top-1/g, 'N% top-1');
 const untilDrawn = (expected: RegExp) =>
   eventually(extension.adapters.onDidChange, async () => (expected.test(await drawing()) ? true : undefined));
 const setNode = (name: string) =>
@@ -89,7 +89,7 @@ describe('the Adapter Sets view', () => {
       },
     });
     await jobIn(extension, job.id, 'finished');
-    await untilDrawn(/thirty-two pictures · N % top-1 at 4 bits · DATE \[evaluation readable\]/);
+    await untilDrawn(/thirty-two pictures · N% top-1 at 4 bits · DATE \[evaluation readable\]/);
     const node = await find<AdaptersNode, EvaluationNode>(
       extension.trees.adapters,
       (other): other is EvaluationNode => other.kind === 'evaluation',

@@ -52,7 +52,7 @@ describe('jobs', () => {
     assert.equal(extension.trees.jobs.view.badge?.value, 2);
     assert.match(
       await draw(extension.trees.jobs, 0),
-      /Calibrate vit-fashion · \d+ %.*\[job running cancellable\]/,
+      /Calibrate vit-fashion · \d+%.*\[job running cancellable\]/,
     );
 
     await run('cancelJob', node(first.id));
@@ -79,7 +79,7 @@ describe('jobs', () => {
     assert.equal(job.resumable, true);
     assert.match(
       await draw(extension.trees.jobs, 0),
-      /interrupted at \d+ %.*\[job interrupted resumable retryable removable\]/,
+      /interrupted at \d+%.*\[job interrupted resumable retryable removable\]/,
     );
     await run('resumeJob', node(id));
     await jobIn(extension, id, 'running');

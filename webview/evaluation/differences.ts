@@ -1,6 +1,6 @@
 /** Rows held against one of the others on the same samples, instead of against full precision. No DOM. */
 import { errorDecimals } from '../../engine/plans/numbers.js';
-import { mainMetric, type Metric } from './metrics.js';
+import { decimals, mainMetric, type Metric } from './metrics.js';
 import type { Difference, EvaluationRow, EvaluationTask } from '../../engine/protocol/protocol.js';
 
 /** What others can be held against. */
@@ -61,13 +61,8 @@ export function formatDifference(row: DifferenceRow, metric: Metric, locale: str
   const unit = metric.share ? 100 : 1;
   const known = errorDecimals(unit * (error ?? 0));
   const digits = known ?? 2;
-  const style = {
-    ...(metric.share && { style: 'percent' as const }),
-    minimumFractionDigits: digits,
-    maximumFractionDigits: digits,
-  };
-  const signed = new Intl.NumberFormat(locale, { ...style, signDisplay: 'exceptZero' }).format(value);
+  const signed = decimals(value, digits, locale, metric.share, { signDisplay: 'exceptZero' });
   if (error === undefined || known === undefined) return signed;
-  const written = `${signed} ±${new Intl.NumberFormat(locale, style).format(error)}`;
+  const written = `${signed} ±${decimals(error, digits, locale, metric.share)}`;
   return Math.abs(value) > 2 * error ? `${written} *` : written;
 }

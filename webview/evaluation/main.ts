@@ -4,7 +4,7 @@ import { button, progressBar } from '../common/controls.js';
 import { element } from '../common/dom.js';
 import { openChannel, type Ask } from '../common/messaging.js';
 import { formView, type Form } from './form.js';
-import { formatWidth } from '../../engine/plans/numbers.js';
+import { formatProgress, formatWidth } from '../../engine/plans/numbers.js';
 import { fill } from '../common/text.js';
 import { formatMetric } from './metrics.js';
 import type { FromPage, Progress, Results, Run, Setup, Show, View } from './protocol.js';
@@ -122,7 +122,7 @@ function showRun(now: Run | undefined): void {
 }
 
 function runText(now: Run, { strings, view }: State): string {
-  const percent = new Intl.NumberFormat(view.locale, { style: 'percent' }).format(now.progress);
+  const percent = formatProgress(now.progress, view.locale);
   switch (now.state) {
     case 'queued':
       return now.waits ? strings.queued : strings.starting;

@@ -1,5 +1,5 @@
 /** What can be measured: where it stands in a row, which way is better, how it is written. */
-import { errorDecimals, formatTiny } from '../../engine/plans/numbers.js';
+import { errorDecimals, formatPercent, formatTiny, numberFormat } from '../../engine/plans/numbers.js';
 import type { EvaluationRow, EvaluationTask } from '../../engine/protocol/protocol.js';
 import type { StringKey } from './protocol.js';
 
@@ -58,17 +58,25 @@ export function formatCell(row: EvaluationRow, metric: Metric, task: EvaluationT
     : `${written} ±${decimals(error, digits, locale, metric.share)}`;
 }
 
-const decimals = (value: number, digits: number, locale: string, share = false): string =>
-  new Intl.NumberFormat(locale, {
-    ...(share && { style: 'percent' as const }),
-    minimumFractionDigits: digits,
-    maximumFractionDigits: digits,
-  }).format(value);
+/** With so many digits behind the point. @param share written as percent @param more such as a sign */
+export const decimals = (
+  value: number,
+  digits: number,
+  locale: string,
+  share = false,
+  more: Intl.NumberFormatOptions = {},
+): string =>
+  share
+    ? formatPercent(value, locale, digits, more)
+    : numberFormat(locale, {
+        minimumFractionDigits: digits,
+        maximumFractionDigits: digits,
+        ...more,
+      }).format(value);
 
 /** A value at a line of a chart: no more digits than it needs. */
 export function formatTick(metric: Metric, value: number, locale: string): string {
-  const style = metric.share
-    ? ({ style: 'percent', maximumFractionDigits: 2 } as const)
-    : { maximumSignificantDigits: 3 };
-  return new Intl.NumberFormat(locale, style).format(value);
+  return metric.share
+    ? formatPercent(value, locale, 0, { maximumFractionDigits: 2 })
+    : numberFormat(locale, { maximumSignificantDigits: 3 }).format(value);
 }

@@ -2,7 +2,7 @@
 import { button, dropdown, grid, type Column } from '../common/controls.js';
 import { element } from '../common/dom.js';
 import { chart, fullSwatch, swatch, type ChartContent } from './chart.js';
-import { formatWidth } from '../../engine/plans/numbers.js';
+import { formatPercent, formatWidth } from '../../engine/plans/numbers.js';
 import { fill, formatBytes } from '../common/text.js';
 import { differencesFrom, formatDifference, referencesOf, type Reference } from './differences.js';
 import { formatCell, formatMetric, formatTick, metricsOf, type Metric } from './metrics.js';
@@ -236,7 +236,7 @@ function tilesOf(
           nameOf(best, strings),
           formatMetric(metric, best[metric.key]!, locale),
           formatBytes(best.bytes, locale),
-          new Intl.NumberFormat(locale, { style: 'percent' }).format(best.bytes / full.bytes),
+          formatPercent(best.bytes / full.bytes, locale),
         ),
       ),
     );

@@ -1,6 +1,6 @@
 /** The layers as a grid of a line each: only those in view are in the page. One tab stop; keys are `selection.ts`'s. */
 import { element, setAttributes } from '../common/dom.js';
-import { formatTiny, formatWidth, numberFormat } from '../../engine/plans/numbers.js';
+import { formatPercent, formatTiny, formatWidth, numberFormat } from '../../engine/plans/numbers.js';
 import { fill, formatBytes } from '../common/text.js';
 import { priceIndex, totalsOf } from '../../engine/plans/totals.js';
 import type { Heat } from './heat.js';
@@ -294,10 +294,7 @@ function layerRow(widths: readonly number[], locale: string): Row {
       const costs = table.sensitivity?.costs[i];
       const weights = weightsOf(table);
       const part = weights > 0 ? layer.weights / weights : 0;
-      const shared = numberFormat(locale, {
-        style: 'percent',
-        maximumFractionDigits: part < 0.1 ? 1 : 0,
-      }).format(part);
+      const shared = formatPercent(part, locale, 0, { maximumFractionDigits: part < 0.1 ? 1 : 0 });
       const pinned = content.pinned.has(i);
       const [suggested, compared] = [content.suggested?.[i], content.compared?.[i]];
       place(root, index, content);

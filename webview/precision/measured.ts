@@ -1,5 +1,5 @@
 /** Measurements in words. No DOM. */
-import { errorDecimals, numberFormat } from '../../engine/plans/numbers.js';
+import { errorDecimals, formatPercent } from '../../engine/plans/numbers.js';
 import { fill } from '../common/text.js';
 import { decimals, formatCost } from './grid.js';
 import type { Measurement, Strings } from './protocol.js';
@@ -19,13 +19,8 @@ export function formatMeasured({ metric, value, error = 0 }: Measurement, locale
   const share = isShare(metric);
   const digits = errorDecimals(share ? 100 * error : error);
   if (digits === undefined) return written;
-  const style = share ? ({ style: 'percent' } as const) : {};
-  const format = numberFormat(locale, {
-    ...style,
-    minimumFractionDigits: digits,
-    maximumFractionDigits: digits,
-  });
-  return `${written} ±${format.format(error)}`;
+  const chance = share ? formatPercent(error, locale, digits) : decimals(error, digits, locale);
+  return `${written} ±${chance}`;
 }
 
 const isShare = (metric: Measurement['metric']): boolean => metric === 'top1' || metric === 'accuracy';
@@ -33,5 +28,5 @@ const isShare = (metric: Measurement['metric']): boolean => metric === 'top1' ||
 function formatScore(metric: Measurement['metric'], value: number, locale: string): string {
   if (metric === 'perplexity') return decimals(value, 3, locale);
   if (metric === 'kl') return decimals(value, 5, locale);
-  return numberFormat(locale, { style: 'percent', minimumFractionDigits: 2 }).format(value);
+  return formatPercent(value, locale, 2);
 }
