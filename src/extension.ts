@@ -9,6 +9,7 @@ import { createContext } from './create-context.js';
 import { tellNews } from './jobs/news.js';
 import { followForMenus } from './menus.js';
 import { registerLanguage } from './plans/language.js';
+import { registerSuggestions } from './plans/suggest.js';
 import { createStatusItem } from './status/item.js';
 import { watchFolders } from './watch.js';
 
@@ -27,6 +28,7 @@ export async function activate(extension: vscode.ExtensionContext): Promise<Cont
       watchFolders(context),
       followForMenus(context),
       ...registerLanguage(context.plans),
+      ...registerSuggestions(context.plans),
     );
     // Own work: evaluating the modules, and this function up to here; what is awaited below is the window's.
     const own = loading + performance.now() - called;

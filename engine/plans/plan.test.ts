@@ -81,6 +81,26 @@ describe('resolvePlan', () => {
     expect(said(text, resolve(text))).toEqual(['bits 5', 'layer "y.*"', 'layer "x.2.q"', 'bits "x.0.q"']);
   });
 
+  it('says what may have been meant', () => {
+    const names = ['encoder.0.query', 'encoder.0.key', 'encoder.1.query'];
+    const messageOf = (key: string) => {
+      const { plan, places } = parsePlan(JSON.stringify({ default: 4, layers: { [key]: 4 } }));
+      return resolvePlan(plan!, names, bits, places).problems[0]?.message;
+    };
+    expect(messageOf('encoder.1.qery')).toBe(
+      'There is no layer "encoder.1.qery". Did you mean "encoder.1.query"?',
+    );
+    expect(messageOf('decoder.attention')).toBe('There is no layer "decoder.attention".');
+    expect(messageOf('*.query')).toBe(
+      'No layer matches "*.query". * does not match a dot, ** does: "**.query".',
+    );
+    expect(messageOf('*.value')).toBe('No layer matches "*.value".');
+    const huge = { [`${'x'.repeat(90_000)}`]: 4 };
+    const { plan } = parsePlan(JSON.stringify({ default: 4, layers: huge }));
+    const long = Array.from({ length: 40 }, (_, i) => `${'x'.repeat(90_000)}${i}`);
+    expect(resolvePlan(plan!, long, bits).problems[0]!.message).not.toContain('Did you mean');
+  });
+
   it('takes the bit-widths that are offered, whatever they are', () => {
     const text = '{ "default": 2.3, "layers": { "x.0.q": 1.08, "x.1.q": 2 } }';
     const { plan, places } = parsePlan(text);

@@ -5,6 +5,7 @@
 import { parseTree, printParseErrorCode, type Node, type ParseError } from 'jsonc-parser';
 import { MAX_BITS, MIN_BITS } from './bits.js';
 import { canMatch, compileGlob, isGlob, MAX_GLOB_LENGTH } from './globs.js';
+import { nearestName } from './nearest.js';
 
 export interface PrecisionPlan {
   readonly $schema?: string;
@@ -144,10 +145,13 @@ export function resolvePlan(
   const lacking = (width: number) => `${width} bits are not offered; there are ${bits.join(', ')}.`;
   if (!offered.has(plan.default) && decided.some(([, key]) => key === undefined))
     problems.push(problem('bits', lacking(plan.default), places.default ?? NOWHERE));
+  let helped = 0;
   for (const [key, width] of Object.entries(plan.layers)) {
-    const kind = isGlob(key) ? 'No layer matches' : 'There is no layer';
-    if (!used.has(key)) problems.push(problem('layer', `${kind} "${key}".`, placeOf(key)));
-    else if (!offered.has(width)) problems.push(problem('bits', lacking(width), placeOf(key)));
+    if (!used.has(key)) {
+      const help = helped++ < HELPED ? helpWith(key, layers) : '';
+      const kind = isGlob(key) ? 'No layer matches' : 'There is no layer';
+      problems.push(problem('layer', `${kind} "${key}".${help}`, placeOf(key)));
+    } else if (!offered.has(width)) problems.push(problem('bits', lacking(width), placeOf(key)));
   }
   for (const { first, other, layers: both } of clashes.values()) {
     const rest = both.length > 1 ? ` and ${both.length - 1} more` : '';
@@ -155,6 +159,20 @@ export function resolvePlan(
     problems.push(problem('contradiction', message, placeOf(other)));
   }
   return { bits: decided.map(([width]) => width), from: decided.map(([, key]) => key), problems };
+}
+
+/** Keys that somebody is helped with: of many, most are those of another model. */
+const HELPED = 8;
+
+/** What may have been meant by a key that matches no layer: a sentence behind a space, or nothing. */
+function helpWith(key: string, layers: readonly string[]): string {
+  if (!isGlob(key)) {
+    const near = nearestName(key, layers);
+    return near === undefined ? '' : ` Did you mean "${near}"?`;
+  }
+  const wide = key.replace(/\*+/g, '**');
+  if (wide === key || !canMatch([wide], layers) || !layers.some(compileGlob(wide))) return '';
+  return ` * does not match a dot, ** does: "${wide}".`;
 }
 
 interface Clash {

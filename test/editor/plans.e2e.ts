@@ -189,6 +189,21 @@ describe('the text of a plan', () => {
       .locator('.codelens-decoration', { hasText: /5\.00 bits on average · [\d.]+ (kB|MB)/ })
       .waitFor();
     await group.locator('.squiggly-error').first().waitFor();
+
+    await writePlan(PLAN, { ...plan, layers: {} });
+    await group.locator('.squiggly-error').first().waitFor({ state: 'detached' });
+    await group.locator('.view-line', { hasText: '"layers"' }).click();
+    for (const key of ['End', 'ArrowLeft', '"']) await editor.page.keyboard.press(key);
+    const offered = editor.page.locator('.suggest-widget.visible .monaco-list-row');
+    await offered.filter({ hasText: '**.attention.attention.query' }).click();
+    await editor.page.keyboard.press('Control+s');
+    await expect.poll(isDirty).toBe(0);
+    expect((await saved()).layers).toEqual({ '**.attention.attention.query': 4 });
+    await group.locator('.view-line', { hasText: '"layers"' }).hover();
+    await group.locator('.view-line span', { hasText: '**.attention.attention.query' }).last().hover();
+    await editor.page.locator('.monaco-hover', { hasText: /6 layers · [\d.]+% of the weights/ }).waitFor();
+
+    await writePlan(PLAN, wrong);
     await group.locator('.codelens-decoration a', { hasText: 'bits on average' }).click();
     await editor.webview(PLAN);
   });
