@@ -4,9 +4,10 @@
  * does to the model.
  */
 import { join } from 'node:path';
+import { parseTree } from 'jsonc-parser';
 import { CancelledError, UserError } from '../errors.js';
 import { writeFolderAtomic } from '../formats/atomic.js';
-import { decodeUtf8, expectObject, parseJsonStrict } from '../formats/json.js';
+import { decodeUtf8 } from '../formats/json.js';
 import { show } from '../formats/paths.js';
 import {
   safetensorsBytes,
@@ -203,14 +204,19 @@ async function withConfig(file: ModelFile, change: Variant['configured']): Promi
   return { name: file.name, bytes: content.byteLength, read: () => Promise.resolve(content) };
 }
 
-/** Loaders go by the dtype that the config names, whatever the tensors have. */
+/**
+ * Loaders go by the dtype that the config names, whatever the tensors have. All else stays as it is written, numbers that only Python
+ * reads among it.
+ */
 function float32Config(content: Uint8Array): Uint8Array {
-  const config = {
-    ...expectObject(
-      parseJsonStrict(decodeUtf8(content, 'config.json'), 'config.json', { python: true }),
-      'config.json',
-    ),
-  };
-  for (const key of ['torch_dtype', 'dtype']) if (Object.hasOwn(config, key)) config[key] = 'float32';
-  return new TextEncoder().encode(`${JSON.stringify(config, null, 2)}\n`);
+  const text = decodeUtf8(content, 'config.json');
+  const values = (parseTree(text)?.children ?? []).flatMap(({ children: [key, value] = [] }) =>
+    value && ['torch_dtype', 'dtype'].includes(key?.value as string) ? [value] : [],
+  );
+  let [written, at] = ['', 0];
+  for (const { offset, length } of values) {
+    written += `${text.slice(at, offset)}"float32"`;
+    at = offset + length;
+  }
+  return new TextEncoder().encode(written + text.slice(at));
 }
