@@ -58,7 +58,7 @@ export function createContext(extension: vscode.ExtensionContext): Context {
       : undefined,
   );
   const pins = createPins(extension.workspaceState);
-  const planEditors = createPlanEditors({ extension, engine, models, plans, pins, log });
+  const planEditors = createPlanEditors({ extension, engine, models, plans, pins, jobs, log });
   extension.subscriptions.push(
     logs,
     tables,

@@ -11,6 +11,8 @@ export interface OpenSessionParams {
 export interface OpenSessionResult {
   readonly session: string;
   readonly seconds: number;
+  /** What is read of the checkpoint otherwise than one may think, one line each. */
+  readonly warnings: readonly string[];
 }
 
 export interface SessionParams {

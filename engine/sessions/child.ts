@@ -42,7 +42,7 @@ async function work(message: SessionWork & { readonly id: number }, signal: Abor
     const device = await chooseDevice(message.device ?? 'auto');
     const runtime = openRuntime(device, device === 'cpu' ? 0 : Math.max(1, cpus().length >> 1));
     opened = await openElasticSession(openPrograms(runtime), message.model, message.adapters);
-    return {};
+    return { warnings: opened.warnings };
   }
   const session = opened!;
   switch (message.kind) {

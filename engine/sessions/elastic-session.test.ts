@@ -32,10 +32,17 @@ afterAll(() => cleanUp());
 
 type Asked = Partial<Pick<CalibrateRequest, 'mode' | 'options'>>;
 
-/** A random model with a tokenizer that makes a token of each letter, and a set of its weights rounded, embedding and head to 8 bits. */
-async function writeSetting(model: string, adapters: string, change: object, asked: Asked): Promise<void> {
+/** A random model with a tokenizer that makes a token of each letter, and a set of its weights rounded, embedding and head to 8 bits. @param stored what the weights are of beside what the configuration says */
+async function writeSetting(
+  model: string,
+  adapters: string,
+  change: object,
+  asked: Asked,
+  stored: object = {},
+): Promise<void> {
   const config = { ...TINY_LLAMA, max_position_embeddings: CONTEXT, vocab_size: 300, ...change };
-  await writeRandomModel(model, config);
+  await writeRandomModel(model, { ...config, ...stored });
+  await writeFile(join(model, 'config.json'), JSON.stringify(config));
   // Without a decoder, tokens read as they are written: bytes that make no character would all read alike.
   const tokenizer = { ...sentencePiece({ merges: [] }), decoder: null };
   await writeFile(join(model, 'tokenizer.json'), JSON.stringify(tokenizer));
@@ -158,6 +165,15 @@ describe('a prediction of text', () => {
     elastic.dispose();
     full.dispose();
     await checkpoint.close();
+    await session.close();
+  });
+
+  it('comes with what is read of the checkpoint otherwise than one may think', async () => {
+    const [model, adapters] = [join(folder, 'more'), join(folder, 'more set')];
+    await writeSetting(model, adapters, { num_hidden_layers: 1 }, {}, { num_hidden_layers: 2 });
+    const session = await openElasticSession(programs, model, adapters);
+    expect(session.warnings).toHaveLength(1);
+    expect(session.warnings[0]).toContain('tensors are not read');
     await session.close();
   });
 

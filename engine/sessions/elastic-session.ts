@@ -14,6 +14,8 @@ import { taskOf } from '../tasks/registry.js';
 import type { MeasuredRows } from '../tasks/task.js';
 
 export interface ElasticSession {
+  /** Of the checkpoint. */
+  readonly warnings: readonly string[];
   /** @param bits of each layer; resolves to how many layers had to change */
   use(bits: readonly number[]): Promise<number>;
   predict(
@@ -45,6 +47,7 @@ export async function openElasticSession(
       await elastic.use(widthsOf(layers, bits));
       const predict = await task.predictor(programs, checkpoint);
       return {
+        warnings: checkpoint.warnings,
         use: async (next) => {
           if (next.length !== layers.length)
             throw new UserError(`The model has ${layers.length} layers; bits were given for ${next.length}.`);

@@ -36,7 +36,7 @@ function setUp() {
   const sessions = openSessions(start, hooks, IDLE);
   const open = async () => {
     const opening = sessions.open({ model: '/model', adapters: '/set' }, signal);
-    processes.at(-1)!.asked.at(-1)!.answer({ seconds: 1 });
+    processes.at(-1)!.asked.at(-1)!.answer({ seconds: 1, warnings: [] });
     return (await opening).session;
   };
   return { sessions, processes, closed, open };

@@ -4,6 +4,7 @@ import { UserError } from '../errors.js';
 import type {
   Empty,
   OpenSessionParams,
+  OpenSessionResult,
   ParamsOf,
   PredictResult,
   ResultOf,
@@ -97,8 +98,8 @@ export function openSessions(
       signal.addEventListener('abort', abort, { once: true });
       try {
         const work = { kind: 'open', model, adapters, ...(device && { device }) } as const;
-        const { seconds } = await ask<object>(session, work, signal);
-        return { session, seconds };
+        const opened = await ask<Pick<OpenSessionResult, 'warnings'>>(session, work, signal);
+        return { session, ...opened };
       } catch (error) {
         const open = sessions.get(session);
         if (open) forget(session, open);

@@ -12,8 +12,8 @@ export interface LiveSession extends Disposable {
   readonly id: () => string | undefined;
   /** The bit-widths in use. */
   readonly bits: () => readonly number[] | undefined;
-  /** Resolves at once where the model is open. */
-  open(): Promise<void>;
+  /** Resolves to what the engine warns of, at once and to nothing where the model is open. */
+  open(): Promise<readonly string[] | undefined>;
   /** Switches the open model; resolves to what that took, or undefined where it was there. */
   use(bits: readonly number[]): Promise<{ readonly layers: number; readonly seconds: number } | undefined>;
   /** Asks the open model; resolves to undefined where it has answered this at these bit-widths. */
@@ -56,15 +56,17 @@ export function createLiveSession(
     id: () => id,
     bits: () => used,
     open: async () => {
-      if (id !== undefined) return;
+      if (id !== undefined) return undefined;
       opening('opening');
       try {
-        id = (await connection.request('session/open', { model, adapters, device: device() })).session;
+        const opened = await connection.request('session/open', { model, adapters, device: device() });
+        id = opened.session;
         if (disposed) {
           close();
           throw new Error('The plan was closed while its model was being opened.');
         }
         opening('open');
+        return opened.warnings;
       } catch (error) {
         opening('closed');
         throw error;

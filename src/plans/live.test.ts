@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { EvaluationRow } from '../../engine/protocol/protocol.js';
+import type { EvaluationRow, OpenSessionResult } from '../../engine/protocol/protocol.js';
 import { fakeConnection } from '../common/testing.js';
 import { createLive } from './live.js';
 
@@ -19,7 +19,7 @@ const full: EvaluationRow = { ...row, label: 'full', kind: 'full', bits: 'fp', t
 function setUp() {
   const evaluations: ((value: { row: EvaluationRow; full: EvaluationRow; seconds: number }) => void)[] = [];
   const connection = fakeConnection({
-    'session/open': () => ({ session: 's', seconds: 0.1 }),
+    'session/open': () => ({ session: 's', seconds: 0.1, warnings: ['vit: one tensor is not read.'] }),
     'session/use': () => ({ changed: 1, seconds: 0.002 }),
     'session/predict': () => ({ seconds: 0.1, plan: { classes: [] }, full: { classes: [] } }),
     'session/evaluate': () => new Promise((resolve) => evaluations.push(resolve)),
@@ -36,6 +36,17 @@ function setUp() {
 }
 
 describe('createLive', () => {
+  it('passes on what the engine warns of when the model is opened, until it is closed', async () => {
+    const { connection, live, settled } = setUp();
+    await live.open();
+    expect(live.now().warnings).toEqual(['vit: one tensor is not read.']);
+    live.follow([4]);
+    await settled();
+    expect(live.now().warnings).toHaveLength(1);
+    connection.notify('session/closed', { session: 's', reason: 'idle' });
+    expect(live.now().warnings).toBeUndefined();
+  });
+
   it('opens nothing until something is measured, then follows edits', async () => {
     const { live, asked, evaluations, settled } = setUp();
     live.follow([4, 4]);
@@ -108,7 +119,7 @@ describe('createLive', () => {
   });
 
   it('closes a model that is open only after nobody shows the plan any more', async () => {
-    let open: (value: { session: string; seconds: number }) => void = () => undefined;
+    let open: (value: OpenSessionResult) => void = () => undefined;
     const connection = fakeConnection({
       'session/open': () => new Promise((resolve) => (open = resolve)),
       'session/close': () => ({}),
@@ -118,7 +129,7 @@ describe('createLive', () => {
     const opening = live.open();
     await new Promise((resolve) => setImmediate(resolve));
     live.dispose();
-    open({ session: 's', seconds: 1 });
+    open({ session: 's', seconds: 1, warnings: [] });
     await opening;
     expect(connection.requests.map(({ method }) => method)).toEqual(['session/open', 'session/close']);
   });

@@ -61,7 +61,7 @@ export function createLive(connection: Connection, options: LiveOptions): LiveMo
     connection.onNotification('session/closed', (closed) => {
       if (closed.session !== session.id()) return;
       session.forget();
-      set({ state: 'closed', reason: closed.reason }, 'measuring', 'switched');
+      set({ state: 'closed', reason: closed.reason }, 'measuring', 'switched', 'warnings');
     }),
     connection.onNotification('session/progress', ({ session: of, done, total }) => {
       if (of === session.id() && measuring) set({ measuring: { done, total } });
@@ -73,7 +73,8 @@ export function createLive(connection: Connection, options: LiveOptions): LiveMo
   });
 
   async function catchUp(): Promise<void> {
-    await session.open();
+    const warnings = await session.open();
+    if (warnings) set({ warnings });
     const switched = await session.use(wanted);
     if (switched) set({ switched }, 'error');
     if (input === undefined || session.id() === undefined) return;
@@ -141,7 +142,7 @@ export function createLive(connection: Connection, options: LiveOptions): LiveMo
     lost: () => {
       if (session.id() === undefined) return;
       session.forget();
-      set({ state: 'closed' }, 'switched', 'reason');
+      set({ state: 'closed' }, 'switched', 'reason', 'warnings');
     },
     dispose: () => {
       disposed = true;

@@ -5,6 +5,8 @@ import type { Act, FromPage, Results, ToPage } from '../../webview/precision/pro
 import type { Connection } from '../common/connection.js';
 import { serve, type Handlers } from '../common/webview.js';
 import { chooseEvaluationData } from '../data/remembered.js';
+import type { JobList } from '../jobs/job-list.js';
+import { jobSummary } from '../jobs/nodes.js';
 import type { ModelList } from '../models/model-list.js';
 import { editsOfChanges, editsOfBits, readDocument } from './document.js';
 import type { LiveModel } from './live.js';
@@ -12,6 +14,7 @@ import { frontierPoints } from './page.js';
 import type { Pins } from './pins.js';
 import { planName, type Plans } from './plans.js';
 import type { RunningModels } from './running.js';
+import { sensitivityJobOf } from './sensitivity-job.js';
 import { tableMessage } from './show-table.js';
 
 /** What pages draw on. */
@@ -22,6 +25,7 @@ export interface PageSurroundings {
   readonly plans: Plans;
   readonly running: RunningModels;
   readonly pins: Pins;
+  readonly jobs: Pick<JobList, 'known' | 'onDidChange'>;
   readonly log: vscode.LogOutputChannel;
 }
 
@@ -39,6 +43,8 @@ interface Page extends PageSurroundings {
   ready: boolean;
   /** The table that the page has, and what surrounds it, so that it is not sent again with every edit. */
   shown: { readonly table: unknown; readonly rest: string } | undefined;
+  /** What it was told last of the measurement of its layers. */
+  measuring: string;
   other: vscode.Uri | undefined;
   /** Subscriptions to the running model. */
   following: readonly { dispose(): void }[];
@@ -49,7 +55,7 @@ export function openPlanPage(
   webview: vscode.Webview,
   surroundings: PageSurroundings,
 ): PlanPage {
-  const { plans, running } = surroundings;
+  const { plans, running, jobs } = surroundings;
   const page: Page = {
     ...surroundings,
     document,
@@ -57,6 +63,7 @@ export function openPlanPage(
     webview,
     ready: false,
     shown: undefined,
+    measuring: '',
     other: undefined,
     following: [],
   };
@@ -67,6 +74,7 @@ export function openPlanPage(
       else if (uri.toString() === page.other?.toString()) void showComparison(page);
     }),
     vscode.workspace.onDidGrantWorkspaceTrust(() => void show(page)),
+    jobs.onDidChange(() => showMeasuring(page)),
     running.onDidReplace((plan) => {
       if (plan === page.key) followLive(page);
     }),
@@ -84,6 +92,7 @@ const handlersOf = (page: Page): Handlers<FromPage, Results> => ({
   ready: () => {
     page.ready = true;
     page.shown = undefined;
+    page.measuring = '';
     void show(page);
   },
   set: ({ changes }) =>
@@ -99,6 +108,7 @@ const handlersOf = (page: Page): Handlers<FromPage, Results> => ({
 const ACTIONS: Readonly<Record<Act['action'], (page: Page) => unknown>> = {
   text: openText,
   problems: openText,
+  jobs: () => vscode.commands.executeCommand('elasticPrecision.jobs.focus'),
   compare: (page) => runCommand(page, 'comparePlans'),
   uncompare: (page) => compare(page, undefined),
   measure,
@@ -142,6 +152,7 @@ async function show(page: Page): Promise<void> {
     followLive(page);
     void showComparison(page);
   }
+  showMeasuring(page);
   const { bits, broken, problems } = plan.state;
   live?.follow(bits);
   post(page, {
@@ -150,6 +161,21 @@ async function show(page: Page): Promise<void> {
     ...(broken !== undefined && { broken }),
     problems: broken === undefined ? problems.map(({ message }) => message) : [],
   });
+}
+
+function showMeasuring(page: Page): void {
+  const { plans, document, jobs } = page;
+  const job = sensitivityJobOf(jobs.known(), plans.known(document)?.paths.adapters);
+  const message = {
+    type: 'measuring' as const,
+    ...(job && {
+      job: { text: jobSummary(job), ...(job.state === 'running' && { share: job.progress }) },
+    }),
+  };
+  const told = JSON.stringify(message);
+  if (told === page.measuring) return;
+  page.measuring = told;
+  post(page, message);
 }
 
 function followLive(page: Page): void {

@@ -11,7 +11,7 @@ function setUp() {
   let trusted = true;
   const stopped = createEmitter<void>();
   const connection = fakeConnection({
-    'session/open': ({ adapters }) => ({ session: adapters, seconds: 0.1 }),
+    'session/open': ({ adapters }) => ({ session: adapters, seconds: 0.1, warnings: [] }),
     'session/use': () => ({ changed: 1, seconds: 0.002 }),
     'session/close': () => ({}),
     'session/evaluate': () => ({ row, full: { ...row, kind: 'full', bits: 'fp' }, seconds: 1 }),

@@ -46,6 +46,7 @@ export const pageStrings = (): Strings => ({
   legendCompared: l10n.t('other plan'),
   selected: l10n.t('{0} bits'),
   setDone: l10n.t('{1} bits for {0} layers'),
+  setDoneOne: l10n.t('{1} bits for 1 layer'),
   readOnly: l10n.t('The rows cannot be edited until the text is repaired.'),
   broken: l10n.t('The text is not a precision plan: {0} The rows show the last valid one.'),
   openText: l10n.t('Open as Text'),
@@ -109,5 +110,7 @@ export const pageStrings = (): Strings => ({
   tryDiffer: l10n.t('Differs from full precision'),
   tryNext: l10n.t('Next'),
   tryFailed: l10n.t('No answer: {0}'),
+  measuringLayers: l10n.t('What each bit-width costs each layer is being measured.'),
+  showJobs: l10n.t('Show Jobs'),
   withoutSet: l10n.t('Needs an adapter set: calibrate the model, or name one in the plan.'),
 });

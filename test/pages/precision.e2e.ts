@@ -208,7 +208,7 @@ describe('the page', () => {
     expect(await last(opened, 'set')).toEqual({ type: 'set', changes: [[0, 2.3]] });
     await opened.page.keyboard.press('ArrowRight');
     expect(await last(opened, 'set')).toEqual({ type: 'set', changes: [[0, 4]] });
-    expect(await opened.page.getByRole('log').locator('p').last().textContent()).toBe('4 bits for 1 layers');
+    expect(await opened.page.getByRole('log').locator('p').last().textContent()).toBe('4 bits for 1 layer');
     await opened.page.getByRole('button', { name: 'All 1.08 bits' }).click();
     expect(await last(opened, 'setAll')).toEqual({ type: 'setAll', bits: uniform(36, 1.08) });
     const slider = opened.page.getByRole('slider');
@@ -217,6 +217,54 @@ describe('the page', () => {
     const { bits } = (await last(opened, 'setAll')) as { bits: number[] };
     expect(new Set(bits)).toEqual(new Set([1.08, 2]));
     expect(await opened.page.locator('.uniform text').allTextContents()).toEqual(['1.08', '2', '2.3', '4']);
+    expect(opened.errors).toEqual([]);
+    await opened.page.close();
+  });
+
+  it('shows how far the measurement of the layers is, in place of the offer to begin it', async () => {
+    const opened = await openPage(browser, 'precision');
+    const { sensitivity: _, ...unmeasured } = table;
+    const lack = { lack: 'sensitivity', text: 'Not measured yet.', action: 'Compute Sensitivity…' };
+    await opened.post({ ...showOf(unmeasured, strings), lacks: [lack] }, plan(uniform(36, 4)));
+    const notices = opened.page.locator('.notices');
+    await notices.getByText('Not measured yet.').waitFor();
+    const bar = notices.getByRole('progressbar');
+    expect(await bar.count()).toBe(0);
+    await opened.post({ type: 'measuring', job: { text: 'queued' } });
+    await notices.getByText(/is being measured/).waitFor();
+    expect(await notices.getByText('Not measured yet.').count()).toBe(0);
+    expect([await bar.getAttribute('value'), await bar.getAttribute('aria-label')]).toEqual([
+      null,
+      strings.measuringLayers,
+    ]);
+    await opened.page.evaluate("window.line = document.querySelector('.notices [role=status]')");
+    await opened.post({ type: 'measuring', job: { share: 0.25, text: '25% · 2 min left' } });
+    await notices.getByText('25% · 2 min left').waitFor();
+    expect(await bar.getAttribute('value')).toBe('0.25');
+    // It is read once, not with every percent.
+    expect(await opened.page.evaluate("window.line === document.querySelector('.notices [role=status]')")).toBe(true); // prettier-ignore
+    await notices.getByRole('button', { name: 'Show Jobs' }).click();
+    expect(await last(opened, 'act')).toEqual({ type: 'act', action: 'jobs' });
+    await opened.post({ type: 'measuring' });
+    await notices.getByRole('button', { name: 'Compute Sensitivity…' }).waitFor();
+    expect(await bar.count()).toBe(0);
+    expect(opened.errors).toEqual([]);
+    await opened.page.close();
+  });
+
+  it('says once what the engine warned of when it opened the model', async () => {
+    const opened = await open();
+    const warnings = ['vit: one tensor is not read.', 'vit: the stored head differs.'];
+    const live: Live = { state: 'open', keep: false, measured: [], warnings };
+    await opened.post({ type: 'live', live });
+    const lines = opened.page.locator('ul.warning li');
+    await expect.poll(() => lines.allInnerTexts()).toEqual(warnings);
+    await opened.page.evaluate("window.line = document.querySelector('ul.warning li')");
+    await opened.post({ type: 'live', live: { ...live, switched: { layers: 1, seconds: 0.002 } } });
+    await opened.page.getByText('1 layer switched').waitFor();
+    expect(await opened.page.evaluate("window.line === document.querySelector('ul.warning li')")).toBe(true);
+    await opened.post({ type: 'live', live: { state: 'closed', keep: false, measured: [] } });
+    await expect.poll(() => lines.count()).toBe(0);
     expect(opened.errors).toEqual([]);
     await opened.page.close();
   });

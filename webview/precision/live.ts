@@ -1,7 +1,7 @@
 /** The running model: its state, the latest switch, what was measured, and what it answers. */
 import { button, checkbox, progressBar } from '../common/controls.js';
 import { element } from '../common/dom.js';
-import { numberFormat } from '../../engine/plans/numbers.js';
+import { formatPercent } from '../../engine/plans/numbers.js';
 import { fill } from '../common/text.js';
 import { decimals } from './grid.js';
 import { besideMeasured, formatMeasured } from './measured.js';
@@ -29,6 +29,7 @@ export function livePanel(act: (action: Act['action']) => void): LivePanel {
   const choose = element('button', { class: 'link', type: 'button' });
   const data = element('p', { class: 'data muted' }, dataName, ' ', choose);
   const error = element('p', { class: 'notice', role: 'alert', hidden: true });
+  const warnings = element('ul', { class: 'notice warning', role: 'status', hidden: true });
   const history = element('table', { class: 'history' });
   const root = element(
     'section',
@@ -38,6 +39,7 @@ export function livePanel(act: (action: Act['action']) => void): LivePanel {
     buttons,
     bar.root,
     data,
+    warnings,
     error,
     history,
   );
@@ -84,6 +86,7 @@ export function livePanel(act: (action: Act['action']) => void): LivePanel {
         bar.show(share, total > 0 ? fill(strings.measuring, done, total) : strings.measuringStarts);
       }
       say(error, live.error);
+      warn(warnings, live.warnings ?? []);
       history.hidden = live.measured.length === 0;
       history.replaceChildren(
         element('caption', {}, strings.history),
@@ -97,6 +100,13 @@ export function livePanel(act: (action: Act['action']) => void): LivePanel {
 function say(alert: HTMLElement, text: string | undefined): void {
   alert.hidden = text === undefined;
   if (alert.textContent !== (text ?? '')) alert.textContent = text ?? '';
+}
+
+/** They are read once: the lines stay the elements that they are. */
+function warn(list: HTMLElement, lines: readonly string[]): void {
+  list.hidden = lines.length === 0;
+  if ([...list.children].map((line) => line.textContent).join('\n') === lines.join('\n')) return;
+  list.replaceChildren(...lines.map((line) => element('li', {}, line)));
 }
 
 function stateText(strings: Strings, locale: string, { state, reason, switched }: Live): string {
@@ -239,17 +249,12 @@ function lines(prediction: Prediction, strings: Strings, locale: string): HTMLEl
     ...likely.slice(0, 5).map(({ label, probability }) => {
       const bar = element('span', { class: 'bar' });
       bar.style.width = `${100 * probability}%`;
-      const share = numberFormat(locale, {
-        style: 'percent',
-        minimumFractionDigits: 1,
-        maximumFractionDigits: 1,
-      });
       return element(
         'li',
         {},
         bar,
         element('span', { class: 'label' }, label),
-        element('span', { class: 'number' }, share.format(probability)),
+        element('span', { class: 'number' }, formatPercent(probability, locale, 1)),
       );
     }),
   );

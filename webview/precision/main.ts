@@ -1,10 +1,10 @@
 /** The precision editor's page: totals, the grid of layers, and beside it the frontier, the running model, and a trial. */
 import { announcer } from '../common/announce.js';
-import { dropdown } from '../common/controls.js';
+import { dropdown, progressBar } from '../common/controls.js';
 import { element, setAttributes } from '../common/dom.js';
 import { openChannel } from '../common/messaging.js';
 import { decodeBits, encodeBits, sameBits } from '../../engine/plans/bits.js';
-import { formatWidth, numberFormat } from '../../engine/plans/numbers.js';
+import { formatPercent, formatWidth, numberFormat } from '../../engine/plans/numbers.js';
 import { fill, formatBytes } from '../common/text.js';
 import { totalsOf, type Totals } from '../../engine/plans/totals.js';
 import { frontierChart } from './chart.js';
@@ -125,7 +125,7 @@ function apply(meaning: Meaning): void {
   const { strings, locale } = state.shown;
   const widths = [...new Set(changes.map(([, width]) => width))].sort((a, b) => a - b);
   const said = widths.map((width) => formatWidth(width, locale)).join(', ');
-  spoken.say(fill(strings.setDone, changes.length, said));
+  spoken.say(fill(changes.length === 1 ? strings.setDoneOne : strings.setDone, changes.length, said));
 }
 
 function setAll(bits: readonly number[]): void {
@@ -301,35 +301,53 @@ function suggestionBits(point: FrontierPoint): readonly number[] {
   return suggestion.bits;
 }
 
-function showNotices({ shown, broken, problems }: State): void {
+interface Notice {
+  readonly name: 'error' | 'warning' | 'info';
+  readonly text: string;
+  readonly press?: readonly [label: string, action: Act['action']];
+  /** A bar behind it shows how far it is. */
+  readonly bar?: boolean;
+}
+
+function noticesOf({ shown, broken, problems, measuring }: State): Notice[] {
   const { strings } = shown;
-  const notice = (text: string, name: string, press?: readonly [label: string, action: Act['action']]) => {
-    const line = element('p', { class: `notice ${name}`, role: name === 'error' ? 'alert' : 'status' }, text);
-    if (press) {
-      const link = element('button', { class: 'link', type: 'button' }, press[0]);
-      link.addEventListener('click', () => act(press[1]));
-      line.append(' ', link);
-    }
-    return line;
-  };
-  const wanted = [
-    ...(broken === undefined
-      ? []
-      : [notice(fill(strings.broken, broken), 'error', [strings.openText, 'text'])]),
-    ...(problems.length > 0 && broken === undefined
-      ? [notice(fill(strings.problems, problems.length, problems[0]!), 'warning', [strings.openText, 'text'])]
-      : []),
-    ...shown.lacks.map(({ lack, text, action }) =>
-      notice(text, 'info', action === undefined ? undefined : [action, lack]),
-    ),
-  ];
+  const openText = [strings.openText, 'text'] as const;
+  const text: Notice[] =
+    broken !== undefined
+      ? [{ name: 'error', text: fill(strings.broken, broken), press: openText }]
+      : problems.length > 0
+        ? [{ name: 'warning', text: fill(strings.problems, problems.length, problems[0]!), press: openText }]
+        : [];
+  const lacks = shown.lacks.map(({ lack, text, action }): Notice =>
+    measuring && (lack === 'sensitivity' || lack === 'stale')
+      ? { name: 'info', text: strings.measuringLayers, press: [strings.showJobs, 'jobs'], bar: true }
+      : { name: 'info', text, ...(action !== undefined && { press: [action, lack] as const }) },
+  );
+  return [...text, ...lacks];
+}
+
+const measuringBar = progressBar('');
+
+function showNotices(state: State): void {
+  const { measuring, shown } = state;
+  if (measuring) measuringBar.show(measuring.share, measuring.text);
+  const wanted = noticesOf(state);
   // The same notices stay the elements they are, so that a screen reader reads them once.
-  if (
-    wanted.map((line) => line.textContent).join('\n') ===
-    [...notices.children].map((line) => line.textContent).join('\n')
-  )
-    return;
-  notices.replaceChildren(...wanted);
+  const key = JSON.stringify(wanted);
+  if (notices.dataset.key === key) return;
+  notices.dataset.key = key;
+  measuringBar.root.firstElementChild!.setAttribute('aria-label', shown.strings.measuringLayers);
+  notices.replaceChildren(...wanted.map(noticeLine));
+}
+
+function noticeLine({ name, text, press, bar }: Notice): HTMLElement {
+  const line = element('p', { role: name === 'error' ? 'alert' : 'status' }, text);
+  if (press) {
+    const link = element('button', { class: 'link', type: 'button' }, press[0]);
+    link.addEventListener('click', () => act(press[1]));
+    line.append(' ', link);
+  }
+  return element('div', { class: `notice ${name}` }, line, ...(bar ? [measuringBar.root] : []));
 }
 
 function showTiles({ shown, live: { measured }, bits }: State, totals: ReturnType<typeof totalsOf>): void {
@@ -346,13 +364,17 @@ function showTiles({ shown, live: { measured }, bits }: State, totals: ReturnTyp
       ...more,
     );
   const detail = (text: string, title: string) => element('span', { class: 'detail', title }, text);
-  const share = numberFormat(locale, { style: 'percent', maximumFractionDigits: 1 });
   tiles.replaceChildren(
     tile(strings.averageBits, decimals(totals.averageBits, 2, locale), strings.averageHint),
     tile(
       strings.size,
       formatBytes(totals.bytes, locale),
-      fill(strings.ofFull, share.format(totals.bytes / (table?.fullBytes ?? totals.bytes))),
+      fill(
+        strings.ofFull,
+        formatPercent(totals.bytes / (table?.fullBytes ?? totals.bytes), locale, 0, {
+          maximumFractionDigits: 1,
+        }),
+      ),
       '',
       ...(table?.switchableBytes === undefined
         ? []

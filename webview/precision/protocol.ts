@@ -76,6 +76,17 @@ export interface ShowComparison {
   readonly other?: { readonly name: string; readonly bits: readonly number[] };
 }
 
+/** The job that measures the layers now, or will. */
+export interface ShowMeasuring {
+  readonly type: 'measuring';
+  readonly job?: {
+    /** Undefined while it waits. */
+    readonly share?: number;
+    /** How it stands, in a few words. */
+    readonly text: string;
+  };
+}
+
 export interface ShowLive {
   readonly type: 'live';
   readonly live: Live;
@@ -88,6 +99,8 @@ export interface Live {
   readonly state: 'closed' | 'opening' | 'open';
   /** Why it is closed, where there is something to say. */
   readonly reason?: string;
+  /** What the engine warned of when it was opened, one line each. */
+  readonly warnings?: readonly string[];
   /** Of the latest switch. */
   readonly switched?: { readonly layers: number; readonly seconds: number };
   readonly keep: boolean;
@@ -124,7 +137,7 @@ export type Tried = PredictResult;
 
 export type TryInput = { readonly picture: string } | { readonly text: string };
 
-export type Shown = ShowTable | ShowPlan | ShowComparison | ShowLive | ShowTried;
+export type Shown = ShowTable | ShowPlan | ShowComparison | ShowMeasuring | ShowLive | ShowTried;
 export type ToPage = Shown | Answer;
 
 /** Gives layers, by index, other bits. */
@@ -155,7 +168,17 @@ export interface AskFrontier {
 export interface Act {
   readonly type: 'act';
   readonly action:
-    Lack | 'text' | 'compare' | 'uncompare' | 'measure' | 'keep' | 'unkeep' | 'cancel' | 'data' | 'problems';
+    | Lack
+    | 'text'
+    | 'compare'
+    | 'uncompare'
+    | 'measure'
+    | 'keep'
+    | 'unkeep'
+    | 'cancel'
+    | 'data'
+    | 'problems'
+    | 'jobs';
 }
 
 /** What is answered from now on; nothing ends it. */
@@ -212,6 +235,7 @@ export type StringKey =
   | 'legendCompared'
   | 'selected'
   | 'setDone'
+  | 'setDoneOne'
   | 'readOnly'
   | 'broken'
   | 'openText'
@@ -269,6 +293,8 @@ export type StringKey =
   | 'tryDiffer'
   | 'tryNext'
   | 'tryFailed'
-  | 'withoutSet';
+  | 'withoutSet'
+  | 'measuringLayers'
+  | 'showJobs';
 
 export type Strings = Readonly<Record<StringKey, string>>;

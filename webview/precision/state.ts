@@ -2,7 +2,7 @@
 import { priceIndex } from '../../engine/plans/totals.js';
 import { bestWithin } from './frontier.js';
 import { heatOf, type Heat } from './heat.js';
-import type { FrontierPoint, Live, Shown, ShowTable, Table, Tried } from './protocol.js';
+import type { FrontierPoint, Live, Shown, ShowMeasuring, ShowTable, Table, Tried } from './protocol.js';
 import { layersOf, linesOf, type Line, type Order } from './rows.js';
 import { NOTHING, selectedLines, selectOne, type Meaning, type Selection } from './selection.js';
 
@@ -18,6 +18,8 @@ export interface State {
   readonly broken: string | undefined;
   readonly problems: readonly string[];
   readonly compared: { readonly name: string; readonly bits: readonly number[] } | undefined;
+  /** What measures the layers now, or will. */
+  readonly measuring: ShowMeasuring['job'];
   readonly live: Live;
   readonly tried: { readonly result?: Tried; readonly error?: string } | undefined;
   readonly filter: string;
@@ -35,7 +37,12 @@ export function receive(state: State | undefined, message: Shown): State | undef
     const same = state && sameLayers(state.shown.table, message.table);
     const base = same
       ? state
-      : { ...EMPTY, live: state?.live ?? CLOSED, pinned: pinsOf(message.table, message.pinned) };
+      : {
+          ...EMPTY,
+          measuring: state?.measuring,
+          live: state?.live ?? CLOSED,
+          pinned: pinsOf(message.table, message.pinned),
+        };
     return withLines({
       ...base,
       shown: message,
@@ -56,6 +63,8 @@ export function receive(state: State | undefined, message: Shown): State | undef
       });
     case 'comparison':
       return { ...state, compared: message.other };
+    case 'measuring':
+      return { ...state, measuring: message.job };
     case 'live':
       return { ...state, live: message.live };
     case 'tried':
@@ -70,6 +79,7 @@ const EMPTY: Omit<State, 'shown' | 'heat'> = {
   broken: undefined,
   problems: [],
   compared: undefined,
+  measuring: undefined,
   live: CLOSED,
   tried: undefined,
   filter: '',
