@@ -24,6 +24,7 @@ const engine = {
 const tools = {
   demo: 'scripts/demo.ts',
   bench: 'scripts/bench.ts',
+  'bench-calibration': 'scripts/bench-calibration.ts',
   'bench-switch': 'scripts/bench-switch.ts',
   'demo-plans': 'scripts/demo-plans.ts',
   estimates: 'scripts/estimates.ts',

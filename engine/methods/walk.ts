@@ -13,6 +13,7 @@ import type { HostTensor } from '../models/checkpoint.js';
 import type { PartListing } from '../models/listing.js';
 import { blocksOf, chainsOf, type Chain, type Model, type Part } from '../models/model.js';
 import type { CalibrationContext } from './method.js';
+import { inPhase } from './phases.js';
 
 /** Tokens that run at once (docs/METHOD.md, section 11). */
 const BATCH_TOKENS = 2048;
@@ -52,7 +53,9 @@ export async function walkBlocks(
     into?: SampleStore,
   ) => {
     const run = { part, runnable: opened, source, side, batch };
-    return passPart(programs, run, into, cache, { signal }).finally(() => opened.dispose());
+    return inPhase('forward', () => passPart(programs, run, into, cache, { signal })).finally(() =>
+      opened.dispose(),
+    );
   };
   const plain = async (part: Part) => openPlainPart(programs, part, await checkpoint.read(part));
   const stemOf = async (chain: Chain, side: Sources) =>

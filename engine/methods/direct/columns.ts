@@ -6,7 +6,7 @@ import type { Programs } from '../../runtime/programs.js';
 /** Rows of a factor, or columns of a weight, between two products (docs/METHOD.md, section 13). */
 export const PANEL = 64;
 /** Columns of a chunk at most. */
-const MAX_CHUNK = 1024;
+const MAX_CHUNK = 512;
 
 /** A matrix [rows, columns] in chunks [rows, perChunk] of its columns, the last filled up with zeros. */
 export interface Chunked {
@@ -77,7 +77,7 @@ export function rowsOf(
 
 /**
  * left · rightᵀ, added up chunk by chunk: `left` [rows, n], and of `right` [m, n] the `panel` rows from `start` on →
- * [rows, panel].
+ * [rows, panel]. @param first the chunk of `right` before which these rows are zeros
  */
 export async function timesRows(
   programs: Programs,
@@ -85,6 +85,7 @@ export async function timesRows(
   right: Chunked,
   start: number,
   panel: number,
+  first = 0,
 ): Promise<Float32Array> {
   const { rows, perChunk } = left;
   const program = await programs.getBuilt(
@@ -98,6 +99,7 @@ export async function timesRows(
   const { runtime } = programs;
   let sum = new Float32Array(rows * panel);
   for (const [c, chunk] of left.chunks.entries()) {
+    if (c < first) continue;
     const outputs = await program.run({
       left: runtime.tensor(chunk, [rows, perChunk]),
       right: runtime.tensor(rowsOf(right, right.chunks[c]!, start, panel), [panel, perChunk]),

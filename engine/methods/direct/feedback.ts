@@ -1,6 +1,7 @@
 /** Weights rounded one column after another, and what sweeps of coordinate descent make of the result. */
 import { CancelledError } from '../../errors.js';
 import type { Programs } from '../../runtime/programs.js';
+import { inPhase, type Phase } from '../phases.js';
 import { chunked, panelOf, timesRows, type Chunked } from './columns.js';
 import type { Factored } from './factor.js';
 import { codeOf, groupsOf, type Grids, type Layout } from './grids.js';
@@ -97,6 +98,33 @@ export function codesOf({ out, codes }: Rounding, order: Uint32Array): Uint8Arra
   return found;
 }
 
+/** Rows that are rounded side by side, so that their sums do not wait for one another. */
+const TILE = 4;
+
+/** Σ corner[line + k] · error[k, r] over k from `first` up to `end`, for each row r of a tile → `sums`. */
+function sumRows(
+  corner: Float64Array,
+  line: number,
+  first: number,
+  end: number,
+  error: Float64Array,
+  sums: Float64Array,
+): void {
+  let [a, b, c, d] = [0, 0, 0, 0];
+  for (let k = first; k < end; k++) {
+    const factor = corner[line + k]!;
+    const from = k * TILE;
+    a += factor * error[from]!;
+    b += factor * error[from + 1]!;
+    c += factor * error[from + 2]!;
+    d += factor * error[from + 3]!;
+  }
+  sums[0] = a;
+  sums[1] = b;
+  sums[2] = c;
+  sums[3] = d;
+}
+
 /**
  * Rounds every column where it leaves the least error to those rounded before it: with M = UᵀU, the error of a row,
  * (w − ŵ) M (w − ŵ)ᵀ, is Σ_j (Σ_{i≥j} U_ji (w_i − ŵ_i))², and column j makes its term least at w_j + Σ_{i>j} U_ji (w_i −
@@ -111,34 +139,41 @@ export async function feedback(
 ): Promise<Float64Array> {
   const { out, errors, weight, codes, groupAt } = rounding;
   const { scale, zero } = rounding.grids;
-  const { halves, groups, first, span, last } = rulesOf(rounding);
+  const { halves, groups, first: allowedFrom, span, last } = rulesOf(rounding);
   const n = errors.columns;
   const panel = panelOf(n);
   const lost = new Float64Array(out);
-  const error = new Float64Array(panel);
-  await forPanels(programs, rounding, upper, signal, ({ start, columns, before, corner, own, at }) => {
-    for (let row = 0; row < out; row++) {
+  /** Of the panel's columns, [panel, TILE]. */
+  const error = new Float64Array(panel * TILE);
+  const sums = new Float64Array(TILE);
+  const work = ({ start, columns, before, corner, own, at }: PanelWork) => {
+    for (let first = 0; first < out; first += TILE) {
+      const rows = Math.min(TILE, out - first);
       for (let j = columns - 1; j >= 0; j--) {
-        let sum = before[row * panel + j]!;
         const line = j * panel;
-        for (let k = j + 1; k < columns; k++) sum += corner[line + k]! * error[k]!;
+        sumRows(corner, line, j + 1, columns, error, sums);
         const pivot = corner[line + j]!;
-        const i = row * n + start + j;
-        const w = weight[i]!;
-        const x = w + sum / pivot;
-        const grid = row * groups + groupAt[start + j]!;
-        const s = scale[grid]!;
-        const z = zero[grid]!;
-        const least = first ? first[i]! : 0;
-        const code = codeOf(x, s, z, halves, least, least + span < last ? least + span : last);
-        const value = Math.fround(s * (code - z));
-        codes[i] = code;
-        error[j] = w - value;
-        lost[row]! += (pivot * (x - value)) ** 2;
-        own[row * errors.perChunk + at + j] = error[j]!;
+        const group = groupAt[start + j]!;
+        for (let r = 0; r < rows; r++) {
+          const row = first + r;
+          const i = row * n + start + j;
+          const w = weight[i]!;
+          const x = w + (before[row * panel + j]! + sums[r]!) / pivot;
+          const s = scale[row * groups + group]!;
+          const z = zero[row * groups + group]!;
+          const least = allowedFrom ? allowedFrom[i]! : 0;
+          const code = codeOf(x, s, z, halves, least, least + span < last ? least + span : last);
+          const value = Math.fround(s * (code - z));
+          codes[i] = code;
+          error[j * TILE + r] = w - value;
+          lost[row]! += (pivot * (x - value)) ** 2;
+          own[row * errors.perChunk + at + j] = w - value;
+        }
       }
     }
-  });
+  };
+  // Rows of U begin at the diagonal.
+  await forPanels(programs, { phase: 'feedback', rounding, rows: upper, isUpper: true }, signal, work);
   return lost;
 }
 
@@ -157,7 +192,7 @@ export async function descend(
   const { halves, groups, first, span, last } = rulesOf(rounding);
   const n = errors.columns;
   const panel = panelOf(n);
-  await forPanels(programs, rounding, moment, signal, ({ start, columns, before, corner, own, at }) => {
+  const work = ({ start, columns, before, corner, own, at }: PanelWork) => {
     for (let row = 0; row < out; row++) {
       const slope = row * panel;
       const to = row * errors.perChunk + at;
@@ -179,7 +214,8 @@ export async function descend(
         for (let k = 0; k < j; k++) before[slope + k]! += change * corner[line + k]!;
       }
     }
-  });
+  };
+  await forPanels(programs, { phase: 'descent', rounding, rows: moment, isUpper: false }, signal, work);
 }
 
 interface PanelWork {
@@ -195,28 +231,40 @@ interface PanelWork {
   readonly at: number;
 }
 
-/** From the last panel to the first. @param rows U or M [n, n] */
+/** A sweep over the columns of a weight. */
+interface Sweep {
+  readonly phase: Phase;
+  readonly rounding: Rounding;
+  /** U or M, [n, n] */
+  readonly rows: Chunked;
+  /** Whether the rows are zeros before the diagonal. */
+  readonly isUpper: boolean;
+}
+
+/** From the last panel to the first. */
 async function forPanels(
   programs: Programs,
-  { errors }: Rounding,
-  rows: Chunked,
+  { phase, rounding: { errors }, rows, isUpper }: Sweep,
   signal: AbortSignal,
   work: (panel: PanelWork) => void,
 ): Promise<void> {
   const { columns: n, perChunk } = errors;
   const panel = panelOf(n);
   const corner = new Float64Array(panel * panel);
-  for (let start = Math.floor((n - 1) / panel) * panel; start >= 0; start -= panel) {
-    if (signal.aborted) throw new CancelledError();
-    const columns = Math.min(panel, n - start);
-    const c = Math.floor(start / perChunk);
-    const at = start - c * perChunk;
-    const chunk = rows.chunks[c]!;
-    for (let j = 0; j < columns; j++)
-      for (let k = 0; k < columns; k++) corner[j * panel + k] = chunk[(start + j) * perChunk + at + k]!;
-    const before = await timesRows(programs, errors, rows, start, panel);
-    work({ start, columns, before, corner, own: errors.chunks[c]!, at });
-  }
+  const sweep = async () => {
+    for (let start = Math.floor((n - 1) / panel) * panel; start >= 0; start -= panel) {
+      if (signal.aborted) throw new CancelledError();
+      const columns = Math.min(panel, n - start);
+      const c = Math.floor(start / perChunk);
+      const at = start - c * perChunk;
+      const chunk = rows.chunks[c]!;
+      for (let j = 0; j < columns; j++)
+        for (let k = 0; k < columns; k++) corner[j * panel + k] = chunk[(start + j) * perChunk + at + k]!;
+      const before = await timesRows(programs, errors, rows, start, panel, isUpper ? c : 0);
+      work({ start, columns, before, corner, own: errors.chunks[c]!, at });
+    }
+  };
+  await inPhase(phase, sweep, isUpper ? errors.rows * n * panel : 0);
 }
 
 /** What codes may be: from `first`, or 0, on, up to `span` above it and no more than `last`. */

@@ -5,6 +5,7 @@ import { byInput, type LinearEntry } from '../../models/listing.js';
 import type { Part } from '../../models/model.js';
 import type { CalibrationContext } from '../method.js';
 import type { KeptTensor } from '../progress.js';
+import { inPhase } from '../phases.js';
 import { factorMoment } from './factor.js';
 import { keepBlock } from './kept.js';
 import { roundWidths, siteOf } from './site.js';
@@ -36,23 +37,18 @@ async function roundBlock(
   const groups = byInput(listing.linears);
   const { graph, sums } = momentsGraph(part, groups, batch);
   const placed = await placeAll(programs, parameters);
-  const moments = await addUp(programs, graph, sums, block, placed, {
-    signal,
-    status: (done) => status(done / 2),
-  }).finally(() => disposeAll(placed));
+  const moments = await inPhase('moments', () =>
+    addUp(programs, graph, sums, block, placed, { signal, status: (done) => status(done / 2) }),
+  ).finally(() => disposeAll(placed));
   const kept = new Map<string, KeptTensor>();
   let layers = 0;
   for (const group of groups) {
     const [first] = group;
     const hessian = moments.get(first.name)!;
     moments.delete(first.name);
-    const factored = await factorMoment(
-      programs,
-      hessian,
-      first.in,
-      DAMPING,
-      part.prefix + first.name,
-      hooks,
+    const label = part.prefix + first.name;
+    const factored = await inPhase('factors', () =>
+      factorMoment(programs, hessian, first.in, DAMPING, label, hooks),
     );
     const site = siteOf(hessian, factored);
     for (const { name } of group) {

@@ -1,6 +1,7 @@
 /** The weights that read one input, from its second moment to codes. */
 import { toFloats, type GridWeight } from '../../quantized/weight.js';
 import type { Programs } from '../../runtime/programs.js';
+import { inPhase } from '../phases.js';
 import type { KeptTensor } from '../progress.js';
 import { elementAt } from './columns.js';
 import type { Factored } from './factor.js';
@@ -86,15 +87,20 @@ export async function roundWidth(
     values && scheme !== 'codes' ? allowedNear(values, columns, own, scheme, grids) : undefined;
   const cost = costOf(site.factored);
   if (scheme === 'up') {
-    const share = searchShares(data, cost, bits, SHARES, (shares) => gridsOfShare(base!, bits, shares));
+    const share = await inPhase('search', () =>
+      searchShares(data, cost, bits, SHARES, (shares) => gridsOfShare(base!, bits, shares)),
+    );
     const grids = gridsOfShare(base!, bits, share);
     const allowed = allowedBy(grids);
     const weight = await roundOn(programs, site, data, own, grids, allowed, SWEEPS[0] + SWEEPS[1], signal);
-    return { weight, kept: storeWeight(layout, weight, allowed, share) };
+    return inPhase('storing', () => ({ weight, kept: storeWeight(layout, weight, allowed, share) }));
   }
-  const searched = searchGrids(data, cost, own, asStored);
+  const searched = await inPhase('search', () => searchGrids(data, cost, own, asStored));
   const weight = await roundAndFit(programs, site, data, own, searched, allowedBy, signal);
-  return { weight, kept: storeWeight(layout, weight, allowedBy(weight), undefined) };
+  return inPhase('storing', () => ({
+    weight,
+    kept: storeWeight(layout, weight, allowedBy(weight), undefined),
+  }));
 }
 
 /** What an input that was never active is multiplied by counts as zero. */
@@ -132,7 +138,9 @@ async function roundAndFit(
     const steps = stepsOf(gridWeight(codes, data, layout, before, factored));
     const { scale, zero } = before;
     return {
-      scale: await refitScales(programs, data, steps, moment, layout, scale, signal, asStored),
+      scale: await inPhase('refit', () =>
+        refitScales(programs, data, steps, moment, layout, scale, signal, asStored),
+      ),
       zero,
     };
   };

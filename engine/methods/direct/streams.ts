@@ -11,6 +11,7 @@ import { toFloats, type GridWeight } from '../../quantized/weight.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { CalibrationContext } from '../method.js';
 import type { KeptTensor } from '../progress.js';
+import { inPhase } from '../phases.js';
 import { factorMoment, type FactorHooks } from './factor.js';
 import { keepBlock, keptReader, type Stage } from './kept.js';
 import { DAMPING } from './once.js';
@@ -80,10 +81,12 @@ async function roundBlock(
     for (const [at, group] of groups.entries()) {
       const [first] = group;
       const { graph, sums, isAdded } = siteGraph(part, first, done, widths, block.batch);
-      const found = await addUp(programs, graph, sums, block, placed, {
-        signal,
-        status: (share) => status((at + share / 2) / groups.length),
-      });
+      const found = await inPhase('moments', () =>
+        addUp(programs, graph, sums, block, placed, {
+          signal,
+          status: (share) => status((at + share / 2) / groups.length),
+        }),
+      );
       for (const [i, bits] of widths.entries()) {
         const own: OwnSite = {
           hessian: found.get(momentName(i))!,
@@ -91,12 +94,14 @@ async function roundBlock(
           isAdded,
           label: part.prefix + first.name,
         };
-        const targetOf = await openTargets(programs, own, first.in, hooks);
-        const factored = await factorMoment(programs, own.hessian, first.in, DAMPING, own.label, hooks);
+        const targetOf = await inPhase('factors', () => openTargets(programs, own, first.in, hooks));
+        const factored = await inPhase('factors', () =>
+          factorMoment(programs, own.hessian, first.in, DAMPING, own.label, hooks),
+        );
         const site = siteOf(own.hessian, factored);
         for (const layer of group) {
           const { data, shape } = parameters.get(`${layer.name}.weight`)!;
-          const target = await targetOf(data);
+          const target = await inPhase('targets', () => targetOf(data));
           const base = schemeAt(settings, bits) === 'codes' ? undefined : await readBase(part, layer, BASE);
           const rounded = await roundWidth(programs, site, target, settings, bits, base, signal);
           keepBlock(kept, layer.name, bits, rounded.kept);
