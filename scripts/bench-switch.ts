@@ -78,6 +78,7 @@ const settingsOf = (isActivationQuantized: boolean): ElasticSettings => ({
     groupSizesOf({ groups, groupSize: isActivationQuantized ? -1 : 128 })[
       groups.findIndex((group) => group.bits.includes(bits))
     ]!,
+  hasHalves: () => false,
   isActivationQuantized,
   embeddingBits: 8,
   headBits: 8,

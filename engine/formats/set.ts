@@ -19,9 +19,9 @@ export interface SetTensor {
   readonly data: Float32Array;
 }
 
-type Elements = Float32Array | Uint8Array;
+type Elements = Float32Array | Uint8Array | Int8Array;
 
-/** A tensor to write, float32 or bytes; its elements may be had only when their turn comes. */
+/** A tensor to write, floating-point numbers or bytes; its elements may be had only when their turn comes. */
 export interface WrittenTensor {
   readonly shape: readonly number[];
   readonly data: Elements | (() => Promise<Elements>);
@@ -31,7 +31,7 @@ export interface WrittenTensor {
 export interface ExpectedTensor {
   readonly shape: readonly number[];
   /** Default `F32`. */
-  readonly dtype?: 'F32' | 'BF16' | 'U8';
+  readonly dtype?: 'F32' | 'F16' | 'BF16' | 'U8' | 'I8';
   readonly positive?: boolean;
   readonly optional?: boolean;
   readonly group?: string;
@@ -42,11 +42,11 @@ export type ExpectedTensors = ReadonlyMap<string, ExpectedTensor>;
 /** The tensors of an adapter set, read as they are asked for. */
 export interface SetTensors {
   /**
-   * The float32 tensors whose names begin with `prefix`, by the rest of their names; all of them for an empty one. Throws
+   * The floating-point tensors whose names begin with `prefix`, by the rest of their names; all of them for an empty one. Throws
    * `UserError` for one that is not finite.
    */
   floats(prefix: string): Promise<Map<string, SetTensor>>;
-  /** The elements of one tensor of bytes. */
+  /** The elements of one tensor of bytes, signed or not. */
   bytes(name: string): Promise<Uint8Array>;
   close(): Promise<void>;
 }
@@ -141,7 +141,7 @@ export async function openSetTensors(folder: string, expected: ExpectedTensors):
     floats: async (prefix) => {
       const found = new Map<string, SetTensor>();
       for (const { name, shape } of source.tensors.values())
-        if (name.startsWith(prefix) && expected.get(name)!.dtype !== 'U8')
+        if (name.startsWith(prefix) && !bytesType(expected, name))
           found.set(name.slice(prefix.length), {
             shape,
             data: checkValues(expected, name, await source.read(name)),
@@ -188,12 +188,17 @@ function checkTensors(
 
 function checkTypes(expected: ExpectedTensors, { tensors }: TensorSource): void {
   for (const { name, dtype } of tensors.values()) {
-    const isBytes = expected.get(name)!.dtype === 'U8';
-    if (isBytes ? dtype !== 'U8' : !/^(F|BF)\d/.test(dtype))
+    const bytes = bytesType(expected, name);
+    if (bytes ? dtype !== bytes : !/^(F|BF)\d/.test(dtype))
       throw new UserError(
-        `${TENSORS_FILE}: tensor ${show(name)} must hold ${isBytes ? 'bytes (U8)' : 'floating-point numbers'}, found ${dtype}.`,
+        `${TENSORS_FILE}: tensor ${show(name)} must hold ${bytes ? `bytes (${bytes})` : 'floating-point numbers'}, found ${dtype}.`,
       );
   }
+}
+
+function bytesType(expected: ExpectedTensors, name: string): 'U8' | 'I8' | undefined {
+  const { dtype } = expected.get(name)!;
+  return dtype === 'U8' || dtype === 'I8' ? dtype : undefined;
 }
 
 /** The elements, where they may be written or used. */

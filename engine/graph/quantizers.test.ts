@@ -139,6 +139,26 @@ describe('fakeQuantizeWeight', () => {
     expect([...y!]).toEqual([...alone].filter((_, i) => i % 9 < 7));
   });
 
+  it('has levels at halves of a step, with the same gradient, where zero points may be halves', async () => {
+    const weight = array([1, 6], [-1.5, -0.6, -0.4, 0.4, 0.6, 1.5]);
+    const clip = array([1, 1], [30]);
+    const g = normal([1, 6], 'g');
+    const found = await evaluate({ weight, clip, g }, (v, graph) => {
+      const quantize = (of: Value, halves: boolean) =>
+        fakeQuantizeWeight(of, v.clip!, v.clip!, graph.scalar(3), -1, halves);
+      const [y, whole] = [quantize(v.weight!, true), quantize(v.weight!, false)];
+      const [dw, dClip] = gradients([{ value: y, cotangent: v.g! }], [v.weight!, v.clip!]);
+      return { y, whole, dw: dw!, dClip: dClip!, again: quantize(y, true) };
+    });
+    expect([...found.y!]).toEqual([-1.5, -0.5, -0.5, 0.5, 0.5, 1.5]);
+    expect([...found.whole!]).not.toEqual([...found.y!]);
+    expect(found.again).toEqual(found.y);
+    // The ends also move the step: (Σ g · ŵ − Σ dw · w) / s, and the range is 3 steps.
+    const sum = weight.data.reduce((total, w, i) => total + g.data[i]! * (found.y![i]! - w), 0);
+    const expected = [...g.data].map((x, i) => x + (i === 5 ? sum / 3 : i === 0 ? -sum / 3 : 0));
+    expected.forEach((x, i) => expect(found.dw![i]!).toBeCloseTo(x, 5));
+  });
+
   it('rows without a range stay finite, in value and gradient', async () => {
     const { y, dw } = await quantize(array([4, 2], [0, 0, 0.5, 0.5, -0.25, -0.25, 1e-12, -1e-12]), 4, -1, 4);
     expect([...y!.slice(0, 2)]).toEqual([0, 0]);

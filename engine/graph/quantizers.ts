@@ -21,9 +21,27 @@ export const smallestStep = (low: number, high: number): number =>
  * kept for it.
  */
 export function roundToGrid(x: Value, scale: Value, clamp: (integers: Value) => Value): Value {
-  const rounded = op.round(op.div(x, scale));
+  return quantizedBy(x, scale, op.round(op.div(x, scale)), clamp, (q) => q);
+}
+
+/**
+ * y = s · (clamp(round(x/s + z)) − z), for zero points z that are not whole; z is a constant to the gradient, which is that
+ * of `roundToGrid`.
+ */
+function roundToCodes(x: Value, scale: Value, zero: Value, clamp: (codes: Value) => Value): Value {
+  const codes = op.round(op.add(op.div(x, scale), zero));
+  return quantizedBy(x, scale, codes, clamp, (q) => op.sub(q, zero));
+}
+
+function quantizedBy(
+  x: Value,
+  scale: Value,
+  rounded: Value,
+  clamp: (integers: Value) => Value,
+  steps: (clamped: Value) => Value,
+): Value {
   const q = clamp(rounded);
-  const y = op.mul(q, scale);
+  const y = op.mul(steps(q), scale);
   return withGradient(y, {
     inputs: [x, scale],
     vjp: (g, [, needsScale]) => {
@@ -40,6 +58,7 @@ export function roundToGrid(x: Value, scale: Value, clamp: (integers: Value) => 
  * @param weight [out, in] (the adapter already added)
  * @param clipUpper α, clipLower β: logits [rows, 1], rows = out · ceil(in / groupSize)
  * @param levels L = 2^bits − 1, shape []; best an input that the caller fills, since some devices read bounds on the CPU
+ * @param halves whether zero points are multiples of a half
  * @returns [out, in]
  */
 export function fakeQuantizeWeight(
@@ -48,15 +67,16 @@ export function fakeQuantizeWeight(
   clipLower: Value,
   levels: Value,
   groupSize = -1,
+  halves = false,
 ): Value {
   const rows = groupRows(weight, groupSize);
-  const quantized = roundToRows(rows, op.sigmoid(clipUpper), op.sigmoid(clipLower), levels);
+  const quantized = roundToRows(rows, op.sigmoid(clipUpper), op.sigmoid(clipLower), levels, halves);
   return fromGroupRows(quantized, weight.shape);
 }
 
 /**
  * The codes, scales and zero points of `fakeQuantizeWeight`: its value is scale · (code − zero).
- * @returns codes [out, in], scale and zero [rows, 1], whole numbers as floats
+ * @returns codes [out, in], scale and zero [rows, 1], whole numbers as floats, or halves for `zero`
  */
 export function weightGrid(
   weight: Value,
@@ -64,10 +84,13 @@ export function weightGrid(
   clipLower: Value,
   levels: Value,
   groupSize = -1,
+  halves = false,
 ): { readonly codes: Value; readonly scale: Value; readonly zero: Value } {
   const rows = groupRows(weight, groupSize);
-  const { scale, zero } = rowGrid(rows, op.sigmoid(clipUpper), op.sigmoid(clipLower), levels);
-  const codes = op.clip(op.add(op.round(op.div(rows, scale)), zero), 0, levels);
+  const { scale, zero } = rowGrid(rows, op.sigmoid(clipUpper), op.sigmoid(clipLower), levels, halves);
+  const places = op.div(rows, scale);
+  const integers = halves ? op.round(op.add(places, zero)) : op.add(op.round(places), zero);
+  const codes = op.clip(integers, 0, levels);
   return { codes: fromGroupRows(codes, weight.shape), scale, zero };
 }
 
@@ -86,19 +109,28 @@ function fromGroupRows(rows: Value, shape: Value['shape']): Value {
 }
 
 /** Rounds every row of [rows, columns] to a grid over shares of its range, each [rows, 1] or a scalar. */
-function roundToRows(rows: Value, upper: Value, lower: Value, levels: Value): Value {
-  const { scale, zero } = rowGrid(rows, upper, lower, levels);
+function roundToRows(rows: Value, upper: Value, lower: Value, levels: Value, halves = false): Value {
+  const { scale, zero } = rowGrid(rows, upper, lower, levels, halves);
+  if (halves) return roundToCodes(rows, scale, zero, (codes) => op.clip(codes, 0, levels));
   return roundToGrid(rows, scale, (q) => op.sub(op.clip(op.add(q, zero), 0, levels), zero));
 }
 
-/** Step size and integer zero point of each row, [rows, 1]; the zero point is a constant to the gradient. */
-function rowGrid(rows: Value, upper: Value, lower: Value, levels: Value): { scale: Value; zero: Value } {
+/** Step size and zero point of each row, [rows, 1]; the zero point, whole or a half, is a constant to the gradient. */
+function rowGrid(
+  rows: Value,
+  upper: Value,
+  lower: Value,
+  levels: Value,
+  halves: boolean,
+): { scale: Value; zero: Value } {
   const [most, least] = [op.reduceMax(rows, [1]), op.reduceMin(rows, [1])];
   const [hi, lo] = [op.mul(upper, most), op.mul(lower, least)];
   const scalar = (x: number) => rows.graph.scalar(x);
   const smallest = op.max(op.mul(op.max(most, op.neg(least)), scalar(SMALLEST_STEP)), scalar(ZERO_STEP));
   const scale = atLeast(op.div(op.sub(hi, lo), levels), smallest);
-  return { scale, zero: op.stopGradient(op.round(op.div(op.neg(lo), scale))) };
+  const place = op.div(op.neg(lo), scale);
+  const zero = halves ? op.mul(op.round(op.mul(place, scalar(2))), scalar(0.5)) : op.round(place);
+  return { scale, zero: op.stopGradient(zero) };
 }
 
 /** The larger of both; the gradient passes where x is, and `smallest` is a constant to it. */

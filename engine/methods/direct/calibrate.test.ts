@@ -8,6 +8,7 @@ import { meanDivergence } from '../../execution/logit-divergence.js';
 import { openSampleCache, samplesIn } from '../../execution/sample-store.js';
 import { normals, usePrograms } from '../../execution/testing.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
+import { DTYPE_BYTES } from '../../formats/safetensors-header.js';
 import { formOf } from '../../quantized/form.js';
 import { toFloats } from '../../quantized/weight.js';
 import { calibrate } from '../calibrate.js';
@@ -171,9 +172,8 @@ it('gives nothing for what an input that was never active is multiplied by', asy
 it.each([128, 2048])('takes at most 18 bits per weight for 2 to 8, in layers of %i inputs', (n) => {
   const layout = { offered: ALL.slice(0, -1), groupSize: 128, halfZeros: 4 };
   let bits = 0;
-  const size = { F32: 32, BF16: 16, U8: 8 };
   for (const width of storedBits(layout))
     for (const { shape, dtype = 'F32' } of tensorsAt(layout, { in: n, out: n }, width).values())
-      bits += sizeOf(shape) * size[dtype];
+      bits += sizeOf(shape) * DTYPE_BYTES.get(dtype)! * 8;
   expect(bits / n ** 2).toBeLessThanOrEqual(18);
 });

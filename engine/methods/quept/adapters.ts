@@ -38,6 +38,8 @@ export interface AdapterLayout {
   readonly quantizers: readonly string[];
   /** Per bit group, how many input columns share a weight scale; -1 for a whole row. */
   readonly groupSizes: readonly number[];
+  /** Per bit group, whether zero points are halves; absent where they are whole. */
+  readonly halves?: readonly boolean[];
   /** Whether inputs of layers, having no quantizers of their own, are quantized per token. */
   readonly tokens?: boolean;
   readonly cache?: Cache | undefined;

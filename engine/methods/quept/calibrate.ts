@@ -22,12 +22,22 @@ import type { QueptConfig } from './config.js';
 import { GUARD_SAMPLES, keepBetter, keptTensors } from './guard.js';
 import { layoutOf } from './layout.js';
 import { hasOwnStreams } from './merge.js';
-import { settingsOf, type QueptOptions } from './options.js';
+import { halfWidths, settingsOf, type QueptOptions } from './options.js';
 import { blockProgress, type FinishedBlock, type SavedProgress } from './progress.js';
 import { reconstruct, type Reconstruction } from './reconstruct.js';
 import { blockSource } from './source.js';
 import { startBlock } from './start.js';
 import { startedTensors } from './state.js';
+import {
+  asStored,
+  firstDirections,
+  storedElements,
+  storedForms,
+  usedRank,
+  withDirections,
+  withRank,
+  type Storage,
+} from './stored.js';
 import { advanceStreams } from './streams.js';
 
 /** Calibrates a model; returns what its adapter set holds. */
@@ -53,10 +63,12 @@ export async function calibrate(asked: CalibrationContext, options: QueptOptions
           }),
       })
     : { groups: options.groups, kept: new Set<number>() };
-  const tensors = tensorsOfBlocks(model, blocks, async (part) =>
-    keptTensors(layoutOf(part, checkpoint.listing(part), options), await blockOf(part), kept),
-  );
-  return describe(checkpoint, options, blocks, groups, tensors);
+  const rank = usedRank(groups);
+  const tensors = tensorsOfBlocks(model, blocks, options.storage, rank, async (part) => {
+    const layout = layoutOf(part, checkpoint.listing(part), options);
+    return firstDirections(keptTensors(layout, await blockOf(part), kept), rank);
+  });
+  return describe(checkpoint, options, blocks, withRank(groups, rank), tensors);
 }
 
 /** The checkpoint that is calibrated: as it is, or rotated. */
@@ -85,18 +97,20 @@ const summaryOf = ({ tensors, first, last }: FinishedBlock): BlockSummary => ({
 function tensorsOfBlocks(
   model: Model,
   blocks: readonly BlockSummary[],
+  storage: Storage,
+  rank: number,
   blockOf: (part: Part) => Promise<NamedTensors>,
 ): Map<string, WrittenTensor> {
   let latest: { readonly part: Part; readonly tensors: Promise<NamedTensors> } | undefined;
   const read = async (part: Part, name: string) => {
     if (latest?.part !== part) latest = { part, tensors: blockOf(part) };
-    return (await latest.tensors).get(name)!.data;
+    return storedElements(storage, name, await latest.tensors);
   };
   return new Map(
     blocksOf(model).flatMap((part, i) =>
-      [...blocks[i]!.shapes].map(
-        ([name, shape]) => [part.prefix + name, { shape, data: () => read(part, name) }] as const,
-      ),
+      [...withDirections(blocks[i]!.shapes, rank)]
+        .flatMap(([name, shape]) => storedForms(storage, name, shape))
+        .map(([name, { shape }]) => [part.prefix + name, { shape, data: () => read(part, name) }] as const),
     ),
   );
 }
@@ -261,7 +275,13 @@ async function learnBlock(
     },
     await progress.epoch(index),
   );
-  return { tensors: new Map([...start, ...learned]), started: startedTensors(layout, start), first, last };
+  const stored = (tensors: NamedTensors) => asStored(options.storage, tensors);
+  return {
+    tensors: stored(new Map([...start, ...learned])),
+    started: stored(startedTensors(layout, start)),
+    first,
+    last,
+  };
 }
 
 /** The inputs of a chain's first block: in full precision, and for each stream with the embedding's weights quantized. */
@@ -309,6 +329,8 @@ function describe(
     rotate,
     kvBits,
     samples: _samples,
+    halfZeros: _halfZeros,
+    storage,
     ...rest
   } = options;
   const { offered: _offered, ...hyperparameters } = rest as typeof rest & { offered?: unknown };
@@ -337,6 +359,8 @@ function describe(
       first: byGroup(b.first),
       last: byGroup(b.last),
     })),
+    ...(storage !== 'float32' && { storage }),
+    ...(halfWidths(options).length > 0 && { half_zeros: halfWidths(options) }),
   };
   const transforms: Named[] = [
     ...(rotate

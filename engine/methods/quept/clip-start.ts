@@ -35,6 +35,7 @@ export function sideGraph(
   columns: number,
   panel: number,
   groupSize: number,
+  halves: boolean,
   side: 'upper' | 'lower',
 ): Graph {
   const graph = new Graph();
@@ -45,7 +46,7 @@ export function sideGraph(
   const held = graph.input(side === 'upper' ? 'clip_lower' : 'clip_upper', [rows, 1]);
   const errorAt = (logit: Value) => {
     const [upper, lower] = side === 'upper' ? [logit, held] : [held, logit];
-    const quantized = fakeQuantizeWeight(weight, upper, lower, levels, groupSize);
+    const quantized = fakeQuantizeWeight(weight, upper, lower, levels, groupSize, halves);
     const errors = weightedError(op.sub(quantized, weight), moments);
     return groupSize === -1 ? op.reduceSum(errors, [1]) : op.reshape(errors, [rows, 1]);
   };
@@ -64,6 +65,7 @@ export function sideGraph(
  * @param weight [out, in]
  * @param moments of the layer's input, in panels of `groupSize` columns
  * @param groupSize input columns that share a scale, -1 for a whole row
+ * @param halves whether zero points are halves
  * @returns clip logits for upper and lower, one per row of scales
  */
 export async function searchClip(
@@ -72,6 +74,7 @@ export async function searchClip(
   bits: number,
   moments: Moments,
   groupSize = -1,
+  halves = false,
 ): Promise<{ upper: Float32Array; lower: Float32Array }> {
   const { runtime } = programs;
   const [out, columns] = shape as readonly [number, number];
@@ -88,7 +91,7 @@ export async function searchClip(
   try {
     for (let sweep = 0; sweep < SWEEPS; sweep++)
       for (const side of ['upper', 'lower'] as const) {
-        const parameters = [out, columns, panel, groupSize, side] as const;
+        const parameters = [out, columns, panel, groupSize, halves, side] as const;
         const label = `clip ${side} ${out}×${columns}`;
         const program = await programs.getBuilt(sideGraph, parameters, label, { keep: false });
         const { chosen } = await program.run({

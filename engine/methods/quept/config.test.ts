@@ -1,10 +1,15 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
+import { DTYPE_BYTES } from '../../formats/safetensors-header.js';
 import { writeSetFiles, type SetTensor } from '../../formats/set.js';
 import type { SetConfig } from '../../formats/set-config.js';
 import { complaint, useTemporaryFolder } from '../../formats/testing.js';
+import { normals } from '../../execution/testing.js';
+import { sizeOf } from '../../graph/ir.js';
 import { expectedTensors, openAdapterSet, writeAdapterSet } from '../sets.js';
 import { elasticSettings, queptParts, queptTensors, readQueptConfig } from './config.js';
+import { DEFAULT_TEXT } from './options.js';
+import { asStored, storedElements, storedReader } from './stored.js';
 
 const at = useTemporaryFolder();
 
@@ -39,6 +44,11 @@ const withOwn = (change: object): SetConfig => ({ ...config, method: { ...config
 function tensor(...shape: number[]): SetTensor {
   return { shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(0.5) };
 }
+
+const positive = (shape: readonly number[], name: string): SetTensor => ({
+  shape,
+  data: normals(shape, name).data.map(Math.abs),
+});
 
 function tensorsOf(): Map<string, SetTensor> {
   const tensors = new Map<string, SetTensor>([
@@ -75,6 +85,22 @@ describe('a set of QuEPT', () => {
     expect(readQueptConfig(set.config)).toEqual(own);
     expect(await set.tensors.floats('')).toEqual(tensorsOf());
     await set.close();
+  });
+
+  it.each(['float32', 'int8'] as const)('gives back what was learned, stored as %s', async (storage) => {
+    const set = withOwn({ storage });
+    const learned = [...tensorsOf()].map(([name, { shape }]) => [name, positive(shape, name)] as const);
+    const kept = asStored(storage, new Map(learned));
+    const written = [...expectedTensors(set)].flatMap(([name, { shape, optional }]) =>
+      optional && !kept.has(name)
+        ? []
+        : [[name, { shape, data: storedElements(storage, name, kept) }] as const],
+    );
+    await writeAdapterSet(at(storage), set, new Map(written));
+    const { tensors, close } = await openAdapterSet(at(storage));
+    const q = await storedReader(storage, tensors)({ prefix: 'q.' }).finally(close);
+    expect(q.size).toBe(16);
+    for (const [name, tensor] of q) expect(tensor, name).toEqual(kept.get(`q.${name}`));
   });
 
   it('has the gain 1 where a group has none, as in the first sets', () => {
@@ -218,4 +244,33 @@ describe('what bit groups say of themselves', () => {
   it('says nothing of losses that nobody recorded', () => {
     expect(factsOf('loss', parts([]))).toEqual([undefined, undefined]);
   });
+});
+
+it('takes less than 6 bits per weight for 2 to 8 bits, adapters in int8, where layers are 576 wide', () => {
+  const layers = {
+    q: { in: 576, out: 1536, group_size: { 2: 128, 3: 128, 4: 128, 5: -1, 6: -1, 7: -1, 8: -1 }, input: 'q' },
+  };
+  const groups = DEFAULT_TEXT.groups.map((group) => ({ ...group, bits: [...group.bits] }));
+  const bitsPerWeight = (storage: string) => {
+    const set = { ...withOwn({ bit_groups: groups, products: [], storage }), layers, mode: 'weight-only' };
+    let bytes = 0;
+    for (const { shape, dtype = 'F32' } of queptTensors({
+      ...set,
+      offered: [8, 7, 6, 5, 4, 3, 2],
+    } as SetConfig).values())
+      bytes += sizeOf(shape) * DTYPE_BYTES.get(dtype)!;
+    return (8 * bytes) / (576 * 1536);
+  };
+  expect(bitsPerWeight('int8')).toBeLessThan(6);
+  expect(bitsPerWeight('float32')).toBeGreaterThan(15);
+});
+
+it('needs no adapters where every bit-width kept its start', () => {
+  const bit_groups = [
+    { bits: [8, 6], rank: 0, gain: 0 },
+    { bits: [4], rank: 0, gain: 0 },
+  ];
+  expect([...queptTensors(withOwn({ bit_groups })).keys()].filter((name) => name.includes('lora'))).toEqual(
+    [],
+  );
 });

@@ -5,6 +5,8 @@ import {
   list,
   mapOf,
   number,
+  oneOf,
+  optional,
   readFields,
   record,
   text,
@@ -19,6 +21,7 @@ import { MAX_BITS } from '../../plans/bits.js';
 import type { SetPart } from '../../protocol/protocol.js';
 import type { BitGroup } from './adapters.js';
 import type { ElasticSettings } from './source.js';
+import { storedForms, type Storage } from './stored.js';
 
 /** Mean reconstruction loss of a block over its first and last epoch, by label of the bit group. */
 export interface BlockLosses {
@@ -36,7 +39,14 @@ export interface QueptConfig {
   readonly products: readonly string[];
   readonly hyperparameters: Hyperparameters;
   readonly losses: readonly BlockLosses[];
+  /** How adapters and clip logits are stored; absent where it is in float32. */
+  readonly storage?: Storage;
+  /** Bit-widths whose zero points are halves; absent where there are none. */
+  readonly half_zeros?: readonly number[];
 }
+
+/** @param config of a set */
+export const storageOf = ({ storage = 'float32' }: Pick<QueptConfig, 'storage'>): Storage => storage;
 
 const bitGroups: Field<readonly BitGroup[]> = (object, key, where) => {
   const groups = list(
@@ -50,7 +60,8 @@ const bitGroups: Field<readonly BitGroup[]> = (object, key, where) => {
       throw new UserError(`${at}: "bits" must be different bit-widths, found ${show(group.bits, 40)}.`);
     if (Math.max(...group.bits) >= lowest)
       throw new UserError(`${at}: bit groups must go from high to low, found ${show(group.bits, 40)}.`);
-    const least = i === groups.length - 1 ? Math.max(rank, 1) : rank;
+    const isUsed = i === groups.length - 1 && groups.some(({ gain }) => gain > 0);
+    const least = isUsed ? Math.max(rank, 1) : rank;
     if (group.rank < least)
       throw new UserError(`${at}: "rank" must be an integer of at least ${least}, found ${group.rank}.`);
     lowest = Math.min(...group.bits);
@@ -77,6 +88,8 @@ const fields: Fields<QueptConfig> = {
   products: list(text()),
   hyperparameters: mapOf(setting),
   losses: list(record({ block: text(), first: mapOf(number()), last: mapOf(number()) }, 'dropped')),
+  storage: optional(oneOf('float32', 'int8')),
+  half_zeros: optional(list(integer(2, 8))),
 };
 
 /** Throws UserError for a config that is not QuEPT's, or whose groups do not offer what its head says. */
@@ -93,10 +106,11 @@ export function readQueptConfig({ method, offered }: SetConfig): QueptConfig {
 /** How a set's blocks run. */
 export const elasticSettings = (
   { mode, layers, embedding_bits, head_bits, kv_bits }: SetConfig,
-  { bit_groups: groups }: QueptConfig,
+  { bit_groups: groups, half_zeros = [] }: QueptConfig,
 ): ElasticSettings => ({
   groups,
   groupSizeOf: (layer, bits) => groupSizeOf(layers[layer]!, bits),
+  hasHalves: (bits) => half_zeros.includes(bits),
   isActivationQuantized: mode === 'weight-activation',
   embeddingBits: embedding_bits,
   headBits: head_bits,
@@ -105,8 +119,10 @@ export const elasticSettings = (
 
 /** Every tensor of a set, but for its transforms'. */
 export function queptTensors(config: SetConfig): ExpectedTensors {
-  const { bit_groups, products } = readQueptConfig(config);
+  const own = readQueptConfig(config);
+  const { bit_groups, products } = own;
   const { offered, layers, mode } = config;
+  const stored = (name: string, shape: readonly number[]) => storedForms(storageOf(own), name, shape);
   const rank = bit_groups.at(-1)!.rank;
   const grids = (owner: string, optional: boolean): (readonly [string, ExpectedTensor])[] =>
     offered.flatMap((bits) => [
@@ -114,14 +130,12 @@ export function queptTensors(config: SetConfig): ExpectedTensors {
       [`${owner}.act_zero.${bits}`, { shape: [1], optional, group: owner }] as const,
     ]);
   const expected = Object.entries(layers).flatMap(([name, layer]): (readonly [string, ExpectedTensor])[] => [
-    [`${name}.lora_A`, { shape: [rank, layer.in] }],
-    [`${name}.lora_B`, { shape: [layer.out, rank] }],
+    ...(rank > 0
+      ? [...stored(`${name}.lora_A`, [rank, layer.in]), ...stored(`${name}.lora_B`, [layer.out, rank])]
+      : []),
     ...offered.flatMap((bits): (readonly [string, ExpectedTensor])[] => {
       const shape = [scaleRows(layer, groupSizeOf(layer, bits)), 1];
-      return [
-        [`${name}.clip_upper.${bits}`, { shape }],
-        [`${name}.clip_lower.${bits}`, { shape }],
-      ];
+      return [...stored(`${name}.clip_upper.${bits}`, shape), ...stored(`${name}.clip_lower.${bits}`, shape)];
     }),
     ...(mode === 'weight-activation' && layer.input === name ? grids(name, true) : []),
   ]);

@@ -26,7 +26,7 @@ import { plainGraph } from '../../execution/part.js';
 import { quantizedGraph } from '../../execution/quantized-part.js';
 import { GUARD_SAMPLES } from './guard.js';
 import { hasOwnStreams } from './merge.js';
-import { groupSizesOf, type QueptOptions } from './options.js';
+import { groupSizesOf, halvesOf, type QueptOptions } from './options.js';
 import { errorGraph, smoothingSites } from '../../transforms/smooth.js';
 import { stateTensors } from './state.js';
 import { stepGraph } from './step.js';
@@ -152,7 +152,16 @@ function startWork(
       ? layout.layers.flatMap(({ in: columns, out }) =>
           options.groups.map((group, g) =>
             timesWork(
-              workOf(sideGraph(out, columns, momentPanel(options), groupSizesOf(options)[g]!, 'upper')),
+              workOf(
+                sideGraph(
+                  out,
+                  columns,
+                  momentPanel(options),
+                  groupSizesOf(options)[g]!,
+                  halvesOf(options)[g]!,
+                  'upper',
+                ),
+              ),
               SEARCH_RUNS * group.bits.length,
             ),
           ),

@@ -17,9 +17,8 @@ import {
   type MethodOption,
   type MethodOptions,
 } from '../options.js';
-import { floatsOf } from '../tensors-of.js';
 import { calibrate } from './calibrate.js';
-import { elasticSettings, queptParts, queptTensors, readQueptConfig } from './config.js';
+import { elasticSettings, queptParts, queptTensors, readQueptConfig, storageOf } from './config.js';
 import { calibrationCost } from './cost.js';
 import { mergeWeights, type MergeMode } from './merge.js';
 import {
@@ -37,7 +36,8 @@ import {
   ranksOf,
   type QueptOptions,
 } from './options.js';
-import { elasticSource } from './source.js';
+import { elasticSource, queptForm } from './source.js';
+import { storedReader, type Storage } from './stored.js';
 
 /** What can be given beside what all methods have. */
 export interface QueptGiven {
@@ -56,6 +56,8 @@ export interface QueptGiven {
   readonly rateLora?: number;
   readonly rateClip?: number;
   readonly rateScale?: number;
+  readonly halfZeros?: number;
+  readonly storage?: Storage;
 }
 
 export type QueptSettings = QueptOptions & Pick<CommonSettings, 'offered'>;
@@ -104,6 +106,16 @@ const options: MethodOptions<QueptGiven> = {
   rateLora: realNumber({ help: 'learning rate of the adapters' }, 0),
   rateClip: realNumber({ help: 'learning rate of the clip logits' }, 0),
   rateScale: realNumber({ help: 'learning rate of the activation scales' }, 0),
+  halfZeros: wholeNumber(
+    { help: 'highest bits whose zero points are halves', standard: '0; 3 for weights of text' },
+    0,
+    MAX_BITS,
+  ),
+  storage: choice(
+    { help: 'how the set stores adapters', standard: 'float32; int8 for weights of text' },
+    'int8',
+    'float32',
+  ),
 };
 
 const modes = ({ model }: Outline): readonly Mode[] =>
@@ -162,9 +174,9 @@ function grouping(recipe: QueptOptions, { bits }: CommonOptions, given: QueptGiv
 }
 
 function overrides(given: QueptGiven): Partial<QueptOptions> {
-  const same = (['epochs', 'batch', 'loss', 'merge', 'keep', 'clipStart', 'kvBits'] as const).flatMap(
-    (key) => (given[key] === undefined ? [] : [[key, given[key]]]),
-  );
+  const same = (
+    ['epochs', 'batch', 'loss', 'merge', 'keep', 'clipStart', 'kvBits', 'halfZeros', 'storage'] as const
+  ).flatMap((key) => (given[key] === undefined ? [] : [[key, given[key]]]));
   return {
     ...(Object.fromEntries(same) as Partial<QueptOptions>),
     ...(given.guard !== undefined && { guard: given.guard === 'on' }),
@@ -217,6 +229,14 @@ export const quept: Method<QueptGiven, QueptSettings> = {
   calibrate,
   tensors: queptTensors,
   parts: queptParts,
-  open: (programs, checkpoint, config, tensors) =>
-    elasticSource(programs, checkpoint, elasticSettings(config, readQueptConfig(config)), floatsOf(tensors)),
+  form: (config, name, bits) => {
+    const { groupSizeOf, hasHalves } = elasticSettings(config, readQueptConfig(config));
+    const { in: columns, out } = config.layers[name]!;
+    return queptForm({ in: columns, out, groupSize: groupSizeOf(name, bits) }, bits, hasHalves(bits));
+  },
+  open: (programs, checkpoint, config, tensors) => {
+    const own = readQueptConfig(config);
+    const tensorsOf = storedReader(storageOf(own), tensors);
+    return elasticSource(programs, checkpoint, elasticSettings(config, own), tensorsOf);
+  },
 };

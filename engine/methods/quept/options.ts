@@ -7,6 +7,7 @@ import type { BitGroup } from './adapters.js';
 import { mergeWeights, type MergeMode } from './merge.js';
 import type { ElasticSettings } from './source.js';
 import type { StateKind } from './state.js';
+import type { Storage } from './stored.js';
 import type { Apart } from './step.js';
 
 /** Below it a learned grid is nothing but a sign. */
@@ -40,6 +41,8 @@ export interface QueptOptions {
   readonly rangeSamples: number;
   /** Weight-only: input columns that share a scale at 4 bits and below; -1 for whole rows. */
   readonly groupSize: number;
+  /** The highest bit-width whose zero points are halves; 0 for none. */
+  readonly halfZeros: number;
   /** 2 to 8; 16 leaves them in floating point. */
   readonly embeddingBits: number;
   readonly headBits: number;
@@ -51,6 +54,8 @@ export interface QueptOptions {
   readonly kvBits: number;
   /** How A is drawn: `kaiming`-uniform with a = √5, or `xavier`-uniform. */
   readonly adapterStart: 'kaiming' | 'xavier';
+  /** How the set stores adapters and clip logits; the calibration goes on with what is stored. */
+  readonly storage: Storage;
   readonly seed: number;
 }
 
@@ -74,12 +79,14 @@ export const PAPER_VIT: QueptOptions = {
   percentiles: PERCENTILES,
   rangeSamples: 256,
   groupSize: -1,
+  halfZeros: 0,
   embeddingBits: 8,
   headBits: 8,
   activations: 'static',
   rotate: false,
   kvBits: 16,
   adapterStart: 'kaiming',
+  storage: 'float32',
   seed: 0,
 };
 
@@ -137,6 +144,8 @@ export const DEFAULT_TEXT: QueptOptions = {
   loss: 'mse',
   merge: 'off',
   guard: true,
+  halfZeros: 3,
+  storage: 'int8',
 };
 export const DEFAULT_TEXT_ACTIVATIONS: QueptOptions = {
   ...PAPER_TEXT_ACTIVATIONS,
@@ -179,11 +188,20 @@ export function bitGroups(
 export const groupSizesOf = ({ groups, groupSize }: Pick<QueptOptions, 'groups' | 'groupSize'>): number[] =>
   groups.map(({ bits }) => (Math.max(...bits) <= 4 ? groupSize : -1));
 
+/** For each bit group whether zero points are halves: where those of all its bit-widths may be. */
+export const halvesOf = ({ groups, halfZeros }: Pick<QueptOptions, 'groups' | 'halfZeros'>): boolean[] =>
+  groups.map(({ bits }) => Math.max(...bits) <= halfZeros);
+
+/** The bit-widths whose zero points are halves, from high to low. */
+export const halfWidths = (options: Pick<QueptOptions, 'groups' | 'halfZeros'>): number[] =>
+  options.groups.flatMap(({ bits }, g) => (halvesOf(options)[g] ? bits : [])).sort((a, b) => b - a);
+
 /** How blocks run that are calibrated with these options. */
 export const settingsOf = (options: QueptOptions): ElasticSettings => ({
   groups: options.groups,
   groupSizeOf: (_layer, bits) =>
     groupSizesOf(options)[options.groups.findIndex((group) => group.bits.includes(bits))] ?? -1,
+  hasHalves: (bits) => halfWidths(options).includes(bits),
   isActivationQuantized: options.mode === 'weight-activation',
   embeddingBits: options.embeddingBits,
   headBits: options.headBits,

@@ -18,6 +18,8 @@ export interface ElasticSettings {
   readonly groups: BlockPrecision['groups'];
   /** Input columns that share a weight scale, -1 for whole rows. @param layer its full name */
   readonly groupSizeOf: (layer: string, bits: number) => number;
+  /** Whether zero points of weights are halves. */
+  readonly hasHalves: (bits: number) => boolean;
   readonly isActivationQuantized: boolean;
   /** 2 to 8, or more for floating point. */
   readonly embeddingBits: number;
@@ -49,7 +51,8 @@ export function elasticSource(
     fixedBits: fixedBits(model, settings.embeddingBits, settings.headBits),
     form: (name, bits): WeightForm => {
       const { in: columns, out } = layers.get(name)!.layer;
-      return { kind: 'grid', in: columns, out, bits, groupSize: settings.groupSizeOf(name, bits) };
+      const groupSize = settings.groupSizeOf(name, bits);
+      return queptForm({ in: columns, out, groupSize }, bits, settings.hasHalves(bits));
     },
     weight: async (name, bits) => {
       requireOffered(offered, bits);
@@ -81,12 +84,20 @@ export const blockSource = (
 });
 
 const inBlock = (
-  { groups, groupSizeOf }: ElasticSettings,
+  { groups, groupSizeOf, hasHalves }: ElasticSettings,
   { prefix }: Pick<Part, 'prefix'>,
 ): BlockPrecision => ({
   groups,
   groupSizeOf: (layer, bits) => groupSizeOf(prefix + layer, bits),
+  hasHalves,
 });
+
+/** A zero point that may be a half takes a bit more. */
+export const queptForm = (
+  layer: Pick<WeightForm, 'in' | 'out' | 'groupSize'>,
+  bits: number,
+  hasHalves: boolean,
+): WeightForm => ({ kind: 'grid', ...layer, bits, ...(hasHalves && { zeroBits: bits + 1 }) });
 
 function activationOf(
   { isActivationQuantized }: ElasticSettings,

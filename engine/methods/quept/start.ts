@@ -128,6 +128,7 @@ export async function startWeights(
                 bits,
                 moments.get(name)!,
                 groupSize,
+                layout.halves?.[g],
               )
             : { upper: paper(), lower: paper() };
         tensors.set(`${name}.clip_upper.${bits}`, { shape: [rows, 1], data: upper });

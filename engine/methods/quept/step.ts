@@ -60,6 +60,7 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
     const scale = scales && splitScale(layout, op.matMul(select, scales));
     const limit = (side: 'lower' | 'upper', name: string) => graph.input(`${side}.${g}${name}`, []);
     const builder = quantizing(graph, group, layout.groupSizes[g]!, {
+      halves: layout.halves?.[g] ?? false,
       fixed: isApart(options.apart, g, layout.groups.length) ? layout.groups[g - 1]!.rank : 0,
       levels: graph.input(`levels.${g}`, []),
       clip,
@@ -170,6 +171,7 @@ export function drawnInputs(
 }
 
 interface GroupValues {
+  readonly halves: boolean;
   /** Directions of the adapter that the group does not train. */
   readonly fixed: number;
   readonly levels: Value;
@@ -191,7 +193,7 @@ function quantizing(graph: Graph, group: BitGroup, groupSize: number, values: Gr
       const adapter = values.adapters?.get(name);
       const adapted = adapter ? adaptedWeight(weight, adapter, group, values.fixed) : weight;
       const { upper, lower } = values.clip.get(name)!;
-      const quantized = fakeQuantizeWeight(adapted, upper, lower, values.levels, groupSize);
+      const quantized = fakeQuantizeWeight(adapted, upper, lower, values.levels, groupSize, values.halves);
       // A folded norm gives every layer a bias.
       return op.gemm(inputs.get(x)!, quantized, { transB: true, c: parameter(`${name}.bias`, [out]) });
     },

@@ -39,11 +39,12 @@ export function randomAdapters({
 
 /** How blocks run whose learned tensors are laid out so; embedding and head stay in floating point. */
 export const elasticSettings = (
-  { groups, groupSizes, quantizers, tokens = false, cache }: AdapterLayout,
+  { groups, groupSizes, halves = [], quantizers, tokens = false, cache }: AdapterLayout,
   change: Partial<ElasticSettings> = {},
 ): ElasticSettings => ({
   groups,
   groupSizeOf: (_layer, bits) => groupSizes[groups.findIndex((group) => group.bits.includes(bits))] ?? -1,
+  hasHalves: (bits) => halves[groups.findIndex((group) => group.bits.includes(bits))] ?? false,
   isActivationQuantized: quantizers.length > 0 || tokens,
   embeddingBits: 32,
   headBits: 32,

@@ -33,7 +33,7 @@ weight.data.fill(300.3, 2 * COLUMNS, 3 * COLUMNS);
 weight.data.fill(0, 3 * COLUMNS, 4 * COLUMNS);
 
 /** Every bit-width in a group of its own, from 8 to 2. */
-function setting(groupSize: number, gain: number, rankOf: (g: number) => number) {
+function setting(groupSize: number, gain: number, rankOf: (g: number) => number, halves = false) {
   const groups = [...BITS].reverse().map((bits, g) => ({ bits: [bits], rank: rankOf(g), gain }));
   const layout = adapterLayout(
     listing,
@@ -42,7 +42,7 @@ function setting(groupSize: number, gain: number, rankOf: (g: number) => number)
     true,
     groups.map(() => groupSize),
   );
-  const precision: BlockPrecision = { groups, groupSizeOf: () => groupSize };
+  const precision: BlockPrecision = { groups, groupSizeOf: () => groupSize, hasHalves: () => halves };
   return { precision, adapters: randomAdapters(layout) };
 }
 
@@ -82,13 +82,14 @@ describe.each([
   ['groups that do not', 8],
   ['groups wider than a row', 32],
 ])('the codes of a layer, scales per %s', (_, groupSize) => {
-  it.each<[string, number, (g: number) => number]>([
+  it.each<[string, number, (g: number) => number, boolean?]>([
     ['with adapters', 1, (g) => g + 1],
+    ['with adapters and half zero points', 1, (g) => g + 1, true],
     ['with adapters at half gain', 0.5, (g) => g + 1],
     ['with adapters that are not used', 0, (g) => g + 1],
     ['without adapters in the upper groups', 1, (g) => Math.max(0, g - 3)],
-  ])('%s stand for what the device runs, to the bit', async (_what, gain, rankOf) => {
-    const own = setting(groupSize, gain, rankOf);
+  ])('%s stand for what the device runs, to the bit', async (_what, gain, rankOf, halves = false) => {
+    const own = setting(groupSize, gain, rankOf, halves);
     for (const left of [0, 1e6])
       await onDevice(
         own.precision,
@@ -114,6 +115,17 @@ describe.each([
       expect(Math.min(...codes)).toBe(0);
       expect(scale.every((s) => s > 0)).toBe(true);
       expect(zero.every(Number.isInteger)).toBe(true);
+    }
+  });
+
+  it('have zero points that are multiples of a half where they may, and so a grid nearer to the ends of the range', async () => {
+    const own = setting(groupSize, 1, (g) => g + 1, true);
+    for (const bits of BITS) {
+      const { codes, zero } = await codesOf(own, bits);
+      expect(Math.max(...codes)).toBe(2 ** bits - 1);
+      expect(Math.min(...codes)).toBe(0);
+      expect(zero.every((z) => Number.isInteger(2 * z))).toBe(true);
+      expect(zero.some((z) => !Number.isInteger(z))).toBe(true);
     }
   });
 });

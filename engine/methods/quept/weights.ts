@@ -17,6 +17,8 @@ export interface BlockPrecision {
   readonly groups: readonly BitGroup[];
   /** Input columns that share a weight scale, -1 for whole rows. @param layer its local name */
   readonly groupSizeOf: (layer: string, bits: number) => number;
+  /** Whether zero points are halves. */
+  readonly hasHalves: (bits: number) => boolean;
 }
 
 /** Which weight is quantized, and how finely: what its graph depends on. */
@@ -28,11 +30,12 @@ interface WeightSetting {
   readonly rank: number;
   readonly gain: number;
   readonly groupSize: number;
+  readonly halves: boolean;
 }
 
 /** As graphs take it. */
-const listed = ({ out, columns, fullRank, rank, gain, groupSize }: WeightSetting) =>
-  [out, columns, fullRank, rank, gain, groupSize] as const;
+const listed = ({ out, columns, fullRank, rank, gain, groupSize, halves }: WeightSetting) =>
+  [out, columns, fullRank, rank, gain, groupSize, halves] as const;
 type Listed = ReturnType<typeof listed>;
 
 /** Declares `weight`, and `lora_A` and `lora_B` where r > 0, and adds them up: W + gain · B[:, :r] A[:r, :]. */
@@ -45,10 +48,10 @@ function adaptedInputs(graph: Graph, ...[out, columns, fullRank, rank, gain]: Li
 }
 
 /** Declares `clip_upper` and `clip_lower` [rows, 1] and `levels`, in the order that quantizers take them. */
-function gridInputs(graph: Graph, ...[out, columns, , , , groupSize]: Listed) {
+function gridInputs(graph: Graph, ...[out, columns, , , , groupSize, halves]: Listed) {
   const rows = scaleRows({ in: columns, out }, groupSize);
   const clips = [graph.input('clip_upper', [rows, 1]), graph.input('clip_lower', [rows, 1])] as const;
-  return [...clips, graph.input('levels', []), groupSize] as const;
+  return [...clips, graph.input('levels', []), groupSize, halves] as const;
 }
 
 /** Inputs as of `adaptedInputs` and `gridInputs`; output `weight_q` [out, in]. */
@@ -82,7 +85,7 @@ function layerInputs(
   { runtime }: Programs,
   { name, in: columns, out }: LinearEntry,
   bits: number,
-  { groups, groupSizeOf }: BlockPrecision,
+  { groups, groupSizeOf, hasHalves }: BlockPrecision,
   adapters: NamedTensors,
 ) {
   const named = (key: string) => {
@@ -102,6 +105,7 @@ function layerInputs(
     rank: used,
     gain: used > 0 ? gain : 1,
     groupSize,
+    halves: hasHalves(bits),
   };
   return {
     setting,
@@ -141,7 +145,11 @@ export function blockWeights(
     memory.left -= bytes;
     try {
       const label = `adapted ${setting.out}×${setting.columns}`;
-      const program = await programs.getBuilt(adaptedGraph, listed({ ...setting, groupSize: -1 }), label);
+      const program = await programs.getBuilt(
+        adaptedGraph,
+        listed({ ...setting, groupSize: -1, halves: false }),
+        label,
+      );
       const { adapted } = await program.run({ weight: placed.get(name)!, ...lora });
       kept.set(key, adapted!);
     } catch (error) {
