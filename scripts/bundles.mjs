@@ -29,6 +29,7 @@ const tools = {
   'demo-plans': 'scripts/demo-plans.ts',
   estimates: 'scripts/estimates.ts',
   methods: 'scripts/methods.ts',
+  massive: 'scripts/massive.ts',
   'kill-and-resume': 'scripts/kill-and-resume.ts',
   fuzz: 'test/fuzz/fuzz.ts',
 };
