@@ -43,6 +43,8 @@ export interface SampleStore extends SampleSource {
   write(indices: readonly number[], from: Float32Array): void;
   /** Fills `into` with the elements from `start` on, samples lying one after another. */
   readSpan(start: number, into: Float32Array): void;
+  /** Replaces the elements from `start` on. */
+  writeSpan(start: number, from: Float32Array): void;
   /** Gives memory and disk back. Harmless when repeated. */
   release(): void;
 }
@@ -122,6 +124,7 @@ export async function openSampleCache(limit: number, folder?: string): Promise<S
         samples,
         size,
         readSpan: spans.read,
+        writeSpan: spans.write,
         read: (indices, into) =>
           forRuns(indices, size, (at, from, to) => spans.read(at, into.subarray(from, to))),
         write: (indices, data) =>

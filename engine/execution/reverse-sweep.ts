@@ -1,0 +1,139 @@
+/**
+ * The gradient of a model's loss, carried back from the last block to the first with one block's weights in memory
+ * (docs/METHOD.md, section 14). Gradients of a block take the place of what it reads.
+ */
+import { UserError } from '../errors.js';
+import { gradients } from '../graph/gradients.js';
+import { Graph, type Shape, type Value } from '../graph/ir.js';
+import type { Checkpoint } from '../models/checkpoint.js';
+import type { PartListing } from '../models/listing.js';
+import type { Part } from '../models/model.js';
+import type { Programs } from '../runtime/programs.js';
+import { replaceByGradient, type Labels } from './loss.js';
+import { disposeAll, openPlainPart, placeAll } from './part.js';
+import { entering, passPart, type PassHooks } from './part-by-part.js';
+import { NO_SOURCES, type ModelInputs, type SampleCache, type SampleStore } from './sample-store.js';
+import { addUp } from './sums.js';
+import { tapPart, type Tap } from './taps.js';
+
+/** A layer's tap, and what the loss makes of it. */
+export interface LayerGradient extends Tap {
+  /** The gradient with respect to `y`, [rows, out]. */
+  readonly delta: Value;
+}
+
+export interface BlockGradients {
+  readonly index: number;
+  readonly part: Part;
+  readonly listing: PartListing;
+  readonly batch: number;
+}
+
+/** What is added up over all samples while the gradient passes a block: sums by name, and their shapes. */
+export interface BlockSums {
+  /** Declares graph inputs `sum.<name>`, and outputs `<name>`. Gradients of samples that fill up a batch are 0. */
+  build(
+    this: void,
+    graph: Graph,
+    layers: ReadonlyMap<string, LayerGradient>,
+    block: BlockGradients,
+  ): ReadonlyMap<string, Shape>;
+  done(this: void, block: BlockGradients, sums: ReadonlyMap<string, Float32Array>): Promise<void>;
+}
+
+export interface SweepTask {
+  readonly checkpoint: Checkpoint;
+  readonly inputs: ModelInputs;
+  readonly cache: SampleCache;
+  /** Samples that run at once. */
+  readonly batch: number;
+  /** @param store what the head reads of every sample */
+  labels(this: void, store: SampleStore): Promise<Labels>;
+}
+
+/**
+ * Runs all samples through the model in full precision, keeping what every block reads, then carries the gradient of the sum of
+ * all cross-entropies back, last block first. A block is done, with sums over all samples, before the next is visited.
+ * Throws UserError for a model of several chains.
+ */
+export async function sweepBack(
+  programs: Programs,
+  task: SweepTask,
+  { build, done }: BlockSums,
+  { signal, status }: PassHooks,
+): Promise<void> {
+  const { checkpoint, inputs, batch, labels } = task;
+  const { model, listing } = checkpoint;
+  if (model.towers?.length)
+    throw new UserError(
+      `${checkpoint.name}: gradients are not carried back through a model of several chains.`,
+    );
+  const side = inputs.side ?? NO_SOURCES;
+  /** Of every block what it reads; behind those the gradient with respect to what the last of them yields. */
+  const stores: SampleStore[] = [];
+  // Back takes about twice as long as forward.
+  const whole = 3 * model.blocks.length + 2;
+  let passed = 0;
+  const hooks = (parts: number) => ({
+    signal,
+    status: (share: number) => status?.((passed + parts * share) / whole),
+  });
+  try {
+    for (const part of [model.stem, ...model.blocks]) {
+      stores.push(await passOn(programs, task, part, stores.at(-1), hooks(1)));
+      passed++;
+    }
+    const read = stores.at(-1)!;
+    await replaceByGradient(programs, checkpoint, read, await labels(read), hooks(1));
+    passed++;
+    for (const [index, part] of [...model.blocks.entries()].reverse()) {
+      const gradient = stores.pop()!;
+      const x = stores.at(-1)!;
+      const block = { index, part, listing: listing(part), batch };
+      const graph = new Graph();
+      const sums = build(graph, differentiate(graph, part, batch), block);
+      const placed = await placeAll(programs, await checkpoint.read(part));
+      const beside = {
+        reads: new Map([['dy', { samples: gradient, shape: part.outputShape(1) }]]),
+        writes: new Map([['dx', x]]),
+      };
+      const streams = { part, streams: [{ x, side }], batch };
+      const found = await addUp(programs, graph, sums, streams, placed, hooks(2), beside).finally(() => {
+        disposeAll(placed);
+        gradient.release();
+      });
+      passed += 2;
+      await done(block, found);
+    }
+  } finally {
+    for (const store of stores) store.release();
+  }
+}
+
+/** Runs a part in full precision. @param source what it reads; absent for the stem */
+async function passOn(
+  programs: Programs,
+  { checkpoint, inputs, cache, batch }: SweepTask,
+  part: Part,
+  source: SampleStore | undefined,
+  hooks: PassHooks,
+): Promise<SampleStore> {
+  const side = inputs.side ?? NO_SOURCES;
+  const runnable = await openPlainPart(programs, part, await checkpoint.read(part));
+  const run = { part, runnable, source: source ?? entering(checkpoint.model, inputs, side), side, batch };
+  return passPart(programs, run, undefined, cache, hooks).finally(() => runnable.dispose());
+}
+
+/**
+ * A block, differentiated: its parameters and ports are graph inputs, and `dy`, the gradient with respect to what it yields;
+ * an output is `dx`, that with respect to what it reads.
+ */
+function differentiate(graph: Graph, part: Part, batch: number): Map<string, LayerGradient> {
+  const { y, layers } = tapPart(graph, part, batch);
+  const taps = [...layers];
+  const cotangent = graph.input('dy', part.outputShape(batch));
+  const wrt = [graph.inputs.get('x')!, ...taps.map(([, tap]) => tap.y)];
+  const [dx, ...deltas] = gradients([{ value: y, cotangent }], wrt);
+  graph.output('dx', dx!);
+  return new Map(taps.map(([name, tap], i) => [name, { ...tap, delta: deltas[i]! }]));
+}
