@@ -20,6 +20,7 @@ import type { WorkKind, Jobs } from './jobs/requests.js';
 import { isKind, kindOf } from './jobs/kinds/registry.js';
 import type { Compare } from './jobs/measured-plan.js';
 import { runJob } from './jobs/run.js';
+import type { AnyMethod } from './methods/method.js';
 import { methods } from './methods/registry.js';
 import { MAX_BITS, MIN_BITS } from './plans/bits.js';
 import { visible, visibleLines } from './plans/visible.js';
@@ -138,7 +139,6 @@ program
     print(options, await run('models', { folders }), (result) => formatModels(result));
   });
 
-const method = methodOfArguments(process.argv);
 const calibrate = program
   .command('calibrate')
   .description('calibrate a model once and write its adapter set')
@@ -174,28 +174,27 @@ const calibrate = program
   .addOption(new Option('--force', 'replace the adapter set that is there'))
   .addOption(device())
   .addOption(threads())
-  .addOption(json())
-  .addOption(
-    new Option('--recipe <name>', 'settings to start from')
-      .choices(method.recipes)
-      .default(method.recipes[0]),
+  .addOption(json());
+
+/** Once the line says which method it is of, or cannot. */
+function readCalibrations(method: AnyMethod | undefined): void {
+  addMethodOptions(calibrate, method).action(
+    async (model: string, { json: asJson, ...typed }: Common & Omit<CalibrateRequest, 'model'>) => {
+      const bar = progressBar('Calibrating');
+      const { common, own } = splitOptions(typed, method!);
+      const request = { ...common, model, method: method!.name, options: own };
+      const result = await run('calibrate', request, (status) =>
+        bar.update(status.done, formatStatus(status)),
+      ).finally(() => bar.stop());
+      reportSkipped(result);
+      print({ json: asJson ?? false }, result, (r) =>
+        r.device === undefined
+          ? `${r.out} is finished: the adapter set is complete, and there is nothing left to resume.`
+          : `Wrote ${r.out} by the method "${method!.name}": ${r.bits.join(', ')} bits,${r.samples > 0 ? ` from ${r.samples} samples,` : ''} on ${r.device}, in ${r.seconds.toFixed(0)} s; at most ${bytes(r.peakMemory)} of memory.`,
+      );
+    },
   );
-addMethodOptions(calibrate, method).action(
-  async (model: string, { json: asJson, ...typed }: Common & Omit<CalibrateRequest, 'model'>) => {
-    const bar = progressBar('Calibrating');
-    const { common, own } = splitOptions(typed, method);
-    const request = { ...common, model, method: method.name, options: own };
-    const result = await run('calibrate', request, (status) =>
-      bar.update(status.done, formatStatus(status)),
-    ).finally(() => bar.stop());
-    reportSkipped(result);
-    print({ json: asJson ?? false }, result, (r) =>
-      r.device === undefined
-        ? `${r.out} is finished: the adapter set is complete, and there is nothing left to resume.`
-        : `Wrote ${r.out}: ${r.bits.join(', ')} bits,${r.samples > 0 ? ` from ${r.samples} samples,` : ''} on ${r.device}, in ${r.seconds.toFixed(0)} s; at most ${bytes(r.peakMemory)} of memory.`,
-    );
-  },
-);
+}
 
 program
   .command('evaluate')
@@ -410,6 +409,10 @@ const log = (line: string): void => writeLog(visible(line));
 const writeLog = (text: string): void => void process.stderr.write(`${text}\n`);
 
 try {
+  const [command, ...args] = process.argv.slice(2);
+  readCalibrations(
+    command === calibrate.name() ? await methodOfArguments(calibrate.options, args) : undefined,
+  );
   await program.parseAsync();
   process.exitCode = DONE;
 } catch (error) {

@@ -1,7 +1,8 @@
 /**
  * Plans allocated within six budgets, each beside the highest uniform bit-width within it: both samples.
  * Usage: npm run demo:plans [-- --vit SET] [--llama SET] [--samples N] [--epochs N] [--limit N] [--sensitivity N] [--device cpu]
- * Sets that are not named are calibrated first; `--samples` and `--epochs` are of those calibrations.
+ * Sets that are not named are calibrated first, by the usual method of each; `--samples` is of those calibrations, `--epochs` of
+ * the one that trains.
  */
 import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
@@ -82,13 +83,20 @@ async function calibrated({ name, model, calibration }: Sample): Promise<string>
   const out = join(output, `plans-${name}`);
   await rm(out, { recursive: true, force: true });
   await rm(`${out}.partial`, { recursive: true, force: true });
-  const samples = flags.samples ? Number(flags.samples) : name === 'vit' ? undefined : 256;
-  const options = {
-    ...(name === 'vit' ? { groups: parseGroups('7,8/5,6/3,4/2') } : { epochs: 8, batch: 8 }),
-    ...(flags.epochs && { epochs: Number(flags.epochs) }),
+  const request = {
+    model,
+    data: calibration,
+    out,
+    device,
+    ...(flags.samples && { samples: Number(flags.samples) }),
+    ...(name === 'vit' && {
+      options: {
+        groups: parseGroups('7,8/5,6/3,4/2'),
+        ...(flags.epochs && { epochs: Number(flags.epochs) }),
+      },
+    }),
   };
-  const request = { model, data: calibration, out, device, options };
-  await run('calibrate', { ...request, ...(samples !== undefined && { samples }) }, `Calibrating ${name}`);
+  await run('calibrate', request, `Calibrating ${name}`);
   return out;
 }
 

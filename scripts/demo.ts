@@ -1,8 +1,8 @@
 /**
- * Calibrates a sample model once and compares it with baselines at every bit-width.
+ * Calibrates a sample model once, by the usual method for it, and compares it with baselines at every bit-width.
  * Usage: npm run demo, or demo:text for the language model [-- --device cpu] [--seed N] [--paper]
- *        [--mode weight-activation] [--groups 7,8/5,6/3,4/2] [--epochs N] [--limit N]
- * `--paper` also calibrates by the paper's own recipe, for comparison.
+ *        [--method NAME] [--mode weight-activation] [--groups 7,8/5,6/3,4/2] [--epochs N] [--limit N]
+ * `--paper` also calibrates by the paper's own recipe, for comparison. `--groups` and `--epochs` are of QuEPT.
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -27,6 +27,8 @@ import type {
 } from '../engine/protocol/protocol.js';
 import { runJob } from '../engine/jobs/run.js';
 import { parseGroups } from '../engine/methods/quept/options.js';
+import { methodNamed } from '../engine/methods/registry.js';
+import { usualMethodFor } from '../engine/methods/usual.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const data = (...names: string[]) => join(root, 'samples', 'data', ...names);
@@ -34,11 +36,13 @@ const data = (...names: string[]) => join(root, 'samples', 'data', ...names);
 interface Sample {
   readonly model: string;
   readonly mode: NonNullable<CalibrateRequest['mode']>;
-  /** Where the recipe's own are not meant. */
-  readonly groups?: string;
-  readonly calibration: { readonly data: string; readonly samples?: number };
-  /** Of the method. */
-  readonly options: { readonly epochs?: number; readonly batch?: number };
+  readonly calibration: string;
+  /** Where QuEPT's own are not meant. */
+  readonly quept: {
+    readonly groups?: string;
+    readonly samples?: number;
+    readonly options: { readonly epochs?: number; readonly batch?: number };
+  };
   readonly evaluation: Pick<EvaluateRequest, 'data' | 'baseline' | 'limit'>;
   /** What is counted, and how well the full model does. */
   readonly title: (full: EvaluationRow) => string;
@@ -48,9 +52,8 @@ interface Sample {
 const PICTURES: Sample = {
   model: 'vit-fashion',
   mode: 'weight-activation',
-  groups: '7,8/5,6/3,4/2',
-  calibration: { data: data('fashion-mnist', 'calibration-images-idx3-ubyte.gz') },
-  options: {},
+  calibration: data('fashion-mnist', 'calibration-images-idx3-ubyte.gz'),
+  quept: { groups: '7,8/5,6/3,4/2', options: {} },
   evaluation: {
     data: data('fashion-mnist', 'evaluation-images-idx3-ubyte.gz'),
     baseline: ['rounding'],
@@ -65,8 +68,8 @@ const PICTURES: Sample = {
 const TEXT: Sample = {
   model: 'llama-speeches',
   mode: 'weight-only',
-  calibration: { data: data('speeches', 'calibration.txt'), samples: 256 },
-  options: { epochs: 8, batch: 8 },
+  calibration: data('speeches', 'calibration.txt'),
+  quept: { samples: 256, options: { epochs: 8, batch: 8 } },
   evaluation: { data: data('speeches', 'evaluation.txt'), baseline: ['rounding', 'gptq'], limit: 200 },
   title: (full) =>
     `${full.samples} held-out windows. Full precision: perplexity ${full.perplexity?.toFixed(2)}.`,
@@ -84,6 +87,7 @@ const { values: flags } = parseArgs({
     text: { type: 'boolean', default: false },
     device: { type: 'string', default: 'auto' },
     seed: { type: 'string', default: '0' },
+    method: { type: 'string' },
     mode: { type: 'string' },
     groups: { type: 'string' },
     epochs: { type: 'string' },
@@ -93,7 +97,6 @@ const { values: flags } = parseArgs({
 });
 const sample = flags.text ? TEXT : PICTURES;
 const mode = (flags.mode as Sample['mode'] | undefined) ?? sample.mode;
-const groups = flags.groups ?? (mode === sample.mode ? sample.groups : undefined);
 const model = join(root, 'samples', sample.model);
 const device = flags.device as DeviceChoice;
 const { signal } = new AbortController();
@@ -102,23 +105,30 @@ const started = performance.now();
 
 const adapters: string[] = [];
 for (const recipe of flags.paper ? (['default', 'paper'] as const) : (['default'] as const)) {
+  const method =
+    recipe === 'default' && flags.method !== undefined
+      ? methodNamed(flags.method)
+      : await usualMethodFor(model, { mode, recipe });
   const name = [
     sample.model,
+    ...(recipe === 'default' && flags.method !== undefined ? [flags.method] : []),
     ...(mode === sample.mode ? [] : [mode]),
     recipe === 'default' ? 'elastic' : recipe,
   ];
   const out = join(root, 'demo-output', name.join('-'));
   await rm(out, { recursive: true, force: true });
   await rm(`${out}.partial`, { recursive: true, force: true });
-  const bar = progressBar(recipe === 'default' ? 'Calibrating' : 'Calibrating by the paper');
+  const bar = progressBar(`Calibrating (${method.words.title})`);
   const request: CalibrateRequest = {
-    ...sample.calibration,
-    ...{ model, mode, out, recipe, device, seed: Number(flags.seed) },
-    options: {
-      ...sample.options,
-      ...(groups && { groups: parseGroups(groups) }),
-      ...(flags.epochs && { epochs: Number(flags.epochs) }),
-    },
+    model,
+    mode,
+    out,
+    recipe,
+    device,
+    data: sample.calibration,
+    seed: Number(flags.seed),
+    method: method.name,
+    ...(method.name === 'quept' && ofQuept()),
   };
   const result = await runJob('calibrate', request, {
     signal,
@@ -132,11 +142,24 @@ for (const recipe of flags.paper ? (['default', 'paper'] as const) : (['default'
   adapters.push(out);
 }
 
+function ofQuept(): Pick<CalibrateRequest, 'samples' | 'options'> {
+  const { samples, options } = sample.quept;
+  const groups = flags.groups ?? (mode === sample.mode ? sample.quept.groups : undefined);
+  return {
+    ...(samples !== undefined && { samples }),
+    options: {
+      ...options,
+      ...(groups && { groups: parseGroups(groups) }),
+      ...(flags.epochs && { epochs: Number(flags.epochs) }),
+    },
+  };
+}
+
 const bar = progressBar('Evaluating');
 const { task, rows } = await runJob(
   'evaluate',
   {
-    ...{ model, adapters, device, baselineData: sample.calibration.data },
+    ...{ model, adapters, device, baselineData: sample.calibration },
     ...sample.evaluation,
     ...(mode === 'weight-activation' && { baseline: ['rounding'] }),
     ...(flags.limit && { limit: Number(flags.limit) }),

@@ -44,7 +44,7 @@ try {
   for (const [i, { name, model, data, samples: count, batch, ...rest }] of cases.entries()) {
     // Anew each time: other work on the machine slows both.
     const devices = await runJob('devices', {}, hooks);
-    const settings = { model: join(samples, model), data, samples: count };
+    const settings = { model: join(samples, model), data, samples: count, method: 'quept' };
     const own = { batch, epochs: Number(flags.epochs) };
     const request = { ...settings, ...rest, device: 'cpu' as const, options: own };
     const guess = await runJob('estimate', { request, devices }, hooks);

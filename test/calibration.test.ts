@@ -194,6 +194,8 @@ describe('calibrate, of a language model', () => {
   const speeches = (kind: string) => join(samples, `data/speeches/${kind}.txt`);
   // So little training shows only from a searched start.
   const few = [
+    '--method',
+    'quept',
     '--samples',
     '16',
     '--length',

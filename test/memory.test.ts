@@ -73,6 +73,8 @@ const calibrate = (depth: number) =>
     ...[
       '--out',
       `${model(depth)}-elastic`,
+      '--method',
+      'quept',
       '--bits',
       '4',
       '--rank',

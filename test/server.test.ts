@@ -101,7 +101,8 @@ describe('hostile input', () => {
     for (const method of Object.keys(paramReaders).filter((name) => name !== 'shutdown'))
       for (const params of hostile)
         expect(await codeOf(engine.connection.sendRequest(method, params)), `${method} ${JSON.stringify(params)}`).toBe(ErrorCode.invalidParams); // prettier-ignore
-    const request = { model: at('models'), data: pictures, out: at('x'), options: { epochs: 'many' } };
+    const asked = { model: at('models'), data: pictures, out: at('x') };
+    const request = { ...asked, method: 'quept', options: { epochs: 'many' } };
     await expect(engine.connection.sendRequest('jobs/start', { kind: 'calibrate', request })).rejects.toThrow(
       'jobs/start: params: request: options of quept: "epochs" must be a positive integer, found "many".',
     );

@@ -1,5 +1,7 @@
-import { Command, CommanderError } from 'commander';
-import { describe, expect, it } from 'vitest';
+import { Command, CommanderError, Option } from 'commander';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from '../../test/fixtures.js';
 import type { AnyMethod } from '../methods/method.js';
 import { choice, onOrOff, realNumber, wholeNumber, wholeNumbers } from '../methods/options.js';
 import { methods } from '../methods/registry.js';
@@ -8,6 +10,7 @@ import { addMethodOptions, methodOfArguments, methodOption, splitOptions } from 
 const method = {
   name: 'sorted',
   words: { title: 'Sorted', description: 'sorts before it rounds' },
+  recipes: ['default'],
   options: {
     rank: wholeNumbers({ help: 'directions', standard: '16' }, 0),
     groupSize: wholeNumber({ help: 'columns of a group' }, 1, 512),
@@ -30,14 +33,20 @@ describe('the options of a method on the command line', () => {
   it('come as the request carries them, apart from those of every calibration', () => {
     const all = ['--out', 'x', '--rank', '16,32', '--group-size', '64', '--damping', '0.5', '--order', 'largest', '--guard', 'off']; // prettier-ignore
     expect(splitOptions(typed(...all), method)).toEqual({
-      common: { out: 'x' },
+      common: { out: 'x', recipe: 'default' },
       own: { rank: [16, 32], groupSize: 64, damping: 0.5, order: 'largest', guard: 'off' },
     });
-    expect(splitOptions(typed('--rank', '8'), method)).toEqual({ common: {}, own: { rank: 8 } });
+    expect(splitOptions(typed('--rank', '8'), method)).toEqual({
+      common: { recipe: 'default' },
+      own: { rank: 8 },
+    });
   });
 
   it('are absent where they were not typed, whatever their default', () => {
-    expect(splitOptions(typed('--out', 'x'), method)).toEqual({ common: { out: 'x' }, own: {} });
+    expect(splitOptions(typed('--out', 'x'), method)).toEqual({
+      common: { out: 'x', recipe: 'default' },
+      own: {},
+    });
   });
 
   it.each([
@@ -68,24 +77,67 @@ describe('the options of a method on the command line', () => {
     expect(help).toMatch(/--group-size <n> +columns of a group\n/);
     expect(help).toMatch(/--order <name> +order of columns \(choices: "given", "largest"\)/);
     expect(help).toContain('Sorted, sorts before it rounds');
+    expect(help).not.toContain('--epochs');
+  });
+
+  it('that another method has are refused, and say which', () => {
+    expect(() => typed('--epochs', '3')).toThrow(CommanderError);
+    expect(() => typed('--epochs', '3')).toThrow(
+      'The method "sorted" has no such option; --method quept has it.',
+    );
+  });
+
+  it('are those of all methods where none is known yet, for help', () => {
+    let help = '';
+    addMethodOptions(new Command('calibrate'), undefined)
+      .configureOutput({ writeOut: (text) => (help += text) })
+      .outputHelp();
+    for (const name of ['--epochs', '--effort', '--group-size', '"paper"']) expect(help).toContain(name);
   });
 });
 
 describe('the method of a command line', () => {
-  it.each([
-    [['calibrate', 'model']],
-    [['calibrate', 'model', '--method']],
-    [['calibrate', 'model', '--method', 'magic']],
-    [['calibrate', 'model', '--method=magic']],
-  ])('is the default one for %j', (args) => {
-    expect(methodOfArguments(args)).toBe(methods[0]);
+  let folder: string;
+  let cleanUp: () => Promise<void>;
+  let vit: string;
+  let llama: string;
+  beforeAll(async () => {
+    ({ folder, cleanUp } = await temporaryFolder());
+    [vit, llama] = [join(folder, 'vit'), join(folder, 'llama')];
+    await writeRandomModel(vit, TINY_VIT);
+    await writeRandomModel(llama, TINY_LLAMA);
+  });
+  afterAll(() => cleanUp());
+
+  const common = [new Option('--mode <mode>'), new Option('--method <name>'), new Option('--json')];
+  const found = async (...args: string[]) => (await methodOfArguments(common, args))?.name;
+
+  it('is the usual one of the model for the mode and the recipe, wherever these stand', async () => {
+    expect(await found(vit)).toBe('quept');
+    expect(await found('--json', llama)).toBe('direct');
+    expect(await found('--group-size', '64', llama)).toBe('direct');
+    expect(await found(llama, '--recipe', 'paper')).toBe('quept');
+    expect(await found(llama, '--help')).toBe('direct');
+    expect(await found('--mode=weight-only', vit)).toBe('direct');
   });
 
-  it('is the one that is named', () => {
-    for (const one of methods) {
-      expect(methodOfArguments(['calibrate', '--method', one.name, 'model'])).toBe(one);
-      expect(methodOfArguments(['calibrate', `--method=${one.name}`])).toBe(one);
+  it('is the one that is named, whatever the model', async () => {
+    for (const { name } of methods) {
+      expect(await found('nowhere', '--method', name)).toBe(name);
+      expect(await found(`--method=${name}`)).toBe(name);
     }
+  });
+
+  it.each([[[]], [['--help']], [['--method']], [['--method', 'magic']], [['--surprise', '3', 'nowhere']]])(
+    'is left to who parses the line for %j',
+    async (args) => {
+      expect(await found(...args)).toBeUndefined();
+    },
+  );
+
+  it('asks for a model that can be read, unless help is wanted', async () => {
+    await expect(found('nowhere')).rejects.toThrow(/nowhere/);
+    expect(await found('nowhere', '--help')).toBeUndefined();
   });
 
   it('is refused where there is none of that name, and the others are listed', () => {

@@ -137,6 +137,7 @@ describe('a record read back', () => {
     };
     expect(roundTrip(calibration)).toEqual({
       ...fresh,
+      request: { ...fresh.request, method: 'quept' },
       progress: 0.5,
       crashes: { total: 3, place: 2, atPlace: 1 },
     });

@@ -7,7 +7,7 @@ import { gptq } from './gptq/method.js';
 import { quept } from './quept/method.js';
 import { rounding } from './rounding/method.js';
 
-/** The first is the default. */
+/** Which of them is a model's usual one, `usual.ts` says. */
 export const methods: readonly AnyMethod[] = [quept, direct, gptq, rounding];
 
 /** Throws UserError for a name that no method has. */

@@ -5,13 +5,15 @@ import type { MethodModeReport, MethodReport, Mode } from '../protocol/protocol.
 import type { Outline } from '../transforms/transform.js';
 import type { AnyMethod } from './method.js';
 import { listOptions } from './options.js';
-import { methods } from './registry.js';
+import { methodsFor } from './usual.js';
 
-/** The methods that have something for the checkpoint in a folder. Throws UserError where it is not supported. */
-export async function methodsFor(folder: string): Promise<MethodReport[]> {
+/** The methods that have something for the checkpoint in a folder, the usual one first. Throws UserError where it is not supported. */
+export async function reportMethods(folder: string): Promise<MethodReport[]> {
   const checkpoint = await openCheckpoint(folder);
   try {
-    return methods.map((method) => reportOf(method, checkpoint)).filter(({ modes }) => modes.length > 0);
+    return methodsFor(checkpoint)
+      .map((method) => reportOf(method, checkpoint))
+      .filter(({ modes }) => modes.length > 0);
   } finally {
     await checkpoint.close();
   }

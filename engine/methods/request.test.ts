@@ -1,19 +1,37 @@
 import { describe, expect, it } from 'vitest';
 import { outlineOf, TINY_LLAMA, TINY_VIT } from '../../test/fixtures.js';
 import { UserError } from '../errors.js';
-import type { EstimateRequest } from '../protocol/protocol.js';
+import type { EstimateRequest, Mode } from '../protocol/protocol.js';
+import type { Outline } from '../transforms/transform.js';
 import { methods } from './registry.js';
-import { methodOf, resolveRequest } from './request.js';
+import { resolveRequest } from './request.js';
+import { methodsFor } from './usual.js';
 
 const vit = outlineOf('vit', TINY_VIT);
 const llama = outlineOf('llama', TINY_LLAMA);
 
 describe('a request of a calibration', () => {
-  it('is of the first method where it names none', () => {
-    expect(methodOf({})).toBe(methods[0]);
-    expect(resolveRequest(vit, { model: '/model' }).method).toBe(methods[0]);
-    expect(() => methodOf({ method: 'magic' })).toThrow(
+  const methodOf = (outline: Outline, request: Partial<EstimateRequest> = {}) =>
+    resolveRequest(outline, { model: '/model', ...request }).method.name;
+
+  it('that names no method is of the usual one of the model', () => {
+    expect(methodOf(vit)).toBe('quept');
+    expect(methodOf(llama)).toBe('direct');
+    expect(() => methodOf(llama, { method: 'magic' })).toThrow(
       `There is no calibration method "magic"; there are ${methods.map(({ name }) => name).join(', ')}`,
+    );
+  });
+
+  it('that names no method is of the first that has the mode and the recipe', () => {
+    const has = (outline: Outline, mode: Mode) =>
+      methodsFor(outline).find((method) => method.modes(outline).includes(mode))!.name;
+    for (const outline of [vit, llama])
+      for (const mode of ['weight-only', 'weight-activation'] as const)
+        expect(methodOf(outline, { mode })).toBe(has(outline, mode));
+    expect(methodOf(llama, { recipe: 'paper' })).toBe('quept');
+    expect(methodOf(llama, { recipe: 'paper', mode: 'weight-activation' })).toBe('quept');
+    expect(() => methodOf(llama, { recipe: 'soup' })).toThrow(
+      'The method "direct" has no recipe "soup"; it has default.',
     );
   });
 

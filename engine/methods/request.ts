@@ -4,20 +4,22 @@ import type { Checkpoint } from '../models/checkpoint.js';
 import type { CalibrateRequest, EstimateRequest } from '../protocol/protocol.js';
 import type { AnyMethod, CommonSettings } from './method.js';
 import { readOptions } from './options.js';
-import { methodNamed, methods } from './registry.js';
+import { methodNamed } from './registry.js';
+import { usualMethod } from './usual.js';
 
-/** The method that a request names, or the default one. Throws UserError for one that there is not. */
-export const methodOf = ({ method }: Pick<EstimateRequest, 'method'>): AnyMethod =>
-  method === undefined ? methods[0]! : methodNamed(method);
-
-/** Throws UserError for options that the method does not have. @param where such as "params: request" */
+/**
+ * Throws UserError for options that the method does not have. Where none is named, that is seen when the model is known.
+ * @param where such as "params: request"
+ */
 export function checkMethodOptions(
-  request: Pick<EstimateRequest, 'method' | 'options'>,
+  { method: name, options }: Pick<EstimateRequest, 'method' | 'options'>,
   where: string,
 ): void {
-  const method = methodOf(request);
-  readOptions(method.options, request.options ?? {}, `${where}: options of ${method.name}`);
+  if (name !== undefined) givenOptions(methodNamed(name), options, `${where}: `);
 }
+
+const givenOptions = (method: AnyMethod, options: EstimateRequest['options'], where = ''): object =>
+  readOptions(method.options, options ?? {}, `${where}options of ${method.name}`);
 
 /**
  * Method and settings of a request. Throws UserError, before any work, for what the method refuses, and for what would
@@ -27,13 +29,14 @@ export function resolveRequest(
   checkpoint: Pick<Checkpoint, 'name' | 'model' | 'listing'>,
   request: Omit<CalibrateRequest, 'out' | 'resume'>,
 ): { readonly method: AnyMethod; readonly settings: CommonSettings } {
-  const method = methodOf(request);
   const { mode, recipe, bits, samples, seed, data } = request;
+  const method =
+    request.method === undefined ? usualMethod(checkpoint, request) : methodNamed(request.method);
   if (recipe !== undefined && !method.recipes.includes(recipe))
     throw new UserError(
       `The method "${method.name}" has no recipe "${recipe}"; it has ${method.recipes.join(', ')}.`,
     );
-  const given = readOptions(method.options, request.options ?? {}, `options of ${method.name}`);
+  const given = givenOptions(method, request.options);
   const common = {
     ...(mode !== undefined && { mode }),
     ...(recipe !== undefined && { recipe }),

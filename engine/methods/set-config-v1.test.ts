@@ -13,7 +13,7 @@ import {
   sizedModel,
   writeAdapterSet,
 } from './sets.js';
-import { methodOf } from './request.js';
+import { methodNamed } from './registry.js';
 import { openCheckpoint } from '../models/checkpoint.js';
 import { bytesOf, formOf } from '../quantized/form.js';
 import { quantizedBytes } from '../quantized/size.js';
@@ -157,7 +157,7 @@ describe('a config of version 1', () => {
     const read = parseSetConfig(bare, 'adapter_config.json');
     expect(read.transforms.at(-1)).toEqual({ name: 'rescaling', norms: {} });
     expect(read.method).toMatchObject({ products: [], bit_groups: [{ bits: [8, 4], rank: 3 }] });
-    expect(methodOf({ method: 'quept' }).parts(read)).toHaveLength(1);
+    expect(methodNamed('quept').parts(read)).toHaveLength(1);
   });
 
   it.each<[string, object, string]>([

@@ -14,7 +14,7 @@ export interface CalibrateRequest extends Placement {
   readonly resume?: boolean;
   /** Replace the adapter set in `out`, and what an unfinished calibration of it has kept, unless that is resumed. */
   readonly force?: boolean;
-  /** Default `quept`. */
+  /** Default: the first that `calibrate/methods` lists for the model and that has the mode and the recipe asked for. */
   readonly method?: string;
   /** The method's own options, by name (docs/COMMANDS.md). */
   readonly options?: Readonly<Record<string, unknown>>;

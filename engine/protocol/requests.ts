@@ -67,7 +67,7 @@ export interface Requests {
   /** What a job reported, newest last. */
   'jobs/log': { params: JobParams; result: JobLog };
 
-  /** The calibration methods that have something for a model, the default one first. */
+  /** The calibration methods that have something for a model, the usual one first. */
   'calibrate/methods': { params: PathParams; result: { readonly methods: readonly MethodReport[] } };
   /** Time and memory of a calibration before it starts, and the settings it would have. */
   'calibrate/estimate': { params: { readonly request: EstimateRequest }; result: CalibrateEstimate };

@@ -5,7 +5,7 @@ import { fingerprintCache } from '../catalog/fingerprints.js';
 import { describeModel, listModels } from '../catalog/models.js';
 import { listEvaluations, readEvaluation } from '../jobs/evaluations.js';
 import { allocatePrecision, describePrecision } from '../jobs/precision.js';
-import { methodsFor } from '../methods/report.js';
+import { reportMethods } from '../methods/report.js';
 import type { ModelReport, ParamsOf, ResultOf } from '../protocol/protocol.js';
 
 /** Requests that read files of any origin. */
@@ -47,7 +47,7 @@ export function createReadings(): Readings {
     'adapters/list': async ({ folders, models }, hooks) => ({
       sets: await listAdapters(present(folders, hooks), models, fingerprintOf, hooks.signal),
     }),
-    'calibrate/methods': async ({ path }) => ({ methods: await methodsFor(path) }),
+    'calibrate/methods': async ({ path }) => ({ methods: await reportMethods(path) }),
     'precision/describe': (params) => describePrecision(params, fingerprintOf),
     'precision/allocate': (params) => allocatePrecision(params, fingerprintOf),
     'evaluations/list': async ({ folders }) => ({ evaluations: await listEvaluations(folders) }),

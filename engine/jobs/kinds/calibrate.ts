@@ -58,7 +58,7 @@ function fromSchema1(old: JsonObject): JsonObject {
   const pick = (isCommon: boolean): JsonObject =>
     Object.fromEntries(Object.entries(old).filter(([key]) => key in request === isCommon));
   const options = pick(false);
-  return { ...pick(true), ...(Object.keys(options).length > 0 && { method: 'quept', options }) };
+  return { ...pick(true), method: 'quept', ...(Object.keys(options).length > 0 && { options }) };
 }
 
 export const calibrate: Kind<'calibrate'> = {
