@@ -94,6 +94,30 @@ export function weightGrid(
   return { codes: fromGroupRows(codes, weight.shape), scale, zero };
 }
 
+/**
+ * Weights on grids that are given: as `fakeQuantizeWeight`, w/s and the zero point rounded together, so that this may be a half.
+ * @param weight [out, in] @param scale,zero [rows, 1] @param levels L = 2^bits − 1, shape []
+ */
+export function fakeQuantizeToGrids(
+  weight: Value,
+  scale: Value,
+  zero: Value,
+  levels: Value,
+  groupSize = -1,
+): Value {
+  const offset = op.mul(zero, scale);
+  const quantized = roundToGrid(op.add(groupRows(weight, groupSize), offset), scale, (q) =>
+    op.clip(q, 0, levels),
+  );
+  return fromGroupRows(op.sub(quantized, offset), weight.shape);
+}
+
+/** A number of each row of scales [rows, 1], for every weight that has it, in the weight's shape [out, in]. */
+export function spreadOverWeight(rows: Value, shape: Value['shape'], groupSize = -1): Value {
+  const perGroup = groupSize === -1 ? shape[1]! : groupSize;
+  return fromGroupRows(op.expand(rows, [rows.shape[0]!, perGroup]), shape);
+}
+
 /** A weight [out, in] with a row per group of columns, the last of each row padded with zeros. */
 function groupRows(weight: Value, groupSize: number): Value {
   const [out, columns] = weight.shape as readonly [number, number];

@@ -2,7 +2,16 @@
 import { channel } from 'node:diagnostics_channel';
 
 export type Phase =
-  'forward' | 'moments' | 'factors' | 'targets' | 'search' | 'feedback' | 'descent' | 'refit' | 'storing';
+  | 'forward'
+  | 'moments'
+  | 'factors'
+  | 'targets'
+  | 'search'
+  | 'feedback'
+  | 'descent'
+  | 'refit'
+  | 'training'
+  | 'storing';
 
 export interface PhaseEvent {
   /** Undefined where a phase ends. */

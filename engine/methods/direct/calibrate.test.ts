@@ -4,7 +4,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder, TINY_LLAMA, writeRandomModel } from '../../../test/fixtures.js';
 import { maxDifference } from '../../../test/support.js';
 import { sizeOf } from '../../graph/ir.js';
+import { divergences } from '../../execution/divergences.js';
 import { meanDivergence } from '../../execution/logit-divergence.js';
+import { quantizedParts } from '../../execution/quantized-model.js';
 import { openSampleCache, samplesIn } from '../../execution/sample-store.js';
 import { normals, usePrograms } from '../../execution/testing.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
@@ -20,6 +22,9 @@ import { readWeight, storedBits, tensorsAt } from './stored.js';
 
 const programs = usePrograms();
 const [SAMPLES, TOKENS] = [12, 6];
+/** A tenth of the samples. */
+const HELD_OUT = 1;
+const IDS = BigInt64Array.from({ length: SAMPLES * TOKENS }, (_, i) => BigInt((i * 7 + (i % 5)) % 11));
 const ALL = [8, 7, 6, 5, 4, 3, 2, 1];
 
 let folder: string;
@@ -45,7 +50,6 @@ async function run(
   }: { bits?: number[]; effort?: string; resume?: boolean } = {},
   stop: (phase: string, done: number) => boolean = () => false,
 ) {
-  const ids = BigInt64Array.from({ length: SAMPLES * TOKENS }, (_, i) => BigInt((i * 7 + (i % 5)) % 11));
   const request = { model: checkpoint.folder, method: 'direct', bits, options: { effort } };
   const stopped = new AbortController();
   const seen: number[] = [];
@@ -53,7 +57,7 @@ async function run(
     programs,
     {
       ...{ checkpoint, ...resolveRequest(checkpoint, request), out: join(folder, name), resume },
-      set: { inputs: samplesIn(ids, SAMPLES), name: 'ids', fingerprint: '0'.repeat(64) },
+      set: { inputs: samplesIn(IDS, SAMPLES), name: 'ids', fingerprint: '0'.repeat(64) },
       ...{ cache: await openSampleCache(Infinity), distance: meanDivergence, engineVersion: '0' },
     },
     {
@@ -108,6 +112,36 @@ describe('a set of all bit-widths', () => {
     await expect(run(name, {}, stop)).rejects.toThrow('Cancelled.');
     await run(name, { resume: true });
     expect(await bytesOf(name)).toBe(await bytesOf('all'));
+  });
+});
+
+describe('high effort', () => {
+  const asked = { bits: [3, 2], effort: 'high' };
+  beforeAll(async () => {
+    await run('trained', asked);
+  });
+
+  it('interrupted in training and resumed, has the same bytes', async () => {
+    const inTraining = (phase: string) => phase.startsWith('training') && phase.includes('block 2');
+    await expect(run('killed in training', asked, inTraining)).rejects.toThrow('Cancelled.');
+    await run('killed in training', { ...asked, resume: true });
+    expect(await bytesOf('killed in training')).toBe(await bytesOf('trained'));
+  });
+
+  it('is at no bit-width further from the model on held-out samples than less effort', async () => {
+    await run('untrained', { ...asked, effort: 'default' });
+    const inputs = samplesIn(IDS.subarray((SAMPLES - HELD_OUT) * TOKENS), HELD_OUT);
+    const costs: number[][] = [];
+    for (const name of ['trained', 'untrained']) {
+      const set = await openAdapterSet(join(folder, name));
+      const source = openSource(programs, checkpoint, set);
+      const models = asked.bits.map((bits) => quantizedParts(programs, source, bits));
+      const cache = await openSampleCache(Infinity);
+      const task = { checkpoint, inputs, batch: HELD_OUT, cache, distance: meanDivergence };
+      costs.push(await divergences(programs, task, models, { signal: new AbortController().signal }));
+      await set.close();
+    }
+    costs[0]!.forEach((cost, i) => expect(cost).toBeLessThanOrEqual(costs[1]![i]!));
   });
 });
 

@@ -9,6 +9,7 @@ import { onePass } from './once.js';
 import { layoutAt, ownWidths, type DirectSettings } from './settings.js';
 import { runStage } from './stage.js';
 import { ownStreams } from './streams.js';
+import { trainedStreams } from './train.js';
 
 /** Share of the calibration set that nothing is calibrated on, where there is something to choose by it. */
 const HELD_OUT = 0.1;
@@ -52,14 +53,15 @@ export async function calibrate(context: CalibrationContext, settings: DirectSet
   };
 }
 
-const RUN = { once: onePass, stream: ownStreams } as const;
-const WORDS = { once: 'all bit-widths', stream: 'a stream each' } as const;
+const RUN = { once: onePass, stream: ownStreams, trained: trainedStreams } as const;
+const WORDS = { once: 'all bit-widths', stream: 'a stream each', trained: 'training' } as const;
 /** Roughly what stages take beside each other: moves a bar, not a result. */
-const WORK = { once: 2, stream: 3, choice: 0.5 } as const;
+const WORK = { once: 2, stream: 3, trained: 25, choice: 0.5 } as const;
 
 /** What there is to do at an effort. */
 function stagesOf(settings: DirectSettings): readonly (keyof typeof RUN)[] {
-  return settings.effort === 'quick' || ownWidths(settings).length === 0 ? ['once'] : ['once', 'stream'];
+  if (settings.effort === 'quick' || ownWidths(settings).length === 0) return ['once'];
+  return settings.effort === 'default' ? ['once', 'stream'] : ['once', 'stream', 'trained'];
 }
 
 /** The samples that are calibrated on, and those behind them that are held out; all are both where there is just one. */

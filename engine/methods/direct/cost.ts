@@ -1,14 +1,17 @@
 /** What the direct method takes, counted on its graphs and loops. */
 import { plainGraph } from '../../execution/part.js';
 import { sizeOf } from '../../graph/ir.js';
-import { addWork, timesWork, workOf, type Work } from '../../graph/work.js';
-import { byInput } from '../../models/listing.js';
+import { addWork, peakBytes, timesWork, workOf, type Work } from '../../graph/work.js';
+import { byInput, type PartListing } from '../../models/listing.js';
 import { blocksOf, chainParts, chainsOf, outputSize, type Part } from '../../models/model.js';
 import type { Outline } from '../../transforms/transform.js';
 import type { CalibrationCost } from '../method.js';
 import { PANEL } from './columns.js';
-import { ownWidths, type DirectSettings } from './settings.js';
+import { TRIED } from './grids.js';
+import { layoutAt, ownWidths, type DirectSettings } from './settings.js';
 import { storedBits } from './stored.js';
+import { stepsFor } from './train.js';
+import { trainedShapes, trainStepGraph } from './train-step.js';
 import { batchOf } from '../walk.js';
 
 const FLOAT = 4;
@@ -28,9 +31,13 @@ export function directCost(
   const runs = Math.ceil(samples / batch);
   const widths = storedBits(settings).length;
   const own = effort === 'quick' ? 0 : ownWidths(settings).length;
+  const isTrained = effort === 'high' && own > 0;
+  const trained = isTrained
+    ? blocks.map((part) => trainedBlock(part, listing(part), settings, samples, stepsFor(model, samples)))
+    : [];
   const works = blocks.map((part) => blockWork(part, listing, { batch, runs, widths, own }));
   const stems = chainsOf(model).map(({ stem }) =>
-    timesWork(workOf(plainGraph(stem, batch)), runs * (1 + own)),
+    timesWork(workOf(plainGraph(stem, batch)), runs * (1 + own) * (isTrained ? 2 : 1)),
   );
   const layers = blocks.flatMap((part) => listing(part).linears);
   const widest = Math.max(...layers.map((l) => l.in));
@@ -40,11 +47,44 @@ export function directCost(
   );
   const store = samples * Math.max(...chainsOf(model).flatMap(chainParts).map(outputSize)) * FLOAT;
   return {
-    work: [...works, ...stems].reduce(addWork),
-    looked: (widths + own) * LOOKED * layers.reduce((n, l) => n + l.in * l.out, 0),
-    activations: store * (1 + own),
+    work: [...works, ...trained.map(({ work }) => work), ...stems].reduce(addWork),
+    looked:
+      ((widths + own) * LOOKED + (isTrained ? own * (TRIED + 2) : 0)) *
+      layers.reduce((n, l) => n + l.in * l.out, 0),
+    // Where training goes on, what a block yields in full precision lies there, too.
+    activations: store * (1 + own + (isTrained ? 1 : 0)),
     // Parameters on host and device, for each stream too; moment, its copy and its factor; a weight, its errors and codes.
-    tensors: ((2 + own) * parameters + (4 + 2 * own) * widest * widest + 5 * largest) * FLOAT,
+    tensors: Math.max(
+      ((2 + own) * parameters + (4 + 2 * own) * widest * widest + 5 * largest) * FLOAT,
+      ...trained.map(({ bytes }) => 2 * parameters * FLOAT + bytes),
+    ),
+  };
+}
+
+/** A block whose weights are trained at every width of its own: grids searched, the streams passed, and the steps. */
+function trainedBlock(
+  part: Part,
+  listing: PartListing,
+  settings: DirectSettings,
+  samples: number,
+  { steps, batch }: ReturnType<typeof stepsFor>,
+): { readonly work: Work; readonly bytes: number } {
+  const widths = ownWidths(settings);
+  const { groupSize } = layoutAt(settings, widths[0]!);
+  const graph = trainStepGraph(part, listing.linears, groupSize, batch);
+  const rows = part.inputShape(1)[0]! * samples;
+  const flops = listing.linears.reduce((sum, { in: columns, out }) => {
+    const perGroup = groupSize === -1 ? columns : Math.min(groupSize, columns);
+    return sum + 2 * out * columns * perGroup * TRIED * widths.length;
+  }, 0);
+  const moments = byInput(listing.linears).reduce((sum, [{ in: n }]) => sum + 2 * rows * n * n, 0);
+  const passes = Math.ceil(samples / batch) * (3 + widths.length);
+  const trained = timesWork(workOf(graph), steps * widths.length);
+  const passed = timesWork(workOf(plainGraph(part, batch)), passes);
+  const shapes = [...trainedShapes(listing.linears, groupSize).values()];
+  return {
+    work: addWork(addWork(trained, passed), { flops: flops + moments, elements: 0, operators: 0 }),
+    bytes: peakBytes(graph) + 3 * shapes.reduce((sum, shape) => sum + sizeOf(shape), 0) * FLOAT,
   };
 }
 

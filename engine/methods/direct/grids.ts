@@ -50,6 +50,60 @@ export const codeOf = (
 const SHARES = [1, 0.92, 0.84, 0.76, 0.68, 0.6, 0.52, 0.44, 0.36];
 const STEPS = [0.12, 0.06, 0.03];
 const SMALLEST_SHARE = 0.2;
+/** How many are tried. */
+export const TRIED = SHARES.length + 4 * STEPS.length;
+
+/** Shares of both sides of a range, and what they must cost less than to be better than the best before. */
+interface Tried {
+  readonly upper: number;
+  readonly lower: number;
+  readonly most: number;
+}
+
+/** The shares that are tried in turn: goes on with what those before cost, and returns the best. */
+export function* triedShares(): Generator<Tried, Omit<Tried, 'most'>, number> {
+  let [upper, lower, most] = [1, 1, Infinity];
+  for (const share of SHARES) {
+    const cost = yield { upper: share, lower: share, most };
+    if (cost < most) [upper, lower, most] = [share, share, cost];
+  }
+  for (const step of STEPS)
+    for (const isUpper of [true, false]) {
+      const side = isUpper ? upper : lower;
+      for (const next of [side + step, side - step]) {
+        const share = Math.min(1, Math.max(SMALLEST_SHARE, next));
+        const [u, l] = isUpper ? [share, lower] : [upper, share];
+        const cost = yield { upper: u, lower: l, most };
+        if (cost < most) [upper, lower, most] = [u, l, cost];
+      }
+    }
+  return { upper, lower };
+}
+
+/** The range of some weights, with zero in it, so that zero points are codes. */
+export function rangeOf(data: Float32Array, first: number, end: number): { low: number; high: number } {
+  let [low, high] = [0, 0];
+  for (let i = first; i < end; i++) {
+    const x = data[i]!;
+    if (x < low) low = x;
+    if (x > high) high = x;
+  }
+  return { low, high };
+}
+
+/** The grid of shares of a range. @param stored what becomes of a scale where it is stored */
+export function gridOf(
+  { low, high }: { readonly low: number; readonly high: number },
+  { upper, lower }: { readonly upper: number; readonly lower: number },
+  { bits, halves }: Pick<Layout, 'bits' | 'halves'>,
+  stored: (scale: number) => number,
+): { readonly s: number; readonly z: number } {
+  const levels = 2 ** bits - 1;
+  const s = stored(Math.max((upper * high - lower * low) / levels, smallestStep(low, high)));
+  const z = halves ? rounded((-2 * lower * low) / s) / 2 : rounded((-lower * low) / s);
+  // A step that became smaller where it is stored would take the zero point of negative weights past the last code.
+  return { s, z: Math.min(z, levels) };
+}
 
 /**
  * For each group of columns of a row the shares of its range, upper · max and lower · min, with the least
@@ -60,9 +114,10 @@ const SMALLEST_SHARE = 0.2;
 export function searchGrids(
   data: Float32Array,
   cost: Float64Array,
-  { bits, groupSize, halves }: Layout,
+  layout: Layout,
   stored: (scale: number) => number = Math.fround,
 ): Grids & { readonly shares: Float64Array } {
+  const { bits, groupSize, halves } = layout;
   const columns = cost.length;
   const out = data.length / columns;
   const perGroup = groupSize === -1 ? columns : groupSize;
@@ -73,24 +128,12 @@ export function searchGrids(
   const shares = new Float64Array(out * groups * 2);
   for (let row = 0; row < out; row++)
     for (let group = 0; group < groups; group++) {
-      const first = row * columns + group * perGroup;
-      const end = row * columns + Math.min(columns, (group + 1) * perGroup);
       const from = row * columns;
-      // Zero is in every range, so that zero points are codes.
-      let [low, high] = [0, 0];
-      for (let i = first; i < end; i++) {
-        const x = data[i]!;
-        if (x < low) low = x;
-        if (x > high) high = x;
-      }
-      const gridOf = (upper: number, lower: number) => {
-        const s = stored(Math.max((upper * high - lower * low) / levels, smallestStep(low, high)));
-        const z = halves ? rounded((-2 * lower * low) / s) / 2 : rounded((-lower * low) / s);
-        // A step that became smaller where it is stored would take the zero point of negative weights past the last code.
-        return { s, z: Math.min(z, levels) };
-      };
-      const errorOf = (upper: number, lower: number, most: number) => {
-        const { s, z } = gridOf(upper, lower);
+      const first = from + group * perGroup;
+      const end = from + Math.min(columns, (group + 1) * perGroup);
+      const range = rangeOf(data, first, end);
+      const errorOf = ({ most, ...tried }: Tried) => {
+        const { s, z } = gridOf(range, tried, layout, stored);
         let sum = 0;
         for (let i = first; i < end && sum < most; i++) {
           const x = data[i]!;
@@ -99,26 +142,14 @@ export function searchGrids(
         }
         return sum < most ? sum : Infinity;
       };
-      let [upper, lower, least] = [1, 1, Infinity];
-      for (const share of SHARES) {
-        const error = errorOf(share, share, least);
-        if (error < least) [upper, lower, least] = [share, share, error];
-      }
-      for (const step of STEPS)
-        for (const isUpper of [true, false]) {
-          const side = isUpper ? upper : lower;
-          for (const next of [side + step, side - step]) {
-            const share = Math.min(1, Math.max(SMALLEST_SHARE, next));
-            const [u, l] = isUpper ? [share, lower] : [upper, share];
-            const error = errorOf(u, l, least);
-            if (error < least) [upper, lower, least] = [u, l, error];
-          }
-        }
+      const path = triedShares();
+      let next = path.next();
+      while (!next.done) next = path.next(errorOf(next.value));
       const grid = row * groups + group;
-      const { s, z } = gridOf(upper, lower);
+      const { s, z } = gridOf(range, next.value, layout, stored);
       scale[grid] = s;
       zero[grid] = z;
-      shares.set([upper, lower], 2 * grid);
+      shares.set([next.value.upper, next.value.lower], 2 * grid);
     }
   return { scale, zero, shares };
 }

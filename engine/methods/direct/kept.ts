@@ -6,8 +6,8 @@ import { blockFile, type Kept, type KeptTensor, type ProgressFiles } from '../pr
 import type { DirectLayout } from './settings.js';
 import { storedBits, tensorsAt, type ReadTensor } from './stored.js';
 
-/** How the weights of a bit-width were made: from one pass, or on a stream of their own. */
-export const STAGES = ['once', 'stream'] as const;
+/** How the weights of a bit-width were made: from one pass, on a stream of their own, or trained on one. */
+export const STAGES = ['once', 'stream', 'trained'] as const;
 export type Stage = (typeof STAGES)[number];
 
 export const stageFile = (stage: Stage, index: number): string =>

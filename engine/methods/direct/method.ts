@@ -1,5 +1,6 @@
 /**
- * The direct method: weights computed, not trained, for all bit-widths from a few passes (docs/METHOD.md, section 13).
+ * The direct method: weights computed, not trained, for all bit-widths from a few passes; at high effort those of 4 bits and
+ * less are trained, too (docs/METHOD.md, section 13).
  */
 import { UserError } from '../../errors.js';
 import { integer, mapOf, oneOf, readFields, type Fields } from '../../formats/json-fields.js';
@@ -26,7 +27,7 @@ const GROUP_SIZE = 128;
 const options: MethodOptions<DirectGiven> = {
   effort: choice(
     {
-      help: 'one pass for all bit-widths; or a stream each for 4 bits and less, whose errors are made up for',
+      help: 'one pass for all bit-widths; a stream each for 4 bits and less, whose errors are made up for; their weights trained, too',
       standard: 'default',
     },
     ...EFFORTS,

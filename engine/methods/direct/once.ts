@@ -3,6 +3,7 @@ import { disposeAll, placeAll } from '../../execution/part.js';
 import { Graph, type Shape } from '../../graph/ir.js';
 import { byInput, type LinearEntry } from '../../models/listing.js';
 import type { Part } from '../../models/model.js';
+import type { Programs } from '../../runtime/programs.js';
 import type { CalibrationContext } from '../method.js';
 import type { KeptTensor } from '../progress.js';
 import { inPhase } from '../phases.js';
@@ -32,14 +33,10 @@ async function roundBlock(
   block: BlockAt,
   status: (done: number) => void,
 ): Promise<Map<string, KeptTensor>> {
-  const { part, listing, parameters, batch } = block;
+  const { part, listing, parameters } = block;
   const { signal } = hooks;
   const groups = byInput(listing.linears);
-  const { graph, sums } = momentsGraph(part, groups, batch);
-  const placed = await placeAll(programs, parameters);
-  const moments = await inPhase('moments', () =>
-    addUp(programs, graph, sums, block, placed, { signal, status: (done) => status(done / 2) }),
-  ).finally(() => disposeAll(placed));
+  const moments = await blockMoments(programs, block, signal, (done) => status(done / 2));
   const kept = new Map<string, KeptTensor>();
   let layers = 0;
   for (const group of groups) {
@@ -59,6 +56,22 @@ async function roundBlock(
     }
   }
   return kept;
+}
+
+/** The moments of all inputs that layers share, in the first stream, by the name of the first of these: Σ x xᵀ [in, in]. */
+export async function blockMoments(
+  programs: Programs,
+  block: BlockAt,
+  signal: AbortSignal,
+  status: (done: number) => void,
+): Promise<Map<string, Float32Array>> {
+  const { part, listing, parameters, streams, batch } = block;
+  const { graph, sums } = momentsGraph(part, byInput(listing.linears), batch);
+  const placed = await placeAll(programs, parameters);
+  const first = { part, batch, streams: streams.slice(0, 1) };
+  return inPhase('moments', () => addUp(programs, graph, sums, first, placed, { signal, status })).finally(
+    () => disposeAll(placed),
+  );
 }
 
 /** Adds up the moments of all inputs that layers share, by the name of the first of these. */

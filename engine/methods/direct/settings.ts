@@ -4,9 +4,9 @@ import type { Layout } from './grids.js';
 
 /**
  * How much a calibration may cost: `quick`, one pass for all bit-widths; `default`, a stream of its own for each of 4 bits
- * and less, whose errors its targets make up for.
+ * and less, whose errors its targets make up for; `high`, weights of these trained too.
  */
-export const EFFORTS = ['quick', 'default'] as const;
+export const EFFORTS = ['quick', 'default', 'high'] as const;
 export type Effort = (typeof EFFORTS)[number];
 
 export interface DirectGiven {

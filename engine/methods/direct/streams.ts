@@ -30,32 +30,40 @@ const TARGET_DAMPING = 0.1;
 
 /** A stream in full precision, and one for each bit-width, which goes on by what was rounded. */
 export function ownStreams(context: CalibrationContext, settings: DirectSettings): StageRun {
-  const widths = ownWidths(settings);
-  const read = stageReader(context, settings);
   return {
     stage: 'stream',
-    streams: 1 + widths.length,
+    streams: 1 + ownWidths(settings).length,
     round: (block, status) => roundBlock(context, settings, block, status),
-    next: async ({ part, parameters, listing }) => {
-      const next: Parameters[] = [parameters];
-      for (const bits of widths) {
-        const own = new Map(parameters);
-        for (const layer of listing.linears) {
-          const weight = await read(part, layer, bits);
-          own.set(`${layer.name}.weight`, { data: toFloats(weight), shape: weight.shape });
-        }
-        next.push(own);
-      }
-      return next;
-    },
+    next: ownParameters(context, settings, 'stream'),
   };
 }
 
-/** Reads weights of this stage, and the base from the first. */
+/** Goes on in full precision on the first stream, and on that of each bit-width by what a stage has kept of it. */
+export function ownParameters(
+  context: CalibrationContext,
+  settings: DirectSettings,
+  stage: Stage,
+): StageRun['next'] {
+  const read = stageReader(context, settings, stage);
+  return async ({ part, parameters, listing }) => {
+    const next: Parameters[] = [parameters];
+    for (const bits of ownWidths(settings)) {
+      const own = new Map(parameters);
+      for (const layer of listing.linears) {
+        const weight = await read(part, layer, bits);
+        own.set(`${layer.name}.weight`, { data: toFloats(weight), shape: weight.shape });
+      }
+      next.push(own);
+    }
+    return next;
+  };
+}
+
+/** Reads weights of a stage, and the base from the first. */
 export function stageReader(
   { checkpoint, progress }: CalibrationContext,
   settings: DirectSettings,
-  stage: Stage = 'stream',
+  stage: Stage,
 ): (part: Part, layer: LinearEntry, bits: number) => Promise<GridWeight> {
   const read = keptReader(checkpoint.model, progress, (bits) => (bits > LOW_BITS ? 'once' : stage));
   return (part, layer, bits) => readWeight(settings, layer, bits, read(part, layer.name));

@@ -1,0 +1,104 @@
+/**
+ * One step of training weights through their rounding as a graph (docs/METHOD.md, section 13): the block with rounded
+ * weights forward, what it yields beside full precision, backward, Adam.
+ */
+import { gradients } from '../../graph/gradients.js';
+import { Graph, type Shape, type Value } from '../../graph/ir.js';
+import * as op from '../../graph/ops.js';
+import { adam } from '../../graph/optimizers.js';
+import { fakeQuantizeToGrids, scaleRows, spreadOverWeight } from '../../graph/quantizers.js';
+import { fullPrecision, parameterInputs, portInputs } from '../../models/builders.js';
+import type { LinearEntry } from '../../models/listing.js';
+import type { Builder, Part } from '../../models/model.js';
+
+/** For few steps: the usual .999 would remember all of them alike. */
+export const BETA2 = 0.99;
+/** Gradients of a relative error of weights are small. */
+const EPSILON = 1e-12;
+const SMALLEST_ENERGY = 1e-12;
+
+/** What a step replaces, by name: of each layer its weight before rounding, and by how much its scales have grown. */
+export function trainedShapes(linears: readonly LinearEntry[], groupSize: number): Map<string, Shape> {
+  return new Map(
+    linears.flatMap((layer): [string, Shape][] => [
+      [weightName(layer.name), [layer.out, layer.in]],
+      [growthName(layer.name), [scaleRows(layer, groupSize), 1]],
+    ]),
+  );
+}
+
+export const weightName = (layer: string): string => `${layer}.weight`;
+/** Logarithms of what scales are multiplied by. */
+export const growthName = (layer: string): string => `${layer}.growth`;
+
+/**
+ * Inputs: `x` and `side.<name>` of the stream, `y` what the block yields in full precision on its own; the block's
+ * parameters; of each layer `<layer>.scale` and `.zero` [rows, 1], the grids it began on; `levels` []; the state of
+ * `trainedShapes` with moments `.m` and `.v`; `rate.weight` in steps of the grid, `rate.growth` and `correction` (see
+ * `adamScalars`). Outputs: `next.<name>` of state and moments, and `loss` [1], the mean over tokens of the squared error of
+ * each over its energy, so that no token with huge activations decides everything.
+ */
+export function trainStepGraph(
+  part: Part,
+  linears: readonly LinearEntry[],
+  groupSize: number,
+  batch: number,
+): Graph {
+  const graph = new Graph();
+  const shapes = trainedShapes(linears, groupSize);
+  const state = new Map([...shapes].map(([name, shape]) => [name, graph.input(name, shape)]));
+  const levels = graph.input('levels', []);
+  const scales = new Map<string, Value>();
+  const plain = fullPrecision(graph);
+  const parameter = parameterInputs(graph);
+  const builder: Builder = {
+    ...plain,
+    linear: (name, x, out, { bias = true } = {}) => {
+      const growth = state.get(growthName(name))!;
+      const before = graph.input(`${name}.scale`, growth.shape);
+      scales.set(name, before);
+      const weight = fakeQuantizeToGrids(
+        state.get(weightName(name))!,
+        op.mul(before, op.exp(growth)),
+        graph.input(`${name}.zero`, growth.shape),
+        levels,
+        groupSize,
+      );
+      return op.gemm(x, weight, { transB: true, ...(bias && { c: parameter(`${name}.bias`, [out]) }) });
+    },
+  };
+  const { x, side } = portInputs(graph, part, batch);
+  const y = graph.input('y', part.outputShape(batch));
+  const difference = op.sub(part.forward(builder, x, batch, side), y);
+  const channels = [y.shape.length - 1];
+  const energy = op.add(op.reduceSum(op.mul(y, y), channels), graph.scalar(SMALLEST_ENERGY));
+  const tokens = energy.shape.reduce((n, length) => n * length, 1);
+  const weighted = op.div(difference, op.mul(energy, graph.scalar(tokens)));
+  graph.output('loss', op.reshape(op.reduceSum(op.mul(difference, weighted), [...y.shape.keys()]), [1]));
+  const names = [...state.keys()];
+  const slopes = gradients(
+    [{ value: difference, cotangent: op.mul(weighted, graph.scalar(2)) }],
+    names.map((name) => state.get(name)!),
+  );
+  const correction = graph.input('correction', []);
+  const ratesOf = { weight: graph.input('rate.weight', []), growth: graph.input('rate.growth', []) };
+  const rates = new Map(
+    linears.flatMap(({ name }): [string, Value][] => {
+      const { shape } = state.get(weightName(name))!;
+      const steps = spreadOverWeight(op.mul(scales.get(name)!, ratesOf.weight), shape, groupSize);
+      return [
+        [weightName(name), steps],
+        [growthName(name), ratesOf.growth],
+      ];
+    }),
+  );
+  for (const [i, name] of names.entries()) {
+    const moment = (suffix: string) => graph.input(`${name}.${suffix}`, shapes.get(name)!);
+    const before = { parameter: state.get(name)!, first: moment('m'), second: moment('v') };
+    const after = adam(before, slopes[i]!, rates.get(name)!, correction, { beta2: BETA2, epsilon: EPSILON });
+    graph.output(`next.${name}`, after.parameter);
+    graph.output(`next.${name}.m`, after.first);
+    graph.output(`next.${name}.v`, after.second);
+  }
+  return graph;
+}
