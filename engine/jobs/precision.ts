@@ -9,7 +9,7 @@ import { readSetConfig, readTensorsDigest, setBytes } from '../formats/set.js';
 import type { SetConfig } from '../formats/set-config.js';
 import { setForm, sizedModel } from '../methods/sets.js';
 import { readSensitivity, SENSITIVITY_FILE, type Sensitivity } from '../formats/sensitivity.js';
-import { encodeBits } from '../plans/bits.js';
+import { encodeBits, WHOLE_BITS } from '../plans/bits.js';
 import { candidatesWithin } from '../plans/candidates.js';
 import { bestMeasured, type Compare } from './measured-plan.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
@@ -28,8 +28,6 @@ import type {
   SensitivityTable,
 } from '../protocol/protocol.js';
 
-/** Of a model without an adapter set, whose sizes alone are known. */
-const WHOLE_BITS = [2, 3, 4, 5, 6, 7, 8];
 /** Throws UserError where the model or the set cannot be read, or the set is for other layers. */
 export async function describePrecision(
   { model, adapters }: PrecisionParams,
@@ -38,6 +36,7 @@ export async function describePrecision(
   const checkpoint = await openCheckpoint(model);
   try {
     const config = adapters === undefined ? undefined : await readSetConfig(adapters);
+    // Without an adapter set sizes alone are known.
     const bits = config ? [...config.offered].sort((a, b) => a - b) : WHOLE_BITS;
     const sized = sizedModel(checkpoint, config);
     const layers = layersOf(checkpoint, sized, config, bits);

@@ -34,6 +34,16 @@ it('says what each method does for a model where nothing is asked', async () => 
   ]);
 });
 
+it('says which bit-widths can be asked for', async () => {
+  const found = await methodsFor(at('llama'));
+  expect(found.map(({ name, modes }) => [name, modes[0]!.allowed.join('')])).toEqual([
+    ['quept', '8765432'],
+    ['direct', '87654321'],
+    ['gptq', '8765432'],
+    ['rounding', '8765432'],
+  ]);
+});
+
 it('says which methods can be compared with, and which have the paper', async () => {
   const found = await reportMethods(at('llama'));
   expect(found.filter(({ baseline }) => baseline).map(({ name }) => name)).toEqual([

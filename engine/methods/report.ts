@@ -2,6 +2,7 @@
 import { UserError } from '../errors.js';
 import { openCheckpoint } from '../models/checkpoint.js';
 import type { MethodModeReport, MethodReport, Mode } from '../protocol/protocol.js';
+import { WHOLE_BITS } from '../plans/bits.js';
 import type { Outline } from '../transforms/transform.js';
 import type { AnyMethod } from './method.js';
 import { listOptions } from './options.js';
@@ -36,10 +37,20 @@ const reportOf = (method: AnyMethod, outline: Outline): MethodReport => ({
 });
 
 /** Undefined for a mode whose standard settings the method refuses for the model. */
-function modeOf(method: AnyMethod, outline: Outline, mode: Mode): MethodModeReport | undefined {
-  try {
+const modeOf = (method: AnyMethod, outline: Outline, mode: Mode): MethodModeReport | undefined =>
+  unlessRefused(() => {
     const { offered, samples } = method.settings(outline, { mode }, {});
-    return { mode, bits: offered, samples };
+    const takes = (bits: number) =>
+      offered.includes(bits) ||
+      unlessRefused(() => method.settings(outline, { mode, bits: [bits] }, {})) !== undefined;
+    const allowed = [...new Set([...offered, ...WHOLE_BITS])].filter(takes).sort((a, b) => b - a);
+    return { mode, bits: offered, allowed, samples };
+  });
+
+/** Undefined for a UserError. */
+function unlessRefused<T>(ask: () => T): T | undefined {
+  try {
+    return ask();
   } catch (error) {
     if (error instanceof UserError) return undefined;
     throw error;

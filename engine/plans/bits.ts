@@ -4,6 +4,12 @@
 export const MIN_BITS = 1;
 export const MAX_BITS = 8;
 
+/** The whole ones, ascending. */
+export const WHOLE_BITS: readonly number[] = Array.from(
+  { length: MAX_BITS - MIN_BITS + 1 },
+  (_, i) => MIN_BITS + i,
+);
+
 /** Whether two plans give every layer the same bits. */
 export const sameBits = (a: readonly number[], b: readonly number[]): boolean =>
   a === b || (a.length === b.length && a.every((width, i) => width === b[i]));

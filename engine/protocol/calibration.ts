@@ -87,6 +87,8 @@ export interface MethodModeReport {
   readonly mode: Mode;
   /** From high to low. */
   readonly bits: readonly number[];
+  /** All that can be asked for, from high to low. */
+  readonly allowed: readonly number[];
   /** Samples that it draws; 0 where it needs none, and takes none. */
   readonly samples: number;
 }

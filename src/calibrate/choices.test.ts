@@ -39,8 +39,8 @@ const quept: MethodReport = {
   title: 'QuEPT',
   description: '',
   modes: [
-    { mode: 'weight-only', bits: [8, 7, 6, 5, 4, 3, 2], samples: 128 },
-    { mode: 'weight-activation', bits: [8, 7, 6, 5, 4], samples: 128 },
+    { mode: 'weight-only', bits: [8, 7, 6, 5, 4, 3, 2], allowed: [8, 7, 6, 5, 4, 3, 2], samples: 128 },
+    { mode: 'weight-activation', bits: [8, 7, 6, 5, 4], allowed: [8, 7, 6, 5, 4], samples: 128 },
   ],
   recipes: ['default', 'paper'],
   options: [option('epochs'), option('groups', 'list'), option('guard', 'on|off', ['on', 'off'])],
@@ -50,7 +50,7 @@ const gptq: MethodReport = {
   ...quept,
   name: 'gptq',
   title: 'GPTQ',
-  modes: [{ mode: 'weight-only', bits: [8, 4], samples: 128 }],
+  modes: [{ mode: 'weight-only', bits: [8, 4], allowed: [8, 4], samples: 128 }],
   recipes: ['default'],
   options: [option('groupSize')],
   baseline: true,
@@ -59,7 +59,7 @@ const rounding: MethodReport = {
   ...gptq,
   name: 'rounding',
   title: 'Rounding',
-  modes: [{ mode: 'weight-only', bits: [8, 4], samples: 0 }],
+  modes: [{ mode: 'weight-only', bits: [8, 4], allowed: [8, 4], samples: 0 }],
 };
 const choices: Choices = {
   model,

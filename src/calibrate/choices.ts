@@ -79,8 +79,6 @@ export function methodOf({ methods, method: name, mode }: Answers): Pick<Choices
   return { method, mode: method.modes.find((one) => one.mode === mode) ?? method.modes[0]! };
 }
 
-export const BIT_WIDTHS = [8, 7, 6, 5, 4, 3, 2] as const;
-
 const STANDARD: Length = { kind: 'standard' };
 
 /** Lengths to choose from, the usual one first. */

@@ -22,7 +22,6 @@ import { chooseDevice, deviceName } from '../devices/choose.js';
 import { modelName } from '../models/names.js';
 import {
   adaptersFolder,
-  BIT_WIDTHS,
   choicesOf,
   estimateRequestOf,
   hasEpochs,
@@ -162,7 +161,10 @@ const bitsStep =
       place,
       {
         placeholder: vscode.l10n.t('Bit-widths for the model to run at'),
-        items: BIT_WIDTHS.map((value) => ({ value, label: vscode.l10n.t('{0} bits', value) })),
+        items: mode.allowed.map((value) => ({
+          value,
+          label: value === 1 ? vscode.l10n.t('1 bit') : vscode.l10n.t('{0} bits', value),
+        })),
       },
       (value) => before.includes(value),
     );
