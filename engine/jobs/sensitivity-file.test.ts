@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { writeSensitivity } from '../formats/sensitivity.js';
 import { complaint, useTemporaryFolder } from '../formats/testing.js';
 import type { SensitivityRequest } from '../protocol/protocol.js';
-import { discardMeasured, measuredLayers, openMeasured, openSensitivityOutput } from './sensitivity-file.js';
+import { discardMeasured, isUnfinished, openMeasured, openSensitivityOutput } from './sensitivity-file.js';
 
 const at = useTemporaryFolder();
 const identity = {
@@ -21,7 +21,7 @@ describe('an unfinished measurement', () => {
     await first.add([2, 1]);
     await first.add([4, 3]);
     const kept = await readFile(`${out}.partial`, 'utf8');
-    expect(await measuredLayers(out)).toBe(2);
+    expect(isUnfinished(out)).toBe(true);
 
     expect(await complaint(() => openMeasured(out, identity, false))).toBe(
       `${out}.partial holds an unfinished measurement; continue it with --resume, or delete it to start again.`,
@@ -34,7 +34,7 @@ describe('an unfinished measurement', () => {
       [4, 3],
     ]);
     await discardMeasured(out);
-    expect(await measuredLayers(out)).toBeUndefined();
+    expect(isUnfinished(out)).toBe(false);
     expect((await openMeasured(out, identity, false)).costs).toEqual([]);
   });
 
@@ -113,8 +113,8 @@ describe('the place of a measurement', () => {
     await (await openMeasured(out, identity, false)).add([2, 1]);
     expect(await complaint(() => opens())).toMatch(/unfinished measurement; continue it with --resume/);
     await opens({ resume: true });
-    expect(await measuredLayers(out)).toBe(1);
+    expect(isUnfinished(out)).toBe(true);
     await opens({ force: true });
-    expect(await measuredLayers(out)).toBeUndefined();
+    expect(isUnfinished(out)).toBe(false);
   });
 });

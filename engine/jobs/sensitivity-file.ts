@@ -66,7 +66,7 @@ async function prepare(
     throw new UserError(`${place} ends in .partial, which marks unfinished work; choose another name.`);
   await tryFile(partialOf(place));
   await tryFile(place);
-  const isUnfinished = existsSync(partialOf(place));
+  const isBegun = isUnfinished(place);
   if (existsSync(place)) {
     const found = await readSensitivity(place).catch((error: unknown) => {
       throw new UserError(`${place} is there and is not a sensitivity; choose another name.`, {
@@ -74,11 +74,11 @@ async function prepare(
       });
     });
     const isOwn = found.tensors_sha256 === (await readTensorsDigest(adapters));
-    if (resume && !force && !isUnfinished && isOwn) return found;
-    if (!force && !(resume && isUnfinished))
+    if (resume && !force && !isBegun && isOwn) return found;
+    if (!force && !(resume && isBegun))
       throw new UserError(`${place} is there already; choose another name, or replace it with --force.`);
   }
-  if (isUnfinished && !resume) {
+  if (isBegun && !resume) {
     if (!force) throw unfinished(partialOf(place));
     await discardMeasured(place);
   }
@@ -93,7 +93,7 @@ export async function openMeasured(
 ): Promise<SensitivityProgress> {
   const path = partialOf(out);
   await removeStaleTemporaries(dirname(path));
-  const isThere = existsSync(path);
+  const isThere = isUnfinished(out);
   if (isThere && !resume) throw unfinished(path);
   const costs = isThere ? await readProgress(path, identity) : [];
   return {
@@ -123,12 +123,7 @@ async function readProgress(path: string, identity: SensitivityIdentity): Promis
   return costs;
 }
 
-/** How many layers an unfinished file has; undefined where there is none. */
-export async function measuredLayers(out: string): Promise<number | undefined> {
-  if (!existsSync(partialOf(out))) return undefined;
-  const saved = await readJsonFile(partialOf(out)).catch(() => undefined);
-  const costs = (saved as { readonly costs?: unknown } | undefined)?.costs;
-  return Array.isArray(costs) ? costs.length : 0;
-}
+/** Whether there is a measurement to go on with. */
+export const isUnfinished = (out: string): boolean => existsSync(partialOf(out));
 
 export const discardMeasured = (out: string): Promise<void> => rm(partialOf(out), { force: true });

@@ -3,6 +3,7 @@ import type { EvaluateJob, JobRecord } from '../../engine/protocol/protocol.js';
 import type { Run } from '../../webview/evaluation/protocol.js';
 import type { Connection } from '../common/connection.js';
 import type { Disposable } from '../common/event.js';
+import { wayOn } from '../jobs/job-list.js';
 
 /** A job, and the file that its result will be in. */
 export interface SavedRun {
@@ -108,8 +109,7 @@ export function followRun(
     again: async () => {
       if (saved === undefined) return;
       const { id, result } = saved;
-      const method = job?.resumable ? 'jobs/resume' : 'jobs/retry';
-      follow((await connection.request(method, { id })).job, result);
+      follow((await connection.request(job ? wayOn(job) : 'jobs/retry', { id })).job, result);
     },
     dispose: () => subscriptions.forEach((subscription) => subscription.dispose()),
   };

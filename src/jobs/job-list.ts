@@ -119,5 +119,13 @@ export function actionsOf(job: JobRecord): JobActions {
   };
 }
 
+/** Those that an earlier window left. */
+export const interruptedJobs = (jobs: readonly JobRecord[]): JobRecord[] =>
+  jobs.filter(({ state, elsewhere }) => state === 'interrupted' && !elsewhere);
+
+/** What makes a job that was stopped run again: from what it has kept, or of a kind that keeps nothing from its beginning. */
+export const wayOn = ({ resumable }: JobRecord): 'jobs/resume' | 'jobs/retry' =>
+  resumable ? 'jobs/resume' : 'jobs/retry';
+
 /** Its newest figures, such as the loss of each bit group; empty before there are any. */
 export const latestFigures = ({ series }: JobRecord): readonly SeriesPoint[] => series.at(-1)?.points ?? [];

@@ -7,7 +7,7 @@ import type { Disposable } from '../common/event.js';
 import { formatDuration } from '../common/format.js';
 import { alarm, inform } from '../common/messages.js';
 import type { Context } from '../context.js';
-import type { JobChange } from './job-list.js';
+import { interruptedJobs, wayOn, type JobChange } from './job-list.js';
 
 const OFFERED = 'jobs.offered';
 
@@ -40,7 +40,7 @@ const hasEnded = (change: JobChange): change is Ended =>
 async function tellEnd(context: Context, job: JobRecord): Promise<void> {
   context.adapters.refresh();
   if (job.state === 'failed') return tellFailed(job);
-  if (job.state === 'interrupted') return offerResume(context, [job]);
+  if (job.state === 'interrupted') return offerAgain(context, [job]);
   // The page of an evaluation shows its result.
   if (job.kind === 'calibrate') await tellCalibrated(context, job);
 }
@@ -72,14 +72,10 @@ async function tellFailed(job: JobRecord): Promise<void> {
 }
 
 /** Offers to go on with what an earlier window left, once for each time that it was interrupted. */
-async function offerInterrupted(context: Context): Promise<void> {
-  const jobs = (await context.jobs.all()).filter(
-    ({ state, resumable, elsewhere }) => state === 'interrupted' && resumable && !elsewhere,
-  );
-  await offerResume(context, jobs);
-}
+const offerInterrupted = async (context: Context): Promise<void> =>
+  offerAgain(context, interruptedJobs(await context.jobs.all()));
 
-async function offerResume({ extension, engine }: Context, jobs: readonly JobRecord[]): Promise<void> {
+async function offerAgain({ extension, engine }: Context, jobs: readonly JobRecord[]): Promise<void> {
   const state = extension.workspaceState;
   const key = ({ id, ended }: JobRecord) => `${id} ${ended ?? 0}`;
   const offered = state.get<string[]>(OFFERED, []);
@@ -87,14 +83,28 @@ async function offerResume({ extension, engine }: Context, jobs: readonly JobRec
   if (fresh.length === 0) return;
   await state.update(OFFERED, [...offered, ...fresh.map(key)].slice(-50));
   if (!vscode.workspace.isTrusted) return;
-  const resume = vscode.l10n.t('Resume');
+  const { question, again } = offerOf(fresh);
   const show = vscode.l10n.t('Show Jobs');
-  const [first] = fresh;
-  const question =
-    fresh.length === 1
-      ? vscode.l10n.t('"{0}" was interrupted. Resume it?', first!.title)
-      : vscode.l10n.t('{0} jobs were interrupted. Resume them?', fresh.length);
-  const chosen = await inform(question, resume, show);
+  const chosen = await inform(question, again, show);
   if (chosen === show) await vscode.commands.executeCommand('elasticPrecision.jobs.focus');
-  if (chosen === resume) for (const { id } of fresh) await engine.request('jobs/resume', { id });
+  if (chosen === again) for (const job of fresh) await engine.request(wayOn(job), { id: job.id });
+}
+
+/** Evaluations and exports keep nothing on their way: they start again, and the question says so. */
+function offerOf(jobs: readonly JobRecord[]): { readonly question: string; readonly again: string } {
+  const [{ title }] = jobs as [JobRecord];
+  const fromStart = jobs.filter((job) => !job.resumable).length;
+  if (fromStart === jobs.length) {
+    const question =
+      jobs.length === 1
+        ? vscode.l10n.t('"{0}" was interrupted. Run it again from the beginning?', title)
+        : vscode.l10n.t('{0} jobs were interrupted. Run them again from the beginning?', jobs.length);
+    return { question, again: vscode.l10n.t('Run Again') };
+  }
+  const question =
+    jobs.length === 1
+      ? vscode.l10n.t('"{0}" was interrupted. Resume it?', title)
+      : vscode.l10n.t('{0} jobs were interrupted. Resume them?', jobs.length);
+  const note = fromStart > 0 ? vscode.l10n.t(' Those that keep no progress start again.') : '';
+  return { question: question + note, again: vscode.l10n.t('Resume') };
 }

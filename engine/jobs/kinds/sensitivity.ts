@@ -2,7 +2,7 @@
 import { flag, integer, list, number, optional, path, text } from '../../formats/json-fields.js';
 import { followLinks } from '../../formats/output.js';
 import { whileLocked } from '../../locks/lock.js';
-import { discardMeasured, measuredLayers, sensitivityPath } from '../sensitivity-file.js';
+import { discardMeasured, isUnfinished, sensitivityPath } from '../sensitivity-file.js';
 import { bits, device, placement } from './fields.js';
 import type { Kind } from './kind.js';
 
@@ -35,8 +35,7 @@ export const sensitivity: Kind<'sensitivity'> = {
   sets: ({ adapters }) => [adapters],
   progress: {
     place: 'layer',
-    made: async (request) =>
-      (await measuredLayers(await followLinks(sensitivityPath(request)))) !== undefined,
+    made: async (request) => isUnfinished(await followLinks(sensitivityPath(request))),
     discard: async (request) => {
       const place = await followLinks(sensitivityPath(request));
       await whileLocked(place, () => discardMeasured(place));
