@@ -62,9 +62,10 @@ export const pageStrings = (): Strings => ({
   axisSize: l10n.t('Size of the model'),
   logarithmic: l10n.t('(logarithmic)'),
   tileFull: l10n.t('Full precision'),
-  tileBest: l10n.t('Smallest close to full precision'),
+  tileBestShare: l10n.t('Smallest within 1 point of full precision'),
+  tileBestRatio: l10n.t('Smallest within 1% of full precision'),
   tileBestDetail: l10n.t('{0}: {1} at {2}, {3} of the size'),
-  tileNone: l10n.t('None is within one point (perplexity: one percent) of full precision.'),
+  tileNone: l10n.t('None of these is.'),
   table: l10n.t('All values'),
   errorNote: l10n.t('±: standard error of the distance from full precision.'),
   differenceNote: l10n.t(

@@ -19,6 +19,8 @@ export interface DetailNode {
   readonly label: string;
   readonly description?: string;
   readonly icon: string;
+  /** What there is to know of it. */
+  readonly help?: string;
 }
 export type JobsNode = JobNode | DetailNode;
 
@@ -120,7 +122,7 @@ export function detailsOf(node: JobNode, job: JobRecord): DetailNode[] {
   return [...error, ...lines].map((line) => ({ ...line, kind: 'detail', job: node }));
 }
 
-type Line = Pick<DetailNode, 'key' | 'label' | 'description' | 'icon'>;
+type Line = Pick<DetailNode, 'key' | 'label' | 'description' | 'icon' | 'help'>;
 
 function linesOf(job: JobRecord): Line[] {
   const where = job.phase === undefined ? [] : [{ key: 'phase', label: job.phase, icon: 'layers' }];
@@ -129,6 +131,11 @@ function linesOf(job: JobRecord): Line[] {
     label,
     description: formatLoss(value, locale()),
     icon: 'graph-line',
+    ...(job.kind === 'calibrate' && {
+      help: vscode.l10n.t(
+        'Of the block at work, or of the last one. An adapter set shows the mean of all blocks, in the first epoch and in the last.',
+      ),
+    }),
   }));
   return [...where, ...figures, ...(job.kind === 'evaluate' ? scoreLines(job) : [])];
 }
@@ -144,12 +151,12 @@ const scoreLines = ({ result, partial }: EvaluateJob): Line[] =>
     icon: 'graph',
   })) ?? [];
 
-export const detailRow = ({ job, key, label, description, icon }: DetailNode): Row => ({
+export const detailRow = ({ job, key, label, description, icon, help }: DetailNode): Row => ({
   id: `${job.id}#${key}`,
   label,
   ...(description !== undefined && { description }),
   kind: '',
   icon,
-  tooltip: [label],
+  tooltip: [label, ...(help === undefined ? [] : [help])],
   context: 'detail',
 });

@@ -27,7 +27,7 @@ let model: string;
 const drawing = async () =>
   (await draw(extension.trees.adapters))
     .replace(/[A-Z][a-z]{2} \d{1,2}, \d{4}/g, 'DATE')
-    .replace(/loss [\d.e-]+ → [\d.e-]+( · kept its start)?/g, 'START')
+    .replace(/loss [\d.e-]+ → [\d.e-]+( · not improved, runs as it started)?/g, 'START')
     .replace(/[\d.]+% top-1/g, 'N% top-1');
 const untilDrawn = (expected: RegExp) =>
   eventually(extension.adapters.onDidChange, async () => (expected.test(await drawing()) ? true : undefined));

@@ -223,13 +223,14 @@ function tilesOf(
     );
   const value = full?.[metric.key];
   const tiles = [];
+  const bestTitle = metric.share ? strings.tileBestShare : strings.tileBestRatio;
   if (full && value !== undefined && metric.key !== 'kl')
     tiles.push(tile(strings.tileFull, formatMetric(metric, value, locale), formatBytes(full.bytes, locale)));
   const best = bestTrade(rows, metric);
   if (full && best)
     tiles.push(
       tile(
-        strings.tileBest,
+        bestTitle,
         fill(strings.bits, bitsText(best, locale)),
         fill(
           strings.tileBestDetail,
@@ -241,7 +242,7 @@ function tilesOf(
       ),
     );
   else if (finished && value !== undefined && metric.key !== 'kl')
-    tiles.push(tile(strings.tileBest, '–', strings.tileNone));
+    tiles.push(tile(bestTitle, '–', strings.tileNone));
   return tiles;
 }
 

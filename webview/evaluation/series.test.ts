@@ -32,6 +32,15 @@ describe('chartable', () => {
   it('leaves out what is not a value', () => {
     const broken = [row('a', 2, NaN), row('a', 3, Infinity), row('a', 4, 0.8)];
     expect(chartable(broken, top1!).series[0]!.points.map((p) => p.bits)).toEqual([4]);
+    expect(
+      chartable(
+        [
+          { ...full, kl: 0 },
+          { ...row('a', 4, 0.8), kl: 0.02 },
+        ],
+        kl!,
+      ).full,
+    ).toBeUndefined();
     expect(chartable(rows, kl!).series.every((s) => s.points.length === 0)).toBe(true);
   });
 });
@@ -41,6 +50,12 @@ describe('bestTrade', () => {
     expect(rowKey(bestTrade(rows, top1!)!)).toBe('adapters/4/a');
     expect(bestTrade([full, row('a', 2, 0.85)], top1!)).toBeUndefined();
     expect(bestTrade([row('a', 2, 0.85)], top1!)).toBeUndefined();
+  });
+
+  it('is none that was measured on other samples than full precision', () => {
+    const early = { ...row('a', 2, 0.99), samples: full.samples - 1 };
+    expect(bestTrade([full, early], top1!)).toBeUndefined();
+    expect(bestTrade([full, { ...early, samples: full.samples }], top1!)?.bits).toBe(2);
   });
 
   it('is within a percent for a perplexity', () => {

@@ -52,17 +52,25 @@ export function chartable(rows: readonly EvaluationRow[], metric: Metric): Chart
     };
   });
   return {
-    ...(full && { full }),
+    // Its divergence from itself is zero, which has no place on a logarithmic axis.
+    ...(full && metric.key !== 'kl' && { full }),
     series: [...series.filter((s) => s.kind === 'baseline'), ...series.filter((s) => s.kind === 'adapters')],
   };
 }
 
 /** The smallest quantized model that is no more than `tolerance` worse than full precision. */
 export function bestTrade(rows: readonly EvaluationRow[], metric: Metric): EvaluationRow | undefined {
-  const full = rows.find((row) => row.kind === 'full')?.[metric.key];
+  const whole = rows.find((row) => row.kind === 'full');
+  const full = whole?.[metric.key];
   if (full === undefined) return undefined;
   return rows
-    .filter((row) => row.kind !== 'full' && withinTolerance(metric, row[metric.key], full))
+    .filter(
+      (row) =>
+        row.kind !== 'full' &&
+        // While an evaluation runs, a row may have seen but some of them.
+        row.samples === whole?.samples &&
+        withinTolerance(metric, row[metric.key], full),
+    )
     .sort((a, b) => a.bytes - b.bytes || compareValues(metric, a, b))[0];
 }
 

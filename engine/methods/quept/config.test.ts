@@ -233,12 +233,16 @@ describe('what bit groups say of themselves', () => {
     expect(found.map(({ bits }) => bits)).toEqual([[8, 7], [4]]);
     expect(factsOf('rank', found)).toEqual(['16', '48']);
     expect(factsOf('loss', found)).toEqual(['0.3 → 0.2', '2 → 1']);
-    expect(factsOf('kept its start', found)).toEqual([undefined, '']);
+    expect(factsOf('not improved, runs as it started', found)).toEqual([undefined, '']);
   });
 
   it('gives the parts of a divided group the losses of the whole', () => {
     const losses = [{ block: '0', first: { '4,7,8': 0.2 }, last: { '4,7,8': 0.1 } }];
-    expect(factsOf('loss', parts(losses))).toEqual(['0.2 → 0.1', '0.2 → 0.1']);
+    const found = parts(losses);
+    expect(factsOf('loss', found)).toEqual(['0.2 → 0.1', '0.2 → 0.1']);
+    const helps = found.map(({ facts }) => facts.find(({ label }) => label === 'loss')!.help);
+    expect(helps[0]).toContain('Calibrated together with 4 bits, whose loss is in it.');
+    expect(helps[1]).toContain('Calibrated together with 7, 8 bits, whose loss is in it.');
   });
 
   it('says nothing of losses that nobody recorded', () => {

@@ -155,6 +155,10 @@ export function queptParts(config: SetConfig): SetPart[] {
       return values.length > 0 ? values.reduce((a, b) => a + b, 0) / values.length : undefined;
     };
     const [first, last] = [mean('first'), mean('last')];
+    const labels = Object.keys(losses[0]?.first ?? {}).filter(isWhole);
+    const others = labels.flatMap((label) => label.split(',').map(Number)).filter((b) => !bits.includes(b));
+    const together =
+      others.length > 0 ? ` Calibrated together with ${others.join(', ')} bits, whose loss is in it.` : '';
     return {
       bits: [...bits].sort((a, b) => b - a),
       facts: [
@@ -164,16 +168,20 @@ export function queptParts(config: SetConfig): SetPart[] {
               {
                 label: 'loss',
                 value: `${short(first)} → ${short(last)}`,
-                help: `Mean loss of the blocks, first epoch → last: ${short(first)} → ${short(last)}.`,
+                help:
+                  `Mean loss of all ${losses.length} blocks, first epoch → last: ${short(first)} → ${short(last)}.` +
+                  `${together} A job shows the loss of one block at a time.`,
               },
             ]
           : []),
         ...(gain === 0
           ? [
               {
-                label: 'kept its start',
+                label: 'not improved, runs as it started',
                 value: '',
-                help: 'Calibration did not improve it, so it runs as it started.',
+                help:
+                  'On the calibration set it was not better by a tenth than before its calibration, so it runs as it started: ' +
+                  'rounded within searched ranges, without adapters.',
               },
             ]
           : []),
