@@ -252,6 +252,25 @@ describe('the page', () => {
     await opened.page.close();
   });
 
+  it.each(['dark', 'light', 'contrast', 'contrast-light'] as const)(
+    'a part that is done is told from the rest: %s',
+    async (theme) => {
+      const opened = await openPage(browser, 'precision', { theme });
+      const lacks = [{ lack: 'sensitivity', text: 'Not measured yet.' }];
+      await opened.post({ ...showOf(table, strings), lacks }, plan(uniform(36, 4)));
+      await opened.post({ type: 'measuring', job: { share: 0.5, text: '50%' } });
+      const bar = opened.page.getByRole('progressbar').filter({ visible: true });
+      await bar.evaluate(SETTLED);
+      const { data, info } = await sharp(await bar.screenshot()).removeAlpha().raw().toBuffer({ resolveWithObject: true }); // prettier-ignore
+      const at = (share: number) => {
+        const start = (Math.floor(info.height / 2) * info.width + Math.floor(share * info.width)) * 3;
+        return [...data.subarray(start, start + 3)];
+      };
+      expect(at(0.25)).not.toEqual(at(0.75));
+      await opened.page.close();
+    },
+  );
+
   it('says once what the engine warned of when it opened the model', async () => {
     const opened = await open();
     const warnings = ['vit: one tensor is not read.', 'vit: the stored head differs.'];
@@ -467,6 +486,12 @@ const OVERFLOWING = (cells: readonly unknown[]): (string | null)[] =>
   (cells as { scrollWidth: number; clientWidth: number; textContent: string | null }[])
     .filter(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth)
     .map(({ textContent }) => textContent);
+
+/** Until nothing of an element moves. */
+const SETTLED = async (element: unknown): Promise<void> => {
+  const { getAnimations } = element as { getAnimations(of: object): { finished: Promise<unknown> }[] };
+  await Promise.all(getAnimations.call(element, { subtree: true }).map(({ finished }) => finished));
+};
 
 /** Where the digit of the first cell ends, from the cell's left edge. */
 const DIGIT_END = `(() => {
