@@ -16,18 +16,28 @@ const DATA: Readonly<Record<string, { readonly calibration: string; readonly eva
   },
 };
 
-/** Absolute path of a sample's data; undefined for a task that no sample is for. @param root the extension's folder */
-export function sampleData(
+const COPIED = ['vit-fashion', 'llama-speeches', 'data'];
+export const SAMPLES_FOLDER = 'elastic-precision-samples';
+
+/**
+ * Absolute path of a sample's data; undefined for a task that no sample is for. What lies in one of `folders`, where it was
+ * copied to, stays: the extension's own is gone with its next update, and with it what jobs and sets name.
+ * @param root the extension's folder
+ */
+export async function sampleData(
   root: string,
   task: Task,
   purpose: 'calibration' | 'evaluation',
-): string | undefined {
-  const paths = DATA[task];
-  return paths && join(root, 'samples', paths[purpose]);
+  folders: readonly string[],
+): Promise<string | undefined> {
+  const path = DATA[task]?.[purpose];
+  if (path === undefined) return undefined;
+  for (const folder of folders) {
+    const copied = join(folder, SAMPLES_FOLDER, path);
+    if (await exists(copied)) return copied;
+  }
+  return join(root, 'samples', path);
 }
-
-const COPIED = ['vit-fashion', 'llama-speeches', 'data'];
-export const SAMPLES_FOLDER = 'elastic-precision-samples';
 
 /**
  * Copies the samples into `folder/elastic-precision-samples` and resolves to that folder. What is there already stays as

@@ -40,7 +40,8 @@ export async function chooseDataset(
 }
 
 async function sources({ task, purpose, recent, root }: DatasetQuestion): Promise<Choice<Source>[]> {
-  const sample = sampleData(root, task, purpose);
+  const folders = (vscode.workspace.workspaceFolders ?? []).map(({ uri }) => uri.fsPath);
+  const sample = await sampleData(root, task, purpose, folders);
   const there = await Promise.all(recent.map(exists));
   const used = recent.filter((path, i) => there[i] && path !== sample);
   const kind = vscode.QuickPickItemKind.Separator;

@@ -196,7 +196,7 @@ async function exportTable(
   format: 'csv' | 'json',
   text: string,
 ): Promise<boolean> {
-  const name = `${title.replace(/[/\\:*?"<>|]+/g, ' ').trim()}.${format}`;
+  const name = `${title.replace(/[/\\:*?"<>|\s]+/g, ' ').trim()}.${format}`;
   const folder = saved.result === undefined ? saved.model : dirname(saved.result);
   const target = await window.showSaveDialog({
     defaultUri: Uri.file(join(folder, name)),
