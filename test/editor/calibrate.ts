@@ -3,7 +3,7 @@ import type { Workbench } from './workbench.js';
 
 export interface CalibrationAnswers {
   /** Left out where the command already knows it. */
-  readonly model?: string;
+  readonly model?: string | RegExp;
   /** As it is shown; default QuEPT. */
   readonly method?: string;
   /** As it is shown; left out where the method has one mode for the model. */
