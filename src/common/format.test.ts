@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { formatBits, formatBytes, formatCount, formatDuration, formatLoss, formatProgress } from './format.js';
+import {
+  formatBits,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatLoss,
+  formatProgress,
+} from './format.js';
 
 describe('format', () => {
   it('sizes', () => {
