@@ -88,7 +88,7 @@ const method = (name: string, baseline: boolean, mode: Mode, samples: number): M
   name,
   title: name.toUpperCase(),
   description: `what ${name} does`,
-  modes: [{ mode, bits: [8, 4], samples }],
+  modes: [{ mode, bits: [8, 4], allowed: [8, 4], samples }],
   recipes: ['default'],
   options: [],
   baseline,
