@@ -28,7 +28,7 @@ vi.mock('../common/messages.js', () => ({
 const { tellNews } = await import('./news.js');
 
 /** An engine that has just started, where these jobs are. */
-async function started(jobs: readonly JobRecord[], press = ([first]: string[]) => first) {
+function started(jobs: readonly JobRecord[], press = ([first]: string[]) => first) {
   const [states, changes] = [createEmitter<{ state: string }>(), createEmitter<JobChange | undefined>()];
   const connection = fakeConnection({
     'jobs/resume': () => ({ job: jobs[0]! }),
@@ -63,29 +63,29 @@ const lost = evaluation('lost', 'interrupted', { title: 'Evaluate vit' });
 
 describe('after a reload of the window', () => {
   it('a job that has kept something is resumed, any other runs again, where that is wanted', async () => {
-    expect(await (await started([kept])).start()).toEqual([['jobs/resume', 'kept']]);
+    expect(await started([kept]).start()).toEqual([['jobs/resume', 'kept']]);
     expect(asked.questions).toEqual(['"Calibrate vit" was interrupted. Resume it?']);
-    expect(await (await started([lost])).start()).toEqual([['jobs/retry', 'lost']]);
+    expect(await started([lost]).start()).toEqual([['jobs/retry', 'lost']]);
     expect(asked.questions).toEqual(['"Evaluate vit" was interrupted. Run it again from the beginning?']);
-    expect(await (await started([kept, lost])).start()).toEqual([
+    expect(await started([kept, lost]).start()).toEqual([
       ['jobs/resume', 'kept'],
       ['jobs/retry', 'lost'],
     ]);
     expect(asked.questions).toEqual([
       '2 jobs were interrupted. Resume them? Those that keep no progress start again.',
     ]);
-    expect(await (await started([kept, lost], () => undefined)).start()).toEqual([]);
+    expect(await started([kept, lost], () => undefined).start()).toEqual([]);
   });
 
   it('nobody is asked of one job twice, nor of those of another window', async () => {
-    const { start } = await started([{ ...lost, elsewhere: true }, calibration('done', 'finished'), kept]);
+    const { start } = started([{ ...lost, elsewhere: true }, calibration('done', 'finished'), kept]);
     await start();
     await start();
     expect(asked.questions).toHaveLength(1);
   });
 
   it('an evaluation whose process ended is offered to run again, not to be resumed', async () => {
-    const { start, end } = await started([]);
+    const { start, end } = started([]);
     await end({ before: evaluation('lost', 'running'), job: { ...lost, ended: 5 } });
     expect(asked.questions).toEqual(['"Evaluate vit" was interrupted. Run it again from the beginning?']);
     expect(await start()).toEqual([['jobs/retry', 'lost']]);

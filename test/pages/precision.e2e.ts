@@ -489,8 +489,8 @@ const OVERFLOWING = (cells: readonly unknown[]): (string | null)[] =>
 
 /** Until nothing of an element moves. */
 const SETTLED = async (element: unknown): Promise<void> => {
-  const { getAnimations } = element as { getAnimations(of: object): { finished: Promise<unknown> }[] };
-  await Promise.all(getAnimations.call(element, { subtree: true }).map(({ finished }) => finished));
+  const moving = element as { getAnimations(of: object): { finished: Promise<unknown> }[] };
+  await Promise.all(moving.getAnimations({ subtree: true }).map(({ finished }) => finished));
 };
 
 /** Where the digit of the first cell ends, from the cell's left edge. */
