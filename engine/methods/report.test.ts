@@ -35,10 +35,10 @@ it('says what each method does for a model where nothing is asked', async () => 
 });
 
 it('says which bit-widths can be asked for', async () => {
-  const found = await methodsFor(at('llama'));
+  const found = await reportMethods(at('llama'));
   expect(found.map(({ name, modes }) => [name, modes[0]!.allowed.join('')])).toEqual([
-    ['quept', '8765432'],
     ['direct', '87654321'],
+    ['quept', '8765432'],
     ['gptq', '8765432'],
     ['rounding', '8765432'],
   ]);
