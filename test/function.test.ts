@@ -76,8 +76,14 @@ function changesOf(options: object): Change[] {
 }
 
 const MODES = ['weight-activation', 'weight-only'] as const;
-/** As few steps as there can be: what is learned is not at issue, but must not change the function either. */
-const FAST = { quept: { epochs: 1, batch: 4, rank: 1 } } as Readonly<Record<string, object>>;
+/**
+ * As few steps as there can be, what is learned is not at issue, but must not change the function either; and all ways that
+ * there are.
+ */
+const OPTIONS = {
+  quept: { epochs: 1, batch: 4, rank: 1 },
+  direct: { effort: 'high' },
+} as Readonly<Record<string, object>>;
 
 const cases = methods.flatMap((method) =>
   Object.keys(TINY).flatMap((family) =>
@@ -107,7 +113,7 @@ describe.each(Object.keys(TINY))('%s', (family) => {
         method,
         mode,
         bits: [8, 3],
-        options: { ...FAST[method], ...change },
+        options: { ...OPTIONS[method], ...change },
       };
       let resolved;
       try {

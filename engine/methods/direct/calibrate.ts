@@ -2,9 +2,11 @@
 import type { ModelInputs, Samples } from '../../execution/sample-store.js';
 import { blocksOf } from '../../models/model.js';
 import { setLayers } from '../layers.js';
+import type { Outline } from '../../transforms/transform.js';
 import type { Artefact, CalibrationContext } from '../method.js';
 import { chooseStages } from './choice.js';
-import { keptReader, setTensors } from './kept.js';
+import { directCost } from './cost.js';
+import { keptReader, setTensors, type Stage } from './kept.js';
 import { onePass } from './once.js';
 import { layoutAt, ownWidths, type DirectSettings } from './settings.js';
 import { runStage } from './stage.js';
@@ -21,7 +23,7 @@ export async function calibrate(context: CalibrationContext, settings: DirectSet
   const blocks = blocksOf(model).length;
   const stages = stagesOf(settings);
   const { seen, heldOut } = split(inputs, stages.length > 1);
-  const works = [...stages.map((stage) => WORK[stage]), stages.length > 1 ? WORK.choice : 0];
+  const works = worksOf(checkpoint, settings, stages, inputs.samples);
   const total = works.reduce((sum, work) => sum + work);
   const report = (at: number) => (done: number, phase: string, block: number) => {
     const before = works.slice(0, at).reduce((sum, work) => sum + work, 0);
@@ -55,11 +57,28 @@ export async function calibrate(context: CalibrationContext, settings: DirectSet
 
 const RUN = { once: onePass, stream: ownStreams, trained: trainedStreams } as const;
 const WORDS = { once: 'all bit-widths', stream: 'a stream each', trained: 'training' } as const;
-/** Roughly what stages take beside each other: moves a bar, not a result. */
-const WORK = { once: 2, stream: 3, trained: 25, choice: 0.5 } as const;
+/** The effort at which a stage is the last. */
+const EFFORTS = { once: 'quick', stream: 'default', trained: 'high' } as const;
+/** Roughly what an element of a tensor, and of a loop on the host, takes in operations of products; and the comparison of all. */
+const [ELEMENT, LOOKED, CHOICE] = [25, 200, 0.03] as const;
+
+/** What stages take beside each other, and the choice among them: moves a bar, not a result. */
+function worksOf(
+  outline: Outline,
+  settings: DirectSettings,
+  stages: readonly Stage[],
+  samples: number,
+): readonly number[] {
+  if (stages.length === 1) return [1, 0];
+  const until = stages.map((stage) => {
+    const { work, looked } = directCost(outline, { ...settings, effort: EFFORTS[stage] }, samples);
+    return work.flops + ELEMENT * work.elements + LOOKED * looked;
+  });
+  return [...until.map((all, i) => all - (until[i - 1] ?? 0)), CHOICE * until.at(-1)!];
+}
 
 /** What there is to do at an effort. */
-function stagesOf(settings: DirectSettings): readonly (keyof typeof RUN)[] {
+function stagesOf(settings: DirectSettings): readonly Stage[] {
   if (settings.effort === 'quick' || ownWidths(settings).length === 0) return ['once'];
   return settings.effort === 'default' ? ['once', 'stream'] : ['once', 'stream', 'trained'];
 }

@@ -55,12 +55,12 @@ export function trainStepGraph(
     ...plain,
     linear: (name, x, out, { bias = true } = {}) => {
       const growth = state.get(growthName(name))!;
-      const before = graph.input(`${name}.scale`, growth.shape);
+      const before = parameter(`${name}.scale`, growth.shape);
       scales.set(name, before);
       const weight = fakeQuantizeToGrids(
         state.get(weightName(name))!,
         op.mul(before, op.exp(growth)),
-        graph.input(`${name}.zero`, growth.shape),
+        parameter(`${name}.zero`, growth.shape),
         levels,
         groupSize,
       );
