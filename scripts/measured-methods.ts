@@ -52,6 +52,8 @@ export interface Wanted {
   readonly calibration: string;
   readonly evaluation: string;
   readonly threads?: number;
+  /** Whether nothing is said on the way. */
+  readonly isQuiet?: boolean;
   /** Keeps the sets, and takes those that are there. Default: a folder for the time being. */
   readonly out?: string;
 }
@@ -78,7 +80,6 @@ export interface Measured {
 }
 
 const { signal } = new AbortController();
-const note = (line: string) => process.stderr.write(`${line}\n`);
 
 export async function measureMethods(wanted: Wanted): Promise<Measured> {
   const { model: path, length, threads, out } = wanted;
@@ -101,7 +102,7 @@ async function measure(
   wanted: Wanted,
   folder: string,
 ): Promise<Measured> {
-  const { sets, windows, bits, once } = wanted;
+  const { sets, windows, bits, once, isQuiet = false } = wanted;
   const { tokens } = checkpoint.model;
   const tokenizer = await openTokenizer(checkpoint.folder);
   const text = await openText(wanted.calibration);
@@ -126,11 +127,12 @@ async function measure(
           out,
           cache,
           label,
+          isQuiet,
         });
         const found = await scoresOf(programs, checkpoint, out, bits, score.of);
         runs.push({ label, set, ...found, ...took });
         const means = bits.map((width) => `${width}: ${mean(found.kl.get(width)!).toFixed(5)}`);
-        note(`${label}, windows from ${set}: ${means.join(', ')}`);
+        if (!isQuiet) note(`${label}, windows from ${set}: ${means.join(', ')}`);
       }
   } finally {
     score.end();
@@ -177,13 +179,16 @@ interface Calibration {
   readonly out: string;
   readonly cache: SampleCache;
   readonly label: string;
+  readonly isQuiet: boolean;
 }
+
+const note = (line: string) => process.stderr.write(`${line}\n`);
 
 async function calibrated(
   programs: Programs,
   checkpoint: Checkpoint<LanguageModel>,
   method: AnyMethod,
-  { bits, options, ids, out, cache, label }: Calibration,
+  { bits, options, ids, out, cache, label, isQuiet }: Calibration,
 ): Promise<Pick<Run, 'seconds' | 'cpu'>> {
   if (await isFile(join(out, 'adapter_config.json'))) return { seconds: NaN, cpu: NaN };
   const windows = ids.length / checkpoint.model.tokens;
@@ -191,7 +196,7 @@ async function calibrated(
   const inputs = samplesIn(BigInt64Array.from(ids, BigInt), windows);
   const fingerprint = createHash('sha256').update(ids).digest('hex');
   const set = { inputs, name: 'text', fingerprint };
-  const bar = progressBar(label);
+  const bar = isQuiet ? undefined : progressBar(label);
   const before = { time: performance.now(), cpu: process.cpuUsage() };
   await calibrate(
     programs,
@@ -202,9 +207,9 @@ async function calibrated(
       engineVersion: 'bench',
       distance: meanDivergence,
     },
-    { signal, note, status: ({ done, phase }) => bar.update(done, phase) },
+    { signal, note: isQuiet ? () => undefined : note, status: ({ done, phase }) => bar?.update(done, phase) },
   );
-  bar.stop();
+  bar?.stop();
   const { user, system } = process.cpuUsage(before.cpu);
   return { seconds: (performance.now() - before.time) / 1000, cpu: (user + system) / 1e6 };
 }

@@ -35,7 +35,8 @@ export const hessianSums =
 type Adder = (layer: LayerGradient, batch: number, before: Value) => Value;
 
 const adders: Readonly<Record<HessianKind, Adder>> = {
-  l2: (layer, batch, before) => addMoment(layer.x, tokenWeights(layer.x.graph, layer, batch, false), before),
+  l2: (layer, batch, before) =>
+    addMoment(layer.x, tokenWeights(layer.x.graph, layer, batch, 'alike'), before),
   token: ({ x, delta }, _batch, before) => addMoment(x, squaredLength(delta), before),
   sequence: ({ x, delta }, batch, before) => {
     const [rows, columns] = x.shape as readonly [number, number];

@@ -50,23 +50,47 @@ export function streamOf(graph: Graph, { y }: Tap): Value | undefined {
   return other?.shape.join() === y.shape.join() ? other : undefined;
 }
 
+/** Which tokens count how much where a layer's output is added to a stream: see `tokenWeights`. */
+export type Weighing = 'alike' | 'ordinary' | 'energy';
+
 /**
- * Weights of tokens, [rows, 1]: `counted` [batch, 1, 1], 1 for samples that count and 0 for others, over the energy of the
- * full-precision stream behind the layer, where its output is added to one: a few tokens with huge activations would decide
- * everything else.
+ * Weights of tokens, [rows, 1]: `counted` [batch, 1, 1], 1 for samples that count and 0 for others; where the layer's output
+ * is added to a stream, times what the energy of that stream behind it says: `energy`, one over it; `ordinary`, 1 but for
+ * tokens with massive activations (`ordinaryWeights`), a few of which would decide everything else; `alike`, 1.
  */
-export function tokenWeights(graph: Graph, tap: Tap, batch: number, isWeighted: boolean): Value {
+export function tokenWeights(graph: Graph, tap: Tap, batch: number, weighing: Weighing): Value {
   const counted = graph.inputs.get('counted') ?? graph.input('counted', [batch, 1, 1]);
   const [rows] = tap.x.shape as readonly [number, number];
   const each = op.reshape(op.expand(counted, [batch, rows / batch, 1]), [rows, 1]);
-  const stream = isWeighted ? streamOf(graph, tap) : undefined;
+  const stream = weighing === 'alike' ? undefined : streamOf(graph, tap);
   if (!stream) return each;
   const behind = op.add(stream, tap.y);
-  const energy = op.reduceMean(op.mul(behind, behind), [1]);
-  return op.div(each, op.add(energy, graph.scalar(SMALLEST_ENERGY)));
+  return weighing === 'energy' ? op.div(each, energyOf(behind)) : ordinaryWeights(behind, each);
+}
+
+/** Mean square of every row of x [rows, features], [rows, 1]. */
+function energyOf(x: Value): Value {
+  return op.add(op.reduceMean(op.mul(x, x), [1]), x.graph.scalar(SMALLEST_ENERGY));
 }
 
 const SMALLEST_ENERGY = 1e-12;
+
+/** So many times the energy that tokens have in the geometric mean is ordinary (docs/METHOD.md, section 13). */
+const ORDINARY = 16;
+
+/**
+ * Weights of tokens by their energy, [rows, 1]: 1, and less for those that have far more than others, which then count as if
+ * they had the most that is ordinary.
+ * @param x [rows, features] @param counted [rows, 1], what else they are weighted with: tokens of 0 are not seen
+ */
+export function ordinaryWeights(x: Value, counted: Value): Value {
+  const { graph } = x;
+  const energy = energyOf(x);
+  const total = op.max(op.reduceSum(counted, [0]), graph.scalar(1));
+  const mean = op.exp(op.div(op.reduceSum(op.mul(op.log(energy), counted), [0]), total));
+  const least = op.min(op.div(op.mul(mean, graph.scalar(ORDINARY)), energy), graph.scalar(1));
+  return op.mul(counted, least);
+}
 
 /** xᵀ · (weights ∘ x) [n, n], added to `before`. */
 export function addMoment(x: Value, weights: Value, before: Value): Value {

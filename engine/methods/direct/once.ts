@@ -89,7 +89,7 @@ function momentsGraph(
     sums.set(name, shape);
     graph.output(
       name,
-      addMoment(tap.x, tokenWeights(graph, tap, batch, false), graph.input(`sum.${name}`, shape)),
+      addMoment(tap.x, tokenWeights(graph, tap, batch, 'ordinary'), graph.input(`sum.${name}`, shape)),
     );
   }
   return { graph, sums };

@@ -180,7 +180,7 @@ function siteGraph(
     ).layers.get(name)!,
   );
   const stream = streamOf(graph, full);
-  const weights = tokenWeights(graph, full, batch, true);
+  const weights = tokenWeights(graph, full, batch, 'energy');
   const share = graph.scalar(SHARE);
   const addTo = (key: string, shape: Shape, add: (before: Value) => Value) => {
     sums.set(key, shape);

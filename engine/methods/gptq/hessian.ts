@@ -3,8 +3,7 @@ import { batchReader, tensorsOfBatch } from '../../execution/batches.js';
 import { everySample, type Samples, type Sources } from '../../execution/sample-store.js';
 import { CancelledError } from '../../errors.js';
 import { Graph } from '../../graph/ir.js';
-import * as op from '../../graph/ops.js';
-import { buildPart, fullPrecision } from '../../models/builders.js';
+import { addMoment, tapPart, tokenWeights } from '../../execution/taps.js';
 import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { Tensor } from '../../runtime/session.js';
@@ -19,7 +18,10 @@ export interface PlacedPart {
   readonly batch: number;
 }
 
-/** Σ x xᵀ over all tokens of all samples, x [features] what the layer reads in this part: [features, features], added up on the device. */
+/**
+ * Σ x xᵀ over all tokens of all samples, x [features] what the layer reads in this part, those with massive activations
+ * counting less (`tokenWeights`): [features, features], added up on the device.
+ */
 export async function inputHessian(
   programs: Programs,
   { part, parameters, source, side, batch }: PlacedPart,
@@ -58,20 +60,9 @@ export async function inputHessian(
 /** Inputs `x`, `side.<name>` for the part's side ports, its parameters, `hessian` [features, features] and `counted` [batch, 1, 1], 1 for samples that count and 0 for others; output `sum`. */
 function hessianGraph(part: Part, layer: string, batch: number): Graph {
   const graph = new Graph();
-  const plain = fullPrecision(graph);
-  const builder = {
-    ...plain,
-    linear: (...[name, x, out, options]: Parameters<typeof plain.linear>) => {
-      if (name === layer) {
-        const [rows, features] = x.shape as readonly [number, number];
-        const samples = op.reshape(x, [batch, rows / batch, features]);
-        const counted = op.mul(samples, graph.input('counted', [batch, 1, 1]));
-        const c = graph.input('hessian', [features, features]);
-        graph.output('sum', op.gemm(op.reshape(counted, [rows, features]), x, { transA: true, c }));
-      }
-      return plain.linear(name, x, out, options);
-    },
-  };
-  buildPart(graph, part, builder, batch);
+  const tap = tapPart(graph, part, batch).layers.get(layer)!;
+  const features = tap.x.shape[1]!;
+  const before = graph.input('hessian', [features, features]);
+  graph.output('sum', addMoment(tap.x, tokenWeights(graph, tap, batch, 'ordinary'), before));
   return graph;
 }
