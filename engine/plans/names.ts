@@ -1,4 +1,11 @@
-/** Names of files and folders that every system takes, and that no tool of this program overlooks. */
+/** Names of devices; names of files and folders that every system takes, and that no tool of this program overlooks. */
+import type { DeviceKind } from '../protocol/protocol.js';
+
+export const DEVICE_NAMES: Readonly<Record<DeviceKind, string>> = {
+  cpu: 'CPU',
+  webgpu: 'WebGPU',
+  cuda: 'CUDA',
+};
 
 export type NameProblem = 'empty' | 'spaces' | 'long' | 'characters' | 'dots' | 'reserved' | 'partial';
 

@@ -1,5 +1,6 @@
 /** What can run here, as choices. */
 import { vscode } from '../common/vscode.js';
+import { DEVICE_NAMES } from '../../engine/plans/names.js';
 import type { DeviceChoice, DeviceReport } from '../../engine/protocol/protocol.js';
 import type { BACK, Place } from '../common/ask.js';
 import { pickOne, type Choice } from '../common/inputs.js';
@@ -14,17 +15,16 @@ export const chooseDevice = (
     placeholder: vscode.l10n.t('Device to run on'),
     items: [
       automatic(vscode.l10n.t('measuring…')),
-      ...KINDS.map((kind) => ({ label: NAMES[kind], value: kind })),
+      ...KINDS.map((kind) => ({ label: DEVICE_NAMES[kind], value: kind })),
     ],
     update: devices.then((reports) => [automatic(fastest(reports)), ...reports.map(choiceOf)]),
     active: (value) => value === current,
   });
 
 const KINDS = ['cpu', 'webgpu', 'cuda'] as const;
-const NAMES = { cpu: 'CPU', webgpu: 'WebGPU', cuda: 'CUDA' } as const;
 
 export const deviceName = (device: DeviceChoice): string =>
-  device === 'auto' ? vscode.l10n.t('Automatic') : NAMES[device];
+  device === 'auto' ? vscode.l10n.t('Automatic') : DEVICE_NAMES[device];
 
 const automatic = (description: string): Choice<DeviceChoice> => ({
   label: deviceName('auto'),
@@ -35,20 +35,20 @@ const automatic = (description: string): Choice<DeviceChoice> => ({
 
 function fastest(reports: readonly DeviceReport[]): string {
   const [first] = reports.filter((report) => report.available).sort((a, b) => b.gflops - a.gflops);
-  return first ? NAMES[first.kind] : '';
+  return first ? DEVICE_NAMES[first.kind] : '';
 }
 
 /** A device that is not available says why, and cannot be chosen. */
 const choiceOf = (report: DeviceReport): Choice<DeviceChoice> =>
   report.available
     ? {
-        label: NAMES[report.kind],
+        label: DEVICE_NAMES[report.kind],
         description: vscode.l10n.t('{0} GFLOP/s', Math.round(report.gflops)),
         detail: report.name,
         value: report.kind,
       }
     : {
-        label: `$(circle-slash) ${NAMES[report.kind]}`,
+        label: `$(circle-slash) ${DEVICE_NAMES[report.kind]}`,
         description: vscode.l10n.t('not available'),
         detail: report.reason,
       };

@@ -54,6 +54,7 @@ describe('formatCell', () => {
     const cell = (metric = top1!) => formatCell(one, metric, 'image-classification', 'en');
     expect([cell(), cell(kl), cell(perplexity)]).toEqual(['50.00% ±0.12%', '0.10000', '–']);
     expect(formatCell(full, top1!, 'image-classification', 'en')).toBe('88.00%');
+    expect(formatCell({ ...full, kl: 0 }, kl!, 'image-classification', 'en')).toBe('–');
     const error = (scoreError: number) =>
       formatCell(row('a', 4, 0.5, { scoreError }), top1!, 'image-classification', 'en');
     expect([0.02, 0.00996, 0.25, 0].map(error)).toEqual([

@@ -49,7 +49,8 @@ export function formatMetric(metric: Metric, value: number, locale: string): str
 /** A row's value, and its error with two digits behind the task's main one. */
 export function formatCell(row: EvaluationRow, metric: Metric, task: EvaluationTask, locale: string): string {
   const value = row[metric.key];
-  if (value === undefined) return '–';
+  // Full precision has no divergence from itself.
+  if (value === undefined || (row.kind === 'full' && metric.key === 'kl')) return '–';
   const written = formatMetric(metric, value, locale);
   const error = row.scoreError ?? 0;
   const digits = errorDecimals(metric.share ? 100 * error : error);

@@ -1,5 +1,5 @@
 /** Everything that travels between the evaluation page and its host. Types alone, so that either side can import it. */
-import type { EvaluationRow, EvaluationTask } from '../../engine/protocol/protocol.js';
+import type { DeviceKind, EvaluationRow, EvaluationTask } from '../../engine/protocol/protocol.js';
 import type { Answer, Ready } from '../common/protocol.js';
 
 /** All that the page shows. The host owns it; the page keeps only what is unsaved in the form, the sorting and the metric. */
@@ -17,7 +17,7 @@ export interface View {
 export interface Setup {
   readonly sets: readonly SetChoice[];
   readonly data?: DataChoice;
-  /** 8 to 2 at most; full precision always runs. */
+  /** From high to low; full precision always runs. */
   readonly bits: readonly number[];
   readonly baselines: readonly BaselineChoice[];
   /** What those that need data are calibrated on. */
@@ -74,7 +74,7 @@ export interface Result {
   readonly data: string;
   /** Milliseconds since 1970. */
   readonly date: number;
-  readonly device: string;
+  readonly device: DeviceKind;
   readonly seconds: number;
   /** Samples that could not be read. */
   readonly skipped: number;
@@ -201,6 +201,7 @@ export type StringKey =
   | 'resultsSoFar'
   | 'summary'
   | 'skipped'
+  | 'skippedOne'
   | 'metric'
   | 'top1'
   | 'top5'

@@ -2,6 +2,7 @@
 import { button, dropdown, grid, type Column } from '../common/controls.js';
 import { element } from '../common/dom.js';
 import { chart, fullSwatch, swatch, type ChartContent } from './chart.js';
+import { DEVICE_NAMES } from '../../engine/plans/names.js';
 import { formatPercent, formatWidth } from '../../engine/plans/numbers.js';
 import { fill, formatBytes } from '../common/text.js';
 import { differencesFrom, formatDifference, referencesOf, type Reference } from './differences.js';
@@ -180,11 +181,12 @@ function summaryOf({ view, strings }: State): string {
     strings.summary,
     result.data,
     new Intl.NumberFormat(locale).format(samples),
-    result.device,
+    DEVICE_NAMES[result.device],
     durationOf(result.seconds, strings, locale),
     date,
   );
-  return result.skipped > 0 ? `${text} ${fill(strings.skipped, result.skipped)}` : text;
+  if (result.skipped === 0) return text;
+  return `${text} · ${fill(result.skipped === 1 ? strings.skippedOne : strings.skipped, result.skipped)}`;
 }
 
 export function durationOf(seconds: number, strings: Strings, locale: string): string {
