@@ -7,6 +7,8 @@ import { visible } from '../../engine/plans/visible.js';
 import { isActive, worksWith } from '../jobs/job-list.js';
 import type { Context } from '../context.js';
 import { revealFolder } from '../models/commands.js';
+import type { AdapterSetReport } from '../../engine/protocol/protocol.js';
+import type { ModelNode } from '../models/nodes.js';
 import type { SetNode } from './nodes.js';
 
 /** From a menu with its node, from a key with none: then the selected row counts. */
@@ -15,13 +17,15 @@ const setOf = ({ trees }: Context, node: SetNode | undefined) => {
   return chosen?.kind === 'set' ? chosen.entry.set : undefined;
 };
 
-export async function openConfig(context: Context, node?: SetNode): Promise<void> {
-  const set = setOf(context, node);
-  if (!set) return;
-  await vscode.window.showTextDocument(vscode.Uri.file(join(set.path, 'adapter_config.json')), {
-    preview: true,
-  });
+/** Of a set, or of a model. */
+export async function openConfig(context: Context, node?: SetNode | ModelNode): Promise<void> {
+  const path = node?.kind === 'model' ? join(node.model.path, 'config.json') : configOf(setOf(context, node));
+  if (path === undefined) return;
+  await vscode.window.showTextDocument(vscode.Uri.file(path), { preview: true });
 }
+
+const configOf = (set: AdapterSetReport | undefined): string | undefined =>
+  set && join(set.path, 'adapter_config.json');
 
 export async function reveal(context: Context, node?: SetNode): Promise<void> {
   const set = setOf(context, node);

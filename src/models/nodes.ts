@@ -48,7 +48,8 @@ function supportedRow(model: SupportedModel, folder?: string): Row {
   return {
     id: path,
     label: modelName(model),
-    description: [folder, family, count, size].filter(Boolean).join(' · '),
+    // What matters most first: a narrow sidebar cuts the rest off.
+    description: [folder, size, family, count].filter(Boolean).join(' · '),
     kind: vscode.l10n.t('model'),
     icon: warnings.length > 0 ? 'warning' : 'package',
     tooltip: [
@@ -68,7 +69,7 @@ function unsupportedRow(model: UnsupportedModel, folder?: string): Row {
   return {
     id: model.path,
     label: modelName(model),
-    description: [folder, note].filter(Boolean).join(' · '),
+    description: [folder, note, model.reason].filter(Boolean).join(' · '),
     kind: vscode.l10n.t('model'),
     icon: 'warning',
     color: 'list.warningForeground',

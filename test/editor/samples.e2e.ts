@@ -30,7 +30,7 @@ describe('the samples', () => {
     await treeRow(models, 'llama-speeches').waitFor();
     await expand(models, 'vit-fashion');
     await expand(models, 'vit.encoder.layer.0');
-    expect(await treeRow(models, 'vit-fashion').innerText()).toMatch(/vit · 1.2 M parameters · 4.8 MB/);
+    expect(await treeRow(models, 'vit-fashion').innerText()).toMatch(/4.8 MB · vit · 1.2 M parameters/);
     expect(await treeRow(models, 'attention.attention.query').innerText()).toMatch(/128 × 128/);
     await expand(models, 'llama-speeches');
     await treeRow(models, 'model.layers.5').waitFor();

@@ -56,7 +56,13 @@ export function layerGrid({ onMeaning, onSelect, onBits, onPin }: GridOptions): 
   const nothing = element('p', { class: 'nothing muted', hidden: true });
   const root = element(
     'div',
-    { class: 'grid', role: 'grid', 'aria-multiselectable': 'true' },
+    {
+      class: 'grid',
+      role: 'grid',
+      'aria-multiselectable': 'true',
+      // Nothing in it can be cut, copied or pasted: the editor shows no menu of these.
+      'data-vscode-context': JSON.stringify({ preventDefaultContextMenuItems: true }),
+    },
     head,
     scroller,
     nothing,
