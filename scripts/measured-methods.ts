@@ -1,6 +1,6 @@
 /** Language models calibrated by several methods and over several sets, and how far each is from full precision. */
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { progressBar } from '../engine/cli/progress.js';
@@ -19,18 +19,21 @@ import {
   type SampleCache,
   type SampleStore,
 } from '../engine/execution/sample-store.js';
+import type { QuantizedSource } from '../engine/execution/source.js';
 import { isFile } from '../engine/formats/paths.js';
 import { calibrate } from '../engine/methods/calibrate.js';
-import type { AnyMethod } from '../engine/methods/method.js';
+import type { AnyMethod, CalibrationHooks, CalibrationSet } from '../engine/methods/method.js';
 import { methodNamed } from '../engine/methods/registry.js';
 import { openAdapterSet, openSource } from '../engine/methods/sets.js';
 import { openCheckpoint, type Checkpoint } from '../engine/models/checkpoint.js';
-import { headOf, type LanguageModel } from '../engine/models/model.js';
+import { blocksOf, headOf, type LanguageModel } from '../engine/models/model.js';
+import { bytesOf } from '../engine/quantized/form.js';
 import type { Programs } from '../engine/runtime/programs.js';
 import { withDevice } from '../engine/runtime/with-device.js';
+import { calibrateAwq } from './methods/awq.js';
 
 export interface Wanted {
-  /** Names of methods, each with its effort behind a colon or without. */
+  /** Names of methods, each with its effort behind a colon or without; or `awq`, AWQ with clipping (`methods/awq.ts`). */
   readonly methods: readonly string[];
   /** A calibration set is named by its first window of the text. */
   readonly sets: readonly number[];
@@ -38,8 +41,8 @@ export interface Wanted {
   readonly once: readonly string[];
   /** Windows of a set. */
   readonly windows: number;
-  /** Windows that are measured. */
-  readonly limit: number;
+  /** Windows that are measured; default all. */
+  readonly limit?: number;
   /** From high to low. */
   readonly bits: readonly number[];
   /** Tokens of a window; default the model's context. */
@@ -64,7 +67,9 @@ export interface Run {
   /** Of every window, nats, by bit-width. */
   readonly kl: ReadonlyMap<number, Float64Array>;
   readonly perplexity: ReadonlyMap<number, number>;
-  /** Of the calibration; not a number where the set was there. */
+  /** On average per weight of the blocks' layers, everything stored counted that their values need, adapters merged. */
+  readonly bits: ReadonlyMap<number, number>;
+  /** Of the calibration; not a number where the set was there and it is not known. */
   readonly seconds: number;
   readonly cpu: number;
 }
@@ -115,21 +120,15 @@ async function measure(
     for (const [at, set] of sets.entries())
       for (const label of wanted.methods) {
         if (at > 0 && once.includes(label)) continue;
-        const [name = '', effort] = label.split(':');
         const out = join(folder, `${label.replace(':', '-')}-${set}`);
-        const method = methodNamed(name);
-        const options = { ...knownOf(method, wanted.options), ...(effort !== undefined && { effort }) };
         const ids = seen.ids.subarray(set * tokens, (set + windows) * tokens);
-        const took = await calibrated(programs, checkpoint, method, {
-          bits,
-          options,
-          ids,
-          out,
-          cache,
-          label,
-          isQuiet,
-        });
-        const found = await scoresOf(programs, checkpoint, out, bits, score.of);
+        const asked = { bits, options: wanted.options, ids, out, cache, label, isQuiet };
+        const { sourceAt, close, ...took } = await (label === 'awq' ? calibratedAwq : calibrated)(
+          programs,
+          checkpoint,
+          asked,
+        );
+        const found = await scoresOf(programs, sourceAt, bits, score.of).finally(close);
         runs.push({ label, set, ...found, ...took });
         const means = bits.map((width) => `${width}: ${mean(found.kl.get(width)!).toFixed(5)}`);
         if (!isQuiet) note(`${label}, windows from ${set}: ${means.join(', ')}`);
@@ -163,7 +162,7 @@ async function windowsOf(
   const own = isBegun ? length - 1 : length;
   const found =
     count === undefined
-      ? await evaluationWindows(text, tokenizer, { length: own, limit })
+      ? await evaluationWindows(text, tokenizer, { length: own, ...(limit !== undefined && { limit }) })
       : await readWindows(text, tokenizer, { count, length: own });
   if (!isBegun) return found;
   const ids = new Int32Array(found.count * length).fill(tokenizer.bos!);
@@ -184,34 +183,102 @@ interface Calibration {
 
 const note = (line: string) => process.stderr.write(`${line}\n`);
 
+type Took = Pick<Run, 'seconds' | 'cpu'>;
+
+interface Calibrated extends Took {
+  readonly sourceAt: (bits: number) => QuantizedSource;
+  readonly close: () => Promise<void>;
+}
+
+/** By a method of the engine, as a set that may be there. */
 async function calibrated(
   programs: Programs,
   checkpoint: Checkpoint<LanguageModel>,
-  method: AnyMethod,
-  { bits, options, ids, out, cache, label, isQuiet }: Calibration,
-): Promise<Pick<Run, 'seconds' | 'cpu'>> {
-  if (await isFile(join(out, 'adapter_config.json'))) return { seconds: NaN, cpu: NaN };
-  const windows = ids.length / checkpoint.model.tokens;
-  const settings = method.settings(checkpoint, { mode: 'weight-only', bits, samples: windows }, options);
-  const inputs = samplesIn(BigInt64Array.from(ids, BigInt), windows);
-  const fingerprint = createHash('sha256').update(ids).digest('hex');
-  const set = { inputs, name: 'text', fingerprint };
+  asked: Calibration,
+): Promise<Calibrated> {
+  const [name = '', effort] = asked.label.split(':');
+  const method = methodNamed(name);
+  const { bits, options, ids, out, cache } = asked;
+  const settings = method.settings(
+    checkpoint,
+    { mode: 'weight-only', bits, samples: ids.length / checkpoint.model.tokens },
+    { ...knownOf(method, options), ...(effort !== undefined && { effort }) },
+  );
+  const set = settings.samples > 0 && { set: setOf(checkpoint, ids) };
+  const took = await timedOnce(out, asked, (hooks) =>
+    calibrate(
+      programs,
+      {
+        ...set,
+        checkpoint,
+        method,
+        settings,
+        out,
+        cache,
+        resume: true,
+        engineVersion: 'bench',
+        distance: meanDivergence,
+      },
+      hooks,
+    ),
+  );
+  const made = await openAdapterSet(out);
+  const source = openSource(programs, checkpoint, made);
+  return { ...took, sourceAt: () => source, close: () => made.close() };
+}
+
+const GROUP_SIZE = 128;
+
+async function calibratedAwq(
+  programs: Programs,
+  checkpoint: Checkpoint<LanguageModel>,
+  asked: Calibration,
+): Promise<Calibrated> {
+  const { bits, options, ids, cache } = asked;
+  const { groupSize = GROUP_SIZE } = options as { readonly groupSize?: number };
+  const set = setOf(checkpoint, ids);
+  const { result, ...took } = await timed(asked, (hooks) =>
+    calibrateAwq({ programs, checkpoint, set, cache, hooks }, { bits, groupSize: groupSize || -1 }),
+  );
+  return { ...took, sourceAt: (width) => result.get(width)!, close: () => Promise.resolve() };
+}
+
+function setOf(checkpoint: Checkpoint<LanguageModel>, ids: Int32Array): CalibrationSet {
+  const inputs = samplesIn(BigInt64Array.from(ids, BigInt), ids.length / checkpoint.model.tokens);
+  return { inputs, name: 'text', fingerprint: createHash('sha256').update(ids).digest('hex') };
+}
+
+type Told = Pick<Calibration, 'label' | 'isQuiet'>;
+
+/** Unless the set is there; what it took lies beside it. */
+async function timedOnce(
+  out: string,
+  told: Told,
+  run: (hooks: CalibrationHooks) => Promise<unknown>,
+): Promise<Took> {
+  const path = `${out}.took.json`;
+  if (await isFile(join(out, 'adapter_config.json')))
+    return (await isFile(path))
+      ? (JSON.parse(await readFile(path, 'utf8')) as Took)
+      : { seconds: NaN, cpu: NaN };
+  const { result: _, ...took } = await timed(told, run);
+  await writeFile(path, JSON.stringify(took));
+  return took;
+}
+
+async function timed<T>(
+  { label, isQuiet }: Told,
+  run: (hooks: CalibrationHooks) => Promise<T>,
+): Promise<Took & { readonly result: T }> {
   const bar = isQuiet ? undefined : progressBar(label);
   const before = { time: performance.now(), cpu: process.cpuUsage() };
-  await calibrate(
-    programs,
-    {
-      ...(settings.samples > 0 && { set }),
-      ...{ checkpoint, method, settings, out, cache },
-      resume: true,
-      engineVersion: 'bench',
-      distance: meanDivergence,
-    },
-    { signal, note: isQuiet ? () => undefined : note, status: ({ done, phase }) => bar?.update(done, phase) },
-  );
-  bar?.stop();
+  const result = await run({
+    signal,
+    note: isQuiet ? () => undefined : note,
+    status: ({ done, phase }) => bar?.update(done, phase),
+  }).finally(() => bar?.stop());
   const { user, system } = process.cpuUsage(before.cpu);
-  return { seconds: (performance.now() - before.time) / 1000, cpu: (user + system) / 1e6 };
+  return { result, seconds: (performance.now() - before.time) / 1000, cpu: (user + system) / 1e6 };
 }
 
 /** Runs the windows through a model; of KL, where a head for the reference is given. */
@@ -262,26 +329,32 @@ async function openScores(
 
 async function scoresOf(
   programs: Programs,
-  checkpoint: Checkpoint,
-  out: string,
-  bits: readonly number[],
+  sourceAt: Calibrated['sourceAt'],
+  widths: readonly number[],
   score: MeansOf,
-): Promise<Pick<Run, 'kl' | 'perplexity'>> {
+): Promise<Pick<Run, 'kl' | 'perplexity' | 'bits'>> {
   const kl = new Map<number, Float64Array>();
   const perplexity = new Map<number, number>();
-  const set = await openAdapterSet(out);
-  try {
-    const source = openSource(programs, checkpoint, set);
-    for (const width of bits) {
-      const open = quantizedParts(programs, source, width);
-      const found = await score(open, source.checkpoint.model as LanguageModel);
-      kl.set(width, found.kl);
-      perplexity.set(width, found.perplexity);
-    }
-  } finally {
-    await set.close();
+  const bits = new Map<number, number>();
+  for (const width of widths) {
+    const source = sourceAt(width);
+    const open = quantizedParts(programs, source, width);
+    const found = await score(open, source.checkpoint.model as LanguageModel);
+    kl.set(width, found.kl);
+    perplexity.set(width, found.perplexity);
+    bits.set(width, averageBits(source, width));
   }
-  return { kl, perplexity };
+  return { kl, perplexity, bits };
+}
+
+function averageBits({ checkpoint: { model, listing }, form }: QuantizedSource, width: number): number {
+  let [bytes, weights] = [0, 0];
+  for (const part of blocksOf(model))
+    for (const { name, in: columns, out } of listing(part).linears) {
+      bytes += bytesOf(form(part.prefix + name, width));
+      weights += columns * out;
+    }
+  return (8 * bytes) / weights;
 }
 
 export function mean(values: Iterable<number> & { readonly length: number }): number {

@@ -1,11 +1,11 @@
 /**
  * Calibration methods beside each other on a language model, by default the sample: divergence at every bit-width over
- * several calibration sets, differences in pairs, and what each took in the same run.
- * Usage: npm run bench:methods [-- --methods rounding,gptq,quept,direct:quick,direct] [--sets 0,256,512]
- *        [--windows 128] [--limit 200] [--bits 8,7,6,5,4,3,2] [--once quept] [--options '{"groupSize":0}'] [--length 128]
+ * several calibration sets, average bits per weight, differences in pairs, and what each took in the same run.
+ * Usage: npm run bench:methods [-- --methods rounding,gptq,awq,quept,direct:quick,direct] [--sets 0,256,512]
+ *        [--windows 128] [--limit 200|all] [--bits 8,7,6,5,4,3,2] [--once quept] [--options '{"groupSize":0}'] [--length 128]
  *        [--model FOLDER --calibration FILE --evaluation FILE] [--against quept] [--threads N] [--out FOLDER]
  * A set is its first window of the calibration text; methods of `--once` see the first set alone. `--options` are for every
- * method that has them. `--out` keeps the calibrated sets, and a run that writes there goes on where one before it ended.
+ * method that has them. `--out` keeps the calibrated sets, and a run that writes there goes on where one before it ended. `awq` is AWQ with clipping (`methods/awq.ts`).
  */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,7 +18,7 @@ const samples = fileURLToPath(new URL('../samples', import.meta.url));
 const speeches = join(samples, 'data', 'speeches');
 const { values: flags } = parseArgs({
   options: {
-    methods: { type: 'string', default: 'rounding,gptq,quept,direct:quick,direct' },
+    methods: { type: 'string', default: 'rounding,gptq,awq,quept,direct:quick,direct' },
     sets: { type: 'string', default: '0,256,512' },
     windows: { type: 'string', default: '128' },
     limit: { type: 'string', default: '200' },
@@ -41,7 +41,7 @@ const { model, calibration, evaluation, length, threads, out } = flags;
 const { name, count, perplexity, runs, ...found } = await measureMethods({
   ...{ methods, sets, bits, model, calibration, evaluation },
   windows: Number(flags.windows),
-  limit: Number(flags.limit),
+  ...(flags.limit !== 'all' && { limit: Number(flags.limit) }),
   once: flags.once.split(','),
   options: JSON.parse(flags.options) as object,
   isBegun: false,
@@ -53,51 +53,63 @@ const { name, count, perplexity, runs, ...found } = await measureMethods({
 print(
   `${name}, ${count} windows of ${found.length} tokens; ${flags.windows} calibration windows from ${sets.join(', ')}. Full precision: perplexity ${perplexity.toFixed(2)}. At most ${bytes(1024 * process.resourceUsage().maxRSS)} of memory in use.`,
 );
+const of = (label: string) => runs.filter((run) => run.label === label);
+const cpuOf = (label: string) => mean(of(label).map(({ cpu }) => cpu));
+const header = ['method', ...bits.map(String)];
+const rows = (cell: (label: string, width: number) => string, among = methods) =>
+  among.map((label) => [label, ...bits.map((width) => cell(label, width))]);
+
 print('KL in nats, mean over calibration sets ± their standard deviation:');
+const divergences = rows((label, width) =>
+  withSpread(
+    of(label).map(({ kl }) => mean(kl.get(width)!)),
+    width > 4 ? 5 : 4,
+  ),
+);
 print(
   table(
-    ['method', ...bits.map(String), 'seconds', 'CPU seconds'],
-    methods.map((label) => {
-      const own = runs.filter((run) => run.label === label);
-      const cells = bits.map((width) => {
-        const values = own.map(({ kl }) => mean(kl.get(width)!));
-        return withSpread(values, width > 4 ? 5 : 4);
-      });
-      const took = own.filter(({ seconds }) => seconds >= 0);
-      if (took.length === 0) return [label, ...cells, '–', '–'];
-      return [
-        label,
-        ...cells,
-        duration(mean(took.map((r) => r.seconds))),
-        mean(took.map((r) => r.cpu)).toFixed(1),
-      ];
-    }),
+    [...header, 'seconds', 'CPU seconds'],
+    divergences.map((row) => [...row, ...tookWords(row[0]!)]),
   ),
 );
 print('Perplexity:');
 print(
   table(
-    ['method', ...bits.map(String)],
-    methods.map((label) => {
-      const own = runs.filter((run) => run.label === label);
-      return [label, ...bits.map((width) => mean(own.map((r) => r.perplexity.get(width)!)).toFixed(2))];
-    }),
+    header,
+    rows((label, width) => mean(of(label).map((run) => run.perplexity.get(width)!)).toFixed(2)),
   ),
 );
-for (const against of [...new Set([flags.against, 'rounding'])].filter((other) =>
-  runs.some((r) => r.label === other),
+print('Average bits per weight, everything stored counted that the values need, adapters merged:');
+print(
+  table(
+    header,
+    rows((label, width) => of(label)[0]!.bits.get(width)!.toFixed(2)),
+  ),
+);
+for (const against of [...new Set([flags.against, 'awq', 'gptq', 'rounding'])].filter((other) =>
+  methods.includes(other),
 )) {
   print(
-    `KL less that of ${against}, in pairs on the same windows (standard error over windows); sets that both have seen:`,
+    `KL less that of ${against}, in pairs on the same windows (standard error over windows); sets that both have seen. Last, how many times as much CPU time ${against} took:`,
   );
+  const others = methods.filter((label) => label !== against);
+  const differences = rows((label, width) => difference(label, against, width), others);
   print(
     table(
-      ['method', ...bits.map(String)],
-      methods
-        .filter((label) => label !== against)
-        .map((label) => [label, ...bits.map((width) => difference(label, against, width))]),
+      [...header, 'times'],
+      differences.map((row) => [...row, timesWord(cpuOf(against) / cpuOf(row[0]!))]),
     ),
   );
+}
+
+function tookWords(label: string): string[] {
+  const took = of(label).filter(({ seconds }) => seconds >= 0);
+  if (took.length === 0) return ['–', '–'];
+  return [duration(mean(took.map(({ seconds }) => seconds))), mean(took.map(({ cpu }) => cpu)).toFixed(1)];
+}
+
+function timesWord(times: number): string {
+  return Number.isFinite(times) ? times.toPrecision(2) : '–';
 }
 
 function difference(label: string, against: string, width: number): string {

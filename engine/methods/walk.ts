@@ -20,6 +20,9 @@ const BATCH_TOKENS = 2048;
 
 export type Parameters = ReadonlyMap<string, HostTensor>;
 
+/** What a walk needs of a calibration. */
+export type WalkContext = Pick<CalibrationContext, 'programs' | 'checkpoint' | 'cache' | 'hooks'>;
+
 /** A block, and what reaches it. */
 export interface BlockAt extends PartStreams {
   readonly index: number;
@@ -33,7 +36,7 @@ export interface BlockAt extends PartStreams {
  * @param visit returns the parameters by which each stream goes on
  */
 export async function walkBlocks(
-  { programs, checkpoint, cache, hooks }: CalibrationContext,
+  { programs, checkpoint, cache, hooks }: WalkContext,
   inputs: ModelInputs,
   count: number,
   visit: (block: BlockAt) => Promise<readonly Parameters[]>,
