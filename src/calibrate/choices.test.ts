@@ -4,6 +4,7 @@ import type { MethodOptionReport, MethodReport, SupportedModel } from '../../eng
 import {
   adaptersFolder,
   choicesOf,
+  isUsual,
   lengthsOf,
   parseOption,
   remember,
@@ -80,6 +81,13 @@ describe('choicesOf', () => {
     expect(choicesOf({ model, methods: [gptq] })).toMatchObject({ method: gptq, bits: [8, 4] });
   });
 
+  it('knows whether the method is the usual one, which stands first', () => {
+    expect(isUsual(answers)).toBe(true);
+    expect(isUsual({ ...answers, method: 'quept' })).toBe(true);
+    expect(isUsual({ ...answers, method: 'gptq' })).toBe(false);
+    expect(isUsual({ ...answers, methods: [gptq, quept], method: 'quept' })).toBe(false);
+  });
+
   it('drops answers that the method has no use for', () => {
     const earlier = { ...answers, mode: 'weight-activation', length: { kind: 'paper' } } as const;
     expect(choicesOf({ ...earlier, method: 'gptq' })).toMatchObject({
@@ -125,6 +133,11 @@ describe('requestOf', () => {
     expect(ask({ length: custom })).toMatchObject({ samples: 7, options: { epochs: 9 } });
     const short = ask({ length: { kind: 'short' } });
     expect(short.samples! * (short.options!.epochs as number)).toBeLessThan(1000);
+    const direct = { ...gptq, name: 'direct', options: [option('effort', 'name', ['quick', 'default'])] };
+    const trial = { method: direct, mode: gptq.modes[0]!, length: { kind: 'short' } } as const;
+    expect(ask(trial).options).toEqual({ effort: 'quick' });
+    expect(ask({ ...trial, options: { effort: 'default' } }).options).toEqual({ effort: 'default' });
+    expect(ask({ ...trial, method: gptq })).not.toHaveProperty('options');
   });
 
   it('sends options of the method, and no epochs to one that has none', () => {
@@ -187,9 +200,9 @@ describe('remember', () => {
 
 describe('names', () => {
   it('are suggested from the bit-widths, and free', () => {
-    expect(suggestName('quept', [8, 7, 6, 5, 4], [])).toBe('elastic-4to8');
-    expect(suggestName('quept', [8, 4, 2], [])).toBe('elastic-8-4-2');
-    expect(suggestName('quept', [8, 4, 2], ['Elastic-8-4-2', 'elastic-8-4-2-v2'])).toBe('elastic-8-4-2-v3');
+    expect(suggestName(undefined, [8, 7, 6, 5, 4], [])).toBe('elastic-4to8');
+    expect(suggestName(undefined, [8, 4, 2], [])).toBe('elastic-8-4-2');
+    expect(suggestName(undefined, [8, 4, 2], ['Elastic-8-4-2', 'elastic-8-4-2-v2'])).toBe('elastic-8-4-2-v3');
     expect(suggestName('gptq', [8, 7, 6, 5, 4, 3, 2], ['elastic-2to8'])).toBe('gptq-2to8');
   });
 

@@ -25,7 +25,7 @@ export type Length =
 /** What has been answered so far. Later answers may be of another model or method than the earlier ones. */
 export interface Answers {
   readonly model?: SupportedModel;
-  /** Those that fit the model. */
+  /** Those that fit the model, the usual one first. */
   readonly methods?: readonly MethodReport[];
   /** By its name. */
   readonly method?: string;
@@ -57,7 +57,7 @@ export interface Choices {
   readonly options: MethodValues;
 }
 
-/** What was answered, or else what stands first: the only method and mode need not be asked for. */
+/** What was answered, or else what is usual, which stands first: only the data has to be asked for. */
 export function choicesOf(answers: Answers): Choices {
   const { method, mode } = methodOf(answers);
   const { data, length = STANDARD, options = {} } = answers;
@@ -79,6 +79,9 @@ export function methodOf({ methods, method: name, mode }: Answers): Pick<Choices
   return { method, mode: method.modes.find((one) => one.mode === mode) ?? method.modes[0]! };
 }
 
+/** Whether nobody has chosen another method than the engine takes by itself. */
+export const isUsual = (answers: Answers): boolean => methodOf(answers).method === answers.methods![0];
+
 const STANDARD: Length = { kind: 'standard' };
 
 /** Lengths to choose from, the usual one first. */
@@ -95,11 +98,11 @@ export function lengthsOf(method: MethodReport, { samples }: MethodModeReport): 
 export const hasEpochs = ({ options }: MethodReport): boolean =>
   options.some(({ name }) => name === 'epochs');
 
-/** Enough to see every step of the way; the figures it yields are not those of a calibration worth keeping. */
-const SHORT: Readonly<Record<string, { readonly samples: number; readonly epochs: number }>> = {
-  'image-classification': { samples: 128, epochs: 2 },
-  'text-generation': { samples: 16, epochs: 2 },
-};
+/** Samples that are enough to see every step of the way; the figures are not those of a calibration worth keeping. */
+const SHORT: Readonly<Record<string, number>> = { 'image-classification': 128, 'text-generation': 16 };
+
+/** What makes a method quick, where it has such an option. */
+const SHORT_OPTIONS: MethodValues = { epochs: 2, effort: 'quick' };
 
 /** What the settings say about any calibration; 0 leaves it to the engine. */
 export interface Limits {
@@ -136,8 +139,8 @@ function settingsOf({
   length,
   options,
 }: Choices): Pick<CalibrateRequest, 'recipe' | 'samples' | 'options'> {
-  const { samples, epochs } = { ...amountOf(length, model.task) };
-  const own = { ...(epochs !== undefined && hasEpochs(method) && { epochs }), ...options };
+  const samples = samplesOf(length, model.task);
+  const own = { ...lengthOptions(length, method), ...options };
   return {
     ...(length.kind === 'paper' && { recipe: 'paper' }),
     ...(samples !== undefined && { samples }),
@@ -145,12 +148,18 @@ function settingsOf({
   };
 }
 
-function amountOf(
-  length: Length,
-  task: Task,
-): { readonly samples: number; readonly epochs?: number } | undefined {
+function samplesOf(length: Length, task: Task): number | undefined {
   if (length.kind === 'short') return SHORT[task] ?? SHORT['text-generation'];
-  return length.kind === 'custom' ? length : undefined;
+  return length.kind === 'custom' ? length.samples : undefined;
+}
+
+/** What a length sets of the options that the method has. */
+function lengthOptions(length: Length, { options }: MethodReport): MethodValues {
+  const custom = length.kind === 'custom' && length.epochs !== undefined ? { epochs: length.epochs } : {};
+  const given: MethodValues = length.kind === 'short' ? SHORT_OPTIONS : custom;
+  return Object.fromEntries(
+    Object.entries(given).filter(([key]) => options.some(({ name }) => name === key)),
+  );
 }
 
 /** Options that can be set by a line of text or a choice. Bit groups cannot: bit-widths are asked for. */
@@ -208,15 +217,23 @@ export const usualBits = (
   method: MethodReport,
   mode: MethodModeReport,
 ): readonly number[] =>
-  (before.method ?? DEFAULT_METHOD) === method.name && before.mode === mode.mode
+  (before.method ?? ONLY_METHOD) === method.name && before.mode === mode.mode
     ? (before.bits ?? mode.bits)
     : mode.bits;
 
-const DEFAULT_METHOD = 'quept';
+/** Whatever was remembered without a method was of this one. */
+const ONLY_METHOD = 'quept';
 
-/** A name that is free: `elastic-4to8`, `elastic-4to8-v2`, …; of another method than the default one its own, `gptq-2to8`. */
-export function suggestName(method: string, bits: readonly number[], taken: readonly string[]): string {
-  const prefix = method === DEFAULT_METHOD ? 'elastic' : method;
+/**
+ * A name that is free: `elastic-4to8`, `elastic-4to8-v2`, …
+ * @param method where it is not the usual one, which gives its name: `gptq-2to8`
+ */
+export function suggestName(
+  method: string | undefined,
+  bits: readonly number[],
+  taken: readonly string[],
+): string {
+  const prefix = method ?? 'elastic';
   const widths = formatBits(bits, 'en').replace(/([\d.]+)–([\d.]+)/g, '$2to$1');
   const name = `${prefix}-${widths.replaceAll(', ', '-')}`;
   const used = new Set(taken.map(fold));

@@ -9,11 +9,12 @@ import { promisedFolders } from '../jobs/job-list.js';
 import { modelName } from '../models/names.js';
 import type { ModelNode } from '../models/nodes.js';
 import { choicesOf, remember, requestOf, type Answers, type Remembered, type Task } from './choices.js';
-import { calibrationSteps, type Sources } from './steps.js';
+import type { Sources } from './questions.js';
+import { calibrationSteps } from './steps.js';
 
 const memory = (task: Task) => `calibrate.${task}`;
 
-/** Asks what to calibrate and how, and queues the job. @param node the model, where the command came from one */
+/** Asks what to calibrate and on what, and queues the job. @param node the model, where the command came from one */
 export async function calibrate(context: Context, node?: ModelNode | OwnerNode): Promise<void> {
   const preset = modelOf(node);
   if (!preset && (await supportedModels(context)).length === 0) return tellNoModel();

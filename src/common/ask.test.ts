@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ask, BACK, type Place, type Step } from './ask.js';
+import { ask, askWithin, BACK, type Back, type Place, type Step } from './ask.js';
 
 interface Answers {
   readonly model?: string;
@@ -7,8 +7,10 @@ interface Answers {
   readonly samples?: number;
 }
 
+type Reply = Partial<Answers> | Back<Answers> | typeof BACK | undefined;
+
 /** Plays the replies of each question in turn, and writes down what was asked. */
-function script(replies: Record<string, (Partial<Answers> | typeof BACK | undefined)[]>) {
+function script(replies: Record<string, Reply[]>) {
   const asked: string[] = [];
   const step =
     (name: string): Step<Answers> =>
@@ -18,7 +20,12 @@ function script(replies: Record<string, (Partial<Answers> | typeof BACK | undefi
     };
   const steps = ({ length }: Answers) =>
     ['model', 'length', ...(length === 'custom' ? ['samples'] : []), 'start'].map(step);
-  return { asked, run: () => ask<Answers>('Title', steps, {}) };
+  const within = { title: 'Title', step: 2, totalSteps: 3, back: true };
+  return {
+    asked,
+    run: () => ask<Answers>('Title', steps, {}),
+    runWithin: (initial: Answers) => askWithin<Answers>(within, steps, initial),
+  };
 }
 
 describe('ask', () => {
@@ -50,5 +57,32 @@ describe('ask', () => {
     const { run, asked } = script({ model: [{ model: 'a' }], length: [undefined] });
     expect(await run()).toBeUndefined();
     expect(asked).toHaveLength(2);
+  });
+
+  it('goes back with what a question has changed', async () => {
+    const { run, asked } = script({
+      model: [{ model: 'a' }, { model: 'b' }],
+      length: [{ [BACK]: { samples: 3 } }, {}],
+      start: [{}],
+    });
+    expect(await run()).toEqual({ model: 'b', samples: 3 });
+    expect(asked[2]).toBe('model 1/3 {"model":"a","samples":3}');
+  });
+});
+
+describe('askWithin', () => {
+  it('collects the answers on top of those there are', async () => {
+    const { runWithin, asked } = script({ model: [{ model: 'a' }], length: [{}], start: [{}] });
+    expect(await runWithin({ samples: 2 })).toEqual({ samples: 2, model: 'a' });
+    expect(asked[0]).toBe('model 1/3 back {"samples":2}');
+  });
+
+  it('goes back from the first question to the one around it', async () => {
+    const { runWithin } = script({ model: [{ model: 'a' }, BACK], length: [BACK] });
+    expect(await runWithin({})).toBe(BACK);
+  });
+
+  it('ends without a result where the person leaves', async () => {
+    expect(await script({ model: [undefined] }).runWithin({})).toBeUndefined();
   });
 });

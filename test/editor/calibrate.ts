@@ -4,34 +4,43 @@ import type { Workbench } from './workbench.js';
 export interface CalibrationAnswers {
   /** Left out where the command already knows it. */
   readonly model?: string | RegExp;
-  /** As it is shown; default QuEPT. */
+  /** As it is shown; left out for the usual one. */
   readonly method?: string;
   /** As it is shown; left out where the method has one mode for the model. */
   readonly mode?: string;
-  readonly bits: readonly number[];
-  /** Left out where the method needs none. */
+  readonly bits?: readonly number[];
+  /** Left out where the usual method's are meant, or the method needs none. */
   readonly samples?: number;
   /** Left out where the method has none. */
   readonly epochs?: number;
   readonly name: string;
 }
 
-/** Answers all questions with the sample's data and the processor, and starts. */
+/** Takes the sample's data and the processor, changes what is to be other than usual, and starts. */
 export async function calibrate(
   editor: Workbench,
-  { model, method = 'QuEPT', mode, bits, samples, epochs, name }: CalibrationAnswers,
+  { model, method, mode, bits, samples, epochs, name }: CalibrationAnswers,
 ): Promise<void> {
   if (model !== undefined) await editor.pick(model);
-  await editor.pick(method);
-  if (mode !== undefined) await editor.pick(mode);
-  await editor.pickSeveral(bits.map((width) => `${width} bits`));
-  if (samples !== undefined) await editor.pick(/Sample: /);
-  await editor.pick(/^\s*CPU/);
+  await editor.pick(/Sample: /);
+  if (method !== undefined) {
+    await editor.pick('Change Method…');
+    await editor.pick(method);
+    if (mode !== undefined) await editor.pick(mode);
+  }
   if (samples !== undefined) {
+    await editor.pick('Change Length…');
     await editor.pick('Custom…');
     await editor.type(`${samples}`, 'Samples to calibrate on');
+    if (epochs !== undefined) await editor.type(`${epochs}`, 'how often each block sees every sample');
   }
-  if (epochs !== undefined) await editor.type(`${epochs}`, 'how often each block sees every sample');
+  if (bits !== undefined) {
+    await editor.pick('Change Bit-Widths…');
+    await editor.pickSeveral(bits.map((width) => `${width} bits`));
+  }
+  await editor.pick('Change Device…');
+  await editor.pick(/^\s*CPU/);
+  await editor.pick('Change Name…');
   await editor.type(name, 'Name of the adapter set');
   await editor.pick('Start calibration');
 }

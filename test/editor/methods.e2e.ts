@@ -1,4 +1,4 @@
-/** A language model by methods other than the default one: asked for only what each needs, in the tree, compared, and run. */
+/** A language model by the usual method and by others: asked for only what each needs, in the tree, compared, and run. */
 import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -20,10 +20,45 @@ shareWindow(
   (shared) => ({ folder, editor } = shared),
 );
 
-describe('rounding', () => {
-  it('asks for neither data nor length, and its set says that there was none', async () => {
+describe('the direct method', () => {
+  it('is the usual one: data, and go', async () => {
     await editor.openSidebar();
     await treeRow(await editor.view('Models'), 'llama-speeches').waitFor();
+    await editor.run('Elastic Precision: Calibrate Model…');
+    await editor.pick('llama-speeches');
+    await editor.pick(/Sample: /);
+    const review = editor.page.locator('.quick-input-widget');
+    await review.getByText(/Direct · weights only/).waitFor();
+    expect(await review.innerText()).toMatch(/Start calibration\s*about \d+ (s|min)/);
+    await editor.pick('Change Length…');
+    await editor.pick('Quick trial');
+    await editor.pick('Start calibration');
+    await editor.notification(/"elastic-2to8"/).waitFor({ timeout: 180_000 });
+    const sets = await editor.view('Adapter Sets');
+    expect(await treeRow(sets, 'elastic-2to8').innerText()).toMatch(/8–2 bits · weights only · Direct/);
+    await expand(sets, 'elastic-2to8');
+    await treeRow(sets, /2 bits.*scale per 128 columns/).waitFor();
+    await treeRow(sets, /calibration\.txt.*16 samples/).waitFor();
+  });
+
+  it('opens in a plan, answers a prompt, and is evaluated', async () => {
+    await press(await editor.view('Adapter Sets'), 'elastic-2to8', 'Evaluate Adapter Set…');
+    const page = await editor.webview('Evaluation: llama-speeches');
+    await page.getByRole('checkbox', { name: 'elastic-2to8', checked: true }).waitFor();
+    await page.getByRole('button', { name: 'Choose…' }).first().click();
+    await editor.pick(/Sample: /);
+    await page.getByText('evaluation.txt').waitFor();
+    await page.getByRole('textbox', { name: 'Samples' }).fill('2');
+    await page.getByRole('button', { name: 'Evaluate', exact: true }).click();
+    await page.getByText('Results', { exact: true }).waitFor();
+    const rows = page.locator('vscode-data-grid-row:not([row-type="header"])', { hasText: 'elastic-2to8' });
+    expect(await rows.count()).toBe(7);
+    expect(editor.errors).toEqual([]);
+  });
+});
+
+describe('rounding', () => {
+  it('needs neither data nor length, and its set says that there was none', async () => {
     await editor.run('Elastic Precision: Calibrate Model…');
     const answers = { method: 'Rounding', mode: 'Weights only', bits: [8, 4], name: 'rounded' };
     await calibrate(editor, { model: 'llama-speeches', ...answers });
@@ -39,12 +74,15 @@ describe('rounding', () => {
 describe('GPTQ', () => {
   it('asks for samples and no epochs, has options, and one mode', async () => {
     await press(await editor.view('Models'), 'llama-speeches', 'Calibrate Model…');
-    await editor.pick('GPTQ');
-    await editor.pickSeveral(['8 bits', '4 bits']);
     await editor.pick(/Sample: /);
-    await editor.pick(/^\s*CPU/);
+    await editor.pick('Change Method…');
+    await editor.pick('GPTQ');
+    await editor.pick('Change Bit-Widths…');
+    await editor.pickSeveral(['8 bits', '4 bits']);
+    await editor.pick('Change Length…');
     await editor.pick('Custom…');
     await editor.type('4', 'Samples to calibrate on');
+    await editor.pick('Change Name…');
     await editor.type('second-order', 'Name of the adapter set');
     await editor.pick('Options of GPTQ…');
     await editor.pick('groupSize');

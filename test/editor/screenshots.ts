@@ -111,27 +111,8 @@ const PICTURES: Readonly<Record<string, (editor: Workbench, folder: string) => P
     await treeRow(sets, EVALUATION).waitFor();
     return pane(editor, 'Adapter Sets');
   },
-  method: async (editor) => {
-    const { page } = editor;
-    await press(await editor.view('Models'), 'vit-fashion', 'Calibrate Model…');
-    const widget = page.locator('.quick-input-widget');
-    await widget.getByText('QuEPT').first().waitFor();
-    const picture = await widget.screenshot();
-    await page.keyboard.press('Escape');
-    await widget.waitFor({ state: 'hidden' });
-    return picture;
-  },
-  calibrate: async (editor) => {
-    const { page } = editor;
-    await press(await editor.view('Models'), 'vit-fashion', 'Calibrate Model…');
-    await editor.pick('QuEPT');
-    const widget = page.locator('.quick-input-widget');
-    await widget.getByText('8 bits').first().waitFor();
-    const picture = await widget.screenshot();
-    await page.keyboard.press('Escape');
-    await widget.waitFor({ state: 'hidden' });
-    return picture;
-  },
+  method: (editor) => pictureOfCalibration(editor, 'Change Method…', 'GPTQ'),
+  calibrate: (editor) => pictureOfCalibration(editor, undefined, 'Start calibration'),
   jobs: async (editor) => {
     const jobs = await editor.view('Jobs');
     const cancelled = treeRow(jobs, 'cancelled at');
@@ -169,6 +150,25 @@ const PICTURES: Readonly<Record<string, (editor: Workbench, folder: string) => P
     return picture;
   },
 };
+
+/** The questions before a calibration of the language model, after its data. @param shown what is waited for */
+async function pictureOfCalibration(
+  editor: Workbench,
+  change: string | undefined,
+  shown: string,
+): Promise<Buffer> {
+  const { page } = editor;
+  await press(await editor.view('Models'), 'llama-speeches', 'Calibrate Model…');
+  await editor.pick(/Sample: /);
+  if (change !== undefined) await editor.pick(change);
+  const widget = page.locator('.quick-input-widget');
+  await widget.getByText(shown).first().waitFor();
+  await page.mouse.move(0, 0);
+  const picture = await widget.screenshot();
+  await page.keyboard.press('Escape');
+  await widget.waitFor({ state: 'hidden' });
+  return picture;
+}
 
 async function editorPart({ page }: Workbench): Promise<Buffer> {
   await page.mouse.move(0, 0);
