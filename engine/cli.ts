@@ -212,7 +212,7 @@ program
       'what to measure on text: perplexity or choice (default: what its columns say)',
     ).argParser(task),
   )
-  .option('--adapters <folders...>', 'adapter sets to evaluate')
+  .option('--adapters <folders...>', 'adapter sets to evaluate, behind the model')
   .addOption(
     new Option(
       '--bits <list>',
