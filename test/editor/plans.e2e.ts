@@ -10,7 +10,7 @@ import type { FrameLocator } from 'playwright-core';
 import { describe, expect, inject, it } from 'vitest';
 import { sampleFolder, type TestFolder } from './folders.js';
 import { shareWindow } from './share.js';
-import type { Workbench } from './workbench.js';
+import { press as pressAction, type Workbench } from './workbench.js';
 
 const exec = promisify(execFile);
 const PLAN = 'mixed.precision.json';
@@ -291,7 +291,12 @@ describe('a plan that lacks something', () => {
     expect(await page.getByText('Without an adapter set').count()).toBe(0);
     await page.getByRole('button', { name: 'Compute Sensitivity…' }).click();
     await editor.page.locator('.quick-input-widget', { hasText: 'Sensitivity of unmeasured' }).waitFor();
-    await editor.page.keyboard.press('Escape');
+    await editor.pick(/Sample: /);
+    await page.getByText('What each bit-width costs each layer is being measured.').waitFor();
+    await page.locator('.notices .caption', { hasText: /[1-9]\d*%/ }).waitFor({ timeout: 120_000 });
+    await pressAction(await editor.view('Jobs'), 'Sensitivity of vit-fashion', 'Cancel Job');
+    await page.getByText('What each bit-width costs each layer has not been measured yet.').waitFor();
+    expect(await page.getByRole('progressbar').count()).toBe(0);
     await editor.page.keyboard.press('Control+s');
     await expect.poll(isDirty).toBe(0);
     const written = await readFile(join(folder.path, 'bare.precision.json'), 'utf8');
