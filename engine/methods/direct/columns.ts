@@ -4,7 +4,7 @@ import * as op from '../../graph/ops.js';
 import type { Programs } from '../../runtime/programs.js';
 
 /** Rows of a factor, or columns of a weight, between two products (docs/METHOD.md, section 13). */
-export const PANEL = 64;
+export const PANEL = 128;
 /** Columns of a chunk at most. */
 const MAX_CHUNK = 512;
 
@@ -77,7 +77,7 @@ export function rowsOf(
 
 /**
  * left · rightᵀ, added up chunk by chunk: `left` [rows, n], and of `right` [m, n] the `panel` rows from `start` on →
- * [rows, panel]. @param first the chunk of `right` before which these rows are zeros
+ * [rows, panel].
  */
 export async function timesRows(
   programs: Programs,
@@ -85,7 +85,6 @@ export async function timesRows(
   right: Chunked,
   start: number,
   panel: number,
-  first = 0,
 ): Promise<Float32Array> {
   const { rows, perChunk } = left;
   const program = await programs.getBuilt(
@@ -99,7 +98,6 @@ export async function timesRows(
   const { runtime } = programs;
   let sum = new Float32Array(rows * panel);
   for (const [c, chunk] of left.chunks.entries()) {
-    if (c < first) continue;
     const outputs = await program.run({
       left: runtime.tensor(chunk, [rows, perChunk]),
       right: runtime.tensor(rowsOf(right, right.chunks[c]!, start, panel), [panel, perChunk]),

@@ -1,10 +1,12 @@
 /** Weights rounded one column after another, and what sweeps of coordinate descent make of the result. */
 import { CancelledError } from '../../errors.js';
 import type { Programs } from '../../runtime/programs.js';
-import { inPhase, type Phase } from '../phases.js';
-import { chunked, panelOf, timesRows, type Chunked } from './columns.js';
+import { inPhase } from '../phases.js';
+import { elementAt, panelOf, type Chunked } from './columns.js';
 import type { Factored } from './factor.js';
-import { codeOf, groupsOf, type Grids, type Layout } from './grids.js';
+import { groupsOf, type Grids, type Layout } from './grids.js';
+import { kernels, TILE } from './kernels.js';
+import { productGraph } from './target.js';
 
 /** Codes that a weight may take: from `first` on, `count` of them; by default all of the grid. */
 export interface Allowed {
@@ -13,20 +15,22 @@ export interface Allowed {
   readonly count: number;
 }
 
-/** A weight on its way to codes, its columns at their places in the order. */
+/** A weight on its way to codes: of each column at its place a line of `rows`, which begins with its elements in all rows. */
 export interface Rounding {
   readonly out: number;
+  /** `out` filled up to a multiple of TILE, with zeros. */
+  readonly rows: number;
   readonly layout: Layout;
   readonly grids: Grids;
   /** Group of the column at each place. */
   readonly groupAt: Uint32Array;
-  /** W [out, in] */
+  /** W [in, rows] */
   readonly weight: Float32Array;
   readonly allowed: Allowed | undefined;
-  /** [out, in] */
+  /** [in, rows] */
   readonly codes: Uint8Array;
-  /** W − Ŵ [out, in] */
-  readonly errors: Chunked;
+  /** W − Ŵ [in, rows] */
+  readonly errors: Float32Array;
 }
 
 /** A rounding that has not begun. @param data W [out, in], its columns in their own order */
@@ -39,232 +43,221 @@ export function beginRounding(
 ): Rounding {
   const n = order.length;
   const out = data.length / n;
+  const rows = Math.ceil(out / TILE) * TILE;
   const perGroup = layout.groupSize === -1 ? n : layout.groupSize;
-  const weight = new Float32Array(out * n);
-  const first = allowed && new Uint8Array(out * n);
-  for (let row = 0; row < out; row++)
-    for (let i = 0; i < n; i++) {
-      const at = row * n + order[i]!;
-      weight[row * n + i] = data[at]!;
-      if (first) first[row * n + i] = allowed.first[at]!;
-    }
+  const weight = new Float32Array(n * rows);
+  toLines(data, order, out, weight);
   return {
-    ...{ out, layout, grids, weight },
+    ...{ out, rows, layout, grids, weight },
     groupAt: Uint32Array.from(order, (column) => Math.floor(column / perGroup)),
-    allowed: first && { first, count: allowed.count },
-    codes: new Uint8Array(out * n),
-    errors: chunked(out, n),
+    allowed: allowed && linesOf(allowed, order, out, rows),
+    codes: new Uint8Array(n * rows),
+    errors: new Float32Array(n * rows),
   };
 }
 
 /** A rounding with its codes on other grids, as near to them as may be. @param allowed in the columns' own order */
 export function continueRounding(
-  { out, layout, groupAt, weight, codes }: Rounding,
+  { out, rows, layout, groupAt, weight, codes }: Rounding,
   { order }: Pick<Factored, 'order'>,
   grids: Grids,
   allowed?: Allowed,
 ): Rounding {
-  const n = order.length;
-  const first = allowed && new Uint8Array(out * n);
   const next: Rounding = {
-    ...{ out, layout, grids, groupAt, weight },
-    allowed: first && { first, count: allowed.count },
-    codes: codes.slice(),
-    errors: chunked(out, n),
+    ...{ out, rows, layout, grids, groupAt, weight },
+    allowed: allowed && linesOf(allowed, order, out, rows),
+    codes: new Uint8Array(codes.length),
+    errors: new Float32Array(codes.length),
   };
-  for (let row = 0; row < out; row++)
-    for (let i = 0; i < n; i++) if (first) first[row * n + i] = allowed.first[row * n + order[i]!]!;
-  const { groups, span, last } = rulesOf(next);
-  const { perChunk, chunks } = next.errors;
-  for (let row = 0; row < out; row++)
-    for (let i = 0; i < n; i++) {
-      const at = row * n + i;
+  const { groups, first, span, last } = rulesOf(next);
+  for (const [i, group] of groupAt.entries())
+    for (let row = 0; row < out; row++) {
+      const at = i * rows + row;
       const least = first ? first[at]! : 0;
       const code = Math.min(Math.max(codes[at]!, least), least + span, last);
       next.codes[at] = code;
-      const grid = row * groups + groupAt[i]!;
-      const value = Math.fround(grids.scale[grid]! * (code - grids.zero[grid]!));
-      chunks[Math.floor(i / perChunk)]![row * perChunk + (i % perChunk)] = weight[at]! - value;
+      const grid = row * groups + group;
+      next.errors[at] = weight[at]! - Math.fround(grids.scale[grid]! * (code - grids.zero[grid]!));
     }
   return next;
 }
 
 /** Codes with their columns in their own order, [out, in]. */
-export function codesOf({ out, codes }: Rounding, order: Uint32Array): Uint8Array {
+export const codesOf = ({ out, rows, codes }: Rounding, order: Uint32Array): Uint8Array =>
+  fromLines(codes, order, out, rows, new Uint8Array(order.length * out));
+
+/** W − Ŵ with its columns in their own order, [out, in]. */
+export const errorsOf = ({ out, rows, errors }: Rounding, order: Uint32Array): Float32Array =>
+  fromLines(errors, order, out, rows, new Float32Array(order.length * out));
+
+const linesOf = ({ first, count }: Allowed, order: Uint32Array, out: number, rows: number): Allowed => {
+  const lines = new Uint8Array(order.length * rows);
+  toLines(first, order, out, lines);
+  return { first: lines, count };
+};
+
+/** Puts a matrix [out, in] into lines [in, rows], columns at their places: a few rows at a time, which stay in the cache. */
+function toLines<A extends Float32Array | Uint8Array>(
+  data: A,
+  order: Uint32Array,
+  out: number,
+  lines: A,
+): void {
   const n = order.length;
-  const found = new Uint8Array(out * n);
-  for (let row = 0; row < out; row++)
-    for (let i = 0; i < n; i++) found[row * n + order[i]!] = codes[row * n + i]!;
-  return found;
+  const rows = lines.length / n;
+  for (let first = 0; first < out; first += TILE) {
+    const end = Math.min(out, first + TILE);
+    for (let i = 0; i < n; i++)
+      for (let row = first; row < end; row++) lines[i * rows + row] = data[row * n + order[i]!]!;
+  }
 }
 
-/** Rows that are rounded side by side, so that their sums do not wait for one another. */
-const TILE = 4;
-
-/** Σ corner[line + k] · error[k, r] over k from `first` up to `end`, for each row r of a tile → `sums`. */
-function sumRows(
-  corner: Float64Array,
-  line: number,
-  first: number,
-  end: number,
-  error: Float64Array,
-  sums: Float64Array,
-): void {
-  let [a, b, c, d] = [0, 0, 0, 0];
-  for (let k = first; k < end; k++) {
-    const factor = corner[line + k]!;
-    const from = k * TILE;
-    a += factor * error[from]!;
-    b += factor * error[from + 1]!;
-    c += factor * error[from + 2]!;
-    d += factor * error[from + 3]!;
+/** The inverse of `toLines`. */
+function fromLines<A extends Float32Array | Uint8Array>(
+  lines: A,
+  order: Uint32Array,
+  out: number,
+  rows: number,
+  data: A,
+): A {
+  const n = order.length;
+  for (let first = 0; first < out; first += TILE) {
+    const end = Math.min(out, first + TILE);
+    for (let i = 0; i < n; i++)
+      for (let row = first; row < end; row++) data[row * n + order[i]!] = lines[i * rows + row]!;
   }
-  sums[0] = a;
-  sums[1] = b;
-  sums[2] = c;
-  sums[3] = d;
+  return data;
 }
 
 /**
  * Rounds every column where it leaves the least error to those rounded before it: with M = UᵀU, the error of a row,
  * (w − ŵ) M (w − ŵ)ᵀ, is Σ_j (Σ_{i≥j} U_ji (w_i − ŵ_i))², and column j makes its term least at w_j + Σ_{i>j} U_ji (w_i −
- * ŵ_i) / U_jj. This is GPTQ (Frantar et al. 2023) with its columns in this order.
- * @returns the error of each row, [out]
+ * ŵ_i) / U_jj. This is GPTQ (Frantar et al. 2023) with its columns in this order. Nothing has been rounded before.
  */
-export async function feedback(
+export const feedback = (
   programs: Programs,
   rounding: Rounding,
   { upper }: Pick<Factored, 'upper'>,
   signal: AbortSignal,
-): Promise<Float64Array> {
-  const { out, errors, weight, codes, groupAt } = rounding;
-  const { scale, zero } = rounding.grids;
-  const { halves, groups, first: allowedFrom, span, last } = rulesOf(rounding);
-  const n = errors.columns;
-  const panel = panelOf(n);
-  const lost = new Float64Array(out);
-  /** Of the panel's columns, [panel, TILE]. */
-  const error = new Float64Array(panel * TILE);
-  const sums = new Float64Array(TILE);
-  const work = ({ start, columns, before, corner, own, at }: PanelWork) => {
-    for (let first = 0; first < out; first += TILE) {
-      const rows = Math.min(TILE, out - first);
-      for (let j = columns - 1; j >= 0; j--) {
-        const line = j * panel;
-        sumRows(corner, line, j + 1, columns, error, sums);
-        const pivot = corner[line + j]!;
-        const group = groupAt[start + j]!;
-        for (let r = 0; r < rows; r++) {
-          const row = first + r;
-          const i = row * n + start + j;
-          const w = weight[i]!;
-          const x = w + (before[row * panel + j]! + sums[r]!) / pivot;
-          const s = scale[row * groups + group]!;
-          const z = zero[row * groups + group]!;
-          const least = allowedFrom ? allowedFrom[i]! : 0;
-          const code = codeOf(x, s, z, halves, least, least + span < last ? least + span : last);
-          const value = Math.fround(s * (code - z));
-          codes[i] = code;
-          error[j * TILE + r] = w - value;
-          lost[row]! += (pivot * (x - value)) ** 2;
-          own[row * errors.perChunk + at + j] = w - value;
-        }
-      }
-    }
-  };
-  // Rows of U begin at the diagonal.
-  await forPanels(programs, { phase: 'feedback', rounding, rows: upper, isUpper: true }, signal, work);
-  return lost;
-}
+): Promise<void> =>
+  inPhase('feedback', () => sweep(programs, rounding, upper, true, signal), inPanels(rounding));
 
 /**
  * One sweep of coordinate descent (QuantEase, CDQuant): each column in the same order takes the code with which the error
  * of its row is least while the others stay, which never raises it.
  */
-export async function descend(
+export const descend = (
   programs: Programs,
   rounding: Rounding,
   { moment }: Pick<Factored, 'moment'>,
   signal: AbortSignal,
-): Promise<void> {
-  const { out, errors, weight, codes, groupAt } = rounding;
-  const { scale, zero } = rounding.grids;
-  const { halves, groups, first, span, last } = rulesOf(rounding);
-  const n = errors.columns;
-  const panel = panelOf(n);
-  const work = ({ start, columns, before, corner, own, at }: PanelWork) => {
-    for (let row = 0; row < out; row++) {
-      const slope = row * panel;
-      const to = row * errors.perChunk + at;
-      for (let j = columns - 1; j >= 0; j--) {
-        const i = row * n + start + j;
-        const grid = row * groups + groupAt[start + j]!;
-        const s = scale[grid]!;
-        const z = zero[grid]!;
-        const known = codes[i]!;
-        const least = first ? first[i]! : 0;
-        const x = Math.fround(s * (known - z)) + before[slope + j]! / corner[j * panel + j]!;
-        const code = codeOf(x, s, z, halves, least, least + span < last ? least + span : last);
-        if (code === known) continue;
-        codes[i] = code;
-        const error = weight[i]! - Math.fround(s * (code - z));
-        const change = error - own[to + j]!;
-        own[to + j] = error;
-        const line = j * panel;
-        for (let k = 0; k < j; k++) before[slope + k]! += change * corner[line + k]!;
-      }
-    }
-  };
-  await forPanels(programs, { phase: 'descent', rounding, rows: moment, isUpper: false }, signal, work);
-}
+): Promise<void> =>
+  inPhase('descent', () => sweep(programs, rounding, moment, false, signal), inPanels(rounding));
 
-interface PanelWork {
-  /** The first place, and how many there are. */
-  readonly start: number;
-  readonly columns: number;
-  /** Errors · rowsᵀ, [out, panel]. */
-  readonly before: Float32Array;
-  /** What the panel's rows have in its own columns, [panel, panel]. */
-  readonly corner: Float64Array;
-  /** The chunk of errors [out, perChunk] that the panel lies in, from column `at` on. */
-  readonly own: Float32Array;
-  readonly at: number;
-}
+/** Operations inside panels. */
+const inPanels = ({ out, groupAt }: Rounding) => out * groupAt.length * panelOf(groupAt.length);
 
-/** A sweep over the columns of a weight. */
-interface Sweep {
-  readonly phase: Phase;
-  readonly rounding: Rounding;
-  /** U or M, [n, n] */
-  readonly rows: Chunked;
-  /** Whether the rows are zeros before the diagonal. */
-  readonly isUpper: boolean;
-}
+/** Lines of errors that a product takes at once, or a multiple: their shapes stay few. */
+const LINES = 256;
 
-/** From the last panel to the first. */
-async function forPanels(
+/**
+ * Every column from the last to the first takes the code nearest to w_j − e_j + Σ_i R_ji e_i / R_jj, e = w − ŵ, for what is
+ * rounded before it as it then is: products for what was so before its panel, a kernel for what the panel changes.
+ * @param matrix R = U or M, [n, n] @param isUpper whether its rows are zeros before the diagonal
+ */
+async function sweep(
   programs: Programs,
-  { phase, rounding: { errors }, rows, isUpper }: Sweep,
+  rounding: Rounding,
+  matrix: Chunked,
+  isUpper: boolean,
   signal: AbortSignal,
-  work: (panel: PanelWork) => void,
 ): Promise<void> {
-  const { columns: n, perChunk } = errors;
+  const { runtime } = programs;
+  const { rows, weight, errors, codes, groupAt } = rounding;
+  const n = groupAt.length;
   const panel = panelOf(n);
-  const corner = new Float64Array(panel * panel);
-  const sweep = async () => {
-    for (let start = Math.floor((n - 1) / panel) * panel; start >= 0; start -= panel) {
-      if (signal.aborted) throw new CancelledError();
-      const columns = Math.min(panel, n - start);
-      const c = Math.floor(start / perChunk);
-      const at = start - c * perChunk;
-      const chunk = rows.chunks[c]!;
-      for (let j = 0; j < columns; j++)
-        for (let k = 0; k < columns; k++) corner[j * panel + k] = chunk[(start + j) * perChunk + at + k]!;
-      const before = await timesRows(programs, errors, rows, start, panel, isUpper ? c : 0);
-      work({ start, columns, before, corner, own: errors.chunks[c]!, at });
+  const rules = rulesOf(rounding);
+  const scale = linesOfGrids(rounding, rounding.grids.scale, 1);
+  const zero = linesOfGrids(rounding, rounding.grids.zero, 0);
+  for (let start = Math.floor((n - 1) / panel) * panel; start >= 0; start -= panel) {
+    if (signal.aborted) throw new CancelledError();
+    const columns = Math.min(panel, n - start);
+    const from = isUpper ? Math.floor(start / LINES) * LINES : 0;
+    const program = await programs.getBuilt(
+      productGraph,
+      [panel, n - from, rows],
+      `product ${panel}×${n - from}×${rows}`,
+      { keep: false },
+    );
+    const outputs = await program.run({
+      a: runtime.tensor(rowsFrom(matrix, start, columns, from, panel), [panel, n - from]),
+      b: runtime.tensor(errors.subarray(from * rows), [n - from, rows]),
+    });
+    const before = await runtime.read(outputs.product!);
+    const { sweepPanel, reserve } = kernels();
+    const size = columns * rows;
+    const { buffer, at } = reserve([
+      ...[columns, columns ** 2, size, size, size, size, size].map((length) => length * FLOAT),
+      ...[scale.byteLength, zero.byteLength, columns * TILE * FLOAT],
+    ]);
+    const [groups, corner, own, sums, error, first, code, scales, zeros, change] = at as [
+      ...[number, number, number, number, number, number, number, number, number, number],
+    ];
+    const floats = (offset: number, length = size) => new Float32Array(buffer, offset, length);
+    new Int32Array(buffer, groups, columns).set(
+      groupAt.subarray(start, start + columns).map((group) => group * rows * FLOAT),
+    );
+    const square = floats(corner, columns ** 2);
+    for (let j = 0; j < columns; j++)
+      for (let k = 0; k < columns; k++) square[j * columns + k] = elementAt(matrix, start + j, start + k);
+    const span = [start * rows, (start + columns) * rows] as const;
+    floats(own).set(weight.subarray(...span));
+    floats(sums).set(before.subarray(0, size));
+    floats(error).set(errors.subarray(...span));
+    if (rules.first) floats(first).set(rules.first.subarray(...span));
+    else floats(first).fill(0);
+    floats(scales, scale.length).set(scale);
+    floats(zeros, zero.length).set(zero);
+    sweepPanel(
+      ...[columns, rows * FLOAT, columns * FLOAT, groups, corner, own, sums, error, first, code],
+      ...[scales, zeros, change, rules.span, rules.last, rules.halves ? -1 : 0],
+    );
+    errors.set(floats(error), span[0]);
+    codes.set(floats(code), span[0]);
+  }
+}
+
+const FLOAT = Float32Array.BYTES_PER_ELEMENT;
+
+/** Scales or zero points [out · groups] as lines of rows, [groups, rows]. @param filler of rows that there are not */
+function linesOfGrids({ out, rows, layout, groupAt }: Rounding, values: Float32Array, filler: number) {
+  const groups = groupsOf(groupAt.length, layout.groupSize);
+  const found = new Float32Array(groups * rows).fill(filler);
+  for (let row = 0; row < out; row++)
+    for (let group = 0; group < groups; group++) found[group * rows + row] = values[row * groups + group]!;
+  return found;
+}
+
+/** `count` rows from `start` on of a matrix, from column `from` on, [height, …], filled up with zeros. */
+function rowsFrom(
+  { columns: n, perChunk, chunks }: Chunked,
+  start: number,
+  count: number,
+  from: number,
+  height: number,
+): Float32Array {
+  const width = n - from;
+  const found = new Float32Array(height * width);
+  for (const [c, chunk] of chunks.entries()) {
+    const first = Math.max(from, c * perChunk);
+    const end = Math.min(n, (c + 1) * perChunk);
+    if (first >= end) continue;
+    for (let j = 0; j < count; j++) {
+      const at = (start + j) * perChunk - c * perChunk;
+      found.set(chunk.subarray(at + first, at + end), j * width + first - from);
     }
-  };
-  await inPhase(phase, sweep, isUpper ? errors.rows * n * panel : 0);
+  }
+  return found;
 }
 
 /** What codes may be: from `first`, or 0, on, up to `span` above it and no more than `last`. */

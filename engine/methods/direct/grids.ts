@@ -1,5 +1,6 @@
 /** Grids of weights: how they are searched, and how a number is put on one. */
 import { smallestStep } from '../../graph/quantizers.js';
+import { kernels } from './kernels.js';
 
 /** How a weight is laid out on grids at a bit-width. */
 export interface Layout {
@@ -53,19 +54,18 @@ const SMALLEST_SHARE = 0.2;
 /** How many are tried. */
 export const TRIED = SHARES.length + 4 * STEPS.length;
 
-/** Shares of both sides of a range, and what they must cost less than to be better than the best before. */
+/** Shares of both sides of a range. */
 interface Tried {
   readonly upper: number;
   readonly lower: number;
-  readonly most: number;
 }
 
 /** The shares that are tried in turn: goes on with what those before cost, and returns the best. */
-export function* triedShares(): Generator<Tried, Omit<Tried, 'most'>, number> {
-  let [upper, lower, most] = [1, 1, Infinity];
+export function* triedShares(): Generator<Tried, Tried, number> {
+  let [upper, lower, least] = [1, 1, Infinity];
   for (const share of SHARES) {
-    const cost = yield { upper: share, lower: share, most };
-    if (cost < most) [upper, lower, most] = [share, share, cost];
+    const cost = yield { upper: share, lower: share };
+    if (cost < least) [upper, lower, least] = [share, share, cost];
   }
   for (const step of STEPS)
     for (const isUpper of [true, false]) {
@@ -73,8 +73,8 @@ export function* triedShares(): Generator<Tried, Omit<Tried, 'most'>, number> {
       for (const next of [side + step, side - step]) {
         const share = Math.min(1, Math.max(SMALLEST_SHARE, next));
         const [u, l] = isUpper ? [share, lower] : [upper, share];
-        const cost = yield { upper: u, lower: l, most };
-        if (cost < most) [upper, lower, most] = [u, l, cost];
+        const cost = yield { upper: u, lower: l };
+        if (cost < least) [upper, lower, least] = [u, l, cost];
       }
     }
   return { upper, lower };
@@ -126,21 +126,17 @@ export function searchGrids(
   const scale = new Float32Array(out * groups);
   const zero = new Float32Array(out * groups);
   const shares = new Float64Array(out * groups * 2);
-  for (let row = 0; row < out; row++)
+  const { gridError, place } = openErrors(cost, perGroup);
+  for (let row = 0; row < out; row++) {
+    place(data, row);
     for (let group = 0; group < groups; group++) {
       const from = row * columns;
       const first = from + group * perGroup;
       const end = from + Math.min(columns, (group + 1) * perGroup);
       const range = rangeOf(data, first, end);
-      const errorOf = ({ most, ...tried }: Tried) => {
+      const errorOf = (tried: Tried) => {
         const { s, z } = gridOf(range, tried, layout, stored);
-        let sum = 0;
-        for (let i = first; i < end && sum < most; i++) {
-          const x = data[i]!;
-          const error = s * (codeOf(x, s, z, halves, 0, levels) - z) - x;
-          sum += cost[i - from]! * error * error;
-        }
-        return sum < most ? sum : Infinity;
+        return gridError(group, s, z, halves, levels);
       };
       const path = triedShares();
       let next = path.next();
@@ -151,7 +147,45 @@ export function searchGrids(
       zero[grid] = z;
       shares.set([next.value.upper, next.value.lower], 2 * grid);
     }
+  }
   return { scale, zero, shares };
+}
+
+/** The errors of grids in a row at a time, which `place` puts in the kernels' memory; nobody may wait in between. */
+function openErrors(cost: Float64Array, perGroup: number) {
+  const columns = cost.length;
+  const groups = Math.ceil(columns / perGroup);
+  /** Elements of a group in memory, an even number; what fills it up costs nothing. */
+  const stride = perGroup + (perGroup % 2);
+  const { gridError, reserve } = kernels();
+  const { buffer, at } = reserve([groups * stride * 8, groups * stride * 4]);
+  const [costs, row] = at as [number, number];
+  const placed = new Float32Array(buffer, row, groups * stride).fill(0);
+  const placedCost = new Float64Array(buffer, costs, groups * stride).fill(0);
+  const spread = (
+    from: ArrayLike<number> & { subarray(a: number, b: number): ArrayLike<number> },
+    to: Float32Array | Float64Array,
+  ) => {
+    for (let group = 0; group < groups; group++)
+      to.set(from.subarray(group * perGroup, Math.min(columns, (group + 1) * perGroup)), group * stride);
+  };
+  spread(cost, placedCost);
+  return {
+    /** @param data [out, columns] */
+    place: (data: Float32Array, index: number) =>
+      spread(data.subarray(index * columns, (index + 1) * columns), placed),
+    /** Σ_j cost_j (ŵ_j − w_j)² over a group of the row, by plain rounding. */
+    gridError: (group: number, s: number, z: number, halves: boolean, levels: number): number =>
+      gridError(
+        row + group * stride * 4,
+        costs + group * stride * 8,
+        stride,
+        s,
+        halves ? z : 0,
+        halves ? 0 : z,
+        levels,
+      ),
+  };
 }
 
 /** Shares of the base's range that a bit-width above 4 is tried on. */
@@ -169,20 +203,18 @@ export function searchShares(
   const out = data.length / columns;
   const levels = 2 ** bits - 1;
   const best = new Uint8Array(out);
-  const least = new Float64Array(out).fill(Infinity);
-  for (const each of BASE_SHARES) {
+  const { gridError, place } = openErrors(cost, columns);
+  const tried = BASE_SHARES.map((each) => {
     const share = Math.round(each * whole);
-    const { scale, zero } = gridsOf(new Uint8Array(out).fill(share));
-    for (let row = 0; row < out; row++) {
-      const [s, z] = [scale[row]!, zero[row]!];
-      let sum = 0;
-      for (let j = 0; j < columns; j++) {
-        const x = data[row * columns + j]!;
-        const error = s * (codeOf(x, s, z, false, 0, levels) - z) - x;
-        sum += cost[j]! * error * error;
-      }
-      if (sum < least[row]!) {
-        least[row] = sum;
+    return { share, grids: gridsOf(new Uint8Array(out).fill(share)) };
+  });
+  for (let row = 0; row < out; row++) {
+    place(data, row);
+    let least = Infinity;
+    for (const { share, grids } of tried) {
+      const error = gridError(0, grids.scale[row]!, grids.zero[row]!, false, levels);
+      if (error < least) {
+        least = error;
         best[row] = share;
       }
     }

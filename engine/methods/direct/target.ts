@@ -41,7 +41,8 @@ export async function product(
   return runtime.read(outputs.product!);
 }
 
-function productGraph(rows: number, inner: number, columns: number): Graph {
+/** `a` [rows, inner] · `b` [inner, columns] → `product`. */
+export function productGraph(rows: number, inner: number, columns: number): Graph {
   const graph = new Graph();
   graph.output('product', op.gemm(graph.input('a', [rows, inner]), graph.input('b', [inner, columns])));
   return graph;

@@ -1,0 +1,251 @@
+/** The loops of the direct method that are no products of matrices, on vectors of numbers. */
+import { UserError } from '../../errors.js';
+import {
+  add,
+  and,
+  andNot,
+  atLeast,
+  F64,
+  f32x4,
+  f64x2,
+  get,
+  I32,
+  int,
+  less,
+  load,
+  loadInt,
+  repeatWhile,
+  set,
+  store,
+  subtract,
+  times,
+  V128,
+  wasmModule,
+  when,
+  type Code,
+  type WasmFunction,
+} from './wasm.js';
+
+/** Rows that a sweep takes side by side: four vectors of four. */
+export const TILE = 16;
+const VECTORS = [0, 1, 2, 3];
+const VECTOR = 16;
+const FLOAT = 4;
+
+/** Numbers its locals: parameters first, then what is used besides. */
+function locals<P extends string, L extends string>(
+  parameters: Readonly<Record<P, number>>,
+  others: Readonly<Record<L, number>>,
+) {
+  const names = [...Object.keys(parameters), ...Object.keys(others)];
+  return {
+    parameters: Object.values<number>(parameters),
+    locals: Object.values<number>(others),
+    of: Object.fromEntries(names.map((name, i) => [name, i])) as Record<P | L, number>,
+  };
+}
+
+/**
+ * Σ cost · (ŵ − w)² over `count` elements, an even number: w float32 at `data`, `cost` float64; ŵ = s(q − z), q = clamp(round(w
+ * / s + inner) + outer, 0, last), of which one is z and the other 0.
+ */
+function gridError(): WasmFunction {
+  const own = locals(
+    { data: I32, cost: I32, count: I32, scale: F64, inner: F64, outer: F64, last: F64 },
+    { end: I32, sum: V128, s: V128, i: V128, o: V128, z: V128, most: V128, zero: V128, x: V128 },
+  );
+  const { data, cost, count, scale, inner, outer, last, end, sum, s, i, o, z, most, zero, x } = own.of;
+  const code = f64x2.add(f64x2.nearest(f64x2.add(f64x2.div(get(x), get(s)), get(i))), get(o));
+  const limited = f64x2.least(f64x2.most(code, get(zero)), get(most));
+  const error = f64x2.sub(f64x2.mul(get(s), f64x2.sub(limited, get(z))), get(x));
+  return {
+    ...own,
+    name: 'gridError',
+    result: F64,
+    body: [
+      set(end, add(get(data), times(get(count), int(FLOAT)))),
+      set(s, f64x2.splat(get(scale))),
+      set(i, f64x2.splat(get(inner))),
+      set(o, f64x2.splat(get(outer))),
+      set(z, f64x2.add(get(i), get(o))),
+      set(most, f64x2.splat(get(last))),
+      repeatWhile(less(get(data), get(end)), [
+        set(x, f64x2.loadFloats(get(data))),
+        set(x, error),
+        set(sum, f64x2.add(get(sum), f64x2.mul(load(get(cost)), f64x2.mul(get(x), get(x))))),
+        set(data, add(get(data), int(2 * FLOAT))),
+        set(cost, add(get(cost), int(4 * FLOAT))),
+      ]),
+      f64x2.sum(sum),
+    ],
+  };
+}
+
+/**
+ * Gives columns their codes from the last of a panel to the first: that nearest to w − e + (before_j + Σ_{k>j} corner_jk ·
+ * change_k) / corner_jj within first and first + span, and at most last. Arrays are float32, [columns, rows] except `corner`
+ * [columns, stride] and scales and zero points, of which the column j's begin `groups[j]` bytes (int32) behind `scale` and
+ * `zero`; rows are a multiple of TILE. `errors` e = w − ŵ are replaced, and so are `codes`; `change` [columns, TILE] is room.
+ */
+function sweepPanel(): WasmFunction {
+  const own = locals(
+    {
+      ...{ columns: I32, rowBytes: I32, stride: I32, groups: I32, corner: I32 },
+      ...{
+        weight: I32,
+        before: I32,
+        errors: I32,
+        first: I32,
+        codes: I32,
+        scale: I32,
+        zero: I32,
+        change: I32,
+      },
+      ...{ span: I32, last: I32, halves: I32 },
+    },
+    {
+      ...{ t: I32, j: I32, line: I32, end: I32, from: I32, to: I32, group: I32, offset: I32 },
+      ...{ factor: V128, pivot: V128, s: V128, z: V128, w: V128, old: V128, x: V128, low: V128, mask: V128 },
+      ...{ a0: V128, a1: V128, a2: V128, a3: V128, above: V128, most: V128 },
+    },
+  );
+  const l = own.of;
+  const sums = [l.a0, l.a1, l.a2, l.a3];
+  const place = (array: number, by: number): Code => add(get(array), get(by));
+  const zeros = f32x4.splat([0x43, 0, 0, 0, 0]);
+  const floatOf = (local: number): Code => f32x4.splat([get(local), 0xb2]);
+  const round = (i: number): Code => {
+    const offset = VECTOR * i;
+    const quotient = f32x4.add(f32x4.div(get(l.x), get(l.s)), and(get(l.z), get(l.mask)));
+    const code = f32x4.add(f32x4.nearest(quotient), andNot(get(l.z), get(l.mask)));
+    return [
+      set(l.s, load(place(l.scale, l.group), offset)),
+      set(l.z, load(place(l.zero, l.group), offset)),
+      set(l.w, load(place(l.weight, l.offset), offset)),
+      set(l.old, load(place(l.errors, l.offset), offset)),
+      set(l.x, f32x4.div(f32x4.add(load(place(l.before, l.offset), offset), get(sums[i]!)), get(l.pivot))),
+      set(l.x, f32x4.add(f32x4.sub(get(l.w), get(l.old)), get(l.x))),
+      set(l.low, load(place(l.first, l.offset), offset)),
+      set(
+        l.x,
+        f32x4.least(
+          f32x4.most(code, get(l.low)),
+          f32x4.least(f32x4.add(get(l.low), get(l.above)), get(l.most)),
+        ),
+      ),
+      store(place(l.codes, l.offset), get(l.x), offset),
+      set(l.x, f32x4.sub(get(l.w), f32x4.mul(get(l.s), f32x4.sub(get(l.x), get(l.z))))),
+      store(place(l.errors, l.offset), get(l.x), offset),
+      store(get(l.to), f32x4.sub(get(l.x), get(l.old)), offset),
+    ];
+  };
+  const column = [
+    set(l.j, subtract(get(l.j), int(1))),
+    set(l.line, add(get(l.corner), times(get(l.j), get(l.stride)))),
+    set(l.from, add(get(l.line), times(get(l.j), int(FLOAT)))),
+    set(l.to, add(get(l.change), times(get(l.j), int(TILE * FLOAT)))),
+    set(l.pivot, f32x4.loadSplat(get(l.from))),
+    set(l.end, add(get(l.line), times(get(l.columns), int(FLOAT)))),
+    ...sums.map((sum) => set(sum, zeros)),
+    set(l.offset, get(l.to)),
+    set(l.from, add(get(l.from), int(FLOAT))),
+    when(
+      less(get(l.from), get(l.end)),
+      repeatWhile(less(get(l.from), get(l.end)), [
+        set(l.factor, f32x4.loadSplat(get(l.from))),
+        set(l.offset, add(get(l.offset), int(TILE * FLOAT))),
+        ...sums.map((sum, i) =>
+          set(sum, f32x4.add(get(sum), f32x4.mul(get(l.factor), load(get(l.offset), VECTOR * i)))),
+        ),
+        set(l.from, add(get(l.from), int(FLOAT))),
+      ]),
+    ),
+    set(l.group, add(loadInt(add(get(l.groups), times(get(l.j), int(4)))), get(l.t))),
+    set(l.offset, add(times(get(l.j), get(l.rowBytes)), get(l.t))),
+    ...VECTORS.map(round),
+  ];
+  return {
+    ...own,
+    name: 'sweepPanel',
+    body: [
+      set(l.mask, [get(l.halves), 0xfd, 0x11]),
+      set(l.above, floatOf(l.span)),
+      set(l.most, floatOf(l.last)),
+      repeatWhile(less(get(l.t), get(l.rowBytes)), [
+        set(l.j, get(l.columns)),
+        repeatWhile(atLeast(get(l.j), int(1)), column),
+        set(l.t, add(get(l.t), int(TILE * FLOAT))),
+      ]),
+    ],
+  };
+}
+
+interface Exports {
+  readonly gridError: (
+    data: number,
+    cost: number,
+    count: number,
+    scale: number,
+    inner: number,
+    outer: number,
+    last: number,
+  ) => number;
+  readonly sweepPanel: (...parameters: readonly number[]) => void;
+}
+
+interface Kernels extends Exports {
+  /** Room for arrays of so many bytes each, one after another; what was in memory before is lost. @returns where they begin */
+  readonly reserve: (bytes: readonly number[]) => {
+    readonly buffer: ArrayBuffer;
+    readonly at: readonly number[];
+  };
+}
+
+/** What Node has of it; its types are those of browsers. */
+interface WasmMemory {
+  readonly buffer: ArrayBuffer;
+  grow(pages: number): number;
+}
+const wasm = (
+  globalThis as unknown as {
+    readonly WebAssembly: {
+      readonly Memory: new (size: { readonly initial: number }) => WasmMemory;
+      readonly Module: new (bytes: Uint8Array) => object;
+      readonly Instance: new (module: object, imports: object) => { readonly exports: object };
+    };
+  }
+).WebAssembly;
+
+const PAGE = 1 << 16;
+let opened: Kernels | undefined;
+
+/** What they work on lies in one memory, so that nobody may wait between `reserve` and what is made of it. */
+export function kernels(): Kernels {
+  if (opened) return opened;
+  const memory = new wasm.Memory({ initial: 1 });
+  const module = new wasm.Module(wasmModule([gridError(), sweepPanel()]));
+  const { exports } = new wasm.Instance(module, { host: { memory } });
+  opened = {
+    ...(exports as Exports),
+    reserve: (bytes) => {
+      const at: number[] = [];
+      let end = 0;
+      for (const size of bytes) {
+        at.push(end);
+        end += Math.ceil(size / VECTOR) * VECTOR;
+      }
+      const missing = Math.ceil((end - memory.buffer.byteLength) / PAGE);
+      if (missing > 0) grow(memory, missing);
+      return { buffer: memory.buffer, at };
+    },
+  };
+  return opened;
+}
+
+function grow(memory: WasmMemory, pages: number): void {
+  try {
+    memory.grow(pages);
+  } catch {
+    throw new UserError(`There is no memory left for ${pages * PAGE} bytes more; close other programs.`);
+  }
+}
