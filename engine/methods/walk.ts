@@ -11,7 +11,7 @@ import {
 } from '../execution/sample-store.js';
 import type { HostTensor } from '../models/checkpoint.js';
 import type { PartListing } from '../models/listing.js';
-import { blocksOf, chainsOf, type Chain, type Model, type Part } from '../models/model.js';
+import { blocksOf, chainsOf, outputSize, type Chain, type Model, type Part } from '../models/model.js';
 import type { CalibrationContext } from './method.js';
 import { inPhase } from './phases.js';
 
@@ -25,6 +25,8 @@ export type WalkContext = Pick<CalibrationContext, 'programs' | 'checkpoint' | '
 
 /** A block, and what reaches it. */
 export interface BlockAt extends PartStreams {
+  /** Of every stream, where what the block yields may go, if it fits there: the store that it reads from. */
+  readonly into: readonly (SampleStore | undefined)[];
   readonly index: number;
   readonly listing: PartListing;
   readonly parameters: Parameters;
@@ -33,13 +35,13 @@ export interface BlockAt extends PartStreams {
 /**
  * Visits every block in the order they run.
  * @param count streams, all of which begin with the inputs and pass the stems in full precision
- * @param visit returns the parameters by which each stream goes on
+ * @param visit returns the parameters by which each stream goes on, or that it has put there what the block yields
  */
 export async function walkBlocks(
   { programs, checkpoint, cache, hooks }: WalkContext,
   inputs: ModelInputs,
   count: number,
-  visit: (block: BlockAt) => Promise<readonly Parameters[]>,
+  visit: (block: BlockAt) => Promise<readonly Parameters[] | 'passed'>,
 ): Promise<void> {
   const { model, listing } = checkpoint;
   const { signal } = hooks;
@@ -78,8 +80,10 @@ export async function walkBlocks(
           ...{ index, part, parameters, batch },
           listing: listing(part),
           streams: streams.map((x, i) => ({ x, side: sides[i]! })),
+          into: streams.map((x) => (x.size === outputSize(part) ? x : undefined)),
         });
         if (index + 1 === blocks.length) break;
+        if (next === 'passed') continue;
         for (const i of all) {
           const opened = await openPlainPart(programs, part, next[i]!);
           streams[i] = await pass(part, opened, streams[i]!, sides[i]!, streams[i]);

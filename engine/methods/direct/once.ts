@@ -1,5 +1,6 @@
 /** All bit-widths from one pass in full precision: one second moment for each input that layers share. */
 import { disposeAll, placeAll } from '../../execution/part.js';
+import type { SampleStore } from '../../execution/sample-store.js';
 import { Graph, type Shape } from '../../graph/ir.js';
 import { byInput, type LinearEntry } from '../../models/listing.js';
 import type { Part } from '../../models/model.js';
@@ -20,12 +21,20 @@ import type { BlockAt } from '../walk.js';
 export const DAMPING = 0.1;
 
 /** Its one stream stays in full precision. */
-export const onePass = (context: CalibrationContext, settings: DirectSettings): StageRun => ({
-  stage: 'once',
-  streams: 1,
-  round: (block, status) => roundBlock(context, settings, block, status),
-  next: ({ parameters }) => Promise.resolve([parameters]),
-});
+export function onePass(context: CalibrationContext, settings: DirectSettings): StageRun {
+  /** The block that the stream passed while its moments were added up. */
+  let passed: BlockAt | undefined;
+  return {
+    stage: 'once',
+    streams: 1,
+    round: async (block, status) => {
+      const kept = await roundBlock(context, settings, block, status);
+      if (block.into[0]) passed = block;
+      return kept;
+    },
+    next: (block) => Promise.resolve(block === passed ? 'passed' : [block.parameters]),
+  };
+}
 
 async function roundBlock(
   { programs, hooks }: CalibrationContext,
@@ -33,10 +42,10 @@ async function roundBlock(
   block: BlockAt,
   status: (done: number) => void,
 ): Promise<Map<string, KeptTensor>> {
-  const { part, listing, parameters } = block;
+  const { part, listing, parameters, into } = block;
   const { signal } = hooks;
   const groups = byInput(listing.linears);
-  const moments = await blockMoments(programs, block, signal, (done) => status(done / 2));
+  const moments = await blockMoments(programs, block, signal, (done) => status(done / 2), into[0]);
   const kept = new Map<string, KeptTensor>();
   let layers = 0;
   for (const group of groups) {
@@ -58,31 +67,38 @@ async function roundBlock(
   return kept;
 }
 
-/** The moments of all inputs that layers share, in the first stream, by the name of the first of these: Σ x xᵀ [in, in]. */
+/**
+ * The moments of all inputs that layers share, in the first stream, by the name of the first of these: Σ x xᵀ [in, in].
+ * @param into takes what the block yields
+ */
 export async function blockMoments(
   programs: Programs,
   block: BlockAt,
   signal: AbortSignal,
   status: (done: number) => void,
+  into?: SampleStore,
 ): Promise<Map<string, Float32Array>> {
   const { part, listing, parameters, streams, batch } = block;
-  const { graph, sums } = momentsGraph(part, byInput(listing.linears), batch);
+  const { graph, sums } = momentsGraph(part, byInput(listing.linears), batch, into !== undefined);
   const placed = await placeAll(programs, parameters);
   const first = { part, batch, streams: streams.slice(0, 1) };
-  return inPhase('moments', () => addUp(programs, graph, sums, first, placed, { signal, status })).finally(
-    () => disposeAll(placed),
-  );
+  const writes = new Map(into ? [['y', into]] : []);
+  return inPhase('moments', () =>
+    addUp(programs, graph, sums, first, placed, { signal, status }, { writes }),
+  ).finally(() => disposeAll(placed));
 }
 
-/** Adds up the moments of all inputs that layers share, by the name of the first of these. */
+/** Adds up the moments of all inputs that layers share, by the name of the first of these. @param isYielded whether `y` is an output */
 function momentsGraph(
   part: Part,
   groups: readonly (readonly [LinearEntry, ...LinearEntry[]])[],
   batch: number,
+  isYielded: boolean,
 ): { readonly graph: Graph; readonly sums: ReadonlyMap<string, Shape> } {
   const graph = new Graph();
   const sums = new Map<string, Shape>();
-  const { layers } = tapPart(graph, part, batch);
+  const { y, layers } = tapPart(graph, part, batch);
+  if (isYielded) graph.output('y', y);
   for (const [{ name, in: columns }] of groups) {
     const shape = [columns, columns];
     const tap = layers.get(name)!;

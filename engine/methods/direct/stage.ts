@@ -15,8 +15,8 @@ export interface StageRun {
     block: BlockAt,
     status: (done: number) => void,
   ) => Promise<ReadonlyMap<string, KeptTensor>>;
-  /** The parameters by which each stream goes on behind a block that is kept. */
-  readonly next: (block: BlockAt) => Promise<readonly Parameters[]>;
+  /** The parameters by which each stream goes on behind a block that is kept, where `round` has not passed it on. */
+  readonly next: (block: BlockAt) => Promise<readonly Parameters[] | 'passed'>;
 }
 
 /** @param inputs what it calibrates on */
