@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { Graph } from '../graph/ir.js';
-import { ordinaryWeights } from './taps.js';
-import { usePrograms } from './testing.js';
+import { addMoment, ordinaryWeights } from './taps.js';
+import { normals, usePrograms } from './testing.js';
 
 const programs = usePrograms();
 
@@ -42,4 +42,31 @@ test('rows that fill up a batch neither count nor change what is ordinary', asyn
   ];
   expect(filled.slice(0, 3)).toEqual(alone);
   expect(filled.slice(3)).toEqual([0, 0]);
+});
+
+// One block, and several of which the last is smaller.
+test.each([7, 1100])('adds up the weighted moment of %i inputs', async (n) => {
+  const tokens = 5;
+  const graph = new Graph();
+  const [x, weights] = [graph.input('x', [tokens, n]), graph.input('weights', [tokens, 1])];
+  graph.output('sum', addMoment(x, weights, graph.input('before', [n, n])));
+  const given = {
+    x: normals([tokens, n], 'x'),
+    weights: normals([tokens, 1], 'weights'),
+    before: normals([n, n], 'before'),
+  };
+  const program = await programs.get(graph, 'moment');
+  const feeds = Object.entries(given).map(
+    ([name, { data, shape }]) => [name, programs.runtime.tensor(data, shape)] as const,
+  );
+  const sum = await programs.runtime.read((await program.run(Object.fromEntries(feeds))).sum!);
+  let most = 0;
+  for (let i = 0; i < n; i++)
+    for (let j = 0; j < n; j++) {
+      let expected = given.before.data[i * n + j]!;
+      for (let t = 0; t < tokens; t++)
+        expected += given.weights.data[t]! * given.x.data[t * n + i]! * given.x.data[t * n + j]!;
+      most = Math.max(most, Math.abs(sum[i * n + j]! - expected));
+    }
+  expect(most).toBeLessThan(1e-4);
 });

@@ -92,7 +92,24 @@ export function ordinaryWeights(x: Value, counted: Value): Value {
   return op.mul(counted, least);
 }
 
-/** xᵀ · (weights ∘ x) [n, n], added to `before`. */
+/** Columns of a block of a moment. */
+const BLOCK = 512;
+
+/** xᵀ · (weights ∘ x) [n, n], added to `before`: products for the blocks on the diagonal and above, the others are these. */
 export function addMoment(x: Value, weights: Value, before: Value): Value {
-  return op.gemm(op.mul(x, weights), x, { transA: true, c: before });
+  const [, n] = x.shape as readonly [number, number];
+  const weighted = op.mul(x, weights);
+  if (n <= BLOCK) return op.gemm(weighted, x, { transA: true, c: before });
+  const starts = Array.from({ length: Math.ceil(n / BLOCK) }, (_, i) => i * BLOCK);
+  const endOf = (start: number) => Math.min(n, start + BLOCK);
+  const above = starts.map((start) =>
+    op.gemm(op.slice(weighted, 1, start, endOf(start)), op.slice(x, 1, start, n), { transA: true }),
+  );
+  const rows = starts.map((start, i) => {
+    const left = starts
+      .slice(0, i)
+      .map((first, j) => op.transpose(op.slice(above[j]!, 1, start - first, endOf(start) - first), [1, 0]));
+    return op.concat([...left, above[i]!], 1);
+  });
+  return op.add(before, op.concat(rows, 0));
 }
