@@ -23,9 +23,10 @@ const mayImport = {
   quantized: ['graph', 'models'],
   execution: ['graph', 'runtime', 'models', 'formats', 'data', 'quantized'],
   transforms: ['graph', 'runtime', 'models', 'formats', 'data', 'execution'],
+  backends: ['graph', 'runtime', 'models', 'execution', 'quantized'],
   methods: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol'],
-    ...['execution', 'transforms', 'quantized', 'locks'],
+    ...['execution', 'transforms', 'backends', 'quantized', 'locks'],
   ],
   exporters: ['runtime', 'models', 'formats', 'execution', 'quantized'],
   tasks: ['runtime', 'models', 'data', 'protocol', 'execution', 'methods', 'evaluation'],

@@ -12,10 +12,10 @@ import { setLayers } from '../layers.js';
 import type { Artefact, CalibrationContext } from '../method.js';
 import { blockFile, type KeptTensor, type ProgressFiles } from '../progress.js';
 import { walkBlocks } from '../walk.js';
-import { factorHessian } from './factor.js';
+import { factorHessian } from '../../backends/factor.js';
 import { inputHessian } from './hessian.js';
 import type { GptqSettings } from './settings.js';
-import { roundCorrecting } from './weight.js';
+import { roundCorrecting } from '../../backends/gptq.js';
 
 interface Hooks {
   readonly signal: AbortSignal;

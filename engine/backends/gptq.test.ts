@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import type { HostTensor } from '../../models/checkpoint.js';
-import { roundedCodes } from '../../execution/rounded.js';
-import { normals, rowsOf, usePrograms } from '../../execution/testing.js';
+import type { HostTensor } from '../models/checkpoint.js';
+import { roundedCodes } from '../execution/rounded.js';
+import { normals, rowsOf, usePrograms } from '../execution/testing.js';
 import { factorHessian } from './factor.js';
 import { damped, randomHessian, surgery } from './testing.js';
-import { toFloats } from '../../quantized/weight.js';
-import { roundCorrecting } from './weight.js';
+import { toFloats } from '../quantized/weight.js';
+import { roundCorrecting } from './gptq.js';
 
 const programs = usePrograms();
 const { signal } = new AbortController();

@@ -1,6 +1,6 @@
 /** Shared by the tests of this folder. */
-import type { HostTensor } from '../../models/checkpoint.js';
-import { normals, rounded, rowsOf } from '../../execution/testing.js';
+import type { HostTensor } from '../models/checkpoint.js';
+import { normals, rounded, rowsOf } from '../execution/testing.js';
 
 /** Σ over `samples` random inputs x [n] of x xᵀ, [n, n], inputs correlated and of different sizes; those in `dead` are zero. */
 export function randomHessian(n: number, samples: number, seed: number, dead: readonly number[] = []) {

@@ -1,11 +1,11 @@
 /** GPTQ of one weight (Frantar et al. 2023): columns are rounded one after another, each correcting for those before it. */
-import { CancelledError } from '../../errors.js';
-import { Graph } from '../../graph/ir.js';
-import * as op from '../../graph/ops.js';
-import { smallestStep } from '../../graph/quantizers.js';
-import type { HostTensor } from '../../models/checkpoint.js';
-import type { GridWeight } from '../../quantized/weight.js';
-import type { Programs } from '../../runtime/programs.js';
+import { CancelledError } from '../errors.js';
+import { Graph } from '../graph/ir.js';
+import * as op from '../graph/ops.js';
+import { smallestStep } from '../graph/quantizers.js';
+import type { HostTensor } from '../models/checkpoint.js';
+import type { GridWeight } from '../quantized/weight.js';
+import type { Programs } from '../runtime/programs.js';
 
 /** Columns between two products on the device, where a group of columns does not set it (docs/METHOD.md, section 8). */
 const PANEL = 128;

@@ -1,9 +1,9 @@
 /** The triangular factor of a layer's Hessian that GPTQ reads its corrections from. */
-import { CancelledError, UserError } from '../../errors.js';
-import { requireFinite } from '../../execution/finite.js';
-import { Graph } from '../../graph/ir.js';
-import * as op from '../../graph/ops.js';
-import type { Programs } from '../../runtime/programs.js';
+import { CancelledError, UserError } from '../errors.js';
+import { requireFinite } from '../execution/finite.js';
+import { Graph } from '../graph/ir.js';
+import * as op from '../graph/ops.js';
+import type { Programs } from '../runtime/programs.js';
 
 /**
  * Rows that are factored at once; the product with all rows behind them runs on the device (docs/METHOD.md, section

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { usePrograms } from '../../execution/testing.js';
+import { usePrograms } from '../execution/testing.js';
 import { factorHessian } from './factor.js';
 import { damped, randomHessian } from './testing.js';
 
