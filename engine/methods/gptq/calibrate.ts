@@ -1,16 +1,15 @@
 /** GPTQ of a whole model (Frantar et al. 2023), block by block, once for every bit-width. */
 import { disposeAll, placeAll, replace } from '../../execution/part.js';
 import type { Samples, Sources } from '../../execution/sample-store.js';
-import type { WrittenTensor } from '../../formats/set.js';
 import type { HostTensor } from '../../models/checkpoint.js';
 import { byInput, type LinearEntry } from '../../models/listing.js';
-import { blocksOf, type Model, type Part } from '../../models/model.js';
-import { packCodes, unpackCodes } from '../../quantized/packing.js';
+import { blocksOf, type Part } from '../../models/model.js';
 import { toFloats, type GridWeight } from '../../quantized/weight.js';
 import type { Programs } from '../../runtime/programs.js';
+import { groupSizeAt, keptWeight, readWeight, writtenTensors } from '../grid-set.js';
 import { setLayers } from '../layers.js';
 import type { Artefact, CalibrationContext } from '../method.js';
-import { blockFile, type KeptTensor, type ProgressFiles } from '../progress.js';
+import { blockFile, type KeptTensor } from '../progress.js';
 import { walkBlocks } from '../walk.js';
 import { factorHessian } from '../../backends/factor.js';
 import { inputHessian } from './hessian.js';
@@ -24,10 +23,6 @@ interface Hooks {
   readonly note: (line: string) => void;
 }
 
-/** Input columns that share a scale at a bit-width, -1 for whole rows: finer grids at few bits only. */
-export const groupSizeAt = ({ groupSize }: Pick<GptqSettings, 'groupSize'>, bits: number): number =>
-  bits <= 4 ? groupSize : -1;
-
 /**
  * Quantizes the weights of all blocks at every bit-width, with what the calibration set shows of their inputs. Every block
  * reads what the quantized blocks before it make of the set; within a block, layers that read the same input share a
@@ -35,7 +30,7 @@ export const groupSizeAt = ({ groupSize }: Pick<GptqSettings, 'groupSize'>, bits
  */
 export async function calibrate(context: CalibrationContext, settings: GptqSettings): Promise<Artefact> {
   const { checkpoint, progress, hooks } = context;
-  const { model, listing } = checkpoint;
+  const { model } = checkpoint;
   const { offered } = settings;
   const blocks = blocksOf(model).length;
   for (const [i, bits] of offered.entries())
@@ -55,7 +50,10 @@ export async function calibrate(context: CalibrationContext, settings: GptqSetti
     transforms: [],
     layers: setLayers(checkpoint, offered, (bits) => groupSizeAt(settings, bits)),
     method: { group_size: settings.groupSize },
-    tensors: tensorsOf(model, (part) => listing(part).linears, settings, progress),
+    tensors: writtenTensors(checkpoint, settings, progress, (bits, index, name) => ({
+      file: fileOf(bits, index),
+      name,
+    })),
   };
 }
 
@@ -76,7 +74,7 @@ async function quantizeModel(
     const { x: source, side } = streams[0]!;
     const saved = await progress.load(fileOf(bits, index));
     const quantized = saved
-      ? readBlock(linears, grid, saved)
+      ? new Map(linears.map((layer) => [layer.name, readWeight(saved, layer.name, layer, grid)]))
       : await quantizeBlock(programs, { part, linears, parameters, source, side, batch }, grid, {
           ...hooks,
           status: (done) => status((index + done) / blocks, index),
@@ -143,76 +141,4 @@ const withWeights = (
   ]);
 
 const keptBlock = (weights: ReadonlyMap<string, GridWeight>): Map<string, KeptTensor> =>
-  new Map(
-    [...weights].flatMap(([name, { codes, scale, zero, shape, bits }]): (readonly [string, KeptTensor])[] => {
-      const packed = packCodes(codes, shape[1], bits);
-      return [
-        [`${name}.codes`, { shape: [shape[0], packed.length / shape[0]], data: packed }],
-        [`${name}.scale`, { shape: [shape[0], scale.length / shape[0]], data: scale }],
-        [`${name}.zero`, { shape: [shape[0], zero.length / shape[0]], data: zero }],
-      ];
-    }),
-  );
-
-type Saved = NonNullable<Awaited<ReturnType<ProgressFiles['load']>>>;
-
-const readBlock = (
-  linears: readonly LinearEntry[],
-  { bits, groupSize }: Pick<GridWeight, 'bits' | 'groupSize'>,
-  { tensors, bytes }: Saved,
-): Map<string, GridWeight> =>
-  new Map(
-    linears.map(({ name, in: columns, out }) => [
-      name,
-      {
-        kind: 'grid',
-        shape: [out, columns],
-        bits,
-        codes: unpackCodes(bytes.get(`${name}.codes`)!.data, columns, bits),
-        groupSize,
-        scale: tensors.get(`${name}.scale`)!.data,
-        zero: tensors.get(`${name}.zero`)!.data,
-      },
-    ]),
-  );
-
-/** Every tensor of the adapter set; a block's file is read when the first of its tensors is asked for. */
-function tensorsOf(
-  model: Model,
-  linearsOf: (part: Part) => readonly LinearEntry[],
-  settings: GptqSettings,
-  progress: ProgressFiles,
-): Map<string, WrittenTensor> {
-  let latest: { readonly file: string; readonly saved: Promise<Saved> } | undefined;
-  const read = async (file: string, name: string) => {
-    if (latest?.file !== file) latest = { file, saved: progress.load(file).then((saved) => saved!) };
-    const { tensors, bytes } = await latest.saved;
-    return (bytes.get(name) ?? tensors.get(name)!).data;
-  };
-  return new Map(
-    settings.offered.flatMap((bits) =>
-      blocksOf(model).flatMap((part, index) =>
-        linearsOf(part).flatMap((layer) =>
-          [...shapesOf(layer, bits, groupSizeAt(settings, bits))].map(([what, shape]) => {
-            const data = () => read(fileOf(bits, index), `${layer.name}.${what}`);
-            return [`${part.prefix}${layer.name}.${what}.${bits}`, { shape, data }] as const;
-          }),
-        ),
-      ),
-    ),
-  );
-}
-
-/** What is kept of a layer at a bit-width: packed codes, a scale and a zero point per group of columns of a row. */
-export function shapesOf(
-  { in: columns, out }: Pick<LinearEntry, 'in' | 'out'>,
-  bits: number,
-  groupSize: number,
-): ReadonlyMap<'codes' | 'scale' | 'zero', readonly [number, number]> {
-  const groups = groupSize === -1 ? 1 : Math.ceil(columns / groupSize);
-  return new Map([
-    ['codes', [out, Math.ceil((columns * bits) / 8)]],
-    ['scale', [out, groups]],
-    ['zero', [out, groups]],
-  ] as const);
-}
+  new Map([...weights].flatMap(([name, weight]) => keptWeight(name, weight)));

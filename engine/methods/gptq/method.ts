@@ -3,13 +3,11 @@
  * section 8).
  */
 import { UserError } from '../../errors.js';
-import type { ExpectedTensor } from '../../formats/set.js';
-import { groupSizeOf } from '../../formats/set-config.js';
 import { MAX_BITS } from '../../plans/bits.js';
-import { unpackCodes } from '../../quantized/packing.js';
+import { gridParts, gridTensors, openGrids } from '../grid-set.js';
 import type { Method } from '../method.js';
 import { wholeNumber, type MethodOptions } from '../options.js';
-import { calibrate, shapesOf } from './calibrate.js';
+import { calibrate } from './calibrate.js';
 import { gptqCost } from './cost.js';
 import type { GptqGiven, GptqSettings } from './settings.js';
 
@@ -47,51 +45,9 @@ export const gptq: Method<GptqGiven, GptqSettings> = {
   cost: gptqCost,
   facts: ({ groupSize }) => [{ label: 'group size', value: `${groupSize} at 4 bits and below` }],
   calibrate,
-  tensors: ({ layers, offered }) =>
-    new Map(
-      Object.entries(layers).flatMap(([name, layer]) =>
-        offered.flatMap((bits) =>
-          [...shapesOf(layer, bits, groupSizeOf(layer, bits))].map(
-            ([what, shape]): readonly [string, ExpectedTensor] => [
-              `${name}.${what}.${bits}`,
-              { shape, ...(what === 'codes' ? { dtype: 'U8' } : what === 'scale' ? { positive: true } : {}) },
-            ],
-          ),
-        ),
-      ),
-    ),
-  parts: ({ offered, layers }) =>
-    offered.map((bits) => {
-      const sizes = new Set(Object.values(layers).map((layer) => groupSizeOf(layer, bits)));
-      const value = [...sizes].map((size) => (size === -1 ? 'whole rows' : `${size} columns`)).join(', ');
-      return { bits: [bits], facts: [{ label: 'scale per', value }] };
-    }),
-  open: (_programs, checkpoint, { offered, layers }, tensors) => {
-    const numbers = async (name: string) => [...(await tensors.floats(name)).values()][0]!.data;
-    return {
-      offered: [...offered].sort((a, b) => a - b),
-      checkpoint,
-      cache: undefined,
-      fixedBits: () => undefined,
-      form: (name, bits) => {
-        const { in: columns, out } = layers[name]!;
-        return { kind: 'grid', in: columns, out, bits, groupSize: groupSizeOf(layers[name]!, bits) };
-      },
-      weight: async (name, bits) => {
-        const { in: columns, out } = layers[name]!;
-        return {
-          kind: 'grid',
-          shape: [out, columns],
-          bits,
-          codes: unpackCodes(await tensors.bytes(`${name}.codes.${bits}`), columns, bits),
-          groupSize: groupSizeOf(layers[name]!, bits),
-          scale: await numbers(`${name}.scale.${bits}`),
-          zero: await numbers(`${name}.zero.${bits}`),
-        };
-      },
-      activation: () => Promise.resolve(undefined),
-    };
-  },
+  tensors: gridTensors,
+  parts: gridParts,
+  open: (_programs, checkpoint, config, tensors) => openGrids(checkpoint, config, tensors),
   baselines: (_outline, sets) => {
     const samples = sets.find(({ calibration }) => calibration)?.calibration?.samples ?? SAMPLES;
     return [{ label: 'gptq', common: { mode: 'weight-only', samples }, given: {} }];
