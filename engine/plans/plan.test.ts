@@ -57,6 +57,15 @@ describe('parsePlan', () => {
     const { problems } = parsePlan('['.repeat(500_000));
     expect(problems).toHaveLength(1);
   });
+
+  it('takes any nesting that it reads, and no more, however much of the stack is in use', () => {
+    const nested = (depth: number) =>
+      parsePlan(`{"default": 8, "other": ${'['.repeat(depth)}${']'.repeat(depth)}}`);
+    expect(nested(250).plan).toBeDefined();
+    expect(nested(2000).plan).toBeUndefined();
+    const quoted = JSON.stringify({ default: 8, other: `"${'['.repeat(2000)}` });
+    expect(parsePlan(quoted).plan).toBeDefined();
+  });
 });
 
 describe('resolvePlan', () => {

@@ -44,6 +44,8 @@ export interface PlanReading {
 
 /** Characters of a plan, far more than one of ten thousand layers has. */
 const MAX_LENGTH = 1 << 21;
+/** A plan has layers in an object, and others' keys may hold what they like. */
+const MAX_DEPTH = 256;
 
 /** Reads a plan. Comments, commas too many, keys twice, bits outside 1 to 8 and absolute paths are problems. */
 export function parsePlan(text: string): PlanReading {
@@ -51,13 +53,9 @@ export function parsePlan(text: string): PlanReading {
     return failed([problem('syntax', 'This is too long for a precision plan.', { offset: 0, length: 1 })]);
   const layers = new Map<string, TextRange>();
   const errors: ParseError[] = [];
-  let root: Node | undefined;
-  try {
-    root = parseTree(text, errors, { disallowComments: true, allowTrailingComma: false });
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
+  if (isDeep(text))
     return failed([problem('syntax', 'This is nested too deeply.', { offset: 0, length: text.length })]);
-  }
+  const root = parseTree(text, errors, { disallowComments: true, allowTrailingComma: false });
   const [error] = errors;
   if (error) return failed([problem('syntax', `This is not JSON: ${syntaxText(error)}.`, error)]);
   if (root?.type !== 'object')
@@ -92,6 +90,19 @@ export function parsePlan(text: string): PlanReading {
   );
   const plan = { ...texts, default: defaultNode!.value as number, layers: Object.fromEntries(bits) };
   return { plan, problems, places };
+}
+
+/** Whether objects and lists lie in each other deeper than is parsed: parsers of JSON call themselves, and a stack ends somewhere. */
+function isDeep(text: string): boolean {
+  let [depth, quoted] = [0, false];
+  for (let i = 0; i < text.length; i++) {
+    const x = text[i]!;
+    if (quoted && x === '\\') i++;
+    else if (x === '"') quoted = !quoted;
+    else if (!quoted && '[{'.includes(x) && ++depth > MAX_DEPTH) return true;
+    else if (!quoted && ']}'.includes(x)) depth--;
+  }
+  return false;
 }
 
 const TEXTS = ['$schema', 'model', 'adapters'] as const;
