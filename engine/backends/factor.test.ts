@@ -59,15 +59,15 @@ it('raises damping, with a note each time, until there is a factor', async () =>
   const { factor, notes } = await factorOf(Float32Array.of(1, 5, 5, 1), 2);
   expect(distance(factor, [[11, 5], [5, 11]])).toBeLessThan(1e-6); // prettier-ignore
   expect(notes).toEqual([
-    "some.layer: damping of 1 % is too little for GPTQ's Cholesky factor; trying 10 %.",
-    "some.layer: damping of 10 % is too little for GPTQ's Cholesky factor; trying 100 %.",
-    "some.layer: damping of 100 % is too little for GPTQ's Cholesky factor; trying 1000 %.",
+    'some.layer: damping of 1 % is too little for a Cholesky factor; trying 10 %.',
+    'some.layer: damping of 10 % is too little for a Cholesky factor; trying 100 %.',
+    'some.layer: damping of 100 % is too little for a Cholesky factor; trying 1000 %.',
   ]);
 });
 
 it('gives up on what is no Hessian, naming the layer', async () => {
   await expect(factorOf(Float32Array.of(1, 1000, 1000, 1), 2)).rejects.toThrow(
-    'some.layer: GPTQ finds no Cholesky factor, even with damping of 10000 %.',
+    'some.layer: there is no Cholesky factor, even with damping of 10000 %.',
   );
   await expect(factorOf(Float32Array.of(NaN, 0, 0, 1), 2)).rejects.toThrow(
     'some.layer: what it reads is NaN, infinite or too large',

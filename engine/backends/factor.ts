@@ -1,4 +1,4 @@
-/** The triangular factor of a layer's Hessian that GPTQ reads its corrections from. */
+/** The triangular factor of a layer's Hessian, from which corrections are read. */
 import { CancelledError, UserError } from '../errors.js';
 import { requireFinite } from '../execution/finite.js';
 import { Graph } from '../graph/ir.js';
@@ -10,8 +10,8 @@ import type { Programs } from '../runtime/programs.js';
  * 8).
  */
 const PANEL = 128;
-/** Share of the mean diagonal that is added to the diagonal (Frantar et al. 2023, section 3.3, step 3). */
-const DAMPING = 0.01;
+/** Share of the mean diagonal that GPTQ adds to the diagonal (Frantar et al. 2023, section 3.3, step 3). */
+export const GPTQ_DAMPING = 0.01;
 /** So far damping is raised, tenfold each time (docs/METHOD.md, section 8). */
 const MAX_DAMPING = 100;
 
@@ -21,11 +21,11 @@ export interface FactorHooks {
 }
 
 /**
- * T with TᵀT = H + λI, lower triangular [n, n], in float32. λ is 1 % of the mean diagonal, and ten times as much, with a
+ * T with TᵀT = H + λI, lower triangular [n, n], in float32. λ is a share of the mean diagonal, and ten times as much, with a
  * note, each time that is too little for H to be positive definite. An input that was never active has a zero on the
  * diagonal; the mean of the others stands for it. Throws UserError where H is not finite, or has no factor.
- * @param hessian H [n, n], symmetric, up to a factor, which changes nothing that GPTQ makes of T
- * @param layer names the Hessian in messages
+ * @param hessian H [n, n], symmetric, up to a factor, which changes nothing that is made of T
+ * @param layer names the Hessian in messages @param damping the share
  */
 export async function factorHessian(
   programs: Programs,
@@ -33,23 +33,22 @@ export async function factorHessian(
   n: number,
   layer: string,
   { signal, note }: FactorHooks,
+  damping = GPTQ_DAMPING,
 ): Promise<Float32Array> {
   requireFinite(hessian, layer);
   const active = Array.from({ length: n }, (_, i) => hessian[i * n + i]!).filter((x) => x !== 0);
   const mean = active.length > 0 ? active.reduce((sum, x) => sum + x, 0) / active.length : 1;
   const diagonal = Float64Array.from({ length: n }, (_, i) => hessian[i * n + i]! || mean);
-  for (let damping = DAMPING; damping <= MAX_DAMPING; damping *= 10) {
-    const damped = diagonal.map((x) => x + damping * mean);
+  for (let share = damping; ; share *= 10) {
+    const damped = diagonal.map((x) => x + share * mean);
     const factor = await factorize(programs, hessian, damped, signal);
     if (factor) return factor;
-    if (damping < MAX_DAMPING)
-      note(
-        `${layer}: damping of ${percent(damping)} is too little for GPTQ's Cholesky factor; trying ${percent(damping * 10)}.`,
-      );
+    if (share * 10 > MAX_DAMPING)
+      throw new UserError(`${layer}: there is no Cholesky factor, even with damping of ${percent(share)}.`);
+    note(
+      `${layer}: damping of ${percent(share)} is too little for a Cholesky factor; trying ${percent(share * 10)}.`,
+    );
   }
-  throw new UserError(
-    `${layer}: GPTQ finds no Cholesky factor, even with damping of ${percent(MAX_DAMPING)}.`,
-  );
 }
 
 const percent = (share: number) => `${Math.round(100 * share)} %`;

@@ -12,10 +12,18 @@ import type { Program } from '../runtime/session.js';
 import { rowsAtOnce } from './logit-divergence.js';
 import { disposeAll, placeAll, plainGraph } from './part.js';
 import type { PassHooks } from './part-by-part.js';
-import type { SampleStore } from './sample-store.js';
+import { everySample, type SampleSource, type SampleStore } from './sample-store.js';
 
 /** For each row, as a sample of the head's own is called, the number of its class or token; -1 where it has none. */
 export type Labels = Int32Array;
+
+/** Of every token the next one of its text; the last has none. */
+export function nextTokens(inputs: SampleSource<BigInt64Array>): Labels {
+  const { samples, size } = inputs;
+  const ids = new BigInt64Array(samples * size);
+  inputs.read(everySample(inputs), ids);
+  return Int32Array.from(ids, (_, i) => ((i + 1) % size === 0 ? -1 : Number(ids[i + 1]!)));
+}
 
 /**
  * One draw for each row from the model's own prediction. With such labels, squares of gradients are in the mean the curvature

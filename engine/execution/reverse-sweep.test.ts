@@ -7,7 +7,7 @@ import { writeSafetensors } from '../formats/safetensors.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { Part } from '../models/model.js';
 import { hessianSums, type HessianKind } from './hessians.js';
-import { drawLabels, type Labels } from './loss.js';
+import { drawLabels, nextTokens, type Labels } from './loss.js';
 import { openPlainModel } from './model.js';
 import { sweepBack } from './reverse-sweep.js';
 import { openSampleCache, samplesIn, type ModelInputs } from './sample-store.js';
@@ -70,17 +70,15 @@ async function hessiansOf(
 
 /** The next tokens of each sequence, or the labels that stand for them. */
 function labelsOf(name?: string): Labels {
-  const ids = golden.floats('ids').data;
-  const own = name === undefined ? undefined : golden.floats(name).data;
+  if (name === undefined) return nextTokens(sequences());
+  const own = golden.floats(name).data;
   return Int32Array.from({ length: SEQUENCES * TOKENS }, (_, i) => {
     const [sequence, token] = [Math.floor(i / TOKENS), i % TOKENS];
-    if (token === TOKENS - 1) return -1;
-    return own ? own[sequence * (TOKENS - 1) + token]! : ids[i + 1]!;
+    return token === TOKENS - 1 ? -1 : own[sequence * (TOKENS - 1) + token]!;
   });
 }
 
-const sequences = (): ModelInputs =>
-  samplesIn(BigInt64Array.from(golden.floats('ids').data, BigInt), SEQUENCES);
+const sequences = () => samplesIn(BigInt64Array.from(golden.floats('ids').data, BigInt), SEQUENCES);
 
 /** The largest difference of a from b, both over their own largest entry, which takes their scales out. */
 function difference(a: ArrayLike<number>, b: ArrayLike<number>, scale = 1): number {

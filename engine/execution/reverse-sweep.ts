@@ -90,8 +90,7 @@ export async function sweepBack(
       const gradient = stores.pop()!;
       const x = stores.at(-1)!;
       const block = { index, part, listing: listing(part), batch };
-      const graph = new Graph();
-      const sums = build(graph, differentiate(graph, part, batch), block);
+      const { graph, sums } = backwardGraph(block, build);
       const placed = await placeAll(programs, await checkpoint.read(part));
       const beside = {
         reads: new Map([['dy', { samples: gradient, shape: part.outputShape(1) }]]),
@@ -122,6 +121,15 @@ async function passOn(
   const runnable = await openPlainPart(programs, part, await checkpoint.read(part));
   const run = { part, runnable, source: source ?? entering(checkpoint.model, inputs, side), side, batch };
   return passPart(programs, run, undefined, cache, hooks).finally(() => runnable.dispose());
+}
+
+/** What a block is run by on the way back. */
+export function backwardGraph(
+  block: BlockGradients,
+  build: BlockSums['build'],
+): { readonly graph: Graph; readonly sums: ReadonlyMap<string, Shape> } {
+  const graph = new Graph();
+  return { graph, sums: build(graph, differentiate(graph, block.part, block.batch), block) };
 }
 
 /**

@@ -4,11 +4,12 @@ import { show } from '../formats/paths.js';
 import type { AnyMethod } from './method.js';
 import { direct } from './direct/method.js';
 import { gptq } from './gptq/method.js';
+import { oac } from './oac/method.js';
 import { quept } from './quept/method.js';
 import { rounding } from './rounding/method.js';
 
 /** Which of them is a model's usual one, `usual.ts` says. */
-export const methods: readonly AnyMethod[] = [quept, direct, gptq, rounding];
+export const methods: readonly AnyMethod[] = [quept, direct, gptq, oac, rounding];
 
 /** Throws UserError for a name that no method has. */
 export function methodNamed(name: string, known: readonly AnyMethod[] = methods): AnyMethod {

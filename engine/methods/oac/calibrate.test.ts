@@ -1,0 +1,210 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  outlineOf,
+  temporaryFolder,
+  TINY_LLAMA,
+  TINY_VIT,
+  writeRandomModel,
+} from '../../../test/fixtures.js';
+import { factorHessian } from '../../backends/factor.js';
+import { roundCorrecting } from '../../backends/gptq.js';
+import { openPlainModel } from '../../execution/model.js';
+import { meanDivergence } from '../../execution/logit-divergence.js';
+import { openSampleCache, samplesIn, type ModelInputs } from '../../execution/sample-store.js';
+import { normals, usePrograms } from '../../execution/testing.js';
+import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
+import { toFloats } from '../../quantized/weight.js';
+import { calibrate } from '../calibrate.js';
+import { resolveRequest } from '../request.js';
+import { openAdapterSet, openSource } from '../sets.js';
+
+const programs = usePrograms();
+const [SAMPLES, TOKENS, WORDS] = [12, 6, 11];
+
+let folder: string;
+let cleanUp: () => Promise<void>;
+let llama: Checkpoint;
+let vit: Checkpoint;
+beforeAll(async () => {
+  ({ folder, cleanUp } = await temporaryFolder());
+  await writeRandomModel(join(folder, 'llama'), TINY_LLAMA);
+  await writeRandomModel(join(folder, 'vit'), TINY_VIT);
+  llama = await openCheckpoint(join(folder, 'llama'), { tokens: TOKENS });
+  vit = await openCheckpoint(join(folder, 'vit'));
+});
+afterAll(async () => {
+  await llama.close();
+  await vit.close();
+  await cleanUp();
+});
+
+const ids = () =>
+  BigInt64Array.from({ length: SAMPLES * TOKENS }, (_, i) => BigInt((i * 7 + (i % 5)) % WORDS));
+const texts = (): ModelInputs => samplesIn(ids(), SAMPLES);
+
+interface Run {
+  readonly checkpoint?: Checkpoint;
+  readonly inputs?: ModelInputs;
+  readonly options?: Readonly<Record<string, unknown>>;
+  readonly resume?: boolean;
+  /** Stops at the first status for which it holds. */
+  readonly stop?: (phase: string, done: number) => boolean;
+}
+
+async function run(
+  name: string,
+  { checkpoint = llama, inputs = texts(), options = {}, resume = false, stop = () => false }: Run = {},
+) {
+  const request = { model: checkpoint.folder, method: 'oac', bits: [8, 3, 2], options };
+  const stopped = new AbortController();
+  const seen: number[] = [];
+  await calibrate(
+    programs,
+    {
+      ...{ checkpoint, ...resolveRequest(checkpoint, request), out: join(folder, name), resume },
+      set: { inputs, name: 'data', fingerprint: '0'.repeat(64) },
+      ...{ cache: await openSampleCache(Infinity), distance: meanDivergence, engineVersion: '0' },
+    },
+    {
+      signal: stopped.signal,
+      status: ({ done, phase }) => {
+        seen.push(done);
+        if (stop(phase, done)) stopped.abort();
+      },
+      note: () => undefined,
+    },
+  );
+  return seen;
+}
+
+const bytesOf = async (name: string) => readFile(join(folder, name, 'adapter_model.safetensors'), 'hex');
+
+/** The weight of a layer of the first block in a set. */
+async function weightIn(name: string, layer: string, bits: number, checkpoint = llama) {
+  const set = await openAdapterSet(join(folder, name));
+  const weight = await openSource(programs, checkpoint, set).weight(
+    checkpoint.model.blocks[0]!.prefix + layer,
+    bits,
+  );
+  await set.close();
+  return weight;
+}
+
+it('tells how far it is, to the end', async () => {
+  const seen = await run('all');
+  for (const [i, done] of seen.entries()) expect(done).toBeGreaterThanOrEqual(seen[i - 1] ?? 0);
+  expect(seen.at(-1)).toBeCloseTo(1, 6);
+});
+
+describe('without the loss', () => {
+  it('rounds by the second moment of what a layer reads, in full precision', async () => {
+    await run('l2', { options: { hessian: 'l2', damping: 0.05 } });
+    // The first layer of the first block reads what the stem makes of the ids, normalized.
+    const [part] = llama.model.blocks;
+    const parameters = await llama.read(part!);
+    const table = (await llama.read(llama.model.stem)).get('model.embed_tokens.weight')!;
+    const norm = parameters.get('input_layernorm.weight')!.data;
+    const width = norm.length;
+    const hessian = new Float32Array(width * width);
+    for (const id of ids()) {
+      const row = table.data.subarray(Number(id) * width, (Number(id) + 1) * width);
+      const rate = 1 / Math.sqrt(row.reduce((sum, x) => sum + x * x, 0) / width + 1e-5);
+      const x = row.map((value, i) => value * rate * norm[i]!);
+      for (let i = 0; i < width; i++)
+        for (let j = 0; j < width; j++) hessian[i * width + j]! += x[i]! * x[j]!;
+    }
+    const hooks = { signal: new AbortController().signal, note: () => undefined };
+    const factor = await factorHessian(programs, hessian, width, 'x', hooks, 0.05);
+    const expected = await roundCorrecting(
+      programs,
+      parameters.get('self_attn.q_proj.weight')!,
+      factor,
+      () => false,
+      { bits: 3, groupSize: 128 },
+      hooks.signal,
+    );
+    const found = await weightIn('l2', 'self_attn.q_proj', 3);
+    expect(found).toMatchObject({ kind: 'grid', bits: 3, codes: expected.codes });
+  });
+});
+
+describe('what the loss makes of an error', () => {
+  it.each([
+    ['a sample', { hessian: 'sequence' }],
+    ['a token', { hessian: 'token' }],
+    ['a drawn label', { labels: 'sampled' }],
+  ])('changes where %s weighs it', async (name, options) => {
+    await run('l2 again', { options: { hessian: 'l2' } });
+    await run(name, { options });
+    const own = toFloats(await weightIn(name, 'mlp.down_proj', 2));
+    expect(own).not.toEqual(toFloats(await weightIn('l2 again', 'mlp.down_proj', 2)));
+  });
+
+  it('keeps a classifier of pictures closer to itself at 8 bits than at 2', async () => {
+    const data = normals([SAMPLES, 8, 8], 'pictures').data;
+    await run('pictures', { checkpoint: vit, inputs: samplesIn(data, SAMPLES) });
+    const full = await openPlainModel(programs, vit);
+    const shape = [SAMPLES, 1, 8, 8];
+    const logits = await full.run(programs.runtime.tensor(data, shape), SAMPLES);
+    full.dispose();
+    const [near, far] = await Promise.all(
+      [8, 2].map(async (bits) => {
+        const set = await openAdapterSet(join(folder, 'pictures'));
+        const source = openSource(programs, vit, set);
+        const read: Checkpoint['read'] = async (part) => {
+          const parameters = await vit.read(part);
+          for (const { name } of vit.model.blocks.includes(part) ? vit.listing(part).linears : []) {
+            const weight = await source.weight(part.prefix + name, bits);
+            parameters.set(`${name}.weight`, { data: toFloats(weight), shape: weight.shape });
+          }
+          return parameters;
+        };
+        const model = await openPlainModel(programs, { ...vit, read });
+        const own = await model.run(programs.runtime.tensor(data, shape), SAMPLES);
+        model.dispose();
+        await set.close();
+        return own.reduce((sum, x, i) => sum + (x - logits[i]!) ** 2, 0);
+      }),
+    );
+    expect(near).toBeLessThan(far! / 100);
+  });
+});
+
+it.each([
+  ['on the way forward', (phase: string, done: number) => phase === 'forward' && done > 0.1],
+  ['on the way back', (phase: string, done: number) => phase.startsWith('back') && done > 0.7],
+])('interrupted %s and resumed, has the same bytes', async (when, stop) => {
+  await run('whole');
+  const name = `killed ${when}`;
+  await expect(run(name, { stop })).rejects.toThrow('Cancelled.');
+  await run(name, { resume: true });
+  expect(await bytesOf(name)).toBe(await bytesOf('whole'));
+});
+
+describe('refuses', () => {
+  const settings = (config: object, options: Readonly<Record<string, unknown>>, common: object = {}) =>
+    resolveRequest(outlineOf('m', config), { model: 'm', method: 'oac', options, ...common });
+  it.each([
+    [TINY_VIT, { labels: 'data' }, {}, /^Labels of pictures are not read; leave --labels out/],
+    [TINY_LLAMA, { hessian: 'l2', labels: 'data' }, {}, /--labels would have no effect/],
+    [TINY_LLAMA, {}, { bits: [1] }, /^OAC has bit-widths from 2 to 8, not 1\.$/],
+    [TINY_LLAMA, {}, { mode: 'weight-activation' }, /^OAC quantizes weights alone/],
+    [TINY_LLAMA, { damping: 0 }, {}, /damping/],
+  ])('%j %j %j', (config, options, common, message) => {
+    expect(() => settings(config, options, common)).toThrow(message);
+  });
+
+  it('a loss that no longer depends on an input, by the name of the layer', async () => {
+    // Weights of the down projection that are zeros keep the gradient from the gate.
+    const read: Checkpoint['read'] = async (part) => {
+      const parameters = await llama.read(part);
+      parameters.get('mlp.down_proj.weight')?.data.fill(0);
+      return parameters;
+    };
+    await expect(run('flat', { checkpoint: { ...llama, read } })).rejects.toThrow(
+      /^model\.layers\.1\.mlp\.(gate|up)_proj: the model's loss does not depend on input 0/,
+    );
+  });
+});

@@ -1,0 +1,139 @@
+/** Output-adaptive calibration (Edalati et al. 2025) of a whole model, last block first, all bit-widths at once. */
+import { factorHessian } from '../../backends/factor.js';
+import { roundCorrecting } from '../../backends/gptq.js';
+import { UserError } from '../../errors.js';
+import { drawLabels, nextTokens, type Labels } from '../../execution/loss.js';
+import { sweepBack, type BlockGradients } from '../../execution/reverse-sweep.js';
+import type { SampleSource, SampleStore } from '../../execution/sample-store.js';
+import { byInput } from '../../models/listing.js';
+import { headOf } from '../../models/model.js';
+import { groupSizeAt, keptWeight, writtenTensors } from '../grid-set.js';
+import { setLayers } from '../layers.js';
+import type { Artefact, CalibrationContext } from '../method.js';
+import { blockFile, type KeptTensor } from '../progress.js';
+import { batchOf } from '../walk.js';
+import type { OacSettings } from './settings.js';
+import { energyOf, oacSums } from './sums.js';
+
+/** Share of a calibration that passes over data are of it. */
+const PASSES = 0.9;
+
+/**
+ * Quantizes the weights of all blocks at every bit-width by Hessians of the full-precision model, of which only a block's are
+ * held at once. Embedding, head, norms and biases stay as they are. What was interrupted passes the data again, but adds up and
+ * rounds only what it had not.
+ */
+export async function calibrate(context: CalibrationContext, settings: OacSettings): Promise<Artefact> {
+  const { programs, checkpoint, cache, set, progress, hooks } = context;
+  const { signal } = hooks;
+  const { model } = checkpoint;
+  const { inputs } = set!;
+  const blocks = model.blocks.length;
+  let [passed, rounded] = [0, 0];
+  const status = () =>
+    hooks.status({
+      done: PASSES * passed + ((1 - PASSES) * rounded) / blocks,
+      // The last block is the first to be done.
+      phase: rounded === 0 ? 'forward' : `back, block ${Math.max(1, blocks - rounded)}/${blocks}`,
+      place: rounded,
+    });
+  const build = oacSums(settings);
+  const isDone = ({ index }: BlockGradients) => progress.has(blockFile(index));
+  await sweepBack(
+    programs,
+    {
+      checkpoint,
+      inputs,
+      cache,
+      batch: batchOf(model, inputs.samples),
+      labels: (store) => labelsOf(context, settings, store),
+    },
+    {
+      build: (graph, layers, block) => (isDone(block) ? new Map() : build(graph, layers, block)),
+      done: async (block, sums) => {
+        if (!isDone(block)) {
+          const kept = await roundBlock(context, settings, block, sums);
+          await progress.save(blockFile(block.index), kept, {});
+        }
+        rounded++;
+        status();
+      },
+    },
+    {
+      signal,
+      status: (done) => {
+        passed = done;
+        status();
+      },
+    },
+  );
+  return {
+    embedding_bits: 16,
+    head_bits: 16,
+    transforms: [],
+    layers: setLayers(checkpoint, settings.offered, (bits) => groupSizeAt(settings, bits)),
+    method: {
+      hessian: settings.hessian,
+      labels: settings.labels,
+      damping: settings.damping,
+      group_size: settings.groupSize,
+    },
+    tensors: writtenTensors(checkpoint, settings, progress, (bits, index, layer) => ({
+      file: blockFile(index),
+      name: `${layer}.${bits}`,
+    })),
+  };
+}
+
+/** Those of the data, the next tokens of a text; or drawn from the model's prediction for the same rows. */
+async function labelsOf(
+  { programs, checkpoint, set, hooks }: CalibrationContext,
+  { labels, seed }: OacSettings,
+  store: SampleStore,
+): Promise<Labels> {
+  const { model } = checkpoint;
+  const isText = model.reads === 'tokens';
+  if (labels === 'data') return nextTokens(set!.inputs as SampleSource<BigInt64Array>);
+  const { rows } = headOf(model);
+  const isLabelled = (row: number) => !isText || row % rows !== rows - 1;
+  return drawLabels(programs, checkpoint, store, { seed, isLabelled }, { signal: hooks.signal });
+}
+
+/** All layers of a block at all bit-widths, as a progress file keeps them. */
+async function roundBlock(
+  { programs, checkpoint, hooks }: CalibrationContext,
+  settings: OacSettings,
+  { part, listing }: BlockGradients,
+  sums: ReadonlyMap<string, Float32Array>,
+): Promise<Map<string, KeptTensor>> {
+  const { signal } = hooks;
+  const parameters = await checkpoint.read(part);
+  const kept = new Map<string, KeptTensor>();
+  for (const group of byInput(listing.linears)) {
+    const energy = sums.get(energyOf(group[0].name))!;
+    for (const layer of group) {
+      const hessian = sums.get(layer.name)!;
+      const label = part.prefix + layer.name;
+      requireLive(hessian, energy, label);
+      const factor = await factorHessian(programs, hessian, layer.in, label, hooks, settings.damping);
+      const isDead = (column: number) => energy[column] === 0;
+      const weight = parameters.get(`${layer.name}.weight`)!;
+      for (const bits of settings.offered) {
+        const grid = { bits, groupSize: groupSizeAt(settings, bits) };
+        const rounded = await roundCorrecting(programs, weight, factor, isDead, grid, signal);
+        for (const [name, tensor] of keptWeight(`${layer.name}.${bits}`, rounded)) kept.set(name, tensor);
+      }
+    }
+  }
+  return kept;
+}
+
+/** Throws UserError where an input is active but its squared gradients are too small for float32: its weights would be taken for dead. */
+function requireLive(hessian: Float32Array, energy: Float32Array, layer: string): void {
+  const n = energy.length;
+  const lost = energy.findIndex((x, i) => x > 0 && hessian[i * n + i] === 0);
+  if (lost !== -1)
+    throw new UserError(
+      `${layer}: the model's loss does not depend on input ${lost}, or too little for float32; --hessian l2 does without the loss.`,
+    );
+}

@@ -1,0 +1,51 @@
+/** What output-adaptive calibration takes: a pass forward, one back with Hessians, and rounding at every bit-width. */
+import { plainGraph } from '../../execution/part.js';
+import { backwardGraph } from '../../execution/reverse-sweep.js';
+import { sizeOf } from '../../graph/ir.js';
+import { addWork, timesWork, workOf, type Work } from '../../graph/work.js';
+import { chainParts, headOf, outputSize, type Part } from '../../models/model.js';
+import type { Outline } from '../../transforms/transform.js';
+import type { CalibrationCost } from '../method.js';
+import { batchOf } from '../walk.js';
+import type { OacSettings } from './settings.js';
+import { oacSums } from './sums.js';
+
+const FLOAT = 4;
+
+export function oacCost(
+  { model, listing }: Outline,
+  settings: OacSettings,
+  samples: number,
+): CalibrationCost {
+  const batch = batchOf(model, samples);
+  const runs = Math.ceil(samples / batch);
+  const { offered } = settings;
+  const build = oacSums(settings);
+  const stem = timesWork(workOf(plainGraph(model.stem, batch)), runs);
+  // The gradient of a head is two products for the one of its logits.
+  const head = timesWork(workOf(plainGraph(model.head, headOf(model).rows)), 3 * samples);
+  const both = (part: Part, index: number): Work => {
+    const block = { index, part, listing: listing(part), batch };
+    const passes = addWork(workOf(plainGraph(part, batch)), workOf(backwardGraph(block, build).graph));
+    return timesWork(passes, runs);
+  };
+  const work = [stem, head, ...model.blocks.map(both)].reduce(addWork);
+  const layers = model.blocks.flatMap((part) => listing(part).linears);
+  const factors = layers.reduce((flops, { in: n }) => flops + (2 / 3) * n ** 3, 0);
+  const rounding = layers.reduce((flops, { in: n, out }) => flops + 2 * offered.length * out * n * n, 0);
+  const largest = Math.max(...layers.map((l) => l.in * l.out));
+  const widest = Math.max(...layers.map((l) => l.in));
+  const ofBlock = (count: (part: Part) => number) => Math.max(...model.blocks.map(count));
+  const parameters = ofBlock((part) =>
+    listing(part).parameters.reduce((n, { shape }) => n + sizeOf(shape), 0),
+  );
+  const hessians = ofBlock((part) => listing(part).linears.reduce((n, l) => n + l.in * l.in, 0));
+  return {
+    work: { ...work, flops: work.flops + factors + rounding },
+    // Every weight is gone through twice where it sets its group's grid, and corrects the columns of its panel.
+    looked: offered.length * layers.reduce((n, l) => n + l.in * l.out * 128, 0),
+    activations: samples * chainParts(model).reduce((n, part) => n + outputSize(part), 0) * FLOAT,
+    // Parameters and Hessians on host and device, those before and after a batch; a factor, weight, errors and codes.
+    tensors: (2 * parameters + 3 * hessians + 3 * widest * widest + 3 * largest) * FLOAT,
+  };
+}

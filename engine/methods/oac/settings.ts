@@ -1,0 +1,23 @@
+/** What can be set about output-adaptive calibration. */
+import type { HessianKind } from '../../execution/hessians.js';
+import type { CommonSettings } from '../method.js';
+
+export const HESSIANS = ['sequence', 'token', 'l2'] as const satisfies readonly HessianKind[];
+export const LABELS = ['data', 'sampled'] as const;
+export type LabelKind = (typeof LABELS)[number];
+
+export interface OacGiven {
+  readonly hessian?: HessianKind;
+  readonly labels?: LabelKind;
+  readonly damping?: number;
+  readonly groupSize?: number;
+}
+
+export interface OacSettings extends CommonSettings {
+  readonly hessian: HessianKind;
+  readonly labels: LabelKind;
+  /** Share of the mean diagonal of a Hessian that is added to it. */
+  readonly damping: number;
+  /** Input columns that share a scale at 4 bits and below. */
+  readonly groupSize: number;
+}
