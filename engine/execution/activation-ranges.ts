@@ -32,7 +32,8 @@ export function percentileStart(
   });
 }
 
-function gridOver(lo: number, hi: number, levels: number): Grid {
+/** @param lo,hi the ends of its range, which need not hold 0 */
+export function gridOver(lo: number, hi: number, levels: number): Grid {
   const scale = Math.fround(Math.max((hi - lo) / levels, smallestStep(lo, hi)));
   return { scale, zero: roundHalfEven(-lo / scale) };
 }

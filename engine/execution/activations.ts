@@ -2,6 +2,7 @@
 import type { Value } from '../graph/ir.js';
 import { fakeQuantizeActivation, fakeQuantizeCache, fakeQuantizeTokens } from '../graph/quantizers.js';
 import type { Part } from '../models/model.js';
+import type { ActivationForm } from './source.js';
 
 /** Keys and values as a running model keeps them for later tokens, at one bit-width whatever the rest has. */
 export interface Cache {
@@ -26,6 +27,16 @@ export function cacheOf({ roles }: Part, bits: number): Cache | undefined {
 interface Limits {
   readonly lower: Value;
   readonly upper: Value;
+}
+
+/** What the scalars of a quantizer are at a bit-width, and the scale of a grid. */
+export function limitsOf(
+  form: ActivationForm,
+  bits: number,
+): { readonly lower: number; readonly upper: number; readonly scale: number | undefined } {
+  const top = 2 ** (bits - 1) - 1;
+  if (form === 'token') return { lower: -top, upper: top, scale: undefined };
+  return { lower: -form.zero, upper: 2 ** bits - 1 - form.zero, scale: form.scale };
 }
 
 export interface ActivationQuantizers {

@@ -7,7 +7,7 @@ import type { Builder, Part } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { remembered } from '../runtime/remembered.js';
 import type { Program, Runtime, Tensor } from '../runtime/session.js';
-import { cacheOf, quantizeInput, quantizeOperand, type Cache } from './activations.js';
+import { cacheOf, limitsOf, quantizeInput, quantizeOperand, type Cache } from './activations.js';
 import { disposeAll, runOf, shapesOf, type RunnablePart } from './part.js';
 import type { ActivationForm, KeptMemory, PartSource } from './source.js';
 
@@ -179,13 +179,13 @@ function activationInputs(
   const limits: Record<string, Tensor> = {};
   const grids = new Set<string>();
   for (const [name, { form, bits }] of quantizers) {
-    const top = 2 ** (bits - 1) - 1;
-    if (form !== 'token') {
+    const { lower, upper, scale } = limitsOf(form, bits);
+    if (scale !== undefined) {
       grids.add(name);
-      limits[`${name}.scale`] = scalar(form.scale, [1, 1]);
+      limits[`${name}.scale`] = scalar(scale, [1, 1]);
     }
-    limits[`${name}.lower`] = scalar(form === 'token' ? -top : -form.zero);
-    limits[`${name}.upper`] = scalar(form === 'token' ? top : 2 ** bits - 1 - form.zero);
+    limits[`${name}.lower`] = scalar(lower);
+    limits[`${name}.upper`] = scalar(upper);
   }
   return { activations: { inputs, grids, cache }, limits };
 }

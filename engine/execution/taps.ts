@@ -4,8 +4,15 @@ import * as op from '../graph/ops.js';
 import { fullPrecision, parameterInputs, portInputs } from '../models/builders.js';
 import type { Builder, Part } from '../models/model.js';
 
+/** What becomes of activations on their way into layers and products. */
+export interface Quantizers {
+  /** What the layer `name` reads of x. */
+  input(name: string, x: Value): Value;
+  operand(name: string, x: Value): Value;
+}
+
 export interface Tap {
-  /** [rows, in] */
+  /** What it reads, quantized where it is: [rows, in]. */
   readonly x: Value;
   /** [rows, out] */
   readonly y: Value;
@@ -14,6 +21,7 @@ export interface Tap {
 /**
  * Builds a part; graph inputs are the part's parameters, and those of its ports with a suffix.
  * @param weightOf the graph input for a layer's weight, where it is not the checkpoint's
+ * @param quantizers of activations, where these are quantized
  */
 export function tapPart(
   graph: Graph,
@@ -21,21 +29,34 @@ export function tapPart(
   batch: number,
   suffix = '',
   weightOf: (layer: string) => string = (layer) => `${layer}.weight`,
-): { readonly y: Value; readonly layers: ReadonlyMap<string, Tap> } {
+  quantizers?: Quantizers,
+): {
+  readonly y: Value;
+  readonly layers: ReadonlyMap<string, Tap>;
+  /** What layers and operands read before it is quantized, by their names. */
+  readonly read: ReadonlyMap<string, Value>;
+} {
   const layers = new Map<string, Tap>();
+  const read = new Map<string, Value>();
   const plain = fullPrecision(graph);
   const parameter = parameterInputs(graph);
   const builder: Builder = {
     ...plain,
-    linear: (name, x, out, { bias = true } = {}) => {
+    linear: (name, input, out, { bias = true } = {}) => {
+      const x = quantizers?.input(name, input) ?? input;
+      read.set(name, input);
       const weight = parameter(weightOf(name), [out, x.shape[1]!]);
       const y = op.gemm(x, weight, { transB: true, ...(bias && { c: parameter(`${name}.bias`, [out]) }) });
       layers.set(name, { x, y });
       return y;
     },
+    operand: (name, x) => {
+      read.set(name, x);
+      return quantizers?.operand(name, x) ?? x;
+    },
   };
   const { x, side } = portInputs(graph, part, batch, {}, suffix);
-  return { y: part.forward(builder, x, batch, side), layers };
+  return { y: part.forward(builder, x, batch, side), layers, read };
 }
 
 /**

@@ -22,12 +22,12 @@ it('says what each method does for a model where nothing is asked', async () => 
     ]);
   expect(await told('vit')).toEqual([
     ['quept', 'weight-activation 87654 1024'],
-    ['direct', 'weight-only 8765432 128'],
+    ['direct', 'weight-activation 87654 1024', 'weight-only 8765432 1024'],
     ['gptq', 'weight-only 8765432 128'],
     ['rounding', 'weight-activation 87654 256', 'weight-only 8765432 0'],
   ]);
   expect(await told('llama')).toEqual([
-    ['direct', 'weight-only 8765432 128'],
+    ['direct', 'weight-only 8765432 128', 'weight-activation 87654 128'],
     ['quept', 'weight-only 8765432 128', 'weight-activation 87654 128'],
     ['gptq', 'weight-only 8765432 128'],
     ['rounding', 'weight-only 8765432 0', 'weight-activation 87654 0'],

@@ -1,6 +1,6 @@
 /** Through a model block by block, in one stream of activations or several. */
 import { openPlainPart, type RunnablePart } from '../execution/part.js';
-import { entering, passPart } from '../execution/part-by-part.js';
+import { entering, passPart, type OpenPart } from '../execution/part-by-part.js';
 import type { PartStreams } from '../execution/sums.js';
 import {
   NO_SOURCES,
@@ -23,6 +23,9 @@ export type Parameters = ReadonlyMap<string, HostTensor>;
 /** What a walk needs of a calibration. */
 export type WalkContext = Pick<CalibrationContext, 'programs' | 'checkpoint' | 'cache' | 'hooks'>;
 
+/** How a stream goes on through a block: by other parameters, or in any way that opens it. */
+export type Onward = Parameters | OpenPart;
+
 /** A block, and what reaches it. */
 export interface BlockAt extends PartStreams {
   /** Of every stream, where what the block yields may go, if it fits there: the store that it reads from. */
@@ -34,20 +37,20 @@ export interface BlockAt extends PartStreams {
 
 /**
  * Visits every block in the order they run.
- * @param count streams, all of which begin with the inputs and pass the stems in full precision
- * @param visit returns the parameters by which each stream goes on, or that it has put there what the block yields
+ * @param stems how each stream passes the stems, all of which begin with the inputs
+ * @param visit returns how each stream goes on, or that it has put there what the block yields
  */
 export async function walkBlocks(
   { programs, checkpoint, cache, hooks }: WalkContext,
   inputs: ModelInputs,
-  count: number,
-  visit: (block: BlockAt) => Promise<readonly Parameters[] | 'passed'>,
+  stems: readonly OpenPart[],
+  visit: (block: BlockAt) => Promise<readonly Onward[] | 'passed'>,
 ): Promise<void> {
   const { model, listing } = checkpoint;
   const { signal } = hooks;
   const blocks = blocksOf(model);
   const batch = batchOf(model, inputs.samples);
-  const all = [...Array(count).keys()];
+  const all = [...stems.keys()];
   const sides = all.map(() => new Map<string, Samples>(inputs.side ?? NO_SOURCES));
   const stores: SampleStore[] = [];
   const pass = async (
@@ -62,15 +65,14 @@ export async function walkBlocks(
       opened.dispose(),
     );
   };
-  const plain = async (part: Part) => openPlainPart(programs, part, await checkpoint.read(part));
-  const stemOf = async (chain: Chain, side: Sources) =>
-    pass(chain.stem, await plain(chain.stem), entering(chain, inputs, side), side);
+  const stemOf = async (chain: Chain, open: OpenPart, side: Sources) =>
+    pass(chain.stem, await open(chain.stem), entering(chain, inputs, side), side);
   try {
     for (const chain of chainsOf(model)) {
       const streams: SampleStore[] = [];
       const at = stores.length;
-      for (const i of all) {
-        streams.push(await stemOf(chain, sides[i]!));
+      for (const [i, open] of stems.entries()) {
+        streams.push(await stemOf(chain, open, sides[i]!));
         stores.push(streams[i]!);
       }
       for (const part of chain.blocks) {
@@ -85,7 +87,9 @@ export async function walkBlocks(
         if (index + 1 === blocks.length) break;
         if (next === 'passed') continue;
         for (const i of all) {
-          const opened = await openPlainPart(programs, part, next[i]!);
+          const onward = next[i]!;
+          const opened =
+            typeof onward === 'function' ? await onward(part) : await openPlainPart(programs, part, onward);
           streams[i] = await pass(part, opened, streams[i]!, sides[i]!, streams[i]);
           stores[at + i] = streams[i];
         }

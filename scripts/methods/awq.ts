@@ -8,6 +8,7 @@ import { searchClip } from '../../engine/methods/quept/clip-start.js';
 import { walkBlocks, type BlockAt, type WalkContext } from '../../engine/methods/walk.js';
 import { batchesOf } from '../../engine/execution/batches.js';
 import { momentPanel, secondMoments, type Moments } from '../../engine/execution/moments.js';
+import { plainParts } from '../../engine/execution/part-by-part.js';
 import type { QuantizedSource } from '../../engine/execution/source.js';
 import type { NamedTensors } from '../../engine/execution/tensors.js';
 import { Graph } from '../../engine/graph/ir.js';
@@ -42,7 +43,7 @@ export async function calibrateAwq(
   const made = new Map(
     bits.map((width): [number, Made] => [width, { scales: new Map(), weights: new Map() }]),
   );
-  await walkBlocks(context, set.inputs, 1, async (block) => {
+  await walkBlocks(context, set.inputs, [plainParts(programs, checkpoint)], async (block) => {
     const moments = await momentsOf(programs, block, momentPanel({ groupSize }));
     for (const [width, into] of made)
       await roundBlock(programs, block, moments, width, width <= 4 ? groupSize : -1, into);

@@ -13,12 +13,11 @@ import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
 import { DTYPE_BYTES } from '../../formats/safetensors-header.js';
 import { formOf } from '../../quantized/form.js';
 import { toFloats } from '../../quantized/weight.js';
-import { calibrate } from '../calibrate.js';
-import { resolveRequest } from '../request.js';
 import { openAdapterSet, openSource } from '../sets.js';
 import { factorMoment } from './factor.js';
 import { roundWidths, siteOf } from './site.js';
 import { readWeight, storedBits, tensorsAt } from './stored.js';
+import { calibrateDirect } from './testing.js';
 
 const programs = usePrograms();
 const [SAMPLES, TOKENS] = [12, 6];
@@ -40,36 +39,17 @@ afterAll(async () => {
   await cleanUp();
 });
 
-/** Calibrates, and stops at the first status for which `stop` holds. */
-async function run(
+function run(
   name: string,
   {
     bits = ALL,
     effort = 'default',
     resume = false,
   }: { bits?: number[]; effort?: string; resume?: boolean } = {},
-  stop: (phase: string, done: number) => boolean = () => false,
+  stop?: (phase: string, done: number) => boolean,
 ) {
-  const request = { model: checkpoint.folder, method: 'direct', bits, options: { effort } };
-  const stopped = new AbortController();
-  const seen: number[] = [];
-  await calibrate(
-    programs,
-    {
-      ...{ checkpoint, ...resolveRequest(checkpoint, request), out: join(folder, name), resume },
-      set: { inputs: samplesIn(IDS, SAMPLES), name: 'ids', fingerprint: '0'.repeat(64) },
-      ...{ cache: await openSampleCache(Infinity), distance: meanDivergence, engineVersion: '0' },
-    },
-    {
-      signal: stopped.signal,
-      status: ({ done, phase }) => {
-        seen.push(done);
-        if (stop(phase, done)) stopped.abort();
-      },
-      note: (line) => expect.fail(line),
-    },
-  );
-  return seen;
+  const asked = { bits, options: { effort }, resume };
+  return calibrateDirect(programs, checkpoint, samplesIn(IDS, SAMPLES), join(folder, name), asked, stop);
 }
 
 const bytesOf = async (name: string) => readFile(join(folder, name, 'adapter_model.safetensors'), 'hex');

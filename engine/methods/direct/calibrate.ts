@@ -1,80 +1,104 @@
 /** A whole calibration by the direct method: stage after stage, block after block, and of each bit-width what measured best. */
-import type { ModelInputs, Samples } from '../../execution/sample-store.js';
+import type { ModelInputs } from '../../execution/sample-store.js';
 import { blocksOf } from '../../models/model.js';
-import { setLayers } from '../layers.js';
+import { MAX_BITS } from '../../plans/bits.js';
 import type { Outline } from '../../transforms/transform.js';
+import { setLayers } from '../layers.js';
 import type { Artefact, CalibrationContext } from '../method.js';
 import { chooseStages } from './choice.js';
 import { directCost } from './cost.js';
 import { keptReader, setTensors, type Stage } from './kept.js';
 import { onePass } from './once.js';
+import { cut } from './samples.js';
 import { layoutAt, ownWidths, type DirectSettings } from './settings.js';
 import { runStage } from './stage.js';
+import { start } from './start.js';
 import { ownStreams } from './streams.js';
 import { trainedStreams } from './train.js';
 
 /** Share of the calibration set that nothing is calibrated on, where there is something to choose by it. */
 const HELD_OUT = 0.1;
 
-export async function calibrate(context: CalibrationContext, settings: DirectSettings): Promise<Artefact> {
-  const { checkpoint, progress, hooks } = context;
-  const { model } = checkpoint;
-  const { inputs } = context.set!;
+export async function calibrate(asked: CalibrationContext, settings: DirectSettings): Promise<Artefact> {
+  const { progress, hooks } = asked;
+  const { model } = asked.checkpoint;
+  const { inputs } = asked.set!;
   const blocks = blocksOf(model).length;
   const stages = stagesOf(settings);
   const { seen, heldOut } = split(inputs, stages.length > 1);
-  const works = worksOf(checkpoint, settings, stages, inputs.samples);
-  const total = works.reduce((sum, work) => sum + work);
-  const report = (at: number) => (done: number, phase: string, block: number) => {
-    const before = works.slice(0, at).reduce((sum, work) => sum + work, 0);
-    hooks.status({ done: (before + done * works[at]!) / total, phase, place: block });
+  const works = worksOf(asked.checkpoint, settings, stages, inputs.samples);
+  const phases = [...works.keys()];
+  const total = [...works.values()].reduce((sum, work) => sum + work);
+  const report = (phase: CalibrationPhase) => (done: number, block: number) => {
+    const at = phases.indexOf(phase);
+    const before = phases.slice(0, at).reduce((sum, other) => sum + works.get(other)!, 0);
+    hooks.status({
+      done: (before + done * works.get(phase)!) / total,
+      phase: phase === 'choice' ? WORDS.choice : `${WORDS[phase]}, block ${block + 1}/${blocks}`,
+      place: at * blocks + block,
+    });
   };
-  for (const [at, stage] of stages.entries()) {
-    const status = report(at);
-    await runStage(context, RUN[stage](context, settings), seen, (done, block) =>
-      status(done, `${WORDS[stage]}, block ${block + 1}/${blocks}`, at * blocks + block),
-    );
-  }
-  const last = stages.length * blocks - 1;
-  const chosen = await chooseStages(context, settings, stages, heldOut, (done) =>
-    report(stages.length)(done, 'comparing', last),
-  );
-  const read = keptReader(model, progress, (bits) => chosen.get(bits) ?? 'once');
+  const { checkpoint, transforms, tensors } = await start(asked, settings, report('start'));
+  const context = { ...asked, checkpoint };
+  for (const stage of stages) await runStage(context, RUN[stage](context, settings), seen, report(stage));
+  const chosen = await chooseStages(context, settings, stages, heldOut, (done) => report('choice')(done, -1));
+  const read = keptReader(checkpoint.model, progress, (bits) => chosen.get(bits) ?? 'once');
+  const { activations, kvBits } = settings;
   return {
-    embedding_bits: 16,
-    head_bits: 16,
-    transforms: [],
+    embedding_bits: settings.embeddingBits,
+    head_bits: settings.headBits,
+    ...(kvBits <= MAX_BITS && { kv_bits: kvBits }),
+    transforms,
     layers: setLayers(checkpoint, settings.offered, (bits) => layoutAt(settings, bits).groupSize),
     method: {
       effort: settings.effort,
       group_size: settings.groupSize,
       half_zeros: settings.halfZeros,
       made: Object.fromEntries(settings.offered.map((bits) => [bits, chosen.get(bits) ?? 'once'])),
+      ...(activations !== 'none' && { activations, products: productsOf(checkpoint, settings) }),
     },
-    tensors: setTensors(checkpoint, settings, read),
+    tensors: new Map([...tensors, ...setTensors(checkpoint, settings, read)]),
   };
 }
 
+/** Full names of the operands of attention products that are quantized. */
+const productsOf = ({ model, listing }: Outline, { activations }: DirectSettings): string[] =>
+  activations === 'static'
+    ? blocksOf(model).flatMap((part) => listing(part).operands.map((name) => part.prefix + name))
+    : [];
+
 const RUN = { once: onePass, stream: ownStreams, trained: trainedStreams } as const;
-const WORDS = { once: 'all bit-widths', stream: 'a stream each', trained: 'training' } as const;
+const WORDS = {
+  start: 'ranges of activations',
+  once: 'all bit-widths',
+  stream: 'a stream each',
+  trained: 'training',
+  choice: 'comparing',
+} as const;
+type CalibrationPhase = keyof typeof WORDS;
 /** The effort at which a stage is the last. */
 const EFFORTS = { once: 'quick', stream: 'default', trained: 'high' } as const;
-/** Roughly what an element of a tensor, and of a loop on the host, takes in operations of products; and the comparison of all. */
-const [ELEMENT, LOOKED, CHOICE] = [25, 200, 0.03] as const;
+/** Roughly what an element of a tensor, and of a loop on the host, takes in operations of products; what is not counted, of all. */
+const [ELEMENT, LOOKED] = [25, 200] as const;
+const [START, CHOICE] = [0.03, 0.03] as const;
 
-/** What stages take beside each other, and the choice among them: moves a bar, not a result. */
+/** What phases take beside each other, in the order they run: moves a bar, not a result. */
 function worksOf(
   outline: Outline,
   settings: DirectSettings,
   stages: readonly Stage[],
   samples: number,
-): readonly number[] {
-  if (stages.length === 1) return [1, 0];
+): ReadonlyMap<CalibrationPhase, number> {
   const until = stages.map((stage) => {
     const { work, looked } = directCost(outline, { ...settings, effort: EFFORTS[stage] }, samples);
     return work.flops + ELEMENT * work.elements + LOOKED * looked;
   });
-  return [...until.map((all, i) => all - (until[i - 1] ?? 0)), CHOICE * until.at(-1)!];
+  const all = until.at(-1)!;
+  return new Map<CalibrationPhase, number>([
+    ...(settings.activations === 'static' ? [['start', START * all] as const] : []),
+    ...stages.map((stage, i) => [stage, until[i]! - (until[i - 1] ?? 0)] as const),
+    ...(stages.length > 1 ? [['choice', CHOICE * all] as const] : []),
+  ]);
 }
 
 /** What there is to do at an effort. */
@@ -91,24 +115,5 @@ function split(
   const { samples } = inputs;
   if (!isSplit || samples < 2) return { seen: inputs, heldOut: inputs };
   const count = Math.max(1, Math.round(samples * HELD_OUT));
-  const cut = (from: number, to: number): ModelInputs => ({
-    ...range(inputs, from, to),
-    ...(inputs.side && {
-      side: new Map([...inputs.side].map(([name, source]) => [name, range(source, from, to)])),
-    }),
-  });
-  return { seen: cut(0, samples - count), heldOut: cut(samples - count, samples) };
-}
-
-/** Samples `from` to `to` of a source. */
-function range(source: Samples, from: number, to: number): Samples {
-  return {
-    samples: to - from,
-    size: source.size,
-    read: (indices: readonly number[], into: never) =>
-      source.read(
-        indices.map((i) => i + from),
-        into,
-      ),
-  };
+  return { seen: cut(inputs, 0, samples - count), heldOut: cut(inputs, samples - count, samples) };
 }

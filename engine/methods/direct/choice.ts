@@ -2,13 +2,10 @@
 import { divergences } from '../../execution/divergences.js';
 import { quantizedParts } from '../../execution/quantized-model.js';
 import type { ModelInputs } from '../../execution/sample-store.js';
-import type { QuantizedSource } from '../../execution/source.js';
-import { blocksOf } from '../../models/model.js';
 import type { CalibrationContext } from '../method.js';
 import type { Stage } from './kept.js';
 import { ownWidths, type DirectSettings } from './settings.js';
-import { formAt } from './stored.js';
-import { stageReader } from './streams.js';
+import { stageSource } from './stage-source.js';
 import { batchOf } from '../walk.js';
 
 /**
@@ -42,27 +39,4 @@ export async function chooseStages(
       chosen.set(bits, stage);
     }
   return chosen;
-}
-
-/** The weights of a stage, as a set of them would have them. */
-function stageSource(context: CalibrationContext, settings: DirectSettings, stage: Stage): QuantizedSource {
-  const { checkpoint } = context;
-  const read = stageReader(context, settings, stage);
-  const layers = new Map(
-    blocksOf(checkpoint.model).flatMap((part) =>
-      checkpoint.listing(part).linears.map((layer) => [part.prefix + layer.name, { part, layer }] as const),
-    ),
-  );
-  return {
-    offered: ownWidths(settings),
-    checkpoint,
-    cache: undefined,
-    fixedBits: () => undefined,
-    form: (name, bits) => formAt(settings, layers.get(name)!.layer, bits),
-    weight: (name, bits) => {
-      const { part, layer } = layers.get(name)!;
-      return read(part, layer, bits);
-    },
-    activation: () => Promise.resolve(undefined),
-  };
 }

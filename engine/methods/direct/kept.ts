@@ -2,8 +2,10 @@
 import type { WrittenTensor } from '../../formats/set.js';
 import type { PartListing } from '../../models/listing.js';
 import { blocksOf, type Model, type Part } from '../../models/model.js';
+import { GRID, gridName } from '../activation-grids.js';
 import { blockFile, type Kept, type KeptTensor, type ProgressFiles } from '../progress.js';
-import type { DirectLayout } from './settings.js';
+import { ownersOf } from './quantizers.js';
+import type { DirectSettings } from './settings.js';
 import { storedBits, tensorsAt, type ReadTensor } from './stored.js';
 
 /** How the weights of a bit-width were made: from one pass, on a stream of their own, or trained on one. */
@@ -45,14 +47,23 @@ export function keptReader(
 /** Every tensor of the set, read as its turn comes. */
 export function setTensors(
   { model, listing }: { readonly model: Model; readonly listing: (part: Part) => PartListing },
-  layout: DirectLayout,
+  settings: DirectSettings,
   read: ReturnType<typeof keptReader>,
 ): Map<string, WrittenTensor> {
   const found = new Map<string, WrittenTensor>();
-  for (const bits of storedBits(layout))
+  if (settings.activations === 'static')
+    for (const part of blocksOf(model))
+      for (const owner of ownersOf(listing(part), settings))
+        for (const bits of settings.offered)
+          for (const what of GRID)
+            found.set(part.prefix + gridName(owner, what, bits), {
+              shape: [1],
+              data: () => read(part, owner)(what, bits),
+            });
+  for (const bits of storedBits(settings))
     for (const part of blocksOf(model))
       for (const layer of listing(part).linears)
-        for (const [what, { shape }] of tensorsAt(layout, layer, bits))
+        for (const [what, { shape }] of tensorsAt(settings, layer, bits))
           found.set(part.prefix + keptName(layer.name, what, bits), {
             shape,
             data: () => read(part, layer.name)(what, bits),

@@ -3,18 +3,35 @@
  * less are trained, too (docs/METHOD.md, section 13).
  */
 import { UserError } from '../../errors.js';
-import { integer, mapOf, oneOf, readFields, type Fields } from '../../formats/json-fields.js';
+import { fixedBits } from '../../execution/source.js';
+import {
+  integer,
+  list,
+  mapOf,
+  oneOf,
+  optional,
+  readFields,
+  text,
+  type Fields,
+} from '../../formats/json-fields.js';
 import type { ExpectedTensor } from '../../formats/set.js';
 import { groupSizeOf, type SetConfig } from '../../formats/set-config.js';
+import { blocksOf } from '../../models/model.js';
 import { MAX_BITS, MIN_BITS } from '../../plans/bits.js';
-import type { Method } from '../method.js';
-import { choice, wholeNumber, type MethodOptions } from '../options.js';
+import type { Mode } from '../../protocol/protocol.js';
+import { rotateModel } from '../../transforms/rotation/checkpoint.js';
+import type { Outline } from '../../transforms/transform.js';
+import { expectedGrids, gridName } from '../activation-grids.js';
+import type { CommonOptions, Method } from '../method.js';
+import { choice, onOrOff, refuseOption, wholeNumber, type MethodOptions } from '../options.js';
 import { calibrate } from './calibrate.js';
 import { directCost } from './cost.js';
 import { keptName, STAGES, type Stage } from './kept.js';
 import {
+  ACTIVATIONS,
   EFFORTS,
   LOW_BITS,
+  type Activations,
   type DirectGiven,
   type DirectLayout,
   type DirectSettings,
@@ -23,6 +40,10 @@ import {
 import { formAt, readWeight, storedBits, tensorsAt } from './stored.js';
 
 const GROUP_SIZE = 128;
+/** Below it nothing is left of an activation but its sign. */
+const MIN_ACTIVATION_BITS = 2;
+/** Of embedding and head where they are quantized: pictures, weights and activations (docs/METHOD.md, section 3). */
+const FIXED_BITS = 8;
 
 const options: MethodOptions<DirectGiven> = {
   effort: choice(
@@ -44,11 +65,20 @@ const options: MethodOptions<DirectGiven> = {
     0,
     LOW_BITS,
   ),
+  rotation: onOrOff({
+    help: 'whether a language model is rotated before weights and activations are quantized',
+    standard: 'on',
+  }),
+  kvBits: wholeNumber(
+    { help: 'bits of keys and values in the cache', standard: 'floating point' },
+    2,
+    MAX_BITS,
+  ),
 };
 
-/** Windows of text (docs/METHOD.md, section 13). */
-const SAMPLES = 128;
-const USUAL_BITS = [8, 7, 6, 5, 4, 3, 2];
+/** Windows of text, and pictures (docs/METHOD.md, section 13). */
+const SAMPLES = { tokens: 128, pixels: 1024 } as const;
+const USUAL_BITS = { 'weight-only': [8, 7, 6, 5, 4, 3, 2], 'weight-activation': [8, 7, 6, 5, 4] } as const;
 
 /** What a set's config says of the method. */
 interface DirectConfig {
@@ -58,22 +88,85 @@ interface DirectConfig {
   readonly half_zeros: number;
   /** How the weights of each bit-width were made. */
   readonly made: Readonly<Record<string, Stage>>;
+  /** How activations are quantized, and full names of operands of attention products that are; both with weights alone absent. */
+  readonly activations?: Activations;
+  readonly products?: readonly string[];
 }
 const fields: Fields<DirectConfig> = {
   effort: oneOf(...EFFORTS),
   group_size: integer(-1),
   half_zeros: integer(0, LOW_BITS),
   made: mapOf(oneOf(...STAGES)),
+  activations: optional(oneOf(...ACTIVATIONS)),
+  products: optional(list(text())),
 };
 
-function layoutOf({ offered, method: { name: _name, ...own } }: SetConfig): DirectLayout {
-  const where = 'adapter_config.json: method';
-  const { group_size, half_zeros } = readFields(own, fields, where, 'dropped');
+const where = 'adapter_config.json: method';
+const readConfig = ({ method: { name: _name, ...own } }: SetConfig): DirectConfig =>
+  readFields(own, fields, where, 'dropped');
+
+function layoutOf(config: SetConfig): DirectLayout {
+  const { offered } = config;
+  const { group_size, half_zeros } = readConfig(config);
   if (group_size === 0) throw new UserError(`${where}: "group_size" must be -1 or at least 1, found 0.`);
   const outside = offered.find((bits) => !Number.isInteger(bits));
   if (outside !== undefined)
     throw new UserError(`adapter_config.json: "offered" must hold whole bit-widths, found ${outside}.`);
   return { offered: [...offered].sort((a, b) => b - a), groupSize: group_size, halfZeros: half_zeros };
+}
+
+const readsTokens = ({ model }: Pick<Outline, 'model'>) => model.reads === 'tokens';
+const modes = (outline: Outline): readonly Mode[] =>
+  readsTokens(outline) ? ['weight-only', 'weight-activation'] : ['weight-activation', 'weight-only'];
+
+function settings(outline: Outline, common: CommonOptions, given: Partial<DirectGiven>): DirectSettings {
+  const { mode = modes(outline)[0]!, bits = USUAL_BITS[mode], seed = 0 } = common;
+  const { effort = 'default', groupSize = GROUP_SIZE, halfZeros = LOW_BITS, kvBits = 16 } = given;
+  const isWeightOnly = mode === 'weight-only';
+  const isText = readsTokens(outline);
+  refuse(outline, isWeightOnly, given);
+  const offered = [...new Set(bits)].sort((a, b) => b - a);
+  const least = isWeightOnly ? MIN_BITS : MIN_ACTIVATION_BITS;
+  const outside = offered.find((b) => !Number.isInteger(b) || b < least || b > MAX_BITS);
+  if (outside !== undefined)
+    throw new UserError(
+      `The direct method has bit-widths from ${least} to ${MAX_BITS}${isWeightOnly ? '' : ' for weights and activations'}, not ${outside}.`,
+    );
+  const rotate = !isWeightOnly && isText && given.rotation !== 'off';
+  if (rotate) rotateModel(outline, { keys: kvBits <= MAX_BITS });
+  const fixed = isWeightOnly || isText ? 16 : FIXED_BITS;
+  return {
+    mode,
+    offered,
+    samples: common.samples ?? SAMPLES[outline.model.reads],
+    batch: 32,
+    seed,
+    effort,
+    halfZeros,
+    groupSize: isWeightOnly ? groupSize || -1 : -1,
+    activations: isWeightOnly ? 'none' : isText ? 'token' : 'static',
+    rotate,
+    kvBits,
+    embeddingBits: fixed,
+    headBits: fixed,
+  };
+}
+
+function refuse({ model }: Outline, isWeightOnly: boolean, given: Partial<DirectGiven>): void {
+  if (isWeightOnly) {
+    refuseOption(given, 'rotation', 'only weights are quantized');
+    refuseOption(given, 'kvBits', 'only weights are quantized');
+  } else {
+    refuseOption(given, 'groupSize', 'with activations, whole rows share a scale');
+    if (given.effort === 'high')
+      throw new UserError(
+        'With --effort high the direct method trains weights alone: leave --effort out, or activations.',
+      );
+  }
+  if (!model.stem.roles)
+    refuseOption(given, 'rotation', `models of the family "${model.family}" cannot be rotated`);
+  if (!blocksOf(model).some(({ roles }) => roles?.attention))
+    refuseOption(given, 'kvBits', `models of the family "${model.family}" keep no keys and values`);
 }
 
 export const direct: Method<DirectGiven, DirectSettings> = {
@@ -84,42 +177,30 @@ export const direct: Method<DirectGiven, DirectSettings> = {
   },
   options,
   recipes: ['default'],
-  modes: () => ['weight-only'],
-  settings: (_outline, { mode = 'weight-only', bits, samples = SAMPLES, seed = 0 }, given) => {
-    if (mode !== 'weight-only')
-      throw new UserError(
-        'The direct method quantizes weights alone; leave --mode out, or choose another method.',
-      );
-    const offered = [...new Set(bits ?? USUAL_BITS)].sort((a, b) => b - a);
-    const outside = offered.find((b) => !Number.isInteger(b) || b < MIN_BITS || b > MAX_BITS);
-    if (outside !== undefined)
-      throw new UserError(
-        `The direct method has bit-widths from ${MIN_BITS} to ${MAX_BITS}, not ${outside}.`,
-      );
-    const { effort = 'default', groupSize = GROUP_SIZE, halfZeros = LOW_BITS } = given;
-    return { ...{ mode, offered, samples, batch: 32, seed, effort, halfZeros }, groupSize: groupSize || -1 };
-  },
+  modes,
+  settings,
   cost: directCost,
-  facts: ({ effort, groupSize }) => [
+  facts: ({ effort, groupSize, rotate }) => [
     { label: 'effort', value: effort },
     {
       label: 'group size',
       value: groupSize === -1 ? 'whole rows' : `${groupSize} at ${LOW_BITS} bits and below`,
     },
+    ...(rotate ? [{ label: 'rotation', value: 'on' }] : []),
   ],
   calibrate,
   tensors: (config) => {
     const layout = layoutOf(config);
-    return new Map(
-      Object.entries(config.layers).flatMap(([name, layer]) =>
-        storedBits(layout).flatMap((bits) =>
-          [...tensorsAt(layout, layer, bits)].map(([what, expected]): readonly [string, ExpectedTensor] => [
-            keptName(name, what, bits),
-            expected,
-          ]),
-        ),
+    const { activations, products = [] } = readConfig(config);
+    const weights = Object.entries(config.layers).flatMap(([name, layer]) =>
+      storedBits(layout).flatMap((bits) =>
+        [...tensorsAt(layout, layer, bits)].map(([what, expected]): readonly [string, ExpectedTensor] => [
+          keptName(name, what, bits),
+          expected,
+        ]),
       ),
     );
+    return new Map([...weights, ...(activations === 'static' ? expectedGrids(config, products) : [])]);
   },
   parts: ({ offered, layers }) =>
     offered.map((bits) => {
@@ -130,12 +211,13 @@ export const direct: Method<DirectGiven, DirectSettings> = {
   form: (config, name, bits) => formAt(layoutOf(config), config.layers[name]!, bits),
   open: (_programs, checkpoint, config, tensors) => {
     const layout = layoutOf(config);
+    const { activations = 'none' } = readConfig(config);
     const numbers = async (name: string) => [...(await tensors.floats(name)).values()][0]!.data;
     return {
       offered: [...layout.offered].reverse(),
       checkpoint,
-      cache: undefined,
-      fixedBits: () => undefined,
+      cache: config.kv_bits,
+      fixedBits: fixedBits(checkpoint.model, config.embedding_bits, config.head_bits),
       form: (name, bits) => formAt(layout, config.layers[name]!, bits),
       weight: (name, bits) =>
         readWeight(layout, config.layers[name]!, bits, (what, width) =>
@@ -143,11 +225,21 @@ export const direct: Method<DirectGiven, DirectSettings> = {
             ? numbers(keptName(name, what, width))
             : tensors.bytes(keptName(name, what, width)),
         ),
-      activation: () => Promise.resolve(undefined),
+      activation: async (owner, bits) => {
+        if (activations !== 'static') return activations === 'token' ? 'token' : undefined;
+        const [scale] = await numbers(gridName(owner, 'act_scale', bits));
+        const [zero] = await numbers(gridName(owner, 'act_zero', bits));
+        return { scale: scale!, zero: zero! };
+      },
     };
   },
-  baselines: (_outline, sets) => {
-    const samples = sets.find(({ calibration }) => calibration)?.calibration?.samples ?? SAMPLES;
-    return [{ label: 'direct', common: { mode: 'weight-only', samples }, given: { effort: 'quick' } }];
+  // As the sets are, where all of them quantize activations.
+  baselines: ({ model }, sets) => {
+    const samples = sets.find(({ calibration }) => calibration)?.calibration?.samples ?? SAMPLES[model.reads];
+    const isBoth = sets.length > 0 && sets.every(({ mode }) => mode === 'weight-activation');
+    const kvBits = isBoth ? sets.find(({ kv_bits }) => kv_bits !== undefined)?.kv_bits : undefined;
+    const mode = isBoth ? 'weight-activation' : 'weight-only';
+    const given: DirectGiven = { effort: 'quick', ...(kvBits !== undefined && { kvBits }) };
+    return [{ label: 'direct', common: { mode, samples }, given }];
   },
 };

@@ -1,5 +1,6 @@
 /** All bit-widths from one pass in full precision: one second moment for each input that layers share. */
 import { disposeAll, placeAll } from '../../execution/part.js';
+import { plainParts } from '../../execution/part-by-part.js';
 import type { SampleStore } from '../../execution/sample-store.js';
 import { Graph, type Shape } from '../../graph/ir.js';
 import { byInput, type LinearEntry } from '../../models/listing.js';
@@ -10,6 +11,7 @@ import type { KeptTensor } from '../progress.js';
 import { inPhase } from '../phases.js';
 import { factorMoment } from './factor.js';
 import { keepBlock } from './kept.js';
+import { startedGrids } from './start.js';
 import { roundWidths, siteOf } from './site.js';
 import type { DirectSettings } from './settings.js';
 import type { StageRun } from './stage.js';
@@ -26,27 +28,28 @@ export function onePass(context: CalibrationContext, settings: DirectSettings): 
   let passed: BlockAt | undefined;
   return {
     stage: 'once',
-    streams: 1,
+    stems: [plainParts(context.programs, context.checkpoint)],
     round: async (block, status) => {
       const kept = await roundBlock(context, settings, block, status);
       if (block.into[0]) passed = block;
       return kept;
     },
-    next: (block) => Promise.resolve(block === passed ? 'passed' : [block.parameters]),
+    next: (block) => (block === passed ? 'passed' : [block.parameters]),
   };
 }
 
 async function roundBlock(
-  { programs, hooks }: CalibrationContext,
+  context: CalibrationContext,
   settings: DirectSettings,
   block: BlockAt,
   status: (done: number) => void,
 ): Promise<Map<string, KeptTensor>> {
+  const { programs, hooks } = context;
   const { part, listing, parameters, into } = block;
   const { signal } = hooks;
   const groups = byInput(listing.linears);
   const moments = await blockMoments(programs, block, signal, (done) => status(done / 2), into[0]);
-  const kept = new Map<string, KeptTensor>();
+  const kept = new Map<string, KeptTensor>(await startedGrids(context, block.index));
   let layers = 0;
   for (const group of groups) {
     const [first] = group;

@@ -13,6 +13,8 @@ export interface DirectGiven {
   readonly effort?: Effort;
   readonly groupSize?: number;
   readonly halfZeros?: number;
+  readonly rotation?: 'on' | 'off';
+  readonly kvBits?: number;
 }
 
 /** What a set's layout depends on. */
@@ -25,16 +27,35 @@ export interface DirectLayout {
   readonly halfZeros: number;
 }
 
+/** How activations are quantized: not at all, on grids of their own, or per token as they come. */
+export const ACTIVATIONS = ['none', 'static', 'token'] as const;
+export type Activations = (typeof ACTIVATIONS)[number];
+
 export interface DirectSettings extends CommonSettings, DirectLayout {
   readonly effort: Effort;
+  readonly activations: Activations;
+  /** Whether the model is rotated first. */
+  readonly rotate: boolean;
+  /** Of keys and values in the cache; 16 leaves them in floating point, as embedding and head. */
+  readonly kvBits: number;
+  readonly embeddingBits: number;
+  readonly headBits: number;
 }
 
-/** The highest bit-width that is calibrated on its own stream, on grids per group. */
+/** The highest bit-width whose weights are on grids per group, and that has a stream of its own where just they are quantized. */
 export const LOW_BITS = 4;
 
-/** The bit-widths that may have a stream of their own. */
-export const ownWidths = ({ offered }: Pick<DirectLayout, 'offered'>): readonly number[] =>
-  offered.filter((bits) => bits <= LOW_BITS);
+/** The bit-width near which others are stored. */
+export const BASE = 8;
+
+export const hasBase = ({ offered }: Pick<DirectLayout, 'offered'>): boolean =>
+  offered.filter((bits) => bits > LOW_BITS).length > 1;
+
+/** The bit-widths that may have a stream of their own: with activations all but the base, which others are stored near. */
+export const ownWidths = (settings: Pick<DirectSettings, 'offered' | 'activations'>): readonly number[] =>
+  settings.activations === 'none'
+    ? settings.offered.filter((bits) => bits <= LOW_BITS)
+    : settings.offered.filter((bits) => bits !== BASE || !hasBase(settings));
 
 export const layoutAt = (
   { groupSize, halfZeros }: Pick<DirectLayout, 'groupSize' | 'halfZeros'>,

@@ -8,8 +8,8 @@ import type { Factored } from './factor.js';
 import { beginRounding, codesOf, continueRounding, descend, feedback, type Allowed } from './feedback.js';
 import { asStored, searchGrids, searchShares, type Grids, type Layout } from './grids.js';
 import { refitScales } from './refit.js';
-import { layoutAt, type DirectLayout } from './settings.js';
-import { allowedNear, BASE, gridsOfShare, hasBase, schemeAt, SHARES, storeWeight } from './stored.js';
+import { BASE, hasBase, layoutAt, type DirectLayout } from './settings.js';
+import { allowedNear, gridsOfShare, schemeAt, SHARES, storeWeight } from './stored.js';
 
 /** Sweeps of descent before the scales are fitted to the codes, and after (docs/METHOD.md, section 13). */
 const SWEEPS = [2, 2] as const;

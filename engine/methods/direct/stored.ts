@@ -9,16 +9,11 @@ import { toFloats, type GridWeight } from '../../quantized/weight.js';
 import type { KeptTensor } from '../progress.js';
 import type { Allowed } from './feedback.js';
 import { groupsOf, rounded, type Grids } from './grids.js';
-import { layoutAt, LOW_BITS, type DirectLayout } from './settings.js';
-
-export const BASE = 8;
+import { BASE, hasBase, layoutAt, LOW_BITS, type DirectLayout } from './settings.js';
 
 /** `codes`: all bits of a code; `near`: 2 bits, from one below the base's rounding down on; `up`: 1 bit, from that on. */
 export type Scheme = 'codes' | 'near' | 'up';
 const BITS = { near: 2, up: 1 } as const;
-
-export const hasBase = ({ offered }: Pick<DirectLayout, 'offered'>): boolean =>
-  offered.filter((bits) => bits > LOW_BITS).length > 1;
 
 export function schemeAt(layout: Pick<DirectLayout, 'offered'>, bits: number): Scheme {
   if (!hasBase(layout) || bits === BASE) return 'codes';

@@ -3,70 +3,64 @@
  * input, gives what the full-precision stream has there, so that it makes up for errors made before it.
  */
 import { disposeAll, placeAll, replace } from '../../execution/part.js';
+import { plainParts } from '../../execution/part-by-part.js';
+import { quantizedParts } from '../../execution/quantized-model.js';
+import { addUp, suffixOf } from '../../execution/sums.js';
+import { addMoment, streamOf, tapPart, tokenWeights } from '../../execution/taps.js';
 import { Graph, type Shape, type Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 import { byInput, type LinearEntry } from '../../models/listing.js';
-import type { Part } from '../../models/model.js';
-import { toFloats, type GridWeight } from '../../quantized/weight.js';
+import { toFloats } from '../../quantized/weight.js';
 import type { Programs } from '../../runtime/programs.js';
+import { GRID, gridName } from '../activation-grids.js';
 import type { CalibrationContext } from '../method.js';
 import type { KeptTensor } from '../progress.js';
 import { inPhase } from '../phases.js';
+import type { BlockAt } from '../walk.js';
 import { factorMoment, type FactorHooks } from './factor.js';
-import { keepBlock, keptReader, type Stage } from './kept.js';
+import { keepBlock, type Stage } from './kept.js';
 import { DAMPING } from './once.js';
-import { LOW_BITS, ownWidths, type DirectSettings } from './settings.js';
-import type { StageRun } from './stage.js';
+import { searchOwnGrids } from './own-grids.js';
+import { ownTaps, ownWeight } from './own-taps.js';
+import { ownersOf, placeLimits } from './quantizers.js';
+import { BASE, ownWidths, type DirectSettings } from './settings.js';
 import { roundWidth, siteOf } from './site.js';
-import { BASE, readWeight, schemeAt } from './stored.js';
-import { addUp, suffixOf } from '../../execution/sums.js';
-import { addMoment, streamOf, tapPart, tokenWeights } from '../../execution/taps.js';
+import type { StageRun } from './stage.js';
+import { stageReader, stageSource } from './stage-source.js';
+import { formIn, startedGrids } from './start.js';
+import { schemeAt } from './stored.js';
 import { correctedWeight, product } from './target.js';
-import type { BlockAt, Parameters } from '../walk.js';
 
 /** Share of what is lost that a layer makes up for, and damping of the solution (docs/METHOD.md, section 13). */
-const SHARE = 0.7;
-const TARGET_DAMPING = 0.1;
+const TARGET = { share: 0.7, damping: 0.1 };
+/** The same where activations have grids. */
+const TARGET_ON_GRIDS = { share: 1, damping: 0.3 };
+
+const amounts = ({ activations }: Pick<DirectSettings, 'activations'>) =>
+  activations === 'static' ? TARGET_ON_GRIDS : TARGET;
 
 /** A stream in full precision, and one for each bit-width, which goes on by what was rounded. */
 export function ownStreams(context: CalibrationContext, settings: DirectSettings): StageRun {
   return {
     stage: 'stream',
-    streams: 1 + ownWidths(settings).length,
+    ...streamsOf(context, settings, 'stream'),
     round: (block, status) => roundBlock(context, settings, block, status),
-    next: ownParameters(context, settings, 'stream'),
   };
 }
 
-/** Goes on in full precision on the first stream, and on that of each bit-width by what a stage has kept of it. */
-export function ownParameters(
+/** The first stream stays in full precision; that of each bit-width goes on by what a stage has kept of it. */
+export function streamsOf(
   context: CalibrationContext,
   settings: DirectSettings,
   stage: Stage,
-): StageRun['next'] {
-  const read = stageReader(context, settings, stage);
-  return async ({ part, parameters, listing }) => {
-    const next: Parameters[] = [parameters];
-    for (const bits of ownWidths(settings)) {
-      const own = new Map(parameters);
-      for (const layer of listing.linears) {
-        const weight = await read(part, layer, bits);
-        own.set(`${layer.name}.weight`, { data: toFloats(weight), shape: weight.shape });
-      }
-      next.push(own);
-    }
-    return next;
+): Pick<StageRun, 'stems' | 'next'> {
+  const { programs, checkpoint } = context;
+  const source = stageSource(context, settings, stage);
+  const own = ownWidths(settings).map((bits) => quantizedParts(programs, source, bits));
+  return {
+    stems: [plainParts(programs, checkpoint), ...own],
+    next: ({ parameters }) => [parameters, ...own],
   };
-}
-
-/** Reads weights of a stage, and the base from the first. */
-export function stageReader(
-  { checkpoint, progress }: CalibrationContext,
-  settings: DirectSettings,
-  stage: Stage,
-): (part: Part, layer: LinearEntry, bits: number) => Promise<GridWeight> {
-  const read = keptReader(checkpoint.model, progress, (bits) => (bits > LOW_BITS ? 'once' : stage));
-  return (part, layer, bits) => readWeight(settings, layer, bits, read(part, layer.name));
 }
 
 async function roundBlock(
@@ -82,13 +76,20 @@ async function roundBlock(
   const readBase = stageReader(context, settings, 'once');
   const kept = new Map<string, KeptTensor>();
   const placed = await placeAll(programs, parameters);
+  const owners = ownersOf(listing, settings);
+  const grids = await startedGrids(context, block.index);
   /** Layers that are rounded, at every width. */
   const done = new Set<string>();
+  const searched = new Set<string>();
   try {
+    for (const [i, bits] of widths.entries())
+      await placeLimits(programs, placed, owners, formIn(grids, bits), bits, suffixOf(i + 1));
     const groups = byInput(listing.linears);
     for (const [at, group] of groups.entries()) {
       const [first] = group;
-      const { graph, sums, isAdded } = siteGraph(part, first, done, widths, block.batch);
+      if (settings.activations === 'static')
+        await searchOwnGrids(programs, block, settings, group, { placed, grids, done, searched });
+      const { graph, sums, isAdded } = siteGraph(block, first, done, settings);
       const found = await inPhase('moments', () =>
         addUp(programs, graph, sums, block, placed, {
           signal,
@@ -100,6 +101,7 @@ async function roundBlock(
           hessian: found.get(momentName(i))!,
           lost: found.get(lostName(i))!,
           isAdded,
+          damping: amounts(settings).damping,
           label: part.prefix + first.name,
         };
         const targetOf = await inPhase('factors', () => openTargets(programs, own, first.in, hooks));
@@ -122,6 +124,10 @@ async function roundBlock(
       }
       for (const { name } of group) done.add(name);
     }
+    for (const bits of widths)
+      for (const owner of owners)
+        for (const name of GRID.map((what) => gridName(owner, what, bits)))
+          if (grids.has(name)) kept.set(name, grids.get(name)!);
   } finally {
     disposeAll(placed);
   }
@@ -135,18 +141,19 @@ interface OwnSite {
   /** What the layer's output lacks, with x_q, [out, in]; or what the input lacks, [in, in]. */
   readonly lost: Float32Array;
   readonly isAdded: boolean;
+  readonly damping: number;
   readonly label: string;
 }
 
 /** What layers at a site are rounded from, by their weights [out, in]. */
 async function openTargets(
   programs: Programs,
-  { hessian, lost, isAdded, label }: OwnSite,
+  { hessian, lost, isAdded, damping, label }: OwnSite,
   columns: number,
   hooks: FactorHooks,
 ): Promise<(weight: Float32Array) => Promise<Float32Array>> {
   if (lost.every((x) => x === 0)) return (weight) => Promise.resolve(weight);
-  const factored = await factorMoment(programs, hessian, columns, TARGET_DAMPING, label, hooks);
+  const factored = await factorMoment(programs, hessian, columns, damping, label, hooks);
   return async (weight) => {
     const correlation = isAdded ? lost : await product(programs, weight, lost, columns);
     return correctedWeight(programs, weight, correlation, factored, hooks.signal);
@@ -155,33 +162,28 @@ async function openTargets(
 
 const momentName = (i: number) => `moment.${i}`;
 const lostName = (i: number) => `lost.${i}`;
-const ownWeight = (layer: string, i: number) => `${layer}.weight${suffixOf(i + 1)}`;
 
 /**
  * Adds up, for every stream, the moment of what the layers that share an input read of it, `moment.<i>`, and its
- * correlation with what is missing, `lost.<i>`: in their inputs, SHARE · Σ (x − x_q) x_qᵀ [in, in]; or, where the one layer
- * that reads it is added to the stream between blocks, in that stream behind it, SHARE · Σ ((r + W x) − (r_q + W x_q)) x_qᵀ
+ * correlation with what is missing, `lost.<i>`: in their inputs, share · Σ (x − x_q) x_qᵀ [in, in]; or, where the one layer
+ * that reads it is added to the stream between blocks, in that stream behind it, share · Σ ((r + W x) − (r_q + W x_q)) x_qᵀ
  * [out, in], tokens weighted by the energy there.
  * @param done layers whose weights are quantized already
  */
 function siteGraph(
-  part: Part,
+  block: Pick<BlockAt, 'part' | 'listing' | 'batch'>,
   { name, in: columns, out }: LinearEntry,
   done: ReadonlySet<string>,
-  widths: readonly number[],
-  batch: number,
+  settings: DirectSettings,
 ): { readonly graph: Graph; readonly sums: ReadonlyMap<string, Shape>; readonly isAdded: boolean } {
   const graph = new Graph();
   const sums = new Map<string, Shape>();
+  const { part, batch } = block;
   const full = tapPart(graph, part, batch).layers.get(name)!;
-  const taps = widths.map((_, i) =>
-    tapPart(graph, part, batch, suffixOf(i + 1), (layer) =>
-      done.has(layer) ? ownWeight(layer, i) : `${layer}.weight`,
-    ).layers.get(name)!,
-  );
+  const taps = ownWidths(settings).map((_, i) => ownTaps(graph, block, settings, i, done).layers.get(name)!);
   const stream = streamOf(graph, full);
   const weights = tokenWeights(graph, full, batch, 'energy');
-  const share = graph.scalar(SHARE);
+  const share = graph.scalar(amounts(settings).share);
   const addTo = (key: string, shape: Shape, add: (before: Value) => Value) => {
     sums.set(key, shape);
     graph.output(key, add(graph.input(`sum.${key}`, shape)));

@@ -22,10 +22,11 @@ import { asStored, codeOf, groupsOf, type Grids } from './grids.js';
 import { keepBlock } from './kept.js';
 import { searchNearest } from './nearest.js';
 import { blockMoments, DAMPING } from './once.js';
-import { layoutAt, ownWidths, type DirectSettings } from './settings.js';
+import { BASE, layoutAt, ownWidths, type DirectSettings } from './settings.js';
 import type { StageRun } from './stage.js';
-import { allowedNear, BASE, schemeAt, storeWeight } from './stored.js';
-import { ownParameters, stageReader } from './streams.js';
+import { stageReader } from './stage-source.js';
+import { allowedNear, schemeAt, storeWeight } from './stored.js';
+import { streamsOf } from './streams.js';
 import { BETA2, growthName, trainedShapes, trainStepGraph, weightName } from './train-step.js';
 
 /** Steps of a block, times that they see each sample, and samples of a step, at most (docs/METHOD.md, section 13). */
@@ -46,9 +47,8 @@ export function stepsFor(model: Model, samples: number): { readonly steps: numbe
 export function trainedStreams(context: CalibrationContext, settings: DirectSettings): StageRun {
   return {
     stage: 'trained',
-    streams: 1 + ownWidths(settings).length,
+    ...streamsOf(context, settings, 'trained'),
     round: (block, status) => roundBlock(context, settings, block, status),
-    next: ownParameters(context, settings, 'trained'),
   };
 }
 

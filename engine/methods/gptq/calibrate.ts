@@ -1,5 +1,6 @@
 /** GPTQ of a whole model (Frantar et al. 2023), block by block, once for every bit-width. */
 import { disposeAll, placeAll, replace } from '../../execution/part.js';
+import { plainParts } from '../../execution/part-by-part.js';
 import type { Samples, Sources } from '../../execution/sample-store.js';
 import type { HostTensor } from '../../models/checkpoint.js';
 import { byInput, type LinearEntry } from '../../models/listing.js';
@@ -68,7 +69,9 @@ async function quantizeModel(
   const { programs, checkpoint, set, progress } = context;
   const blocks = blocksOf(checkpoint.model).length;
   const grid = { bits, groupSize: groupSizeAt(settings, bits) };
-  await walkBlocks(context, set!.inputs, 1, async ({ index, part, listing, parameters, streams, batch }) => {
+  const stems = [plainParts(programs, checkpoint)];
+  await walkBlocks(context, set!.inputs, stems, async (block) => {
+    const { index, part, listing, parameters, streams, batch } = block;
     status(index / blocks, index);
     const { linears } = listing;
     const { x: source, side } = streams[0]!;

@@ -10,6 +10,7 @@ import { blocksOf, chainsOf, streamFeatures, type Part } from '../../models/mode
 import { MAX_BITS } from '../../plans/bits.js';
 import { rotateModel } from '../../transforms/rotation/checkpoint.js';
 import { drawSigns, signsToText } from '../../transforms/rotation/signs.js';
+import { gridTensors } from '../activation-grids.js';
 import { setLayers } from '../layers.js';
 import type { Artefact, CalibrationContext } from '../method.js';
 import type { RoundingSettings } from './settings.js';
@@ -72,10 +73,9 @@ async function activationGrids(
       const batches = batchesOf(part, store, side, inputs.samples, batch);
       const seen = await observe(programs, part, owners, await checkpoint.read(part), batches, batch);
       for (const owner of owners)
-        percentileStart(seen.get(owner)!.data, offered, PERCENTILES).forEach(({ scale, zero }, i) => {
-          const name = part.prefix + owner;
-          tensors.set(`${name}.act_scale.${offered[i]!}`, { shape: [1], data: Float32Array.of(scale) });
-          tensors.set(`${name}.act_zero.${offered[i]!}`, { shape: [1], data: Float32Array.of(zero) });
+        percentileStart(seen.get(owner)!.data, offered, PERCENTILES).forEach((grid, i) => {
+          for (const [name, { shape, data }] of gridTensors(part.prefix + owner, grid, offered[i]!))
+            tensors.set(name, { shape, data: () => Promise.resolve(data) });
         });
       store = await pass(part, store, store);
     }

@@ -7,13 +7,13 @@ import { roundedCodes, roundedWeights } from '../../execution/rounded.js';
 import { fixedBits, type ActivationForm, type QuantizedSource } from '../../execution/source.js';
 import type { NamedTensors } from '../../execution/tensors.js';
 import { list, oneOf, readFields, text, type Fields } from '../../formats/json-fields.js';
-import type { ExpectedTensor } from '../../formats/set.js';
 import { groupSizeOf, type SetConfig } from '../../formats/set-config.js';
 import { blocksOf } from '../../models/model.js';
 import { MAX_BITS } from '../../plans/bits.js';
 import type { Mode } from '../../protocol/protocol.js';
 import { rotateModel } from '../../transforms/rotation/checkpoint.js';
 import type { Outline } from '../../transforms/transform.js';
+import { expectedGrids } from '../activation-grids.js';
 import type { CommonOptions, Method } from '../method.js';
 import { onOrOff, refuseOption, wholeNumber, type MethodOptions } from '../options.js';
 import { floatsOf } from '../tensors-of.js';
@@ -159,15 +159,7 @@ export const rounding: Method<RoundingGiven, RoundingSettings> = {
   tensors: (config) => {
     const { activations, products } = readConfig(config);
     if (config.mode === 'weight-only' || activations === 'token') return new Map();
-    const owners = [...new Set(Object.values(config.layers).map(({ input }) => input)), ...products];
-    return new Map(
-      owners.flatMap((owner) =>
-        config.offered.flatMap((bits): (readonly [string, ExpectedTensor])[] => [
-          [`${owner}.act_scale.${bits}`, { shape: [1], positive: true }],
-          [`${owner}.act_zero.${bits}`, { shape: [1] }],
-        ]),
-      ),
-    );
+    return expectedGrids(config, products);
   },
   parts: ({ offered }) => [{ bits: offered, facts: [{ label: 'rounded to nearest', value: '' }] }],
   open,
