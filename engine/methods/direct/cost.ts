@@ -17,8 +17,8 @@ import { batchOf } from '../walk.js';
 const FLOAT = 4;
 /** Products of a weight with the square of its inputs: feedback half of one, descents and the best scales one each. */
 const ROUNDING = 0.5 + 4 + 2;
-/** Candidates of a search, and loops inside panels, counted as elements that the host looks at. */
-const LOOKED = 21 + (5 * PANEL) / 4;
+/** Candidates of a search and sums inside panels, which kernels take several at once, and what lays a weight out and packs it. */
+const LOOKED = TRIED / 4 + (5 * PANEL) / 32 + 10;
 
 export function directCost(
   { model, listing }: Outline,
@@ -104,9 +104,10 @@ function blockWork(part: Part, listing: Outline['listing'], { batch, runs, width
   const squares = groups.reduce((sum, [{ in: columns }]) => sum + columns * columns, 0);
   const cubes = groups.reduce((sum, [{ in: columns }]) => sum + columns ** 3, 0);
   const weights = linears.reduce((sum, { in: columns, out }) => sum + out * columns * columns, 0);
-  // A stream has a moment and a correlation of every input; a block is run up to each, half of it on average.
+  // A stream has a moment and a correlation of every input; a block is run up to each, half of it on average. The one pass
+  // runs it once.
   const moments = runs * 2 * rows * squares * (1 + 2 * own);
-  const passes = 2 + own * (1 + groups.length / 2) + (own > 0 ? 1 + groups.length / 2 : 0);
+  const passes = 1 + own * (1 + groups.length / 2) + (own > 0 ? 1 + groups.length / 2 : 0);
   const factors = cubes * (1 / 3 + own * (2 / 3 + 2));
   const rounding = 2 * weights * ROUNDING * (widths + own);
   const run = timesWork(forward, runs * passes);
