@@ -97,7 +97,7 @@ for (const against of [...new Set([flags.against, 'awq', 'gptq', 'rounding'])].f
   print(
     table(
       [...header, 'times'],
-      differences.map((row) => [...row, timesWord(cpuOf(against) / cpuOf(row[0]!))]),
+      differences.map((row) => [...row, timesWord(cpuOf(against), cpuOf(row[0]!))]),
     ),
   );
 }
@@ -108,9 +108,9 @@ function tookWords(label: string): string[] {
   return [duration(mean(took.map(({ seconds }) => seconds))), mean(took.map(({ cpu }) => cpu)).toFixed(1)];
 }
 
-function timesWord(times: number): string {
-  return Number.isFinite(times) ? times.toPrecision(2) : '–';
-}
+/** Where both took a second at least. */
+const timesWord = (most: number, own: number): string =>
+  most >= 1 && own >= 1 ? (most / own).toPrecision(2) : '–';
 
 function difference(label: string, against: string, width: number): string {
   const pairs = runs
