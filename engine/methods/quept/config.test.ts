@@ -97,8 +97,8 @@ describe('a set of QuEPT', () => {
         : [[name, { shape, data: storedElements(storage, name, kept) }] as const],
     );
     await writeAdapterSet(at(storage), set, new Map(written));
-    const { tensors, close } = await openAdapterSet(at(storage));
-    const q = await storedReader(storage, tensors)({ prefix: 'q.' }).finally(close);
+    const opened = await openAdapterSet(at(storage));
+    const q = await storedReader(storage, opened.tensors)({ prefix: 'q.' }).finally(() => opened.close());
     expect(q.size).toBe(16);
     for (const [name, tensor] of q) expect(tensor, name).toEqual(kept.get(`q.${name}`));
   });
