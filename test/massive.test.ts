@@ -67,10 +67,10 @@ describe('the planted activation', () => {
 });
 
 describe('divergences at 3 bits beside those of the plain model', () => {
-  const methods = ['gptq', 'direct:quick', 'direct'];
+  const methods = ['gptq', 'quept', 'direct:quick', 'direct'];
   const measured = (name: string): Promise<Measured> =>
     measureMethods({
-      ...{ methods, bits: [3], sets: [0], once: [], windows: 8, limit: 8, options: {} },
+      ...{ methods, bits: [3], sets: [0], once: [], windows: 8, limit: 8, options: { epochs: 1 } },
       ...{ isBegun: true, isQuiet: true, threads: 1 },
       model: join(folder, name),
       calibration: join(samples, 'data', 'speeches', 'calibration.txt'),

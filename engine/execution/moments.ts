@@ -10,6 +10,7 @@ import type { Tensor } from '../runtime/session.js';
 import { tensorsOfBatch, type PartBatch } from './batches.js';
 import { requireFinite } from './finite.js';
 import { disposeAll, placeAll } from './part.js';
+import { ordinaryWeights, streamOf, type Tap } from './taps.js';
 
 /**
  * E[x xᵀ] of a layer's input in panels of `panel` columns on the diagonal, the last zero-padded: data [panels, panel, panel].
@@ -37,6 +38,7 @@ export interface KnownPart {
  * Runs the part in full precision and collects the moments of every layer's input, by the layer's name. Throws UserError
  * where they are not finite.
  * @param batches inputs of the part, each for `batch` samples
+ * @param ordinary whether tokens with massive activations count less (`ordinaryWeights`), where outputs are added to a stream
  */
 export async function secondMoments(
   programs: Programs,
@@ -44,10 +46,11 @@ export async function secondMoments(
   batches: Iterable<PartBatch>,
   batch: number,
   panel: number,
+  ordinary = false,
 ): Promise<ReadonlyMap<string, Moments>> {
   const { runtime } = programs;
   const inputs = [...new Map(listing.linears.map((l) => [l.input, l.in]))];
-  const { graph, rows } = momentsGraph(part, inputs, batch, panel);
+  const { graph, rows } = momentsGraph(part, inputs, batch, panel, ordinary);
   const program = await programs.get(graph, `moments ${part.kind} ×${batch} per ${panel}`);
   const fixed = await placeAll(programs, parameters);
   let sums: Record<string, Tensor> = {};
@@ -88,28 +91,35 @@ export function momentsGraph(
   inputs: readonly (readonly [name: string, columns: number])[],
   batch: number,
   panel: number,
+  ordinary = false,
 ): { readonly graph: Graph; readonly rows: ReadonlyMap<string, number> } {
   const graph = new Graph();
   const rows = new Map<string, number>();
   const plain = fullPrecision(graph);
   const wanted = new Map(inputs);
-  const tap = (name: string, x: Value) => {
-    const columns = wanted.get(name);
-    if (columns === undefined) return;
-    rows.set(name, x.shape[0]!);
-    const panels = Math.ceil(columns / panel);
-    const padded = op.reshape(op.pad(x, 1, 0, panels * panel - columns), [x.shape[0]!, panels, panel]);
-    const product = op.matMul(op.transpose(padded, [1, 2, 0]), op.transpose(padded, [1, 0, 2]));
-    graph.output(name, op.add(graph.input(`sum.${name}`, [panels, panel, panel]), product));
-  };
+  const taps = new Map<string, Tap>();
   const builder = {
     ...plain,
     linear: (...[name, x, out, options]: Parameters<typeof plain.linear>) => {
-      tap(name, x);
-      return plain.linear(name, x, out, options);
+      const y = plain.linear(name, x, out, options);
+      if (wanted.has(name)) taps.set(name, { x, y });
+      return y;
     },
   };
   buildPart(graph, part, builder, batch);
+  for (const [name, tap] of taps) {
+    const { x } = tap;
+    const [count, columns] = x.shape as readonly [number, number];
+    rows.set(name, count);
+    const panels = Math.ceil(columns / panel);
+    const inPanels = (each: Value) =>
+      op.reshape(op.pad(each, 1, 0, panels * panel - columns), [count, panels, panel]);
+    const stream = ordinary ? streamOf(graph, tap) : undefined;
+    const weights = stream && ordinaryWeights(op.add(stream, tap.y));
+    const weighted = inPanels(weights ? op.mul(x, weights) : x);
+    const product = op.matMul(op.transpose(weighted, [1, 2, 0]), op.transpose(inPanels(x), [1, 0, 2]));
+    graph.output(name, op.add(graph.input(`sum.${name}`, [panels, panel, panel]), product));
+  }
   return { graph, rows };
 }
 

@@ -102,9 +102,9 @@ const ORDINARY = 16;
 /**
  * Weights of tokens by their energy, [rows, 1]: 1, and less for those that have far more than others, which then count as if
  * they had the most that is ordinary.
- * @param x [rows, features] @param counted [rows, 1], what else they are weighted with: tokens of 0 are not seen
+ * @param x [rows, features] @param counted [rows, 1], what else they are weighted with: tokens of 0 are not seen; default 1
  */
-export function ordinaryWeights(x: Value, counted: Value): Value {
+export function ordinaryWeights(x: Value, counted = ones(x)): Value {
   const { graph } = x;
   const energy = energyOf(x);
   const total = op.max(op.reduceSum(counted, [0]), graph.scalar(1));
@@ -112,6 +112,9 @@ export function ordinaryWeights(x: Value, counted: Value): Value {
   const least = op.min(op.div(op.mul(mean, graph.scalar(ORDINARY)), energy), graph.scalar(1));
   return op.mul(counted, least);
 }
+
+const ones = (x: Value): Value =>
+  x.graph.constant(new Float32Array(x.shape[0]!).fill(1), [x.shape[0]!, 1]);
 
 /** Columns of a block of a moment. */
 const BLOCK = 512;

@@ -108,6 +108,7 @@ function blockCost(part: Part, listing: PartListing, options: QueptOptions, samp
     batch,
     loss: options.loss,
     apart: options.apart,
+    ordinary: options.ordinary,
     ownStreams: hasOwnStreams(options.merge),
   });
   const plain = workOf(plainGraph(part, batch));
@@ -182,7 +183,7 @@ function startWork(
     : [];
   const batch = Math.min(options.batch, samples);
   const inputs = [...new Map(listing.linears.map((l) => [l.input, l.in]))];
-  const moments = workOf(momentsGraph(part, inputs, batch, momentPanel(options)).graph);
+  const moments = workOf(momentsGraph(part, inputs, batch, momentPanel(options), options.ordinary).graph);
   const collected = timesWork(moments, (samples / batch) * (options.smooth ? 2 : 1));
   return sum([collected, ...smoothings, ...searches]);
 }

@@ -34,6 +34,8 @@ export interface QueptOptions {
   /** Whether input channels are scaled before weights are quantized, as AWQ does (`smooth.ts`). */
   readonly smooth: boolean;
   readonly apart: Apart;
+  /** Whether tokens with massive activations count as the largest ordinary ones would. */
+  readonly ordinary: boolean;
   /** Whether a bit-width that calibration did not improve keeps its start (`guard.ts`). */
   readonly guard: boolean;
   readonly percentiles: readonly number[];
@@ -75,6 +77,7 @@ export const PAPER_VIT: QueptOptions = {
   clipStart: 'paper',
   smooth: false,
   apart: 'none',
+  ordinary: false,
   guard: false,
   percentiles: PERCENTILES,
   rangeSamples: 256,
@@ -136,6 +139,7 @@ export const DEFAULT_TEXT: QueptOptions = {
   // What is learned for the grid of 3 bits is noise on that of 4: together, one of them pays.
   groups: bitGroups([[7, 8], [5, 6], [4], [3], [2]], [16, 32, 64, 112, 208]),
   apart: 'all',
+  ordinary: true,
   mergeWeights: mergeWeights(5),
   smooth: true,
   clipStart: 'search',
@@ -151,6 +155,7 @@ export const DEFAULT_TEXT_ACTIVATIONS: QueptOptions = {
   ...PAPER_TEXT_ACTIVATIONS,
   groups: bitGroups([[7, 8], [5, 6], [4]]),
   rates: { lora: 7e-4, clip: 2e-2, scale: 0 },
+  ordinary: true,
   merge: 'drawn',
   guard: true,
 };

@@ -75,6 +75,7 @@ export async function reconstruct(
     batch,
     loss: options.loss,
     apart: options.apart,
+    ordinary: options.ordinary,
     ownStreams: streams.length > 1,
   });
   const program = await programs.get(graph, `step ${part.kind} ×${batch}`);

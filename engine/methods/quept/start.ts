@@ -62,7 +62,14 @@ export async function startBlock(
   const seen = (own: BlockContext['parameters']) =>
     observe(programs, part, layout.quantizers, own, slices(), batch);
   const moments = (own: BlockContext['parameters']) =>
-    secondMoments(programs, { part, listing, parameters: own }, slices(), batch, momentPanel(options));
+    secondMoments(
+      programs,
+      { part, listing, parameters: own },
+      slices(),
+      batch,
+      momentPanel(options),
+      options.ordinary,
+    );
 
   const folds = startActivations(listing, layout, parameters, await seen(parameters), options);
   const smoothed = options.smooth ? await smoothBlock() : undefined;

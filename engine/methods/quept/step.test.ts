@@ -128,6 +128,13 @@ describe('the loss', () => {
     );
   });
 
+  it('counts all tokens alike where none has a massive activation', async () => {
+    for (const loss of ['mae', 'mse'] as const)
+      expect(await step(layout, DRAWN, { loss, ordinary: true })).toEqual(
+        await step(layout, DRAWN, { loss }),
+      );
+  });
+
   it('has the biases that a folded norm gives to layers without', async () => {
     const block = tinyBlock({ qkv_bias: false });
     const parameters = new Map(block.parameters);

@@ -9,6 +9,7 @@ import { adam } from '../../graph/optimizers.js';
 import { fakeQuantizeWeight, ZERO_STEP } from '../../graph/quantizers.js';
 import { fullPrecision, parameterInputs, portInputs } from '../../models/builders.js';
 import type { Builder, Part } from '../../models/model.js';
+import { ordinaryWeights } from '../../execution/taps.js';
 import { quantizeInput, quantizeOperand, type ActivationQuantizers } from '../../execution/activations.js';
 import {
   adaptedWeight,
@@ -33,6 +34,8 @@ export interface StepOptions {
   readonly batch: number;
   readonly loss: 'mae' | 'mse';
   readonly apart: Apart;
+  /** Whether tokens with massive activations count as the largest ordinary ones would (`ordinaryWeights`); default no. */
+  readonly ordinary?: boolean;
   /** Whether every group reads a stream of its own (`x.g`) rather than one they share (`x`). */
   readonly ownStreams: boolean;
 }
@@ -52,6 +55,7 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
   const lora = state.get('lora');
   const adapters = lora && splitLora(layout, lora);
 
+  const weights = options.ordinary ? lossWeights(y, options.loss) : undefined;
   const ends = layout.groups.map((group, g) => {
     const { x, side } = shared ?? portInputs(graph, part, options.batch, {}, `.${g}`);
     const select = graph.input(`select.${g}`, [1, group.bits.length]);
@@ -77,10 +81,11 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
     const difference = op.sub(part.forward(builder, x, options.batch, side), y);
     // Summed over tokens, averaged over batch and channels.
     const share = graph.scalar(1 / (options.batch * y.shape.at(-1)!));
-    const each = options.loss === 'mae' ? op.abs(difference) : op.mul(difference, difference);
+    const error = options.loss === 'mae' ? op.abs(difference) : op.mul(difference, difference);
+    const each = weights ? op.mul(error, weights) : error;
     const loss = op.reshape(op.mul(op.reduceSum(each, [...each.shape.keys()]), share), [1]);
     const slope = options.loss === 'mae' ? op.sign(difference) : op.mul(difference, graph.scalar(2));
-    return { loss, value: difference, cotangent: op.mul(slope, share) };
+    return { loss, value: difference, cotangent: op.mul(weights ? op.mul(slope, weights) : slope, share) };
   });
 
   const losses = op.concat(
@@ -114,6 +119,14 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
     graph.output(`next.${name}.v`, after.second);
   }
   return graph;
+}
+
+/** Of tokens by what the block yields, [rows, 1]: an error of absolute values grows with the root of the energy. */
+function lossWeights(y: Value, loss: StepOptions['loss']): Value {
+  const features = y.shape.at(-1)!;
+  const rows = sizeOf(y.shape) / features;
+  const weights = ordinaryWeights(op.reshape(y, [rows, features]));
+  return op.reshape(loss === 'mae' ? op.sqrt(weights) : weights, [...y.shape.slice(0, -1), 1]);
 }
 
 /** By how much of itself a step may change a scale at most (docs/METHOD.md, section 4). */
