@@ -27,6 +27,7 @@ import { methodNamed } from '../engine/methods/registry.js';
 import { openAdapterSet, openSource } from '../engine/methods/sets.js';
 import { openCheckpoint, type Checkpoint } from '../engine/models/checkpoint.js';
 import { blocksOf, headOf, type LanguageModel } from '../engine/models/model.js';
+import type { Mode } from '../engine/protocol/protocol.js';
 import { bytesOf } from '../engine/quantized/form.js';
 import type { Programs } from '../engine/runtime/programs.js';
 import { withDevice } from '../engine/runtime/with-device.js';
@@ -41,6 +42,8 @@ export interface Wanted {
   readonly once: readonly string[];
   /** Windows of a set. */
   readonly windows: number;
+  /** Default: weights alone. `awq` has no other. */
+  readonly mode?: Mode;
   /** Windows that are measured; default all. */
   readonly limit?: number;
   /** From high to low. */
@@ -107,7 +110,7 @@ async function measure(
   wanted: Wanted,
   folder: string,
 ): Promise<Measured> {
-  const { sets, windows, bits, once, isQuiet = false } = wanted;
+  const { sets, windows, bits, once, mode = 'weight-only', isQuiet = false } = wanted;
   const { tokens } = checkpoint.model;
   const tokenizer = await openTokenizer(checkpoint.folder);
   const text = await openText(wanted.calibration);
@@ -122,7 +125,7 @@ async function measure(
         if (at > 0 && once.includes(label)) continue;
         const out = join(folder, `${label.replace(':', '-')}-${set}`);
         const ids = seen.ids.subarray(set * tokens, (set + windows) * tokens);
-        const asked = { bits, options: wanted.options, ids, out, cache, label, isQuiet };
+        const asked = { bits, mode, options: wanted.options, ids, out, cache, label, isQuiet };
         const { sourceAt, close, ...took } = await (label === 'awq' ? calibratedAwq : calibrated)(
           programs,
           checkpoint,
@@ -172,6 +175,7 @@ async function windowsOf(
 
 interface Calibration {
   readonly bits: readonly number[];
+  readonly mode: Mode;
   readonly options: object;
   /** [windows, tokens] */
   readonly ids: Int32Array;
@@ -198,10 +202,10 @@ async function calibrated(
 ): Promise<Calibrated> {
   const [name = '', effort] = asked.label.split(':');
   const method = methodNamed(name);
-  const { bits, options, ids, out, cache } = asked;
+  const { bits, mode, options, ids, out, cache } = asked;
   const settings = method.settings(
     checkpoint,
-    { mode: 'weight-only', bits, samples: ids.length / checkpoint.model.tokens },
+    { mode, bits, samples: ids.length / checkpoint.model.tokens },
     { ...knownOf(method, options), ...(effort !== undefined && { effort }) },
   );
   const set = settings.samples > 0 && { set: setOf(checkpoint, ids) };

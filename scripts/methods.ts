@@ -4,6 +4,7 @@
  * Usage: npm run bench:methods [-- --methods rounding,gptq,awq,quept,direct:quick,direct] [--sets 0,256,512]
  *        [--windows 128] [--limit 200|all] [--bits 8,7,6,5,4,3,2] [--once quept] [--options '{"groupSize":0}'] [--length 128]
  *        [--model FOLDER --calibration FILE --evaluation FILE] [--against quept] [--threads N] [--out FOLDER]
+ *        [--mode weight-activation]
  * A set is its first window of the calibration text; methods of `--once` see the first set alone. `--options` are for every
  * method that has them. `--out` keeps the calibrated sets, and a run that writes there goes on where one before it ended. `awq` is AWQ with clipping (`methods/awq.ts`).
  */
@@ -11,6 +12,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { bytes, parseWidths, table } from '../engine/cli/format.js';
+import type { Mode } from '../engine/protocol/protocol.js';
 import { duration } from '../engine/time-left.js';
 import { mean, measureMethods, pairedDifference, withSpread } from './measured-methods.js';
 
@@ -24,6 +26,7 @@ const { values: flags } = parseArgs({
     limit: { type: 'string', default: '200' },
     bits: { type: 'string', default: '8,7,6,5,4,3,2' },
     once: { type: 'string', default: 'quept' },
+    mode: { type: 'string', default: 'weight-only' },
     options: { type: 'string', default: '{}' },
     against: { type: 'string', default: 'quept' },
     length: { type: 'string' },
@@ -41,6 +44,7 @@ const { model, calibration, evaluation, length, threads, out } = flags;
 const { name, count, perplexity, runs, ...found } = await measureMethods({
   ...{ methods, sets, bits, model, calibration, evaluation },
   windows: Number(flags.windows),
+  mode: flags.mode as Mode,
   ...(flags.limit !== 'all' && { limit: Number(flags.limit) }),
   once: flags.once.split(','),
   options: JSON.parse(flags.options) as object,
