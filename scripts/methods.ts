@@ -1,8 +1,8 @@
 /**
  * Calibration methods beside each other on a language model, by default the sample: divergence at every bit-width over
  * several calibration sets, average bits per weight, differences in pairs, and what each took in the same run.
- * Usage: npm run bench:methods [-- --methods rounding,gptq,awq,quept,direct:quick,direct] [--sets 0,256,512]
- *        [--windows 128] [--limit 200|all] [--bits 8,7,6,5,4,3,2] [--once quept] [--options '{"groupSize":0}'] [--length 128]
+ * Usage: npm run bench:methods [-- --methods rounding,gptq,awq,quept,direct:quick,direct,direct:high]
+ *        [--sets 0,256,512] [--windows 128] [--limit 200|all] [--bits 8,7,6,5,4,3,2] [--once quept] [--options '{"groupSize":0}'] [--length 128]
  *        [--model FOLDER --calibration FILE --evaluation FILE] [--against quept] [--threads N] [--out FOLDER]
  *        [--mode weight-activation]
  * A set is its first window of the calibration text; methods of `--once` see the first set alone. `--options` are for every
@@ -20,7 +20,7 @@ const samples = fileURLToPath(new URL('../samples', import.meta.url));
 const speeches = join(samples, 'data', 'speeches');
 const { values: flags } = parseArgs({
   options: {
-    methods: { type: 'string', default: 'rounding,gptq,awq,quept,direct:quick,direct' },
+    methods: { type: 'string', default: 'rounding,gptq,awq,quept,direct:quick,direct,direct:high' },
     sets: { type: 'string', default: '0,256,512' },
     windows: { type: 'string', default: '128' },
     limit: { type: 'string', default: '200' },
