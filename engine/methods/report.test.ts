@@ -24,12 +24,14 @@ it('says what each method does for a model where nothing is asked', async () => 
     ['quept', 'weight-activation 87654 1024'],
     ['direct', 'weight-activation 87654 1024', 'weight-only 8765432 1024'],
     ['gptq', 'weight-only 8765432 128'],
+    ['oac', 'weight-only 8765432 128'],
     ['rounding', 'weight-activation 87654 256', 'weight-only 8765432 0'],
   ]);
   expect(await told('llama')).toEqual([
     ['direct', 'weight-only 8765432 128', 'weight-activation 87654 128'],
     ['quept', 'weight-only 8765432 128', 'weight-activation 87654 128'],
     ['gptq', 'weight-only 8765432 128'],
+    ['oac', 'weight-only 8765432 128'],
     ['rounding', 'weight-only 8765432 0', 'weight-activation 87654 0'],
   ]);
 });
@@ -40,6 +42,7 @@ it('says which bit-widths can be asked for', async () => {
     ['direct', '87654321'],
     ['quept', '8765432'],
     ['gptq', '8765432'],
+    ['oac', '8765432'],
     ['rounding', '8765432'],
   ]);
 });
