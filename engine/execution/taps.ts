@@ -113,8 +113,7 @@ export function ordinaryWeights(x: Value, counted = ones(x)): Value {
   return op.mul(counted, least);
 }
 
-const ones = (x: Value): Value =>
-  x.graph.constant(new Float32Array(x.shape[0]!).fill(1), [x.shape[0]!, 1]);
+const ones = (x: Value): Value => x.graph.constant(new Float32Array(x.shape[0]!).fill(1), [x.shape[0]!, 1]);
 
 /** Columns of a block of a moment. */
 const BLOCK = 512;
