@@ -14,7 +14,7 @@ import { DTYPE_BYTES } from '../../formats/safetensors-header.js';
 import { formOf } from '../../quantized/form.js';
 import { toFloats } from '../../quantized/weight.js';
 import { openAdapterSet, openSource } from '../sets.js';
-import { factorMoment } from './factor.js';
+import { factorMoment } from '../../backends/moment-factor.js';
 import { roundWidths, siteOf } from './site.js';
 import { readWeight, storedBits, tensorsAt } from './stored.js';
 import { calibrateDirect } from './testing.js';

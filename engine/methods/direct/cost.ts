@@ -6,7 +6,7 @@ import { byInput, type PartListing } from '../../models/listing.js';
 import { blocksOf, chainParts, chainsOf, outputSize, type Part } from '../../models/model.js';
 import type { Outline } from '../../transforms/transform.js';
 import type { CalibrationCost } from '../method.js';
-import { PANEL } from './columns.js';
+import { PANEL } from '../../backends/columns.js';
 import { TRIED } from './grids.js';
 import { layoutAt, ownWidths, type DirectSettings } from './settings.js';
 import { storedBits } from './stored.js';

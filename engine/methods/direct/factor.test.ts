@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { UserError } from '../../errors.js';
 import { normals, usePrograms } from '../../execution/testing.js';
-import { elementAt as at, type Chunked } from './columns.js';
-import { factorMoment, timesInverse } from './factor.js';
+import { elementAt as at, type Chunked } from '../../backends/columns.js';
+import { factorMoment, timesInverse } from '../../backends/moment-factor.js';
 import { beginRounding, codesOf, descend, errorsOf, feedback } from './feedback.js';
 import { searchGrids } from './grids.js';
 import { costOf } from './site.js';

@@ -2,11 +2,11 @@
 import { CancelledError } from '../../errors.js';
 import type { Programs } from '../../runtime/programs.js';
 import { inPhase } from '../phases.js';
-import { elementAt, panelOf, type Chunked } from './columns.js';
-import type { Factored } from './factor.js';
+import { elementAt, panelOf, type Chunked } from '../../backends/columns.js';
+import type { Factored } from '../../backends/moment-factor.js';
 import { groupsOf, type Grids, type Layout } from './grids.js';
 import { kernels, TILE } from './kernels.js';
-import { productGraph } from './target.js';
+import { productGraph } from '../../backends/corrected-weight.js';
 
 /** Codes that a weight may take: from `first` on, `count` of them; by default all of the grid. */
 export interface Allowed {

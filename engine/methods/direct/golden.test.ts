@@ -2,13 +2,13 @@
 import { describe, expect, it } from 'vitest';
 import { maxDifference, readGolden } from '../../../test/support.js';
 import { usePrograms } from '../../execution/testing.js';
-import { fromChunks } from './columns.js';
-import { factorMoment } from './factor.js';
+import { fromChunks } from '../../backends/columns.js';
+import { factorMoment } from '../../backends/moment-factor.js';
 import { beginRounding, codesOf, descend, errorsOf, feedback } from './feedback.js';
 import { searchGrids } from './grids.js';
 import { costOf } from './site.js';
 import { refitScales } from './refit.js';
-import { correctedWeight, product } from './target.js';
+import { correctedWeight, product } from '../../backends/corrected-weight.js';
 
 const programs = usePrograms();
 const vectors = await readGolden('effort.safetensors');

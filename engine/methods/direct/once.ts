@@ -9,7 +9,7 @@ import type { Programs } from '../../runtime/programs.js';
 import type { CalibrationContext } from '../method.js';
 import type { KeptTensor } from '../progress.js';
 import { inPhase } from '../phases.js';
-import { factorMoment } from './factor.js';
+import { factorMoment } from '../../backends/moment-factor.js';
 import { keepBlock } from './kept.js';
 import { startedGrids } from './start.js';
 import { roundWidths, siteOf } from './site.js';

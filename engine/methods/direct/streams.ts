@@ -17,7 +17,7 @@ import type { CalibrationContext } from '../method.js';
 import type { KeptTensor } from '../progress.js';
 import { inPhase } from '../phases.js';
 import type { BlockAt } from '../walk.js';
-import { factorMoment, type FactorHooks } from './factor.js';
+import { factorMoment, type FactorHooks } from '../../backends/moment-factor.js';
 import { keepBlock, type Stage } from './kept.js';
 import { DAMPING } from './once.js';
 import { searchOwnGrids } from './own-grids.js';
@@ -29,7 +29,7 @@ import type { StageRun } from './stage.js';
 import { stageReader, stageSource } from './stage-source.js';
 import { formIn, startedGrids } from './start.js';
 import { schemeAt } from './stored.js';
-import { correctedWeight, product } from './target.js';
+import { correctedWeight, product } from '../../backends/corrected-weight.js';
 
 /** Share of what is lost that a layer makes up for, and damping of the solution (docs/METHOD.md, section 13). */
 const TARGET = { share: 0.7, damping: 0.1 };

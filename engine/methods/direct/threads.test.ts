@@ -2,9 +2,9 @@ import { expect, it } from 'vitest';
 import { normals } from '../../execution/testing.js';
 import { openPrograms } from '../../runtime/programs.js';
 import { openRuntime } from '../../runtime/session.js';
-import { factorMoment } from './factor.js';
+import { factorMoment } from '../../backends/moment-factor.js';
 import { roundWidths, siteOf } from './site.js';
-import { correctedWeight, product } from './target.js';
+import { correctedWeight, product } from '../../backends/corrected-weight.js';
 
 it('makes the same weights with any number of threads', async () => {
   const [out, n, tokens] = [200, 300, 400];

@@ -1,7 +1,7 @@
 /** Matrices cut into chunks of columns, so that products take only the columns that they need, and shapes stay few. */
-import { Graph } from '../../graph/ir.js';
-import * as op from '../../graph/ops.js';
-import type { Programs } from '../../runtime/programs.js';
+import { Graph } from '../graph/ir.js';
+import * as op from '../graph/ops.js';
+import type { Programs } from '../runtime/programs.js';
 
 /** Rows of a factor, or columns of a weight, between two products (docs/METHOD.md, section 13). */
 export const PANEL = 128;

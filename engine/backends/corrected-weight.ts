@@ -1,8 +1,8 @@
 /** Weights that make up for what a stream has lost: what a layer is rounded to where its inputs are quantized ones. */
-import { Graph } from '../../graph/ir.js';
-import * as op from '../../graph/ops.js';
-import type { Programs } from '../../runtime/programs.js';
-import { timesInverse, type Factored } from './factor.js';
+import { Graph } from '../graph/ir.js';
+import * as op from '../graph/ops.js';
+import type { Programs } from '../runtime/programs.js';
+import { timesInverse, type Factored } from './moment-factor.js';
 
 /**
  * W' = W + C (H + λI)⁻¹ for the correlation C [out, in] between what the layer's output lacks and its quantized input:

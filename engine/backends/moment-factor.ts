@@ -1,9 +1,9 @@
 /** The triangular factor of a second moment, by panels: what is left to the host is the square on the diagonal. */
-import { CancelledError, UserError } from '../../errors.js';
-import { requireFinite } from '../../execution/finite.js';
-import { Graph } from '../../graph/ir.js';
-import * as op from '../../graph/ops.js';
-import type { Programs } from '../../runtime/programs.js';
+import { CancelledError, UserError } from '../errors.js';
+import { requireFinite } from '../execution/finite.js';
+import { Graph } from '../graph/ir.js';
+import * as op from '../graph/ops.js';
+import type { Programs } from '../runtime/programs.js';
 import { chunked, fromChunks, panelOf, timesRows, toChunks, type Chunked } from './columns.js';
 
 /** So far damping is raised, tenfold each time (docs/METHOD.md, section 13). */
