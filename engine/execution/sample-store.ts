@@ -35,6 +35,23 @@ export type Sources = ReadonlyMap<string, Samples>;
 /** What a model reads: what its stem does, and what else it has inputs for. */
 export type ModelInputs = Samples & { readonly side?: Sources };
 
+/** The samples of all that a model reads, from one on. */
+export function samplesFrom({ side, ...own }: ModelInputs, first: number): ModelInputs {
+  const from = <T extends Samples>(source: T): T => ({
+    ...source,
+    samples: source.samples - first,
+    read: (indices: readonly number[], into: never) =>
+      source.read(
+        indices.map((i) => i + first),
+        into,
+      ),
+  });
+  return {
+    ...from(own),
+    ...(side && { side: new Map([...side].map(([name, source]) => [name, from(source)])) }),
+  };
+}
+
 /** For parts and models that have no side ports. */
 export const NO_SOURCES: Sources = new Map();
 

@@ -102,7 +102,10 @@ export async function walkBlocks(
 }
 
 /** Samples that run at once. */
-export function batchOf(model: Model, samples: number): number {
-  const tokens = Math.max(...blocksOf(model).map((part) => part.inputShape(1)[0]!));
+export const batchOf = (model: Model, samples: number): number => samplesAtOnce(blocksOf(model), samples);
+
+/** Those of some parts. */
+export function samplesAtOnce(parts: readonly Part[], samples: number): number {
+  const tokens = Math.max(...parts.map((part) => part.inputShape(1)[0]!));
   return Math.max(1, Math.min(samples, Math.floor(BATCH_TOKENS / tokens)));
 }

@@ -19,7 +19,8 @@ import type { Status } from '../../protocol/protocol.js';
 import type { Artefact, CalibrationContext } from '../method.js';
 import type { BlockContext, Context } from './block.js';
 import type { QueptConfig } from './config.js';
-import { GUARD_SAMPLES, keepBetter, keptTensors } from './guard.js';
+import { computedStart } from './computed-start.js';
+import { judgedOf, keepBetter, keptTensors } from './guard.js';
 import { layoutOf } from './layout.js';
 import { hasOwnStreams } from './merge.js';
 import { halfWidths, settingsOf, type QueptOptions } from './options.js';
@@ -116,8 +117,9 @@ function tensorsOfBlocks(
 }
 
 /** The guard's share of the time: its passes through the model among all, a backward pass counting as two. */
-function guardShare(samples: number, { groups, epochs }: QueptOptions): number {
-  const passes = (1 + 2 * groups.flatMap((g) => g.bits).length) * Math.min(samples, GUARD_SAMPLES);
+function guardShare(samples: number, options: QueptOptions): number {
+  const { groups, epochs } = options;
+  const passes = (1 + 2 * groups.flatMap((g) => g.bits).length) * judgedOf(samples, options).samples;
   const before = samples * (1 + groups.length * (3 * epochs + 1));
   return passes / (passes + before);
 }
@@ -194,10 +196,11 @@ async function reconstructChain(
     };
     const saved = await progress.block(index);
     const start = saved?.tensors ?? (await startBlock(context.programs, block, plain));
+    const begun = saved ? start : await computedFrom(context.programs, block, start, plain, streams);
     const leaving = !saved || !isLast ? await advancePlain(block, plain) : plain;
     const learned =
       saved ??
-      (await learnBlock(block, { start, streams, target: leaving }, progress, index, (own) =>
+      (await learnBlock(block, { start: begun, streams, target: leaving }, start, progress, index, (own) =>
         status({ ...own, done: (index + own.done) / blocks.length }),
       ));
     if (!saved) await progress.finishBlock(index, learned);
@@ -206,6 +209,19 @@ async function reconstructChain(
     plain = leaving;
   }
   return { plain, streams };
+}
+
+/** The start with computed adapters, where they are asked for: weights of groups that have streams of their own. */
+async function computedFrom(
+  programs: Programs,
+  block: BlockContext,
+  start: NamedTensors,
+  plain: SampleStore,
+  streams: readonly SampleStore[],
+): Promise<NamedTensors> {
+  if (!block.options.computed) return start;
+  const parameters = rescaledParameters(block.parameters, start);
+  return computedStart(programs, block, start, parameters, plain, streams);
 }
 
 /** The full-precision activations behind the block: in the same store where it keeps the size of samples. */
@@ -239,6 +255,7 @@ async function advanceQuantized(
 async function learnBlock(
   { context, options, part, layout, parameters, sides }: BlockContext,
   { start, streams, target }: Pick<Reconstruction, 'start' | 'streams' | 'target'>,
+  without: NamedTensors,
   progress: SavedProgress,
   index: number,
   status: (status: Status) => void,
@@ -278,7 +295,7 @@ async function learnBlock(
   const stored = (tensors: NamedTensors) => asStored(options.storage, tensors);
   return {
     tensors: stored(new Map([...start, ...learned])),
-    started: stored(startedTensors(layout, start)),
+    started: stored(startedTensors(layout, without)),
     first,
     last,
   };
@@ -330,6 +347,8 @@ function describe(
     kvBits,
     samples: _samples,
     halfZeros: _halfZeros,
+    heldOut,
+    computed,
     storage,
     ...rest
   } = options;
@@ -350,6 +369,8 @@ function describe(
         : blocksOf(model).flatMap((part) => listing(part).operands.map((name) => part.prefix + name)),
     hyperparameters: {
       ...hyperparameters,
+      ...(heldOut > 0 && { heldOut }),
+      ...(computed && { computed }),
       rate_lora: rates.lora,
       rate_clip: rates.clip,
       rate_scale: rates.scale,

@@ -47,7 +47,9 @@ describe('the cost of a calibration', () => {
 
   it('grows with every further sample alike', () => {
     const checkpoint = checkpointOf(TINY_LLAMA);
-    const [one, two, three] = [1, 2, 3].map((n) => calibrationCost(checkpoint, text, n * SAMPLES));
+    // Whole batches, those held out too; adapters are computed in batches of their own size.
+    const even = { ...text, heldOut: 0.25, computed: false };
+    const [one, two, three] = [1, 2, 3].map((n) => calibrationCost(checkpoint, even, n * SAMPLES));
     expect(two!.activations).toBe(2 * one!.activations);
     expect(two!.tensors).toBe(one!.tensors);
     expect(two!.work.flops).toBeGreaterThan(one!.work.flops);
@@ -57,6 +59,7 @@ describe('the cost of a calibration', () => {
   it.each<[string, Partial<QueptOptions>]>([
     ['AWQ', { smooth: false }],
     ['the clip search', { clipStart: 'paper' }],
+    ['computed adapters', { computed: false }],
     ['the guard', { guard: false }],
   ])('counts %s', (_, without) => {
     const checkpoint = checkpointOf(TINY_LLAMA);

@@ -6,7 +6,7 @@
 import { addWork, peakBytes, timesWork, type Work, workOf } from '../../graph/work.js';
 import { sizeOf, type Graph } from '../../graph/ir.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
-import type { PartListing } from '../../models/listing.js';
+import { byInput, type PartListing } from '../../models/listing.js';
 import {
   blocksOf,
   chainParts,
@@ -18,15 +18,17 @@ import {
 } from '../../models/model.js';
 import type { AdapterLayout } from './adapters.js';
 import type { CalibrationCost } from '../method.js';
+import { samplesAtOnce } from '../walk.js';
+import { computedGroups, siteGraph } from './computed-start.js';
 import { layoutOf } from './layout.js';
 import { SEARCH_RUNS, sideGraph } from './clip-start.js';
 import { momentsGraph, momentPanel } from '../../execution/moments.js';
 import { observeGraph } from '../../execution/observe.js';
 import { plainGraph } from '../../execution/part.js';
 import { quantizedGraph } from '../../execution/quantized-part.js';
-import { GUARD_SAMPLES } from './guard.js';
+import { judgedOf } from './guard.js';
 import { hasOwnStreams } from './merge.js';
-import { groupSizesOf, halvesOf, type QueptOptions } from './options.js';
+import { groupSizesOf, halvesOf, seenOf, type QueptOptions } from './options.js';
 import { errorGraph, smoothingSites } from '../../transforms/smooth.js';
 import { stateTensors } from './state.js';
 import { stepGraph } from './step.js';
@@ -49,9 +51,9 @@ export function calibrationCost(
   const stems = chainsOf(model).map(({ stem }) => plainGraph(stem, batch));
   const ends = [...stems, plainGraph(model.head, batch)];
   const forward = blocks.map(({ forward }) => forward);
-  const bits = options.groups.flatMap((g) => g.bits);
+  const bits = bitsOf(options);
   // In full precision once, and at every bit-width as learned and as started.
-  const guarded = options.guard ? (1 + 2 * bits.length) * Math.min(samples, GUARD_SAMPLES) : 0;
+  const guarded = options.guard ? (1 + 2 * bits.length) * judgedOf(samples, options).samples : 0;
   const work = sum([
     ...blocks.map(({ work }) => work),
     ...stems.map((graph) => passes(graph, 2 * samples)),
@@ -102,7 +104,8 @@ const quantizedInputs = ({ linears }: PartListing, { quantizers, tokens }: Adapt
 const FLOAT = 4;
 
 function blockCost(part: Part, listing: PartListing, options: QueptOptions, samples: number): BlockCost {
-  const batch = Math.min(options.batch, samples);
+  const seen = seenOf(samples, options);
+  const batch = Math.min(options.batch, seen);
   const layout = layoutOf(part, listing, options);
   const graph = stepGraph(part, layout, {
     batch,
@@ -119,9 +122,12 @@ function blockCost(part: Part, listing: PartListing, options: QueptOptions, samp
       batch,
     ),
   );
-  const observed = Math.max(1, Math.floor(Math.min(options.rangeSamples, samples) / batch));
+  const observed = Math.max(1, Math.floor(Math.min(options.rangeSamples, seen) / batch));
   const work = sum([
-    timesWork(workOf(graph), Math.floor(samples / batch) * options.epochs),
+    timesWork(workOf(graph), Math.floor(seen / batch) * options.epochs),
+    // One group's losses after every epoch, and beside them those of its start.
+    timesWork(forward, ((samples - seen) / batch) * (options.epochs + bitsOf(options).length)),
+    ...computedWork(part, listing, layout, options, seen),
     timesWork(plain, Math.ceil(samples / batch) + observed),
     timesWork(forward, Math.ceil(samples / batch) * layout.groups.length),
     startWork(part, listing, layout, options, observed * batch),
@@ -130,15 +136,57 @@ function blockCost(part: Part, listing: PartListing, options: QueptOptions, samp
   const state = stateTensors(layout).reduce((n, { shape }) => n + 3 * sizeOf(shape), 0) * FLOAT;
   const taps = observeGraph(part, layout.quantizers, batch).outputs.values();
   const elements = total([...taps].map(({ shape }) => sizeOf(shape))) * observed;
-  const bits = options.groups.flatMap((g) => g.bits).length;
-  // Seen twice: as observed, and the copy whose percentiles are taken.
-  const seen = 2 * elements * FLOAT;
+  const bits = bitsOf(options).length;
+  // Held twice: as observed, and the copy whose percentiles are taken.
+  const held = 2 * elements * FLOAT;
   // Host and session each hold the parameters; a step has the old state and the new, of which the graph's peak counts the new.
   return {
     ...{ work, forward, looked: elements * bits * options.percentiles.length },
-    bytes: 2 * parameters + Math.max(seen, peakBytes(graph) + state),
+    bytes: 2 * parameters + Math.max(held, peakBytes(graph) + state),
   };
 }
+
+const bitsOf = ({ groups }: QueptOptions): number[] => groups.flatMap((g) => g.bits);
+
+/** Sums over the streams at every input, and the clip search around computed adapters. @param seen samples */
+function computedWork(
+  part: Part,
+  listing: PartListing,
+  layout: AdapterLayout,
+  options: QueptOptions,
+  seen: number,
+): Work[] {
+  const groups = computedGroups(layout);
+  if (!options.computed || groups.length === 0) return [];
+  const batch = samplesAtOnce([part], seen);
+  const done = new Set<string>();
+  const sites = byInput(listing.linears).map((group) => {
+    const { graph } = siteGraph({ part, batch }, group[0], done, groups.length);
+    for (const { name } of group) done.add(name);
+    return timesWork(workOf(graph), Math.ceil(seen / batch));
+  });
+  return [...sites, ...searchWork(layout, options, groups)];
+}
+
+/** The clip search of every layer at the bit-widths of some groups. */
+const searchWork = (layout: AdapterLayout, options: QueptOptions, groups: readonly number[]): Work[] =>
+  layout.layers.flatMap(({ in: columns, out }) =>
+    groups.map((g) =>
+      timesWork(
+        workOf(
+          sideGraph(
+            out,
+            columns,
+            momentPanel(options),
+            groupSizesOf(options)[g]!,
+            halvesOf(options)[g]!,
+            'upper',
+          ),
+        ),
+        SEARCH_RUNS * layout.groups[g]!.bits.length,
+      ),
+    ),
+  );
 
 /** Moments of inputs, AWQ's scales and clip search. @param samples looked at, whole batches */
 function startWork(
@@ -149,25 +197,7 @@ function startWork(
   samples: number,
 ): Work {
   const searches =
-    options.clipStart === 'search'
-      ? layout.layers.flatMap(({ in: columns, out }) =>
-          options.groups.map((group, g) =>
-            timesWork(
-              workOf(
-                sideGraph(
-                  out,
-                  columns,
-                  momentPanel(options),
-                  groupSizesOf(options)[g]!,
-                  halvesOf(options)[g]!,
-                  'upper',
-                ),
-              ),
-              SEARCH_RUNS * group.bits.length,
-            ),
-          ),
-        )
-      : [];
+    options.clipStart === 'search' ? searchWork(layout, options, [...layout.groups.keys()]) : [];
   const sizeOfGroup = (g: number) => groupSizesOf(options)[g]!;
   const smoothings = options.smooth
     ? smoothingSites(part, listing).flatMap(({ layers }) =>

@@ -1,6 +1,7 @@
 /**
  * What calibration does not improve keeps its start: for every bit-width the calibrated model and the one it started from
- * (searched clip, percentile scales, no adapter) are compared on the calibration set, and the better one is kept.
+ * (searched clip, percentile scales, no adapter) are compared on samples held out, or else on the calibration set, and the
+ * better one is kept.
  * At high bit-widths rounding is close to exact, and what is learned for others can cost more than it gains.
  */
 import type { Part } from '../../models/model.js';
@@ -10,11 +11,12 @@ import { quantizedParts } from '../../execution/quantized-model.js';
 import type { CalibrationContext } from '../method.js';
 import type { AdapterLayout, BitGroup } from './adapters.js';
 import type { OpenPart, PassHooks } from '../../execution/part-by-part.js';
-import { settingsOf, type QueptOptions } from './options.js';
+import { seenOf, settingsOf, type QueptOptions } from './options.js';
 import type { FinishedBlock } from './progress.js';
 import { elasticSource } from './source.js';
 import { learnedTensors } from './state.js';
 import { rescaled } from '../../transforms/rescaling.js';
+import { samplesFrom } from '../../execution/sample-store.js';
 import type { NamedTensors } from '../../execution/tensors.js';
 
 export interface Guarded {
@@ -24,11 +26,21 @@ export interface Guarded {
   readonly kept: ReadonlySet<number>;
 }
 
-/** How much better training must look: the set it is measured on is the one it has seen (docs/METHOD.md, section 4). */
+/** How much better training must look where it has seen what it is measured on (docs/METHOD.md, section 4). */
 const MARGIN = 0.9;
 
 /** Samples compared: enough to tell the means of two divergences apart (docs/METHOD.md, section 4). */
-export const GUARD_SAMPLES = 512;
+const GUARD_SAMPLES = 512;
+
+/** The samples of the calibration set that are compared: those held out, where there are any. */
+export function judgedOf(
+  all: number,
+  options: Pick<QueptOptions, 'heldOut'>,
+): { readonly first: number; readonly samples: number } {
+  const seen = seenOf(all, options);
+  const first = seen < all ? seen : 0;
+  return { first, samples: Math.min(all - first, GUARD_SAMPLES) };
+}
 
 /** @param blockOf what was learned of a block; read again for every bit-width */
 export async function keepBetter(
@@ -44,7 +56,8 @@ export async function keepBetter(
   hooks: PassHooks,
 ): Promise<Guarded> {
   const { groups } = options;
-  const samples = Math.min(set.inputs.samples, GUARD_SAMPLES);
+  const { first, samples } = judgedOf(set.inputs.samples, options);
+  const inputs = { ...samplesFrom(set.inputs, first), samples };
   const widths = groups.flatMap((g) => g.bits).sort((a, b) => b - a);
 
   const opener = (pick: (block: Pick<FinishedBlock, 'tensors' | 'started'>) => NamedTensors, gain?: 0) => {
@@ -58,11 +71,13 @@ export async function keepBetter(
 
   const costs = await divergences(
     programs,
-    { checkpoint, inputs: { ...set.inputs, samples }, batch: options.batch, cache, distance },
+    { checkpoint, inputs, batch: Math.min(options.batch, inputs.samples), cache, distance },
     widths.flatMap((bits) => [learned(bits), started(bits)]),
     hooks,
   );
-  const kept = new Set(widths.filter((_, i) => !(costs[2 * i]! < MARGIN * costs[2 * i + 1]!)));
+  const kept = new Set(
+    widths.filter((_, i) => !(costs[2 * i]! < (first > 0 ? 1 : MARGIN) * costs[2 * i + 1]!)),
+  );
   return { groups: groups.flatMap((group) => splitGroup(group, kept)), kept };
 }
 

@@ -20,7 +20,7 @@ import {
 import { calibrate } from './calibrate.js';
 import { elasticSettings, queptParts, queptTensors, readQueptConfig, storageOf } from './config.js';
 import { calibrationCost } from './cost.js';
-import { mergeWeights, type MergeMode } from './merge.js';
+import { hasOwnStreams, mergeWeights, type MergeMode } from './merge.js';
 import {
   bitGroups,
   checkOptions,
@@ -57,6 +57,8 @@ export interface QueptGiven {
   readonly rateClip?: number;
   readonly rateScale?: number;
   readonly halfZeros?: number;
+  readonly heldOut?: number;
+  readonly adapterStart?: 'computed' | 'random';
   readonly storage?: Storage;
 }
 
@@ -111,6 +113,22 @@ const options: MethodOptions<QueptGiven> = {
     0,
     MAX_BITS,
   ),
+  heldOut: realNumber(
+    {
+      help: 'share of the samples that nothing is trained on and that tells when to stop and what to keep',
+      standard: '0; 0.1 for weights of text',
+    },
+    0,
+    0.5,
+  ),
+  adapterStart: choice(
+    {
+      help: 'whether adapters of 4 bits and less are computed before they are trained',
+      standard: 'random; computed for weights of text',
+    },
+    'computed',
+    'random',
+  ),
   storage: choice(
     { help: 'how the set stores adapters', standard: 'float32; int8 for weights of text' },
     'int8',
@@ -143,6 +161,7 @@ function settings(outline: Outline, common: CommonOptions, given: QueptGiven): Q
     ...overrides(given),
     ...(common.samples !== undefined && { samples: common.samples }),
     ...(common.seed !== undefined && { seed: common.seed }),
+    computed: isComputed(recipe, given),
     rates: {
       lora: given.rateLora ?? recipe.rates.lora,
       clip: given.rateClip ?? recipe.rates.clip,
@@ -153,6 +172,18 @@ function settings(outline: Outline, common: CommonOptions, given: QueptGiven): Q
   checkOptions(own);
   if (own.rotate) rotateModel(outline, { keys: own.kvBits <= MAX_BITS });
   return { ...own, offered: own.groups.flatMap(({ bits }) => bits).sort((a, b) => b - a) };
+}
+
+/** Adapters are computed where weights alone are quantized and every group has a stream of its own to compute them from. */
+function isComputed({ mode, computed, merge }: QueptOptions, given: QueptGiven): boolean {
+  if (mode === 'weight-only' && hasOwnStreams(given.merge ?? merge))
+    return given.adapterStart === undefined ? computed : given.adapterStart === 'computed';
+  refuseOption(
+    given,
+    'adapterStart',
+    'adapters are computed for weights alone, with a stream for each bit group',
+  );
+  return false;
 }
 
 /** Bit groups with their ranks and merge weights. */
@@ -175,7 +206,18 @@ function grouping(recipe: QueptOptions, { bits }: CommonOptions, given: QueptGiv
 
 function overrides(given: QueptGiven): Partial<QueptOptions> {
   const same = (
-    ['epochs', 'batch', 'loss', 'merge', 'keep', 'clipStart', 'kvBits', 'halfZeros', 'storage'] as const
+    [
+      'epochs',
+      'batch',
+      'loss',
+      'merge',
+      'keep',
+      'clipStart',
+      'kvBits',
+      'halfZeros',
+      'heldOut',
+      'storage',
+    ] as const
   ).flatMap((key) => (given[key] === undefined ? [] : [[key, given[key]]]));
   return {
     ...(Object.fromEntries(same) as Partial<QueptOptions>),

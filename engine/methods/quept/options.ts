@@ -56,6 +56,10 @@ export interface QueptOptions {
   readonly kvBits: number;
   /** How A is drawn: `kaiming`-uniform with a = √5, or `xavier`-uniform. */
   readonly adapterStart: 'kaiming' | 'xavier';
+  /** Share of the samples, the last ones, that nothing is trained on: learning stops, and the guard judges, by them. */
+  readonly heldOut: number;
+  /** Whether adapters of low bit groups are computed before they are trained (`computed-start.ts`). */
+  readonly computed: boolean;
   /** How the set stores adapters and clip logits; the calibration goes on with what is stored. */
   readonly storage: Storage;
   readonly seed: number;
@@ -89,6 +93,8 @@ export const PAPER_VIT: QueptOptions = {
   rotate: false,
   kvBits: 16,
   adapterStart: 'kaiming',
+  heldOut: 0,
+  computed: false,
   storage: 'float32',
   seed: 0,
 };
@@ -148,6 +154,8 @@ export const DEFAULT_TEXT: QueptOptions = {
   loss: 'mse',
   merge: 'off',
   guard: true,
+  heldOut: 0.1,
+  computed: true,
   halfZeros: 3,
   storage: 'int8',
 };
@@ -192,6 +200,12 @@ export function bitGroups(
 /** Input columns that share a weight scale, for each bit group: `groupSize` where all its bit-widths are 4 or less. */
 export const groupSizesOf = ({ groups, groupSize }: Pick<QueptOptions, 'groups' | 'groupSize'>): number[] =>
   groups.map(({ bits }) => (Math.max(...bits) <= 4 ? groupSize : -1));
+
+/** Of so many samples how many, the first ones, are trained on. */
+export function seenOf(samples: number, { heldOut }: Pick<QueptOptions, 'heldOut'>): number {
+  if (heldOut === 0 || samples < 2) return samples;
+  return samples - Math.min(samples - 1, Math.max(1, Math.round(samples * heldOut)));
+}
 
 /** For each bit group whether zero points are halves: where those of all its bit-widths may be. */
 export const halvesOf = ({ groups, halfZeros }: Pick<QueptOptions, 'groups' | 'halfZeros'>): boolean[] =>

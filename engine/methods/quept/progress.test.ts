@@ -71,6 +71,19 @@ describe('what was saved', () => {
     expect(await again.epoch(2)).toBeUndefined();
   });
 
+  it('comes back with what learning stops by', async () => {
+    const best = { score: -1 / 3, state: new Map([['lora', normals([40], 'best').data]]) };
+    for (const stop of [
+      { stopped: 1, waited: 1, best },
+      { stopped: 2, waited: 0, best: undefined },
+    ]) {
+      await (await open()).saveEpoch(2, { ...snapshot, stop });
+      const found = (await (await open()).epoch(2))!;
+      expect(found.stop).toEqual(stop);
+      expect(found.state.size).toBe(snapshot.state.size);
+    }
+  });
+
   it('is what resuming would find: whole blocks in a row, and epochs of the next', async () => {
     const progress = await open();
     expect(await progressMade(out)).toEqual({ blocks: 0, epochs: 0 });

@@ -2,6 +2,7 @@
 import type { NamedTensors } from '../../execution/tensors.js';
 import { blockFile, EPOCH_FILE, type ProgressFiles } from '../progress.js';
 import type { Snapshot } from './reconstruct.js';
+import type { StopState } from './stops.js';
 
 export interface FinishedBlock {
   readonly tensors: NamedTensors;
@@ -46,12 +47,41 @@ export function blockProgress(files: ProgressFiles): SavedProgress {
     epoch: async (index) => {
       const saved = await files.load(EPOCH_FILE);
       if (saved?.notes.at?.[0] !== index) return undefined;
-      const state = new Map([...saved.tensors].map(([name, { data }]) => [name, data]));
-      return { epoch: saved.notes.at[1]!, state, first: saved.notes.first!, last: saved.notes.last! };
+      const [state, best] = [new Map<string, Float32Array>(), new Map<string, Float32Array>()];
+      for (const [name, { data }] of saved.tensors)
+        if (name.startsWith(BEST)) best.set(name.slice(BEST.length), data);
+        else state.set(name, data);
+      const { at, first, last, stop } = saved.notes;
+      return {
+        ...{ epoch: at[1]!, state, first: first!, last: last! },
+        ...(stop && { stop: stopState(stop, best) }),
+      };
     },
-    saveEpoch: (index, { epoch, state, first, last }) => {
-      const tensors = new Map([...state].map(([name, data]) => [name, { shape: [data.length], data }]));
-      return files.save(EPOCH_FILE, tensors, { at: [index, epoch], first, last });
+    saveEpoch: (index, { epoch, state, first, last, stop }) => {
+      const best = [...(stop?.best?.state ?? [])].map(([name, data]) => [BEST + name, data] as const);
+      const tensors = new Map(
+        [...state, ...best].map(([name, data]) => [name, { shape: [data.length], data }]),
+      );
+      const notes = { at: [index, epoch], first, last };
+      return files.save(EPOCH_FILE, tensors, stop ? { ...notes, stop: stopNumbers(stop) } : notes);
     },
   };
 }
+
+/** Begins the names of the best values so far in an epoch's file. */
+const BEST = 'best/';
+
+const stopNumbers = ({ stopped, waited, best }: StopState): number[] => [
+  stopped,
+  waited,
+  ...(best ? [best.score] : []),
+];
+
+const stopState = (
+  [stopped, waited, score]: readonly number[],
+  state: ReadonlyMap<string, Float32Array>,
+): StopState => ({
+  stopped: stopped!,
+  waited: waited!,
+  best: score === undefined ? undefined : { score, state: new Map(state) },
+});

@@ -16,10 +16,11 @@ import type { Programs } from '../../runtime/programs.js';
 import type { Runtime, Tensor } from '../../runtime/session.js';
 import type { AdapterLayout } from './adapters.js';
 import { disposeAll, placeAll } from '../../execution/part.js';
-import type { QueptOptions } from './options.js';
+import { seenOf, type QueptOptions } from './options.js';
 import { type NamedTensors } from '../../execution/tensors.js';
 import { packState, stateTensors, unpackState, type FlatState } from './state.js';
-import { drawnInputs, stepGraph } from './step.js';
+import { drawnInputs, lossGraph, stepGraph, type StepOptions } from './step.js';
+import { stopsOf, trainedFrom, type StopState } from './stops.js';
 
 /** Everything the rest of a reconstruction depends on, after a whole number of epochs. */
 export interface Snapshot {
@@ -29,6 +30,8 @@ export interface Snapshot {
   /** Mean loss of each bit group in the first and in the latest epoch. */
   readonly first: readonly number[];
   readonly last: readonly number[];
+  /** Where some groups may have stopped. */
+  readonly stop?: StopState | undefined;
 }
 
 export interface Reconstruction {
@@ -67,18 +70,18 @@ export async function reconstruct(
   const { runtime } = programs;
   const { part, layout, streams, target } = task;
   const { samples } = target;
-  const groups = layout.groups.length;
-  const batch = Math.min(options.batch, samples);
-  const stepsPerEpoch = Math.floor(samples / batch);
+  const seen = seenOf(samples, options);
+  const batch = Math.min(options.batch, seen);
+  const stepsPerEpoch = Math.floor(seen / batch);
   const steps = stepsPerEpoch * options.epochs;
-  const graph = stepGraph(part, layout, {
+  const setting: StepOptions = {
     batch,
     loss: options.loss,
     apart: options.apart,
     ordinary: options.ordinary,
     ownStreams: streams.length > 1,
-  });
-  const program = await programs.get(graph, `step ${part.kind} ×${batch}`);
+  };
+  const everyGroup = [...layout.groups.keys()];
 
   const drawable = layout.groups.map(({ bits }, g) => bits.map((b) => drawn(g, b)));
   const outputShape = part.outputShape(batch);
@@ -92,16 +95,27 @@ export async function reconstruct(
 
   let state = placeState(runtime, layout, from?.state ?? packState(layout, task.start));
   const fixed = await placeAll(programs, task.parameters);
+  const stops =
+    seen < samples
+      ? stopsOf(layout, options.apart, packState(layout, task.start), heldOutLoss, from?.stop)
+      : undefined;
   let losses: Tensor | undefined;
   let { first, last } = { first: from?.first, last: from?.last };
   try {
     for (const { name, out } of layout.layers)
       fixed[`${name}.bias`] ??= await runtime.place(runtime.tensor(new Float32Array(out), [out]));
     for (let epoch = from?.epoch ?? 0; epoch < options.epochs; epoch++) {
-      const order = createRandom(options.seed, 'order', task.block, epoch).shuffle(everySample(target));
+      const live = stops?.live() ?? everyGroup;
+      if (live.length === 0) break;
+      const graph = stepGraph(part, layout, { ...setting, ...(stops && { live }) });
+      const program = await programs.get(graph, `step ${part.kind} ×${batch}`);
+      const mask = stops && { live: liveElements(stops.firstDirection()) };
+      const order = createRandom(options.seed, 'order', task.block, epoch).shuffle(
+        everySample({ samples: seen }),
+      );
       const draws = createRandom(options.seed, 'bits', task.block, epoch);
       const sources = createRandom(options.seed, 'source', task.block, epoch);
-      losses = runtime.tensor(new Float32Array(groups), [groups]);
+      losses = runtime.tensor(new Float32Array(live.length), [live.length]);
       for (let s = 0; s < stepsPerEpoch; s++) {
         if (hooks.signal.aborted) throw new CancelledError();
         const t = epoch * stepsPerEpoch + s;
@@ -110,10 +124,12 @@ export async function reconstruct(
         const feeds: Record<string, Tensor> = {
           ...fixed,
           ...state,
+          ...mask,
           losses,
           y: runtime.tensor(y, outputShape),
         };
         for (const [g, read] of readers.entries()) {
+          if (streams.length > 1 && !live.includes(g)) continue;
           const suffix = streams.length > 1 ? `.${g}` : '';
           Object.assign(feeds, tensorsOfBatch(runtime, part, read(picked, sources), batch, suffix));
         }
@@ -121,13 +137,20 @@ export async function reconstruct(
         Object.assign(feeds, stepSizes(runtime, options, t, steps));
 
         const outputs = await program.run(feeds);
-        disposeAll({ ...state, losses });
-        state = Object.fromEntries(Object.keys(state).map((name) => [name, outputs[`next.${name}`]!]));
+        losses.dispose();
+        for (const name of Object.keys(state)) {
+          const next = outputs[`next.${name}`];
+          if (!next) continue;
+          state[name]!.dispose();
+          state[name] = next;
+        }
         losses = outputs['next.losses']!;
         hooks.onStep(epoch, t + 1, steps, last);
       }
-      last = [...(await runtime.read(losses))].map((sum) => sum / stepsPerEpoch);
+      const means = [...(await runtime.read(losses))].map((sum) => sum / stepsPerEpoch);
       losses.dispose();
+      const before = last;
+      last = everyGroup.map((g) => (live.includes(g) ? means[live.indexOf(g)]! : before![g]!));
       // Also what a device that has run out of memory or was lost leaves behind.
       if (!last.every(Number.isFinite))
         throw new UserError(
@@ -135,13 +158,78 @@ export async function reconstruct(
         );
       first ??= last;
       hooks.onStep(epoch + 1, (epoch + 1) * stepsPerEpoch, steps, last);
+      if (stops) await settle((flat) => stops.afterEpoch(flat));
       if (epoch + 1 < options.epochs)
-        await hooks.save({ epoch: epoch + 1, state: await readState(runtime, state), first, last });
+        await hooks.save({
+          epoch: epoch + 1,
+          state: await readState(runtime, state),
+          first,
+          last,
+          stop: stops?.snapshot(),
+        });
     }
+    if (stops) await settle((flat) => stops.atEnd(flat));
     const learned = unpackState(layout, await readState(runtime, state));
     return { learned, first: first!, last: last! };
   } finally {
     disposeAll({ ...fixed, ...state, ...(losses && { losses }) });
+  }
+
+  /** Goes on with what comes of the state where learning may stop. */
+  async function settle(change: (flat: FlatState) => Promise<FlatState>): Promise<void> {
+    const flat = await readState(runtime, state);
+    const next = await change(flat);
+    if (next === flat) return;
+    disposeAll(state);
+    state = placeState(runtime, layout, next);
+  }
+
+  function liveElements(first: number): Tensor {
+    const mask = trainedFrom(layout, first);
+    return runtime.tensor(mask, [mask.length]);
+  }
+
+  /**
+   * How bad groups are on the samples held out: the sum over their bit-widths of the logarithm of the loss, so that each
+   * counts in relation to itself.
+   */
+  async function heldOutLoss(flat: FlatState, groups: readonly number[]): Promise<number> {
+    const held = everySample(target).slice(seen);
+    const size = Math.min(batch, held.length);
+    const placed = Object.fromEntries(
+      stateTensors(layout).map(({ name, shape }) => [name, runtime.tensor(flat.get(name)!, shape)]),
+    );
+    let sum = 0;
+    for (const g of groups) {
+      const { x, side } = fed[streams.length > 1 ? g : 0]!;
+      const { read } = batchReader(part, x, side, size);
+      const suffix = streams.length > 1 ? `.${g}` : '';
+      const graph = lossGraph(part, layout, { ...setting, batch: size }, g);
+      const program = await programs.get(graph, `loss ${part.kind} ×${size}`);
+      const own = [...graph.inputs.keys()].filter((name) => name in placed);
+      for (const bits of drawable[g]!) {
+        let loss = 0;
+        for (let s = 0; s + size <= held.length; s += size) {
+          const picked = held.slice(s, s + size);
+          const outputs = await program.run({
+            ...Object.fromEntries(own.map((name) => [name, placed[name]!])),
+            ...fixed,
+            ...tensorsOfBatch(runtime, part, read(picked), size, suffix),
+            ...bits,
+            y: runtime.tensor(targetOf(picked), part.outputShape(size)),
+          });
+          loss += (await runtime.read(outputs.loss!))[0]!;
+        }
+        sum += Math.log(loss);
+      }
+    }
+    return sum;
+  }
+
+  function targetOf(picked: readonly number[]): Float32Array {
+    const data = new Float32Array(picked.length * target.size);
+    target.read(picked, data);
+    return data;
   }
 
   function drawn(g: number, bits: number): Record<string, Tensor> {

@@ -8,7 +8,7 @@ import { scaleRows } from '../../graph/quantizers.js';
 import { type AdapterLayout } from './adapters.js';
 import { PAPER_LOGIT, searchClip } from './clip-start.js';
 import type { Moments } from '../../execution/moments.js';
-import type { QueptOptions } from './options.js';
+import { seenOf, type QueptOptions } from './options.js';
 import { foldedNorm } from '../../transforms/fold-norms.js';
 import { composed, rescaledParameters } from '../../transforms/rescaling.js';
 import { smooth } from '../../transforms/smooth.js';
@@ -57,8 +57,9 @@ export async function startBlock(
   { part, listing, layout, parameters, side, options }: BlockContext,
   inputs: SampleStore,
 ): Promise<NamedTensors> {
-  const batch = Math.min(options.batch, inputs.samples);
-  const slices = () => batchesOf(part, inputs, side, Math.min(options.rangeSamples, inputs.samples), batch);
+  const count = seenOf(inputs.samples, options);
+  const batch = Math.min(options.batch, count);
+  const slices = () => batchesOf(part, inputs, side, Math.min(options.rangeSamples, count), batch);
   const seen = (own: BlockContext['parameters']) =>
     observe(programs, part, layout.quantizers, own, slices(), batch);
   const moments = (own: BlockContext['parameters']) =>

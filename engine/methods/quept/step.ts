@@ -19,7 +19,7 @@ import {
   type AdapterLayout,
   type BitGroup,
 } from './adapters.js';
-import { stateTensors, type StateKind } from './state.js';
+import { stateTensors, type StateKind, type StateTensor } from './state.js';
 
 /**
  * Which groups train only the directions that they add, those of the groups above being constants to them; the others train
@@ -27,7 +27,7 @@ import { stateTensors, type StateKind } from './state.js';
  */
 export type Apart = 'none' | 'lowest' | 'all';
 
-const isApart = (apart: Apart, g: number, groups: number): boolean =>
+export const isApart = (apart: Apart, g: number, groups: number): boolean =>
   g > 0 && (apart === 'all' || (apart === 'lowest' && g === groups - 1));
 
 export interface StepOptions {
@@ -38,6 +38,11 @@ export interface StepOptions {
   readonly ordinary?: boolean;
   /** Whether every group reads a stream of its own (`x.g`) rather than one they share (`x`). */
   readonly ownStreams: boolean;
+  /**
+   * The groups that still learn, where some may have stopped: the step leaves the others' values as they are, and of the
+   * adapters' elements those for which the input `live` [P] is not 1.
+   */
+  readonly live?: readonly number[];
 }
 
 /**
@@ -50,43 +55,17 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
   const graph = new Graph();
   const y = graph.input('y', part.outputShape(options.batch));
   const shared = options.ownStreams ? undefined : portInputs(graph, part, options.batch);
-  const trained = stateTensors(layout);
-  const state = new Map(trained.map(({ name, shape }) => [name, graph.input(name, shape)]));
-  const lora = state.get('lora');
-  const adapters = lora && splitLora(layout, lora);
+  const trained = stateTensors(layout).filter(
+    ({ group }) => group === undefined || (options.live?.includes(group) ?? true),
+  );
+  const { state, adapters } = stateInputs(graph, layout, trained);
 
   const weights = options.ordinary ? lossWeights(y, options.loss) : undefined;
-  const ends = layout.groups.map((group, g) => {
-    const { x, side } = shared ?? portInputs(graph, part, options.batch, {}, `.${g}`);
-    const select = graph.input(`select.${g}`, [1, group.bits.length]);
-    const clip = splitClip(layout, g, op.matMul(select, state.get(`clip.${g}`)!));
-    const scales = state.get(`scale.${g}`);
-    const scale = scales && splitScale(layout, op.matMul(select, scales));
-    const limit = (side: 'lower' | 'upper', name: string) => graph.input(`${side}.${g}${name}`, []);
-    const builder = quantizing(graph, group, layout.groupSizes[g]!, {
-      halves: layout.halves?.[g] ?? false,
-      fixed: isApart(options.apart, g, layout.groups.length) ? layout.groups[g - 1]!.rank : 0,
-      levels: graph.input(`levels.${g}`, []),
-      clip,
-      adapters,
-      activations: {
-        grid: (name) => {
-          const own = scale?.get(name);
-          return own && { scale: own, lower: limit('lower', `.${name}`), upper: limit('upper', `.${name}`) };
-        },
-        tokens: layout.tokens ? { lower: limit('lower', ''), upper: limit('upper', '') } : undefined,
-        cache: layout.cache,
-      },
-    });
-    const difference = op.sub(part.forward(builder, x, options.batch, side), y);
-    // Summed over tokens, averaged over batch and channels.
-    const share = graph.scalar(1 / (options.batch * y.shape.at(-1)!));
-    const error = options.loss === 'mae' ? op.abs(difference) : op.mul(difference, difference);
-    const each = weights ? op.mul(error, weights) : error;
-    const loss = op.reshape(op.mul(op.reduceSum(each, [...each.shape.keys()]), share), [1]);
-    const slope = options.loss === 'mae' ? op.sign(difference) : op.mul(difference, graph.scalar(2));
-    return { loss, value: difference, cotangent: op.mul(weights ? op.mul(slope, weights) : slope, share) };
-  });
+  const live = options.live ?? [...layout.groups.keys()];
+  const ends = live.map((g) => ({
+    g,
+    ...groupEnd(graph, { part, layout, options, state, adapters, shared, y, weights }, g),
+  }));
 
   const losses = op.concat(
     ends.map(({ loss }) => loss),
@@ -95,7 +74,7 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
   graph.output('next.losses', op.add(graph.input('losses', losses.shape), losses));
 
   const found = new Map<string, Value>();
-  for (const [g, end] of ends.entries()) {
+  for (const { g, ...end } of ends) {
     const own = trained.filter(({ group }) => group === undefined || group === g);
     const wrt = own.map(({ name }) => state.get(name)!);
     computedTogether(gradients([end], wrt)).forEach((slope, i) => {
@@ -111,10 +90,7 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
     const moment = (suffix: string) => graph.input(`${name}.${suffix}`, shape);
     const before = { parameter: state.get(name)!, first: moment('m'), second: moment('v') };
     const after = adam(before, found.get(name)!, rates.get(kind)!, correction);
-    graph.output(
-      `next.${name}`,
-      kind === 'scale' ? nearScale(before.parameter, after.parameter) : after.parameter,
-    );
+    graph.output(`next.${name}`, movedTo(kind, before.parameter, after.parameter, options));
     graph.output(`next.${name}.m`, after.first);
     graph.output(`next.${name}.v`, after.second);
   }
@@ -127,6 +103,87 @@ function lossWeights(y: Value, loss: StepOptions['loss']): Value {
   const rows = sizeOf(y.shape) / features;
   const weights = ordinaryWeights(op.reshape(y, [rows, features]));
   return op.reshape(loss === 'mae' ? op.sqrt(weights) : weights, [...y.shape.slice(0, -1), 1]);
+}
+
+interface Ends {
+  readonly part: Part;
+  readonly layout: AdapterLayout;
+  readonly options: StepOptions;
+  readonly state: ReadonlyMap<string, Value>;
+  readonly adapters: ReturnType<typeof splitLora> | undefined;
+  /** What all groups read, where they have no streams of their own. */
+  readonly shared: ReturnType<typeof portInputs> | undefined;
+  readonly y: Value;
+  /** Of tokens, where they do not count alike. */
+  readonly weights: Value | undefined;
+}
+
+function stateInputs(graph: Graph, layout: AdapterLayout, tensors: readonly StateTensor[]) {
+  const state = new Map(tensors.map(({ name, shape }) => [name, graph.input(name, shape)]));
+  const lora = state.get('lora');
+  return { state, adapters: lora && splitLora(layout, lora) };
+}
+
+/** The block at one group's drawn bit-width: its loss, and where the backward pass begins. */
+function groupEnd(
+  graph: Graph,
+  { part, layout, options, state, adapters, shared, y, weights }: Ends,
+  g: number,
+) {
+  const group = layout.groups[g]!;
+  const { x, side } = shared ?? portInputs(graph, part, options.batch, {}, `.${g}`);
+  const select = graph.input(`select.${g}`, [1, group.bits.length]);
+  const clip = splitClip(layout, g, op.matMul(select, state.get(`clip.${g}`)!));
+  const scales = state.get(`scale.${g}`);
+  const scale = scales && splitScale(layout, op.matMul(select, scales));
+  const limit = (side: 'lower' | 'upper', name: string) => graph.input(`${side}.${g}${name}`, []);
+  const builder = quantizing(graph, group, layout.groupSizes[g]!, {
+    halves: layout.halves?.[g] ?? false,
+    fixed: isApart(options.apart, g, layout.groups.length) ? layout.groups[g - 1]!.rank : 0,
+    levels: graph.input(`levels.${g}`, []),
+    clip,
+    adapters,
+    activations: {
+      grid: (name) => {
+        const own = scale?.get(name);
+        return own && { scale: own, lower: limit('lower', `.${name}`), upper: limit('upper', `.${name}`) };
+      },
+      tokens: layout.tokens ? { lower: limit('lower', ''), upper: limit('upper', '') } : undefined,
+      cache: layout.cache,
+    },
+  });
+  const difference = op.sub(part.forward(builder, x, options.batch, side), y);
+  // Summed over tokens, averaged over batch and channels.
+  const share = graph.scalar(1 / (options.batch * y.shape.at(-1)!));
+  const error = options.loss === 'mae' ? op.abs(difference) : op.mul(difference, difference);
+  const each = weights ? op.mul(error, weights) : error;
+  const loss = op.reshape(op.mul(op.reduceSum(each, [...each.shape.keys()]), share), [1]);
+  const slope = options.loss === 'mae' ? op.sign(difference) : op.mul(difference, graph.scalar(2));
+  return { loss, value: difference, cotangent: op.mul(weights ? op.mul(slope, weights) : slope, share) };
+}
+
+/**
+ * The loss of one group's drawn bit-width alone, `loss` [1], of the state as it is. Inputs as those of the step, without
+ * moments, rates and other groups' values.
+ */
+export function lossGraph(part: Part, layout: AdapterLayout, options: StepOptions, g: number): Graph {
+  const graph = new Graph();
+  const y = graph.input('y', part.outputShape(options.batch));
+  const shared = options.ownStreams ? undefined : portInputs(graph, part, options.batch);
+  const own = stateTensors(layout).filter(({ group }) => group === undefined || group === g);
+  const { state, adapters } = stateInputs(graph, layout, own);
+  const weights = options.ordinary ? lossWeights(y, options.loss) : undefined;
+  const end = groupEnd(graph, { part, layout, options, state, adapters, shared, y, weights }, g);
+  graph.output('loss', end.loss);
+  return graph;
+}
+
+/** What a step makes of a state tensor. */
+function movedTo(kind: StateKind, before: Value, after: Value, { live }: StepOptions): Value {
+  if (kind === 'scale') return nearScale(before, after);
+  if (kind === 'clip' || live === undefined) return after;
+  const isLive = op.equal(before.graph.input('live', before.shape), before.graph.scalar(1));
+  return op.where(isLive, after, before);
 }
 
 /** By how much of itself a step may change a scale at most (docs/METHOD.md, section 4). */
