@@ -8,13 +8,14 @@ import { normals, usePrograms } from '../engine/execution/testing.js';
 import { openSafetensors } from '../engine/formats/safetensors.js';
 import { writeSafetensors } from '../engine/formats/safetensors-write.js';
 import { calibrate } from '../engine/methods/calibrate.js';
+import type { AnyMethod } from '../engine/methods/method.js';
 import { methods } from '../engine/methods/registry.js';
 import { resolveRequest } from '../engine/methods/request.js';
 import { openAdapterSet, openSource } from '../engine/methods/sets.js';
 import { openCheckpoint, type Checkpoint } from '../engine/models/checkpoint.js';
 import { inputSize } from '../engine/models/model.js';
 import type { Mode } from '../engine/protocol/protocol.js';
-import { temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from './fixtures.js';
+import { outlineOf, temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from './fixtures.js';
 
 const programs = usePrograms();
 const SAMPLES = 8;
@@ -121,8 +122,8 @@ async function calibrated(checkpoint: Checkpoint, { method, mode, bits = BITS, o
   return found;
 }
 
-/** Methods that quantize weights alone. */
-const WEIGHTS_ALONE = ['direct', 'gptq'];
+const hasMode = (method: AnyMethod, family: Family, mode: Mode) =>
+  method.modes(outlineOf(family, configs[family])).includes(mode);
 
 /** Nothing is trained, and no scale is a rounded power: what is left are products with powers of two, which are exact. */
 const STILL = { rateLora: 0, rateClip: 0, epochs: 1, batch: 4, rank: 1 };
@@ -130,12 +131,12 @@ const OPTIONS: Readonly<Record<string, (family: Family, mode: Mode) => Readonly<
   quept: (family, mode) => ({
     ...STILL,
     ...(family === 'vit' && { rateScale: 0 }),
-    ...(mode === 'weight-only' && { smooth: 'off' }),
+    ...(mode === 'weight-only' && { smooth: 'off', adapterStart: 'random' }),
   }),
 };
 
 describe('the same function with other numbers is quantized alike', () => {
-  const cases = methods.flatMap(({ name: method }) =>
+  const cases = methods.flatMap((method) =>
     (
       [
         ['vit', 'weight-activation'],
@@ -143,7 +144,7 @@ describe('the same function with other numbers is quantized alike', () => {
         ['llama', 'weight-only'],
       ] as const
     ).flatMap(([family, mode]) =>
-      WEIGHTS_ALONE.includes(method) && mode !== 'weight-only' ? [] : [{ method, family, mode }],
+      hasMode(method, family, mode) ? [{ method: method.name, family, mode }] : [],
     ),
   );
 
@@ -175,11 +176,12 @@ describe('small or dead activations', () => {
 });
 
 describe('activations that overflow', () => {
-  it.each(methods.map(({ name }) => name))(
+  it.each(methods.map((method) => [method.name, method] as const))(
     'are refused by %s in a line that names the layer',
-    async (method) => {
-      const family = WEIGHTS_ALONE.includes(method) ? 'llama' : 'vit';
-      const mode = WEIGHTS_ALONE.includes(method) ? 'weight-only' : 'weight-activation';
+    async (method, own) => {
+      const [family, mode] = hasMode(own, 'vit', 'weight-activation')
+        ? (['vit', 'weight-activation'] as const)
+        : (['llama', 'weight-only'] as const);
       const path = await writeModel(`overflow-${method}`, family, (tensor) =>
         /\.1\.(layernorm_before|input_layernorm)\.weight/.test(tensor) ? 1e38 : 1,
       );

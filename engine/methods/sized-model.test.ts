@@ -39,7 +39,7 @@ const config: SetConfig = {
   head_bits: 16,
   transforms: [],
   layers: {},
-  method: { name: 'quept' },
+  method: { name: 'gptq', group_size: 8 },
 };
 const bytesWith = (checkpoint: Checkpoint, change: Partial<SetConfig>, bits: number) =>
   quantizedBytes(sizedModel(checkpoint, { ...config, ...change }), bits);

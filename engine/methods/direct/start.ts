@@ -97,8 +97,10 @@ async function startOf(
   for (const owner of owners) {
     const own = seen.get(owner)!;
     const norm = listing.linears.find(({ name }) => name === owner)?.norm;
-    // A norm without bias cannot take the shift.
-    if (norm !== undefined && parameters.has(`${norm}.bias`)) {
+    // What a norm is shifted by goes into its bias, and out again in those of all layers that read it.
+    const readers = listing.linears.filter((layer) => layer.norm === norm);
+    const hasBias = (name: string) => parameters.has(`${name}.bias`);
+    if (norm !== undefined && [norm, ...readers.map(({ name }) => name)].every(hasBias)) {
       const lowest = Math.min(...offered);
       for (const [name, tensor] of foldedNorm({ listing, parameters }, norm, own, lowest, PERCENTILES))
         kept.set(name, tensor);
