@@ -83,6 +83,8 @@ const calibrate = (depth: number) =>
       'paper',
       '--smooth',
       'off',
+      '--adapter-start',
+      'random',
     ],
     ...['--samples', '2', '--length', '8', '--epochs', '1', '--batch', '2'],
   );
