@@ -7,7 +7,7 @@ import { describe, expect, inject, it } from 'vitest';
 import { calibrate } from './calibrate.js';
 import { sampleFolder, type TestFolder } from './folders.js';
 import { shareWindow } from './share.js';
-import { expand, press, treeRow, type Workbench } from './workbench.js';
+import { collapse, expand, press, treeRow, type Workbench } from './workbench.js';
 
 const exec = promisify(execFile);
 const PLAN = 'mixed.precision.json';
@@ -39,6 +39,7 @@ describe('the direct method', () => {
     await expand(sets, 'elastic-2to8');
     await treeRow(sets, /2 bits.*scale per 128 columns/).waitFor();
     await treeRow(sets, /calibration\.txt.*16 samples/).waitFor();
+    await collapse(sets, 'elastic-2to8');
   });
 
   it('opens in a plan, answers a prompt, and is evaluated', async () => {

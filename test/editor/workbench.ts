@@ -195,6 +195,12 @@ export async function expand(view: Locator, text: string | RegExp): Promise<void
   if ((await row.getAttribute('aria-expanded')) === 'false') await row.locator('.monaco-tl-twistie').click();
 }
 
+/** Closes an expanded entry: entries far below others are not in the page until they are scrolled to. */
+export async function collapse(view: Locator, text: string | RegExp): Promise<void> {
+  const row = treeRow(view, text);
+  if ((await row.getAttribute('aria-expanded')) === 'true') await row.locator('.monaco-tl-twistie').click();
+}
+
 /** Presses an inline action of an entry. */
 export async function press(view: Locator, text: string | RegExp, action: string): Promise<void> {
   const row = treeRow(view, text);
