@@ -38,6 +38,7 @@ import {
   type Effort,
 } from './settings.js';
 import { formAt, readWeight, storedBits, tensorsAt } from './stored.js';
+import { widthsWithin } from '../widths.js';
 
 const GROUP_SIZE = 128;
 /** Below it nothing is left of an activation but its sign. */
@@ -125,13 +126,9 @@ function settings(outline: Outline, common: CommonOptions, given: Partial<Direct
   const isWeightOnly = mode === 'weight-only';
   const isText = readsTokens(outline);
   refuse(outline, isWeightOnly, given);
-  const offered = [...new Set(bits)].sort((a, b) => b - a);
-  const least = isWeightOnly ? MIN_BITS : MIN_ACTIVATION_BITS;
-  const outside = offered.find((b) => !Number.isInteger(b) || b < least || b > MAX_BITS);
-  if (outside !== undefined)
-    throw new UserError(
-      `The direct method has bit-widths from ${least} to ${MAX_BITS}${isWeightOnly ? '' : ' for weights and activations'}, not ${outside}.`,
-    );
+  const offered = isWeightOnly
+    ? widthsWithin('The direct method', bits, MIN_BITS)
+    : widthsWithin('The direct method', bits, MIN_ACTIVATION_BITS, ' for weights and activations');
   const rotate = !isWeightOnly && isText && given.rotation !== 'off';
   if (rotate) rotateModel(outline, { keys: kvBits <= MAX_BITS });
   const fixed = isWeightOnly || isText ? 16 : FIXED_BITS;

@@ -3,13 +3,13 @@
  * section 8).
  */
 import { UserError } from '../../errors.js';
-import { MAX_BITS } from '../../plans/bits.js';
 import { gridParts, gridTensors, openGrids } from '../grid-set.js';
 import type { Method } from '../method.js';
 import { wholeNumber, type MethodOptions } from '../options.js';
 import { calibrate } from './calibrate.js';
 import { gptqCost } from './cost.js';
 import type { GptqGiven, GptqSettings } from './settings.js';
+import { widthsWithin } from '../widths.js';
 
 /** Below it nothing is left of a weight but its sign. */
 const MIN_BITS = 2;
@@ -36,10 +36,7 @@ export const gptq: Method<GptqGiven, GptqSettings> = {
   settings: (_outline, { mode = 'weight-only', bits, samples = SAMPLES, seed = 0 }, { groupSize = 128 }) => {
     if (mode !== 'weight-only')
       throw new UserError('GPTQ quantizes weights alone; leave --mode out, or choose another method.');
-    const offered = [...new Set(bits ?? [8, 7, 6, 5, 4, 3, 2])].sort((a, b) => b - a);
-    const outside = offered.find((b) => !Number.isInteger(b) || b < MIN_BITS || b > MAX_BITS);
-    if (outside !== undefined)
-      throw new UserError(`GPTQ has bit-widths from ${MIN_BITS} to ${MAX_BITS}, not ${outside}.`);
+    const offered = widthsWithin('GPTQ', bits ?? [8, 7, 6, 5, 4, 3, 2], MIN_BITS);
     return { mode, offered, samples, batch: 32, seed, groupSize };
   },
   cost: gptqCost,

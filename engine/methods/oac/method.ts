@@ -3,13 +3,13 @@
  * (docs/METHOD.md, sections 14 and 15).
  */
 import { UserError } from '../../errors.js';
-import { MAX_BITS } from '../../plans/bits.js';
 import { gridParts, gridTensors, openGrids } from '../grid-set.js';
 import type { Method } from '../method.js';
 import { choice, realNumber, refuseOption, wholeNumber, type MethodOptions } from '../options.js';
 import { calibrate } from './calibrate.js';
 import { oacCost } from './cost.js';
 import { HESSIANS, LABELS, type OacGiven, type OacSettings } from './settings.js';
+import { widthsWithin } from '../widths.js';
 
 /** Below it nothing is left of a weight but its sign. */
 const MIN_BITS = 2;
@@ -54,10 +54,7 @@ export const oac: Method<OacGiven, OacSettings> = {
   settings: ({ model }, { mode = 'weight-only', bits, samples = SAMPLES, seed = 0 }, given) => {
     if (mode !== 'weight-only')
       throw new UserError('OAC quantizes weights alone; leave --mode out, or choose another method.');
-    const offered = [...new Set(bits ?? [8, 7, 6, 5, 4, 3, 2])].sort((a, b) => b - a);
-    const outside = offered.find((b) => !Number.isInteger(b) || b < MIN_BITS || b > MAX_BITS);
-    if (outside !== undefined)
-      throw new UserError(`OAC has bit-widths from ${MIN_BITS} to ${MAX_BITS}, not ${outside}.`);
+    const offered = widthsWithin('OAC', bits ?? [8, 7, 6, 5, 4, 3, 2], MIN_BITS);
     const isText = model.reads === 'tokens';
     const { hessian = 'sequence', damping = DAMPING, groupSize = GROUP_SIZE } = given;
     const { labels = isText ? 'data' : 'sampled' } = given;

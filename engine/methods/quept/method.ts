@@ -38,6 +38,7 @@ import {
 } from './options.js';
 import { elasticSource, queptForm } from './source.js';
 import { storedReader, type Storage } from './stored.js';
+import { widthsWithin } from '../widths.js';
 
 /** What can be given beside what all methods have. */
 export interface QueptGiven {
@@ -189,13 +190,9 @@ function isComputed({ mode, computed, merge }: QueptOptions, given: QueptGiven):
 /** Bit groups with their ranks and merge weights. */
 function grouping(recipe: QueptOptions, { bits }: CommonOptions, given: QueptGiven) {
   if (bits && given.groups) throw new UserError('Name either bit-widths or bit groups, not both.');
-  const outside = bits?.find((b) => !Number.isInteger(b) || b < MIN_BITS || b > MAX_BITS);
-  if (outside !== undefined)
-    throw new UserError(`QuEPT has bit-widths from ${MIN_BITS} to ${MAX_BITS}, not ${outside}.`);
+  const offered = bits && widthsWithin('QuEPT', bits, MIN_BITS);
   const groups =
-    given.groups ??
-    (bits && defaultGroups([...new Set(bits)], recipe.apart)) ??
-    recipe.groups.map((g) => g.bits);
+    given.groups ?? (offered && defaultGroups(offered, recipe.apart)) ?? recipe.groups.map((g) => g.bits);
   // A group apart from the others needs more directions of its own.
   const { rank: asked = recipe.groups[0]!.rank } = given;
   const ranks = typeof asked === 'number' ? ranksOf(groups, asked, recipe.apart) : asked;

@@ -2,7 +2,6 @@
  * Rounding to nearest as a method: whole weight ranges, percentile ranges of activations, nothing learned
  * (docs/METHOD.md, section 7).
  */
-import { UserError } from '../../errors.js';
 import { roundedCodes, roundedWeights } from '../../execution/rounded.js';
 import { fixedBits, type ActivationForm, type QuantizedSource } from '../../execution/source.js';
 import type { NamedTensors } from '../../execution/tensors.js';
@@ -20,6 +19,7 @@ import { floatsOf } from '../tensors-of.js';
 import { calibrate } from './calibrate.js';
 import { roundingCost } from './cost.js';
 import type { RoundingGiven, RoundingSettings } from './settings.js';
+import { widthsWithin } from '../widths.js';
 
 /** Below it nothing is left of a weight but its sign. */
 const MIN_BITS = 2;
@@ -55,7 +55,7 @@ function settings(outline: Outline, common: CommonOptions, given: RoundingGiven)
   const usual = isWeightOnly ? [8, 7, 6, 5, 4, 3, 2] : [8, 7, 6, 5, 4];
   const own: RoundingSettings = {
     mode,
-    offered: [...new Set(common.bits ?? usual)].sort((a, b) => b - a),
+    offered: widthsWithin('Rounding', common.bits ?? usual, MIN_BITS),
     samples: isWeightOnly || !isStatic ? 0 : (common.samples ?? RANGE_SAMPLES),
     batch: 32,
     seed,
@@ -66,9 +66,6 @@ function settings(outline: Outline, common: CommonOptions, given: RoundingGiven)
     embeddingBits: isStatic ? 8 : 16,
     headBits: isStatic ? 8 : 16,
   };
-  const outside = own.offered.find((b) => !Number.isInteger(b) || b < MIN_BITS || b > MAX_BITS);
-  if (outside !== undefined)
-    throw new UserError(`Rounding has bit-widths from ${MIN_BITS} to ${MAX_BITS}, not ${outside}.`);
   if (own.rotate) rotateModel(outline, { keys: own.kvBits <= MAX_BITS });
   return own;
 }
