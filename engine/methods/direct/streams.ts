@@ -6,18 +6,15 @@ import { disposeAll, placeAll, replace } from '../../execution/part.js';
 import { plainParts } from '../../execution/part-by-part.js';
 import { quantizedParts } from '../../execution/quantized-model.js';
 import { addUp, suffixOf } from '../../execution/sums.js';
-import { addMoment, streamOf, tapPart, tokenWeights } from '../../execution/taps.js';
-import { Graph, type Shape, type Value } from '../../graph/ir.js';
-import * as op from '../../graph/ops.js';
-import { byInput, type LinearEntry } from '../../models/listing.js';
+import { byInput } from '../../models/listing.js';
 import { toFloats } from '../../quantized/weight.js';
-import type { Programs } from '../../runtime/programs.js';
 import { GRID, gridName } from '../activation-grids.js';
 import type { CalibrationContext } from '../method.js';
 import type { KeptTensor } from '../progress.js';
 import { inPhase } from '../phases.js';
 import type { BlockAt } from '../walk.js';
-import { factorMoment, type FactorHooks } from '../../backends/moment-factor.js';
+import { factorMoment } from '../../backends/moment-factor.js';
+import { lostName, momentName, openTargets, siteGraph, type OwnSite } from '../../backends/targets.js';
 import { keepBlock, type Stage } from './kept.js';
 import { DAMPING } from './once.js';
 import { searchOwnGrids } from './own-grids.js';
@@ -29,7 +26,6 @@ import type { StageRun } from './stage.js';
 import { stageReader, stageSource } from './stage-source.js';
 import { formIn, startedGrids } from './start.js';
 import { schemeAt } from './stored.js';
-import { correctedWeight, product } from '../../backends/corrected-weight.js';
 
 /** Share of what is lost that a layer makes up for, and damping of the solution (docs/METHOD.md, section 13). */
 const TARGET = { share: 0.7, damping: 0.1 };
@@ -89,7 +85,9 @@ async function roundBlock(
       const [first] = group;
       if (settings.activations === 'static')
         await searchOwnGrids(programs, block, settings, group, { placed, grids, done, searched });
-      const { graph, sums, isAdded } = siteGraph(block, first, done, settings);
+      const { graph, sums, isAdded } = siteGraph(block, first, amounts(settings).share, (inGraph) =>
+        widths.map((_, i) => ownTaps(inGraph, block, settings, i, done).layers.get(first.name)!),
+      );
       const found = await inPhase('moments', () =>
         addUp(programs, graph, sums, block, placed, {
           signal,
@@ -132,71 +130,4 @@ async function roundBlock(
     disposeAll(placed);
   }
   return kept;
-}
-
-/** What a stream shows of an input that layers share. */
-interface OwnSite {
-  /** Σ x_q x_qᵀ, [in, in]. */
-  readonly hessian: Float32Array;
-  /** What the layer's output lacks, with x_q, [out, in]; or what the input lacks, [in, in]. */
-  readonly lost: Float32Array;
-  readonly isAdded: boolean;
-  readonly damping: number;
-  readonly label: string;
-}
-
-/** What layers at a site are rounded from, by their weights [out, in]. */
-async function openTargets(
-  programs: Programs,
-  { hessian, lost, isAdded, damping, label }: OwnSite,
-  columns: number,
-  hooks: FactorHooks,
-): Promise<(weight: Float32Array) => Promise<Float32Array>> {
-  if (lost.every((x) => x === 0)) return (weight) => Promise.resolve(weight);
-  const factored = await factorMoment(programs, hessian, columns, damping, label, hooks);
-  return async (weight) => {
-    const correlation = isAdded ? lost : await product(programs, weight, lost, columns);
-    return correctedWeight(programs, weight, correlation, factored, hooks.signal);
-  };
-}
-
-const momentName = (i: number) => `moment.${i}`;
-const lostName = (i: number) => `lost.${i}`;
-
-/**
- * Adds up, for every stream, the moment of what the layers that share an input read of it, `moment.<i>`, and its
- * correlation with what is missing, `lost.<i>`: in their inputs, share · Σ (x − x_q) x_qᵀ [in, in]; or, where the one layer
- * that reads it is added to the stream between blocks, in that stream behind it, share · Σ ((r + W x) − (r_q + W x_q)) x_qᵀ
- * [out, in], tokens weighted by the energy there.
- * @param done layers whose weights are quantized already
- */
-function siteGraph(
-  block: Pick<BlockAt, 'part' | 'listing' | 'batch'>,
-  { name, in: columns, out }: LinearEntry,
-  done: ReadonlySet<string>,
-  settings: DirectSettings,
-): { readonly graph: Graph; readonly sums: ReadonlyMap<string, Shape>; readonly isAdded: boolean } {
-  const graph = new Graph();
-  const sums = new Map<string, Shape>();
-  const { part, batch } = block;
-  const full = tapPart(graph, part, batch).layers.get(name)!;
-  const taps = ownWidths(settings).map((_, i) => ownTaps(graph, block, settings, i, done).layers.get(name)!);
-  const stream = streamOf(graph, full);
-  const weights = tokenWeights(graph, full, batch, 'energy');
-  const share = graph.scalar(amounts(settings).share);
-  const addTo = (key: string, shape: Shape, add: (before: Value) => Value) => {
-    sums.set(key, shape);
-    graph.output(key, add(graph.input(`sum.${key}`, shape)));
-  };
-  for (const [i, own] of taps.entries()) {
-    const ownStream = streamOf(graph, own);
-    const missing =
-      stream && ownStream ? op.sub(op.add(stream, full.y), op.add(ownStream, own.y)) : op.sub(full.x, own.x);
-    const weighted = op.mul(missing, op.mul(weights, share));
-    addTo(momentName(i), [columns, columns], (before) => addMoment(own.x, weights, before));
-    addTo(lostName(i), [stream ? out : columns, columns], (before) =>
-      op.gemm(weighted, own.x, { transA: true, c: before }),
-    );
-  }
-  return { graph, sums, isAdded: stream !== undefined };
 }

@@ -8,16 +8,13 @@ import { momentPanel } from '../../execution/moments.js';
 import { disposeAll, placeAll, replace } from '../../execution/part.js';
 import type { SampleStore } from '../../execution/sample-store.js';
 import { addUp, suffixOf } from '../../execution/sums.js';
-import { addMoment, streamOf, tapPart, tokenWeights } from '../../execution/taps.js';
+import { tapPart } from '../../execution/taps.js';
 import type { NamedTensors } from '../../execution/tensors.js';
-import { Graph, type Shape, type Value } from '../../graph/ir.js';
-import * as op from '../../graph/ops.js';
 import type { HostTensor } from '../../models/checkpoint.js';
 import { byInput, type LinearEntry } from '../../models/listing.js';
 import { toFloats } from '../../quantized/weight.js';
 import type { Programs } from '../../runtime/programs.js';
-import { factorMoment, type FactorHooks } from '../../backends/moment-factor.js';
-import { correctedWeight, product } from '../../backends/corrected-weight.js';
+import { lostName, momentName, openTargets, siteGraph } from '../../backends/targets.js';
 import { samplesAtOnce } from '../walk.js';
 import type { BlockContext } from './block.js';
 import { searchClip } from './clip-start.js';
@@ -65,7 +62,7 @@ export async function computedStart(
   try {
     for (const group of byInput(listing.linears)) {
       const [first] = group;
-      const { graph, sums, isAdded } = siteGraph(read, first, done, computed.length);
+      const { graph, sums, isAdded } = computedSite(read, first, done, computed.length);
       const found = await addUp(programs, graph, sums, read, placed, {
         signal: hooks.signal,
         status: () => undefined,
@@ -73,9 +70,14 @@ export async function computedStart(
       for (const [i, g] of computed.entries()) {
         const { bits } = layout.groups[g]!;
         const hessian = found.get(momentName(i))!;
-        const lost = found.get(lostName(i))!;
-        const label = part.prefix + first.name;
-        const targetOf = await openTargets(programs, label, hessian, lost, isAdded, first.in, hooks);
+        const site = {
+          hessian,
+          lost: found.get(lostName(i))!,
+          isAdded,
+          damping: DAMPING,
+          label: part.prefix + first.name,
+        };
+        const targetOf = await openTargets(programs, site, first.in, hooks);
         const moment = damped(hessian, first.in);
         const panels = panelsOf(moment, first.in, momentPanel(options));
         for (const layer of group) {
@@ -111,68 +113,21 @@ export async function computedStart(
   }
 }
 
-const momentName = (i: number) => `moment.${i}`;
-const lostName = (i: number) => `lost.${i}`;
 const ownWeight = (layer: string, i: number) => `${layer}.weight${suffixOf(i + 1)}`;
 
-/**
- * Adds up, for every stream, the moment of what layers that share an input read of it, and its correlation with what is
- * missing: in the input, Σ (x − x_q) x_qᵀ [in, in]; or, where the layer is added to the stream between blocks, in that
- * stream behind it [out, in], tokens weighted by the energy there.
- * @param done layers whose weights are quantized already
- */
-export function siteGraph(
+/** `siteGraph` of these streams. @param done layers whose weights are quantized already */
+export const computedSite = (
   { part, batch }: { readonly part: BlockContext['part']; readonly batch: number },
-  { name, in: columns, out }: LinearEntry,
+  layer: LinearEntry,
   done: ReadonlySet<string>,
   count: number,
-): { readonly graph: Graph; readonly sums: ReadonlyMap<string, Shape>; readonly isAdded: boolean } {
-  const graph = new Graph();
-  const sums = new Map<string, Shape>();
-  const full = tapPart(graph, part, batch).layers.get(name)!;
-  const taps = Array.from({ length: count }, (_, i) => {
-    const weightOf = (layer: string) => (done.has(layer) ? ownWeight(layer, i) : `${layer}.weight`);
-    return tapPart(graph, part, batch, suffixOf(i + 1), weightOf).layers.get(name)!;
-  });
-  const [stream, ...own] = [full, ...taps].map((tap) => streamOf(graph, tap));
-  const weights = tokenWeights(graph, full, batch, 'energy');
-  const target = stream ? op.add(stream, full.y) : full.x;
-  const lost = taps.map(({ x, y }, i) => op.sub(target, own[i] ? op.add(own[i], y) : x));
-  const sum = (key: string, shape: Shape, add: (before: Value) => Value) => {
-    sums.set(key, shape);
-    graph.output(key, add(graph.input(`sum.${key}`, shape)));
-  };
-  for (const [i, { x }] of taps.entries()) {
-    const weighted = op.mul(lost[i]!, weights);
-    sum(momentName(i), [columns, columns], (before) => addMoment(x, weights, before));
-    sum(lostName(i), [stream ? out : columns, columns], (before) =>
-      op.gemm(weighted, x, { transA: true, c: before }),
-    );
-  }
-  return { graph, sums, isAdded: stream !== undefined };
-}
-
-/**
- * The weights [out, in] that layers at a site are to come near, by their own.
- * @param lost as `siteGraph` has it, of a layer that is added to the stream if `isAdded`
- */
-async function openTargets(
-  programs: Programs,
-  label: string,
-  hessian: Float32Array,
-  lost: Float32Array,
-  isAdded: boolean,
-  columns: number,
-  hooks: FactorHooks,
-): Promise<(weight: Float32Array) => Promise<Float32Array>> {
-  if (lost.every((x) => x === 0)) return (weight) => Promise.resolve(weight);
-  const factored = await factorMoment(programs, hessian, columns, DAMPING, label, hooks);
-  const share = lost.map((x) => SHARE * x);
-  return async (weight) => {
-    const correlation = isAdded ? share : await product(programs, weight, share, columns);
-    return correctedWeight(programs, weight, correlation, factored, hooks.signal);
-  };
-}
+): ReturnType<typeof siteGraph> =>
+  siteGraph({ part, batch }, layer, SHARE, (graph) =>
+    Array.from({ length: count }, (_, i) => {
+      const weightOf = (name: string) => (done.has(name) ? ownWeight(name, i) : `${name}.weight`);
+      return tapPart(graph, part, batch, suffixOf(i + 1), weightOf).layers.get(layer.name)!;
+    }),
+  );
 
 /** The moment, up to a factor, with a share of its mean diagonal added to it; one of nothing but zeros becomes 1. */
 function damped(hessian: Float32Array, n: number): Float32Array {

@@ -19,7 +19,7 @@ import {
 import type { AdapterLayout } from './adapters.js';
 import type { CalibrationCost } from '../method.js';
 import { samplesAtOnce } from '../walk.js';
-import { computedGroups, siteGraph } from './computed-start.js';
+import { computedGroups, computedSite } from './computed-start.js';
 import { layoutOf } from './layout.js';
 import { SEARCH_RUNS, sideGraph } from './clip-start.js';
 import { momentsGraph, momentPanel } from '../../execution/moments.js';
@@ -161,7 +161,7 @@ function computedWork(
   const batch = samplesAtOnce([part], seen);
   const done = new Set<string>();
   const sites = byInput(listing.linears).map((group) => {
-    const { graph } = siteGraph({ part, batch }, group[0], done, groups.length);
+    const { graph } = computedSite({ part, batch }, group[0], done, groups.length);
     for (const { name } of group) done.add(name);
     return timesWork(workOf(graph), Math.ceil(seen / batch));
   });
