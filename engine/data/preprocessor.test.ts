@@ -81,6 +81,15 @@ test('keeps the aspect ratio within limits, and pads what is missing', () => {
   expect(parse({ do_pad: true }).pad).toBe(false);
 });
 
+test('never pads by BEiT’s processor, which passes do_pad over', () => {
+  const beit = { image_processor_type: 'BeitImageProcessorFast', do_center_crop: false };
+  const pad = { do_pad: true, pad_size: 224 };
+  expect(parse({ ...beit, ...pad, size: 224 }).pad).toBe(false);
+  expect(() => parse({ ...beit, ...pad, size: { shortest_edge: 200, longest_edge: 224 } })).toThrow(
+    '"size" leaves one edge to the picture and nothing is cropped or padded after it',
+  );
+});
+
 test('gives a single mean or std to every channel', () => {
   expect(parse({ image_mean: [0.1], image_std: 0.2 }).normalize).toEqual({
     mean: [0.1, 0.1, 0.1],

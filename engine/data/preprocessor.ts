@@ -106,7 +106,7 @@ export function parsePreprocessor(json: unknown, model: ModelInput, where: strin
   const resize = doesResize ? resizeOf(config, processor, where) : undefined;
   const centerCrop = doesCrop ? fixedSize(config, 'crop_size', processor.cropSize, where) : undefined;
   const padSize =
-    isOn('do_pad', false) && config.pad_size !== undefined && config.pad_size !== null
+    processor.pads && isOn('do_pad', false) && config.pad_size !== undefined && config.pad_size !== null
       ? fixedSize(config, 'pad_size', undefined, where)
       : undefined;
   requireOutput({ resize, centerCrop, padSize, output }, 'size' in config || !doesResize, where);
@@ -150,6 +150,8 @@ interface Processor {
   readonly mean: readonly number[];
   readonly std: readonly number[];
   readonly onWhite: boolean;
+  /** Whether it heeds `do_pad`. */
+  readonly pads: boolean;
   /** Whether versions of transformers resize and crop differently by default. */
   readonly isUnsettled?: boolean;
 }
@@ -164,6 +166,7 @@ const vit: Processor = {
   mean: [0.5],
   std: [0.5],
   onWhite: false,
+  pads: true,
 };
 const deit: Processor = {
   ...vit,
@@ -172,7 +175,7 @@ const deit: Processor = {
   cropSize: square(224),
   resample: 'bicubic',
 };
-const beit: Processor = { ...deit, isUnsettled: true };
+const beit: Processor = { ...deit, pads: false, isUnsettled: true };
 const clip: Processor = {
   ...deit,
   square: false,
