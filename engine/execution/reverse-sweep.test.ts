@@ -7,7 +7,7 @@ import { writeSafetensors } from '../formats/safetensors.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { Part } from '../models/model.js';
 import { hessianSums, type HessianKind } from './hessians.js';
-import { drawLabels, nextTokens, type Labels } from './loss.js';
+import { drawLabels, nextTokens, replaceByGradient, type Labels } from './loss.js';
 import { openPlainModel } from './model.js';
 import { sweepBack } from './reverse-sweep.js';
 import { openSampleCache, samplesIn, type ModelInputs } from './sample-store.js';
@@ -53,7 +53,13 @@ async function hessiansOf(
   const cache = await openSampleCache(Infinity);
   await sweepBack(
     programs,
-    { checkpoint, inputs, cache, batch, labels: () => Promise.resolve(labels) },
+    {
+      checkpoint,
+      inputs,
+      cache,
+      batch,
+      differentiate: (store, hooks) => replaceByGradient(programs, checkpoint, store, labels, hooks),
+    },
     {
       build: hessianSums(kind, slices),
       done: ({ part, index }, sums) => {

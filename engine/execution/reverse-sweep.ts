@@ -9,7 +9,6 @@ import type { Checkpoint } from '../models/checkpoint.js';
 import type { PartListing } from '../models/listing.js';
 import type { Part } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
-import { replaceByGradient, type Labels } from './loss.js';
 import { disposeAll, openPlainPart, placeAll } from './part.js';
 import { entering, passPart, type PassHooks } from './part-by-part.js';
 import { NO_SOURCES, type ModelInputs, type SampleCache, type SampleStore } from './sample-store.js';
@@ -47,13 +46,13 @@ export interface SweepTask {
   readonly cache: SampleCache;
   /** Samples that run at once. */
   readonly batch: number;
-  /** @param store what the head reads of every sample */
-  labels(this: void, store: SampleStore): Promise<Labels>;
+  /** Replaces what the head reads of every sample by the gradient of its loss with respect to it. */
+  differentiate(this: void, store: SampleStore, hooks: PassHooks): Promise<void>;
 }
 
 /**
  * Runs all samples through the model in full precision, keeping what every block reads, then carries the gradient of the sum of
- * all cross-entropies back, last block first. A block is done, with sums over all samples, before the next is visited.
+ * all their losses back, last block first. A block is done, with sums over all samples, before the next is visited.
  * Throws UserError for a model of several chains.
  */
 export async function sweepBack(
@@ -62,7 +61,7 @@ export async function sweepBack(
   { build, done }: BlockSums,
   { signal, status }: PassHooks,
 ): Promise<void> {
-  const { checkpoint, inputs, batch, labels } = task;
+  const { checkpoint, inputs, batch, differentiate } = task;
   const { model, listing } = checkpoint;
   if (model.towers?.length)
     throw new UserError(
@@ -83,8 +82,7 @@ export async function sweepBack(
       stores.push(await passOn(programs, task, part, stores.at(-1), hooks(1)));
       passed++;
     }
-    const read = stores.at(-1)!;
-    await replaceByGradient(programs, checkpoint, read, await labels(read), hooks(1));
+    await differentiate(stores.at(-1)!, hooks(1));
     passed++;
     for (const [index, part] of [...model.blocks.entries()].reverse()) {
       const gradient = stores.pop()!;
@@ -129,14 +127,14 @@ export function backwardGraph(
   build: BlockSums['build'],
 ): { readonly graph: Graph; readonly sums: ReadonlyMap<string, Shape> } {
   const graph = new Graph();
-  return { graph, sums: build(graph, differentiate(graph, block.part, block.batch), block) };
+  return { graph, sums: build(graph, gradientsOf(graph, block.part, block.batch), block) };
 }
 
 /**
  * A block, differentiated: its parameters and ports are graph inputs, and `dy`, the gradient with respect to what it yields;
  * an output is `dx`, that with respect to what it reads.
  */
-function differentiate(graph: Graph, part: Part, batch: number): Map<string, LayerGradient> {
+function gradientsOf(graph: Graph, part: Part, batch: number): Map<string, LayerGradient> {
   const { y, layers } = tapPart(graph, part, batch);
   const taps = [...layers];
   const cotangent = graph.input('dy', part.outputShape(batch));

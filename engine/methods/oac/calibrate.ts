@@ -2,7 +2,7 @@
 import { factorHessian } from '../../backends/factor.js';
 import { roundCorrecting } from '../../backends/gptq.js';
 import { UserError } from '../../errors.js';
-import { drawLabels, nextTokens, type Labels } from '../../execution/loss.js';
+import { drawLabels, nextTokens, replaceByGradient, type Labels } from '../../execution/loss.js';
 import { sweepBack, type BlockGradients } from '../../execution/reverse-sweep.js';
 import type { SampleSource, SampleStore } from '../../execution/sample-store.js';
 import { byInput } from '../../models/listing.js';
@@ -46,7 +46,8 @@ export async function calibrate(context: CalibrationContext, settings: OacSettin
       inputs,
       cache,
       batch: batchOf(model, inputs.samples),
-      labels: (store) => labelsOf(context, settings, store),
+      differentiate: async (store, hooks) =>
+        replaceByGradient(programs, checkpoint, store, await labelsOf(context, settings, store), hooks),
     },
     {
       build: (graph, layers, block) => (isDone(block) ? new Map() : build(graph, layers, block)),
