@@ -74,6 +74,7 @@ const smooth: Readonly<Record<string, readonly Case[]>> = {
   Log: unary(op.log, positive),
   Sqrt: unary(op.sqrt, positive),
   Reciprocal: unary(op.reciprocal, awayFromZero),
+  Relu: unary(op.relu, awayFromZero),
   Sigmoid: unary(op.sigmoid, (u) => 4 * u),
   Erf: unary(op.erf, (u) => 2 * u),
   Gelu: unary(op.gelu, (u) => 4 * u),

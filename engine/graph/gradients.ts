@@ -92,6 +92,8 @@ export const vjpTable: { readonly [Op in Operator]?: Row<Op> } = {
   Log: rule(({ inputs: [x], g }) => [() => op.div(g, x!)]),
   Sqrt: rule(({ y, g }) => [() => op.div(op.mul(g, scalar(g, 0.5)), y)]),
   Reciprocal: rule(({ y, g }) => [() => op.neg(op.mul(g, op.mul(y, y)))]),
+  // 0 at 0, as elsewhere.
+  Relu: rule(({ y, g }) => [() => op.mul(g, op.sign(y))]),
   Sigmoid: rule(({ y, g }) => [() => op.mul(g, op.mul(y, op.sub(scalar(g, 1), y)))]),
   Erf: rule(({ inputs: [x], g }) => [
     () => op.mul(g, op.mul(scalar(g, 2 / Math.sqrt(Math.PI)), op.exp(op.neg(op.mul(x!, x!))))),

@@ -40,6 +40,7 @@ export interface OperatorAttributes {
   readonly ReduceMean: Reduction;
   readonly ReduceMin: Reduction;
   readonly ReduceSum: Reduction;
+  readonly Relu: None;
   readonly Reshape: { readonly allowzero?: 1 };
   readonly Round: None;
   readonly Sigmoid: None;

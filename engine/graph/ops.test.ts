@@ -60,6 +60,7 @@ const cases: Readonly<Record<string, readonly (readonly [Shape[], Build])[]>> = 
         'log',
         'neg',
         'reciprocal',
+        'relu',
         'round',
         'sigmoid',
         'sign',
@@ -204,6 +205,7 @@ describe('what an operator computes', () => {
   const grid = array([2, 3], [1, 5, 3, 2, 2, 9]);
   it.each<[string, Array_, (x: Value) => Value, number[]]>([
     ['round: half to even', row, op.round, [-2, 0, 0, 2, 2, 3]],
+    ['relu', row, op.relu, [0, 0, 0.5, 1.5, 2.5, 3]],
     ['sign', array([3], [-4, 0, 0.1]), op.sign, [-1, 0, 1]],
     ['gelu: exact, not the tanh form', array([2], [1, -2]), op.gelu, [0.8413447, -0.0455003]],
     ['clip', row, (x) => op.clip(x, -1, 2), [-1, -0.5, 0.5, 1.5, 2, 2]],

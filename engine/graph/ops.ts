@@ -66,7 +66,8 @@ export function where(condition: Value, a: Value, b: Value): Value {
 }
 
 // Element-wise, one input.
-type Unary = 'Abs' | 'Erf' | 'Exp' | 'Log' | 'Neg' | 'Reciprocal' | 'Round' | 'Sigmoid' | 'Sign' | 'Sqrt';
+type Unary =
+  'Abs' | 'Erf' | 'Exp' | 'Log' | 'Neg' | 'Reciprocal' | 'Relu' | 'Round' | 'Sigmoid' | 'Sign' | 'Sqrt';
 const unary = (op: Unary, x: Value) => single(op, [x], {}, x.shape, x.type);
 export const abs = (x: Value) => unary('Abs', x);
 export const erf = (x: Value) => unary('Erf', x);
@@ -74,6 +75,7 @@ export const exp = (x: Value) => unary('Exp', x);
 export const log = (x: Value) => unary('Log', x);
 export const neg = (x: Value) => unary('Neg', x);
 export const reciprocal = (x: Value) => unary('Reciprocal', x);
+export const relu = (x: Value) => unary('Relu', x);
 /** Rounds half to even. Its gradient passes straight through. */
 export const round = (x: Value) => unary('Round', x);
 export const sigmoid = (x: Value) => unary('Sigmoid', x);

@@ -45,8 +45,8 @@ it.each<[string, object, string]>([
   ],
   [
     'an activation that is not computed',
-    { hidden_act: 'gelu_new' },
-    '"hidden_act" is "gelu_new"; supported: gelu.',
+    { hidden_act: 'mish' },
+    '"hidden_act" is "mish"; supported: silu, swish, gelu, gelu_python, gelu_new, gelu_fast, gelu_accurate, gelu_pytorch_tanh, gelu_python_tanh, quick_gelu, relu.',
   ],
 ])('refuses %s and says what is supported', (_, change, message) => {
   expect(() => build({ ...TINY_VIT, ...change })).toThrow(new UserError(`tiny/config.json: ${message}`));

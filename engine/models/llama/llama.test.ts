@@ -297,7 +297,6 @@ describe('configuration', () => {
   });
 
   it.each<[string, object, string]>([
-    ['another activation', { hidden_act: 'gelu' }, '"hidden_act" is "gelu"; supported: silu, swish'],
     [
       'heads that do not divide',
       { num_attention_heads: 3 },

@@ -2,6 +2,7 @@
 import { show } from '../../formats/paths.js';
 import type { Graph, Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
+import { readActivation, type Activation } from '../activations.js';
 import { attention, causalMask } from '../attention.js';
 import type { ModelConfig } from '../config.js';
 import { byLength } from '../constants.js';
@@ -37,6 +38,8 @@ interface LlamaConfig extends LlamaTraits {
   readonly keyHeads: number;
   readonly headSize: number;
   readonly hidden: number;
+  /** Of the perceptron's gate. */
+  readonly activation: Activation;
   readonly epsilon: number;
   readonly rope: Rope;
   readonly vocabulary: number;
@@ -91,6 +94,7 @@ function readLlamaConfig(
     ...{ features, heads, keyHeads, headSize, context, tokens: length },
     depth: config.size('num_hidden_layers', DEPTH, MAX_DEPTH),
     hidden: config.size('intermediate_size', defaults.hidden, MAX_FEATURES),
+    activation: readActivation(config, 'silu'),
     epsilon: config.positive('rms_norm_eps', 1e-6),
     rope: readRope(config, headSize, context),
     vocabulary: config.size('vocab_size', defaults.vocabulary),
@@ -103,7 +107,6 @@ function refuseOthers(config: ModelConfig): void {
     if (config.has(key)) config.fail(key, 'is present: mixtures of experts are not supported');
   if (!config.flag('is_causal', true))
     config.fail('is_causal', 'is false: models whose tokens see those after them are not supported');
-  config.oneOf('hidden_act', ['silu', 'swish'], 'silu');
 }
 
 /**
@@ -141,7 +144,7 @@ const llamaStem = ({ vocabulary, features, tokens }: LlamaConfig): Part => ({
 
 /** Pre-norm decoder blocks: causal attention, then a gated perceptron, each added to the stream. */
 function llamaBlocks(config: LlamaConfig): readonly Part[] {
-  const { features, depth, heads, keyHeads, headSize, hidden, epsilon, tokens } = config;
+  const { features, depth, heads, keyHeads, headSize, hidden, activation, epsilon, tokens } = config;
   const { bias = {}, headNorms = false } = config;
   const turns = byLength((length) => rotation(config.rope, length));
 
@@ -179,7 +182,7 @@ function llamaBlocks(config: LlamaConfig): readonly Part[] {
       const after = b.rmsNorm('post_attention_layernorm', attended, epsilon);
       const gate = b.linear('mlp.gate_proj', after, hidden, { bias: bias.mlp ?? false });
       const up = b.linear('mlp.up_proj', after, hidden, { bias: bias.mlp ?? false });
-      const gated = op.mul(op.mul(gate, op.sigmoid(gate)), up);
+      const gated = op.mul(activation(gate), up);
       return op.add(attended, b.linear('mlp.down_proj', gated, features, { bias: bias.mlp ?? false }));
     };
   const windows = Array.from({ length: depth }, (_, index) => config.windows?.[index]);

@@ -1,6 +1,7 @@
 /** Vision Transformer (Dosovitskiy et al. 2021), Hugging Face layout `vit`; DeiT is built from the same pieces. */
 import type { Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
+import { readActivation, type Activation } from '../activations.js';
 import { attention } from '../attention.js';
 import type { ModelConfig } from '../config.js';
 import type { Family } from '../family.js';
@@ -11,6 +12,7 @@ export interface VitConfig {
   readonly depth: number;
   readonly heads: number;
   readonly hidden: number;
+  readonly activation: Activation;
   readonly epsilon: number;
   readonly qkvBias: boolean;
   readonly image: VisionModel['image'];
@@ -27,7 +29,6 @@ const MAX_DEPTH = 1 << 12;
 
 /** Reads and checks the keys that `vit` and `deit` have in common. */
 export function readVitConfig(config: ModelConfig): VitConfig {
-  config.oneOf('hidden_act', ['gelu'], 'gelu');
   const [height, width] = config.pair('image_size', 224, MAX_SIDE);
   const [patchHeight, patchWidth] = config.pair('patch_size', 16, MAX_SIDE);
   if (height % patchHeight !== 0 || width % patchWidth !== 0)
@@ -47,6 +48,7 @@ export function readVitConfig(config: ModelConfig): VitConfig {
     depth: config.size('num_hidden_layers', 12, MAX_DEPTH),
     heads,
     hidden: config.size('intermediate_size', 3072, MAX_FEATURES),
+    activation: readActivation(config, 'gelu'),
     epsilon: config.positive('layer_norm_eps', 1e-12),
     qkvBias: config.flag('qkv_bias', true),
     image: { channels: config.size('num_channels', 3, MAX_CHANNELS), height, width },
@@ -94,7 +96,7 @@ export function vitStem(config: VitConfig, prefix: string, specialTokens: readon
 
 /** Pre-norm encoder block: attention, then a two-layer perceptron, each added to the stream. */
 export function vitBlock(config: VitConfig, prefix: string, index: number, tokens: number): Part {
-  const { features, hidden, heads, epsilon, qkvBias } = config;
+  const { features, hidden, activation, heads, epsilon, qkvBias } = config;
   return {
     prefix: `${prefix}.encoder.layer.${index}.`,
     kind: 'block',
@@ -108,7 +110,7 @@ export function vitBlock(config: VitConfig, prefix: string, index: number, token
       const mixed = attention(b, 'attention.attention', { q, k, v }, batch, { heads });
       const attended = op.add(x, b.linear('attention.output.dense', mixed, features));
       const after = b.layerNorm('layernorm_after', attended, epsilon);
-      const activated = op.gelu(b.linear('intermediate.dense', after, hidden));
+      const activated = activation(b.linear('intermediate.dense', after, hidden));
       return op.add(attended, b.linear('output.dense', activated, features));
     },
   };

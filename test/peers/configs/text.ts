@@ -1,6 +1,7 @@
 /** Random configurations of language models in LLaMA's layout. */
 import type { CheckpointCase, Stored } from '../checkpoints.peers.js';
 import type { Draw } from '../suite.js';
+import { ACTIVATIONS } from './activations.js';
 
 type Config = Record<string, unknown>;
 
@@ -27,7 +28,7 @@ export function drawText(draw: Draw): Omit<CheckpointCase, 'seed'> {
     vocab_size: whole(5, 60),
     ...(chance(0.9) && { max_position_embeddings: context }),
     rms_norm_eps: pick([1e-3, 1e-5, 1e-6, 1e-8]),
-    ...(chance() && { hidden_act: chance(0.04) ? 'gelu' : pick(['silu', 'silu', 'swish']) }),
+    ...(chance() && { hidden_act: chance(0.3) ? pick(ACTIVATIONS) : pick(['silu', 'silu', 'swish']) }),
     ...(tied !== undefined && { tie_word_embeddings: tied }),
     ...drawBiases(draw, family),
     ...windows,

@@ -1,6 +1,7 @@
 /** Random configurations of ViT and DeiT. */
 import type { CheckpointCase } from '../checkpoints.peers.js';
 import type { Draw } from '../suite.js';
+import { ACTIVATIONS } from './activations.js';
 
 export function drawVision(draw: Draw): Omit<CheckpointCase, 'seed'> {
   const { pick, whole, chance } = draw;
@@ -15,7 +16,7 @@ export function drawVision(draw: Draw): Omit<CheckpointCase, 'seed'> {
     num_attention_heads: heads,
     num_hidden_layers: whole(1, 3),
     intermediate_size: whole(2, 40),
-    ...(chance() && { hidden_act: chance(0.04) ? 'relu' : 'gelu' }),
+    ...(chance() && { hidden_act: chance(0.3) ? pick(ACTIVATIONS) : 'gelu' }),
     image_size: isSquare ? height * whole(1, 4) : [height * whole(1, 4), width * whole(1, 4)],
     patch_size: isSquare && chance() ? height : [height, isSquare ? height : width],
     num_channels: whole(1, 4),
