@@ -14,6 +14,8 @@ export interface GridForm {
   readonly groupSize: number;
   /** Bits of a zero point, default `bits`. */
   readonly zeroBits?: number;
+  /** Where scales and zero points are on grids for bands of so many rows: the bits of each. */
+  readonly level?: { readonly rows: number; readonly scaleBits: number; readonly zeroBits: number };
   /** Elements kept apart in float16, each with its place. */
   readonly outliers?: number;
   /** Whether the order of columns is stored. */
@@ -34,40 +36,70 @@ export interface BinaryForm {
 export type WeightForm = GridForm | BinaryForm;
 
 const bytesOfBits = (count: number, bits: number) => Math.ceil((count * bits) / 8);
-const bitsFor = (values: number) => Math.ceil(Math.log2(Math.max(1, values)));
-const groupsOf = ({ in: columns, groupSize }: Pick<WeightForm, 'in' | 'groupSize'>) =>
+/** Bits of a whole number below so many. */
+export const bitsFor = (values: number) => Math.ceil(Math.log2(Math.max(1, values)));
+/** Groups of columns of a row. */
+export const groupsOf = ({ in: columns, groupSize }: Pick<WeightForm, 'in' | 'groupSize'>) =>
   groupSize === -1 ? 1 : Math.ceil(columns / groupSize);
 
 /**
- * Bytes of a weight with everything that its values need, each tensor packed without gaps: codes, a float16 scale and a
- * zero point per group of columns of a row, the order of columns, and outliers as float16 with row and column.
+ * Bytes of a weight with everything that its values need, each tensor packed without gaps: codes; of every group of columns of a
+ * row a float16 scale and a zero point, or their codes and a float16 step and start of each for bands of rows; the order of
+ * columns, and outliers as float16 with row and column. Of signs see `binaryBytes`.
  */
 export function bytesOf(form: WeightForm): number {
-  const { in: columns, out } = form;
+  if (form.kind === 'binary') return binaryBytes(form);
+  const { in: columns, out, bits, zeroBits = bits, level, outliers = 0, ordered = false } = form;
   const groups = out * groupsOf(form);
-  if (form.kind === 'binary') {
-    const { classes, second } = form;
-    const statistics = 2 * groups * classes + (second > 0 ? groups : 0);
-    return (
-      bytesOfBits(out * (columns + second), 1) +
-      bytesOfBits(out * columns, bitsFor(classes)) +
-      (second > 0 ? bytesOfBits(columns, 1) : 0) +
-      statistics * FLOAT_BYTES
-    );
-  }
-  const { bits, zeroBits = bits, outliers = 0, ordered = false } = form;
+  const statistics = level
+    ? bytesOfBits(groups, level.scaleBits) +
+      bytesOfBits(groups, level.zeroBits) +
+      4 * Math.ceil(out / level.rows) * groupsOf(form) * FLOAT_BYTES
+    : groups * FLOAT_BYTES + bytesOfBits(groups, zeroBits);
   return (
     bytesOfBits(out * columns, bits) +
-    groups * FLOAT_BYTES +
-    bytesOfBits(groups, zeroBits) +
+    statistics +
     (ordered ? bytesOfBits(columns, bitsFor(columns)) : 0) +
     outliers * FLOAT_BYTES +
     bytesOfBits(outliers, bitsFor(out) + bitsFor(columns))
   );
 }
 
+/**
+ * A sign of every element, and of those of a second plane; the class of every element outside its columns; which columns those
+ * are; in float16, mean and scale per class, and mean and two scales of the columns with two planes, of every group of a row.
+ */
+function binaryBytes(form: BinaryForm): number {
+  const { in: columns, out, classes, second } = form;
+  const groups = out * groupsOf(form);
+  return (
+    bytesOfBits(out * (columns + second), 1) +
+    bytesOfBits(out * (columns - second), bitsFor(classes)) +
+    (second > 0 ? bytesOfBits(columns, 1) : 0) +
+    groups * (2 * classes + (second > 0 ? 3 : 0)) * FLOAT_BYTES
+  );
+}
+
 /** The average bits per weight of a form, everything stored counted. */
 export const bitsPerWeight = (form: WeightForm): number => (8 * bytesOf(form)) / (form.in * form.out);
+
+/** Bits of an outlier as SpQR's authors count: a float16, and as much for its place. */
+const STATED_OUTLIER = 32;
+
+/**
+ * The average bits per weight as papers count, where that is less than everything stored: of SpQR's form without the order of
+ * columns, groups and bands taken for full; of signs these alone (BiLLM). Undefined for other forms.
+ */
+export function statedBits(form: WeightForm): number | undefined {
+  const { in: columns, out } = form;
+  if (form.kind === 'binary') return (columns + form.second) / columns;
+  if (!form.level) return undefined;
+  const { rows, scaleBits, zeroBits } = form.level;
+  const perGroup = form.groupSize === -1 ? columns : form.groupSize;
+  const starts = (4 * 8 * FLOAT_BYTES) / rows;
+  const share = (form.outliers ?? 0) / (columns * out);
+  return form.bits + (scaleBits + zeroBits + starts) / perGroup + STATED_OUTLIER * share;
+}
 
 /** The form of a weight. A zero point takes as many bits as its values need: those of a code, one more for halves. */
 export function formOf(weight: QuantizedWeight): WeightForm {
@@ -76,14 +108,16 @@ export function formOf(weight: QuantizedWeight): WeightForm {
     const { groupSize, classes, second } = weight;
     return { kind: 'binary', in: columns, out, groupSize, classes, second: second?.columns.length ?? 0 };
   }
-  const { bits, groupSize, zero, outliers, order } = weight;
+  const { bits, groupSize, zero, level, outliers, order } = weight;
   return {
     kind: 'grid',
     in: columns,
     out,
     bits,
     groupSize,
-    zeroBits: zeroBits(zero, bits),
+    ...(level
+      ? { level: { rows: level.rows, scaleBits: level.scale.bits, zeroBits: level.zero.bits } }
+      : { zeroBits: zeroBits(zero, bits) }),
     ...(outliers && { outliers: outliers.values.length }),
     ...(order && { ordered: true }),
   };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createRandom } from '../data/random.js';
-import { packCodes, packedBytes, unpackCodes } from './packing.js';
+import { packCodes, packedBytes, unpackCodes, unpackRow } from './packing.js';
 
 const ROWS = 3;
 
@@ -37,4 +37,13 @@ describe.each([1, 2, 3, 4, 5, 6, 7, 8])('codes of %i bits', (bits) => {
 it('lies in bytes from the lowest bit', () => {
   expect(packCodes(Uint8Array.of(1, 2, 3, 0, 1), 5, 2)).toEqual(Uint8Array.of(0b00_11_10_01, 0b01));
   expect(packCodes(Uint8Array.of(5, 2, 7), 3, 3)).toEqual(Uint8Array.of(0b11_010_101, 0b1));
+});
+
+it.each([0, 9, 13, 16, 24])('holds a row of numbers of %i bits', (bits) => {
+  const random = createRandom(1, 'numbers', bits);
+  const numbers = Uint32Array.from({ length: 37 }, () => random.integer(2 ** bits));
+  numbers[3] = 2 ** bits - 1;
+  const packed = packCodes(numbers, numbers.length, bits);
+  expect(packed.length).toBe(packedBytes(numbers.length, bits));
+  expect(unpackRow(packed, numbers.length, bits)).toEqual(numbers);
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createRandom } from '../data/random.js';
-import { toFloats, type BinaryWeight, type GridWeight } from './weight.js';
+import { statisticValues, toFloats, type BinaryWeight, type GridWeight } from './weight.js';
 
 const [OUT, IN] = [3, 7];
 const random = createRandom(1, 'weights');
@@ -46,6 +46,23 @@ describe('a weight on grids', () => {
     );
   });
 
+  it('has scales and zero points of grids of their own', () => {
+    const statistic = {
+      bits: 3,
+      codes: integers(OUT * 2, 8),
+      step: normals(2 * 2),
+      start: normals(2 * 2),
+    };
+    // Two groups of a row; two rows are a band, the third one of its own.
+    const values = statisticValues(statistic, 2, 2);
+    for (let row = 0; row < OUT; row++)
+      for (let group = 0; group < 2; group++) {
+        const at = (row < 2 ? 0 : 2) + group;
+        const lag = Math.fround(statistic.codes[2 * row + group]! - statistic.start[at]!);
+        expect(values[2 * row + group]).toBe(Math.fround(statistic.step[at]! * lag));
+      }
+  });
+
   it('has outliers in place of what the grid says', () => {
     const own = { ...weight(3, 3), order: Uint32Array.of(6, 2, 0, 5, 1, 3, 4) };
     const outliers = {
@@ -83,21 +100,26 @@ describe('a weight as signs', () => {
     expect(toFloats(weight)).toEqual(matrix(valueOf));
   });
 
-  it('has a second plane in some columns', () => {
+  it('has two planes with statistics of their own in some columns', () => {
     const second = {
       columns: Uint32Array.of(1, 5),
       signs: integers(OUT * 2, 2),
-      scale: normals(OUT * 2),
+      mean: normals(OUT * 2),
+      scales: [normals(OUT * 2), normals(OUT * 2)] as const,
     };
-    const more = (row: number, column: number) => {
-      const i = [1, 5].indexOf(column);
-      if (i < 0) return 0;
+    const own = (row: number, i: number) => {
       // Column 1 is of the first group, 5 of the second.
-      const scale = second.scale[2 * row + i]!;
-      return second.signs[2 * row + i] ? scale : -scale;
+      const group = 2 * row + i;
+      const [first, other] = second.scales;
+      const sign = weight.signs[row * IN + [1, 5][i]!] ? 1 : -1;
+      const otherSign = second.signs[2 * row + i] ? 1 : -1;
+      return Math.fround(second.mean[group]! + sign * first[group]!) + otherSign * other[group]!;
     };
     expect(toFloats({ ...weight, second })).toEqual(
-      matrix((row, column) => Math.fround(valueOf(row, column)) + more(row, column)),
+      matrix((row, column) => {
+        const i = [1, 5].indexOf(column);
+        return i < 0 ? valueOf(row, column) : own(row, i);
+      }),
     );
   });
 

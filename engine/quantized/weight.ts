@@ -10,6 +10,24 @@ export interface Outliers {
   readonly values: Float32Array;
 }
 
+/** A statistic of all grids on grids of its own: step · (code − start), each operation rounded to float32. */
+export interface GriddedStatistic {
+  /** 1 to 8. */
+  readonly bits: number;
+  /** One per grid: [out · groups]. */
+  readonly codes: Uint8Array;
+  /** One per group of columns of a band of rows: [⌈out / rows⌉ · groups], such as float16 holds. */
+  readonly step: Float32Array;
+  readonly start: Float32Array;
+}
+
+/** Scales and zero points that are themselves on grids, for bands of so many rows (SpQR). */
+export interface SecondLevel {
+  readonly rows: number;
+  readonly scale: GriddedStatistic;
+  readonly zero: GriddedStatistic;
+}
+
 /** W [out, in] on uniform grids: Ŵ = scale · (code − zero), each operation rounded to float32. */
 export interface GridWeight {
   readonly kind: 'grid';
@@ -22,16 +40,18 @@ export interface GridWeight {
   readonly groupSize: number;
   /** One per group of columns of a row: [out · ⌈in / groupSize⌉]. */
   readonly scale: Float32Array;
-  /** As many; whole numbers, or halves. */
+  /** As many; whole numbers, halves, or any others. */
   readonly zero: Float32Array;
+  /** What `scale` and `zero` are made of, where they are on grids (`statisticValues`). */
+  readonly level?: SecondLevel;
   /** The order in which columns were put into groups, where a method sorted them: the i-th is column `order[i]`. */
   readonly order?: Uint32Array;
   readonly outliers?: Outliers;
 }
 
 /**
- * W [out, in] as signs: every element is mean + scale · sign of its row, group of columns and class, plus, in the columns
- * of `second`, scale · sign of a second plane.
+ * W [out, in] as signs: an element is mean + scale · sign of its row, group of columns and class; in the columns of `second`
+ * it is, of its row and group of columns, mean + scale · sign, plus scale · sign of a second plane.
  */
 export interface BinaryWeight {
   readonly kind: 'binary';
@@ -40,22 +60,38 @@ export interface BinaryWeight {
   readonly signs: Uint8Array;
   /** Classes of elements that have statistics of their own, at least 1. */
   readonly classes: number;
-  /** [out, in], each below `classes`. */
+  /** [out, in], each below `classes`; 0 in the columns of `second`. */
   readonly classOf: Uint8Array;
   /** Columns of a group, -1 for whole rows. */
   readonly groupSize: number;
   /** [out · groups · classes] */
   readonly scale: Float32Array;
   readonly mean: Float32Array;
-  /** Columns approximated by two planes: signs [out, columns.length], scale [out · groups]. */
+  /** Columns approximated by two planes. */
   readonly second?: {
+    /** Ascending. */
     readonly columns: Uint32Array;
+    /** Of the second plane, [out, columns.length]. */
     readonly signs: Uint8Array;
-    readonly scale: Float32Array;
+    /** [out · groups], as the scales of both planes. */
+    readonly mean: Float32Array;
+    readonly scales: readonly [first: Float32Array, second: Float32Array];
   };
 }
 
 export type QuantizedWeight = GridWeight | BinaryWeight;
+
+/** The values of a statistic [out · groups]. @param rows of a band */
+export function statisticValues(
+  { codes, step, start }: GriddedStatistic,
+  groups: number,
+  rows: number,
+): Float32Array {
+  return Float32Array.from(codes, (code, i) => {
+    const at = Math.floor(Math.floor(i / groups) / rows) * groups + (i % groups);
+    return step[at]! * Math.fround(code - start[at]!);
+  });
+}
 
 /** The weight in float32, [out, in]. */
 export function toFloats(weight: QuantizedWeight): Float32Array {
@@ -92,10 +128,14 @@ function binaryFloats({ shape: [out, n], groupSize, ...weight }: BinaryWeight): 
     }
   const { second } = weight;
   second?.columns.forEach((column, i) => {
-    for (let row = 0; row < out; row++)
-      floats[row * n + column]! +=
-        second.scale[row * groups + Math.floor(column / perGroup)]! *
-        (2 * second.signs[row * second.columns.length + i]! - 1);
+    const [first, other] = second.scales;
+    for (let row = 0; row < out; row++) {
+      const group = row * groups + Math.floor(column / perGroup);
+      const sign = 2 * weight.signs[row * n + column]! - 1;
+      const otherSign = 2 * second.signs[row * second.columns.length + i]! - 1;
+      floats[row * n + column] =
+        Math.fround(second.mean[group]! + first[group]! * sign) + other[group]! * otherSign;
+    }
   });
   return floats;
 }

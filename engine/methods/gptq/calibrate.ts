@@ -5,12 +5,13 @@ import type { Samples, Sources } from '../../execution/sample-store.js';
 import type { HostTensor } from '../../models/checkpoint.js';
 import { byInput, type LinearEntry } from '../../models/listing.js';
 import { blocksOf, type Part } from '../../models/model.js';
-import { toFloats, type GridWeight } from '../../quantized/weight.js';
+import type { GridForm } from '../../quantized/form.js';
+import { toFloats, type QuantizedWeight } from '../../quantized/weight.js';
 import type { Programs } from '../../runtime/programs.js';
-import { groupSizeAt, keptWeight, readWeight, writtenTensors } from '../grid-set.js';
+import { gridForms, groupSizeAt, keptWeight, readKept, writtenTensors } from '../weight-set.js';
 import { setLayers } from '../layers.js';
 import type { Artefact, CalibrationContext } from '../method.js';
-import { blockFile, type KeptTensor } from '../progress.js';
+import { blockFile, type Kept, type KeptTensor } from '../progress.js';
 import { walkBlocks } from '../walk.js';
 import { factorHessian } from '../../backends/factor.js';
 import { inputHessian } from './hessian.js';
@@ -45,13 +46,14 @@ export async function calibrate(context: CalibrationContext, settings: GptqSetti
           place: i * blocks + block,
         }),
     });
+  const layers = setLayers(checkpoint, offered, (bits) => groupSizeAt(settings, bits));
   return {
     embedding_bits: 16,
     head_bits: 16,
     transforms: [],
-    layers: setLayers(checkpoint, offered, (bits) => groupSizeAt(settings, bits)),
+    layers,
     method: { group_size: settings.groupSize },
-    tensors: writtenTensors(checkpoint, settings, progress, (bits, index, name) => ({
+    tensors: writtenTensors(checkpoint, offered, gridForms({ layers }), progress, (bits, index, name) => ({
       file: fileOf(bits, index),
       name,
     })),
@@ -77,7 +79,7 @@ async function quantizeModel(
     const { x: source, side } = streams[0]!;
     const saved = await progress.load(fileOf(bits, index));
     const quantized = saved
-      ? new Map(linears.map((layer) => [layer.name, readWeight(saved, layer.name, layer, grid)]))
+      ? await readBlock(saved, linears, grid)
       : await quantizeBlock(programs, { part, linears, parameters, source, side, batch }, grid, {
           ...hooks,
           status: (done) => status((index + done) / blocks, index),
@@ -85,6 +87,19 @@ async function quantizeModel(
     if (!saved) await progress.save(fileOf(bits, index), keptBlock(quantized), {});
     return [withWeights(parameters, quantized)];
   });
+}
+
+type Grid = Pick<GridForm, 'bits' | 'groupSize'>;
+
+async function readBlock(
+  saved: Kept,
+  linears: readonly LinearEntry[],
+  grid: Grid,
+): Promise<Map<string, QuantizedWeight>> {
+  const found = new Map<string, QuantizedWeight>();
+  for (const { name, in: columns, out } of linears)
+    found.set(name, await readKept(saved, name, { kind: 'grid', in: columns, out, ...grid }));
+  return found;
 }
 
 interface BlockToQuantize {
@@ -102,11 +117,11 @@ interface BlockToQuantize {
 async function quantizeBlock(
   programs: Programs,
   { part, linears, parameters, source, side, batch }: BlockToQuantize,
-  grid: Pick<GridWeight, 'bits' | 'groupSize'>,
+  grid: Grid,
   { signal, status, note }: Hooks,
-): Promise<Map<string, GridWeight>> {
+): Promise<Map<string, QuantizedWeight>> {
   const placed = await placeAll(programs, parameters);
-  const quantized = new Map<string, GridWeight>();
+  const quantized = new Map<string, QuantizedWeight>();
   try {
     const groups = byInput(linears);
     for (const [done, group] of groups.entries()) {
@@ -134,7 +149,7 @@ async function quantizeBlock(
 
 const withWeights = (
   parameters: ReadonlyMap<string, HostTensor>,
-  weights: ReadonlyMap<string, GridWeight>,
+  weights: ReadonlyMap<string, QuantizedWeight>,
 ): Map<string, HostTensor> =>
   new Map([
     ...parameters,
@@ -143,5 +158,5 @@ const withWeights = (
     ),
   ]);
 
-const keptBlock = (weights: ReadonlyMap<string, GridWeight>): Map<string, KeptTensor> =>
+const keptBlock = (weights: ReadonlyMap<string, QuantizedWeight>): Map<string, KeptTensor> =>
   new Map([...weights].flatMap(([name, weight]) => keptWeight(name, weight)));

@@ -3,7 +3,7 @@
  * section 8).
  */
 import { UserError } from '../../errors.js';
-import { gridParts, gridTensors, openGrids } from '../grid-set.js';
+import { gridForms, gridParts, openWeights, weightTensors } from '../weight-set.js';
 import type { Method } from '../method.js';
 import { wholeNumber, type MethodOptions } from '../options.js';
 import { calibrate } from './calibrate.js';
@@ -42,9 +42,10 @@ export const gptq: Method<GptqGiven, GptqSettings> = {
   cost: gptqCost,
   facts: ({ groupSize }) => [{ label: 'group size', value: `${groupSize} at 4 bits and below` }],
   calibrate,
-  tensors: gridTensors,
+  tensors: (config) => weightTensors(config, gridForms(config)),
   parts: gridParts,
-  open: (_programs, checkpoint, config, tensors) => openGrids(checkpoint, config, tensors),
+  open: (_programs, checkpoint, config, tensors) =>
+    openWeights(checkpoint, config, tensors, gridForms(config)),
   baselines: (_outline, sets) => {
     const samples = sets.find(({ calibration }) => calibration)?.calibration?.samples ?? SAMPLES;
     return [{ label: 'gptq', common: { mode: 'weight-only', samples }, given: {} }];

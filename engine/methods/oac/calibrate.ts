@@ -7,7 +7,7 @@ import { sweepBack, type BlockGradients } from '../../execution/reverse-sweep.js
 import type { SampleSource, SampleStore } from '../../execution/sample-store.js';
 import { byInput } from '../../models/listing.js';
 import { headOf } from '../../models/model.js';
-import { groupSizeAt, keptWeight, writtenTensors } from '../grid-set.js';
+import { gridForms, groupSizeAt, keptWeight, writtenTensors } from '../weight-set.js';
 import { setLayers } from '../layers.js';
 import type { Artefact, CalibrationContext } from '../method.js';
 import { blockFile, type KeptTensor } from '../progress.js';
@@ -68,21 +68,28 @@ export async function calibrate(context: CalibrationContext, settings: OacSettin
       },
     },
   );
+  const layers = setLayers(checkpoint, settings.offered, (bits) => groupSizeAt(settings, bits));
   return {
     embedding_bits: 16,
     head_bits: 16,
     transforms: [],
-    layers: setLayers(checkpoint, settings.offered, (bits) => groupSizeAt(settings, bits)),
+    layers,
     method: {
       hessian: settings.hessian,
       labels: settings.labels,
       damping: settings.damping,
       group_size: settings.groupSize,
     },
-    tensors: writtenTensors(checkpoint, settings, progress, (bits, index, layer) => ({
-      file: blockFile(index),
-      name: `${layer}.${bits}`,
-    })),
+    tensors: writtenTensors(
+      checkpoint,
+      settings.offered,
+      gridForms({ layers }),
+      progress,
+      (bits, index, layer) => ({
+        file: blockFile(index),
+        name: `${layer}.${bits}`,
+      }),
+    ),
   };
 }
 

@@ -3,7 +3,7 @@
  * (docs/METHOD.md, sections 14 and 15).
  */
 import { UserError } from '../../errors.js';
-import { gridParts, gridTensors, openGrids } from '../grid-set.js';
+import { gridForms, gridParts, openWeights, weightTensors } from '../weight-set.js';
 import type { Method } from '../method.js';
 import { choice, realNumber, refuseOption, wholeNumber, type MethodOptions } from '../options.js';
 import { calibrate } from './calibrate.js';
@@ -71,7 +71,8 @@ export const oac: Method<OacGiven, OacSettings> = {
     { label: 'group size', value: `${groupSize} at 4 bits and below` },
   ],
   calibrate,
-  tensors: gridTensors,
+  tensors: (config) => weightTensors(config, gridForms(config)),
   parts: gridParts,
-  open: (_programs, checkpoint, config, tensors) => openGrids(checkpoint, config, tensors),
+  open: (_programs, checkpoint, config, tensors) =>
+    openWeights(checkpoint, config, tensors, gridForms(config)),
 };
