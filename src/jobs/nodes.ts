@@ -1,4 +1,5 @@
 /** The rows of the Jobs view, one function per kind of node. */
+import { basename } from 'node:path';
 import { vscode } from '../common/vscode.js';
 import type { EvaluateJob, JobRecord, JobState } from '../../engine/protocol/protocol.js';
 import { scoreOf } from '../evaluation/score.js';
@@ -42,7 +43,7 @@ export function jobRow(job: JobRecord): Row {
   return {
     id: job.id,
     label: job.title,
-    description: jobSummary(job),
+    description: [setsOf(job), jobSummary(job)].filter(Boolean).join(' · '),
     kind: vscode.l10n.t('job'),
     icon: ICONS[job.state],
     ...(color && { color }),
@@ -61,6 +62,13 @@ const ICONS: Readonly<Record<JobState, string>> = {
   failed: 'error',
   cancelled: 'circle-slash',
 };
+
+/** The adapter sets that a job makes or works with, by their names. */
+function setsOf({ kind, request }: JobRecord): string {
+  const sets =
+    kind === 'calibrate' ? [request.out] : 'adapters' in request ? [request.adapters ?? []].flat() : [];
+  return sets.map((path) => basename(path)).join(', ');
+}
 
 /** How a job stands, in a few words. */
 export function jobSummary(job: JobRecord): string {

@@ -36,7 +36,7 @@ describe('jobs', () => {
     const job = await jobIn(extension, id, 'finished');
     assert.ok(job.series.length > 0);
     const [row, ...details] = (await draw(extension.trees.jobs)).split('\n');
-    assert.match(row!, /^Calibrate vit-fashion · finished · \d+ (s|min) \[job finished removable\]$/);
+    assert.match(row!, /^Calibrate vit-fashion · first · finished · \d+ (s|min) \[job finished removable\]$/);
     assert.match(details.join('\n'), /^ {2}loss at 4\/8 bits · \d[\d.e-]* \[detail\]$/m);
     assert.ok(existsSync(join(workspace('vit-fashion'), 'adapters', 'first', 'adapter_config.json')));
   });
@@ -52,7 +52,7 @@ describe('jobs', () => {
     assert.equal(extension.trees.jobs.view.badge?.value, 2);
     assert.match(
       await draw(extension.trees.jobs, 0),
-      /Calibrate vit-fashion · \d+%.*\[job running cancellable\]/,
+      /Calibrate vit-fashion · long · \d+%.*\[job running cancellable\]/,
     );
 
     await run('cancelJob', node(first.id));
