@@ -4,7 +4,9 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { allocate, formatAllocated, type AllocateOptions } from './cli/allocate.js';
 import {
   bytes,
+  commandLine,
   formatDevices,
+  formatEstimate,
   formatEvaluation,
   formatModels,
   formatStatus,
@@ -105,12 +107,23 @@ const baselines = (text: string) =>
 
 const program = new Command('elastic-precision')
   .description('Calibrate a Transformer once, run the same weights at 2 to 8 bits.')
-  .version(version)
+  .version(version, '-v, --version')
   .showHelpAfterError('(--help lists what there is)')
   .configureOutput({ writeErr: (text) => void process.stderr.write(visibleLines(text)) })
+  .addHelpText(
+    'after',
+    `
+In this order, of which the first two are enough to begin with:
+  elastic-precision calibrate   MODEL --data DATA --out SET
+  elastic-precision evaluate    MODEL --data OTHER_DATA --adapters SET --bits fp,8,4
+  elastic-precision sensitivity MODEL --data DATA --adapters SET
+  elastic-precision allocate    SET --average-bits 3.5 --out small.precision.json
+  elastic-precision evaluate    MODEL --data OTHER_DATA --adapters SET --plan small.precision.json
+  elastic-precision export      MODEL --adapters SET --plan small.precision.json --format FORMAT --out EXPORTED`,
+  )
   .exitOverride();
 
-const json = () => new Option('--json', 'print one JSON object on stdout');
+const json = () => new Option('--json', 'print one line of JSON on stdout');
 const device = () =>
   new Option('--device <name>', 'where to run').choices(['auto', 'cpu', 'webgpu', 'cuda']).default('auto');
 const length = () =>
@@ -145,9 +158,9 @@ const calibrate = program
   .argument('<model>', 'checkpoint folder')
   .option(
     '--data <path>',
-    'what to calibrate on: pictures (folder, IDX, Parquet) or text (text, JSONL, Parquet)',
+    'what to calibrate on: pictures (folder, IDX, Parquet) or text (text, JSONL, Parquet); needed unless the method takes no samples',
   )
-  .requiredOption('--out <folder>', 'folder of the adapter set')
+  .requiredOption('--out <folder>', 'folder of the adapter set (required)')
   .addOption(methodOption())
   .addOption(
     new Option('--mode <mode>', "what is quantized (default: the method's usual one for the model)").choices([
@@ -172,17 +185,30 @@ const calibrate = program
   .addOption(cacheMemory())
   .addOption(new Option('--resume', 'continue an unfinished calibration'))
   .addOption(new Option('--force', 'replace the adapter set that is there'))
+  .addOption(
+    new Option('--estimate', 'only say how long it will take, and how much memory').conflicts([
+      'resume',
+      'force',
+    ]),
+  )
   .addOption(device())
   .addOption(threads())
   .addOption(json());
 
+type CalibrateOptions = Common & { readonly estimate?: boolean } & Omit<CalibrateRequest, 'model'>;
+
 /** Once the line says which method it is of, or cannot. */
 function readCalibrations(method: AnyMethod | undefined): void {
   addMethodOptions(calibrate, method).action(
-    async (model: string, { json: asJson, ...typed }: Common & Omit<CalibrateRequest, 'model'>) => {
-      const bar = progressBar('Calibrating');
+    async (model: string, { json: asJson, estimate, ...typed }: CalibrateOptions) => {
       const { common, own } = splitOptions(typed, method!);
       const request = { ...common, model, method: method!.name, options: own };
+      if (estimate) {
+        const devices = await run('devices', {});
+        print({ json: asJson ?? false }, await run('estimate', { request, devices }), formatEstimate);
+        return;
+      }
+      const bar = progressBar('Calibrating');
       const result = await run('calibrate', request, (status) =>
         bar.update(status.done, formatStatus(status)),
       ).finally(() => bar.stop());
@@ -190,7 +216,7 @@ function readCalibrations(method: AnyMethod | undefined): void {
       print({ json: asJson ?? false }, result, (r) =>
         r.device === undefined
           ? `${r.out} is finished: the adapter set is complete, and there is nothing left to resume.`
-          : `Wrote ${r.out} by the method "${method!.name}": ${r.bits.join(', ')} bits,${r.samples > 0 ? ` from ${r.samples} samples,` : ''} on ${r.device}, in ${r.seconds.toFixed(0)} s; at most ${bytes(r.peakMemory)} of memory.`,
+          : `Wrote ${r.out} by the method "${method!.name}": ${r.bits.join(', ')} bits,${r.samples > 0 ? ` from ${r.samples} samples,` : ''} on ${r.device}, in ${r.seconds.toFixed(0)} s; at most ${bytes(r.peakMemory)} of memory.\nEvaluate it: ${commandLine('evaluate', model, '--adapters', r.out, '--data')} DATA`,
       );
     },
   );
@@ -204,7 +230,7 @@ program
   .argument('<model>', 'checkpoint folder')
   .requiredOption(
     '--data <path>',
-    'labelled pictures (folder, IDX, Parquet), text (text, JSONL, Parquet) or questions (JSONL, Parquet)',
+    'labelled pictures (folder, IDX, Parquet), text (text, JSONL, Parquet) or questions (JSONL, Parquet) (required)',
   )
   .addOption(
     new Option(
@@ -244,6 +270,12 @@ program
       whole(1),
     ),
   )
+  .addOption(
+    new Option(
+      '--save <name>',
+      'keep the result where the editor lists it: in the first adapter set, or the model',
+    ),
+  )
   .addOption(cacheMemory())
   .addOption(device())
   .addOption(threads())
@@ -256,6 +288,7 @@ program
     ).finally(() => bar.stop());
     reportSkipped(result);
     print({ json: asJson ?? false }, result, formatEvaluation);
+    if (result.saved !== undefined) log(`Kept in ${result.saved}.`);
     log(`Took ${result.seconds.toFixed(0)} s and at most ${bytes(result.peakMemory)} of memory.`);
   });
 
@@ -265,8 +298,8 @@ program
     'measure what each bit-width of each layer costs by itself: sensitivity.json of an adapter set',
   )
   .argument('<model>', 'checkpoint folder')
-  .requiredOption('--adapters <folder>', 'adapter set')
-  .requiredOption('--data <path>', 'what to measure on: pictures or text, as for calibrate')
+  .requiredOption('--adapters <folder>', 'adapter set (required)')
+  .requiredOption('--data <path>', 'what to measure on: pictures or text, as for calibrate (required)')
   .option('--out <file>', 'file to write (default: sensitivity.json in the adapter set)')
   .addOption(samplesMeasured())
   .addOption(length())
@@ -311,7 +344,7 @@ program
   .addOption(samplesMeasured())
   .addOption(length())
   .addOption(batchMeasured())
-  .requiredOption('--out <plan>', 'file of the plan, such as small.precision.json')
+  .requiredOption('--out <plan>', 'file of the plan, such as small.precision.json (required)')
   .addOption(new Option('--force', 'replace the plan that is there'))
   .addOption(device())
   .addOption(threads())
@@ -329,15 +362,15 @@ program
   .command('export')
   .description('write a model with an adapter set, at chosen bits, for other tools')
   .argument('<model>', 'checkpoint folder')
-  .requiredOption('--adapters <folder>', 'adapter set')
+  .requiredOption('--adapters <folder>', 'adapter set (required)')
   .addOption(new Option('--bits <n>', 'bits of every layer, one of those that the set has').argParser(width))
   .addOption(new Option('--plan <file>', 'precision plan, instead of --bits').conflicts('bits'))
   .addOption(
-    new Option('--format <name>', 'what is written: see below')
+    new Option('--format <name>', 'what is written: see below (required)')
       .choices(exporters.map(({ name }) => name))
       .makeOptionMandatory(),
   )
-  .requiredOption('--out <path>', 'what is written; it must not be there yet')
+  .requiredOption('--out <path>', 'what is written; it must not be there yet (required)')
   .addOption(device())
   .addOption(threads())
   .addOption(json())

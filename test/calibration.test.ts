@@ -59,7 +59,9 @@ const hashes = async (out: string) =>
 
 describe('calibrate', () => {
   it('gives the same bytes for the same seed, and others for another', async () => {
-    expect(await runCli(command('first'))).toMatchObject({ code: 0 });
+    const { code, stderr } = await runCli(command('first'));
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^Calibrating   0 % · reading samples\n/);
     expect(await runCli(command('second'))).toMatchObject({ code: 0 });
     expect(await runCli(command('other', '--seed', '1'))).toMatchObject({ code: 0 });
     expect(await hashes('second')).toEqual(await hashes('first'));

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
+  commandLine,
+  formatEstimate,
   divergence,
   formatDevices,
   formatEvaluation,
@@ -207,6 +209,29 @@ describe('evaluation', () => {
       ),
     );
   });
+});
+
+it.each([
+  ['a', 'elastic-precision evaluate a'],
+  ['sets/my set', "elastic-precision evaluate 'sets/my set'"],
+  ["$(rm) it's", "elastic-precision evaluate '$(rm) it'\\''s'"],
+  ['', "elastic-precision evaluate ''"],
+])('%s is one word of a shell', (name, line) => expect(commandLine('evaluate', name)).toBe(line));
+
+it('an estimate says time, memory and what for', () => {
+  const settings = {
+    method: 'gptq',
+    mode: 'weight-only',
+    bits: [4, 3],
+    samples: 128,
+    seed: 0,
+    facts: [],
+  } as const;
+  const estimate = { seconds: 200, bytes: 1.5e9, device: 'cpu', gflops: 1, gflop: 1, settings } as const;
+  expect(formatEstimate(estimate)).toBe(
+    'About 3 min 20 s on cpu, with up to 1.5 GB of memory: the method "gptq", 4, 3 bits, 128 samples.',
+  );
+  expect(formatEstimate({ ...estimate, settings: { ...settings, samples: 0 } })).not.toMatch(/samples/);
 });
 
 it('devices have a speed, or the reason why there is none', () => {

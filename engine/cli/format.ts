@@ -3,7 +3,9 @@ import { UserError } from '../errors.js';
 import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
 import { formatBytes, errorDecimals } from '../plans/numbers.js';
 import { visible } from '../plans/visible.js';
+import { duration } from '../time-left.js';
 import type {
+  CalibrateEstimate,
   DeviceReport,
   EvaluateResult,
   EvaluationRow,
@@ -185,3 +187,13 @@ export function formatDevices(devices: readonly DeviceReport[]): string {
     )
     .join('\n');
 }
+
+/** What a calibration will take. */
+export const formatEstimate = ({ seconds, bytes: memory, device, settings }: CalibrateEstimate): string =>
+  `About ${duration(seconds)} on ${device}, with up to ${bytes(memory)} of memory: the method "${settings.method}", ${settings.bits.join(', ')} bits${settings.samples > 0 ? `, ${settings.samples} samples` : ''}.`;
+
+/** A call of the command line that can be pasted into a shell. */
+export const commandLine = (...args: readonly string[]): string =>
+  ['elastic-precision', ...args.map((arg) => (/^[\w./:~+@%=,-]+$/.test(arg) ? arg : quoted(arg)))].join(' ');
+
+const quoted = (arg: string) => `'${arg.replaceAll("'", `'\\''`)}'`;

@@ -57,6 +57,14 @@ describe('on a terminal', () => {
     expect(at(10, 0.25)).toBe(`\r\u001b[KWorking ${'█'.repeat(6)}${'░'.repeat(18)}  25 %, 30 s left`);
   });
 
+  it('gives up the bar before the figures', () => {
+    const detail = 'block 3/12, loss at 7/8 bits 0.213';
+    const lineAt = (columns: number) => bar({ columns }).at(0, 0.5, detail)!.replace('\r\u001b[K', '');
+    expect(lineAt(200)).toBe(`Working ${'█'.repeat(12)}${'░'.repeat(12)}  50 % · ${detail}`);
+    expect(lineAt(62)).toBe(`Working ${'█'.repeat(5)}${'░'.repeat(5)}  50 % · ${detail}`);
+    expect(lineAt(56)).toBe(`Working  50 % · ${detail}`);
+  });
+
   it('draws at most ten times a second, but always the end', () => {
     const { at, written } = bar({ columns: 200 });
     for (const time of [0, 0.05, 0.09, 0.1, 0.15]) at(time, time);
@@ -91,6 +99,13 @@ describe('the time left', () => {
     expect(at(600, 0.5)).not.toMatch(/left/);
     expect(at(610, 0.6)).toMatch(/60 %, 40 s left/);
     expect(at(620, 0.6)).toMatch(/60 %, 1 min 20 s left/);
+  });
+
+  it('does not count what comes before anything is done', () => {
+    const { at } = bar({ columns: 200 });
+    at(0, 0, 'reading samples');
+    at(60, 0, 'block 1');
+    expect(at(70, 0.5)).toMatch(/50 %, 10 s left/);
   });
 });
 

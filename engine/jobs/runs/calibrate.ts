@@ -81,8 +81,12 @@ async function calibrateWith(
 ): Promise<CalibrateResult> {
   const started = performance.now();
   const { out, resume = false } = request;
+  // One that goes on shows where it was.
+  const prepare = (phase: string) => resume || hooks.status({ done: 0, phase });
+  prepare('reading samples');
   const read = await readSamples();
   const samples = read?.set.inputs.samples ?? 0;
+  prepare('preparing the model');
   return withDevice(request, async (programs) => {
     const { distance } = task;
     const asked = {
