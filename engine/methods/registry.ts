@@ -2,6 +2,7 @@
 import { UserError } from '../errors.js';
 import { show } from '../formats/paths.js';
 import type { AnyMethod } from './method.js';
+import { adpq } from './adpq/method.js';
 import { direct } from './direct/method.js';
 import { gptq } from './gptq/method.js';
 import { oac } from './oac/method.js';
@@ -9,7 +10,7 @@ import { quept } from './quept/method.js';
 import { rounding } from './rounding/method.js';
 
 /** Which of them is a model's usual one, `usual.ts` says. */
-export const methods: readonly AnyMethod[] = [quept, direct, gptq, oac, rounding];
+export const methods: readonly AnyMethod[] = [quept, direct, gptq, oac, adpq, rounding];
 
 /** Throws UserError for a name that no method has. */
 export function methodNamed(name: string, known: readonly AnyMethod[] = methods): AnyMethod {

@@ -1,5 +1,5 @@
 /** What a quantized weight takes as it is stored, known without its elements: layout in, bytes out. */
-import type { QuantizedWeight } from './weight.js';
+import type { GridWeight, Outliers, QuantizedWeight } from './weight.js';
 
 /** Of a float16: scales, statistics, and what stays in floating point. */
 export const FLOAT_BYTES = 2;
@@ -12,14 +12,26 @@ export interface GridForm {
   readonly bits: number;
   /** Columns that share a scale, -1 for whole rows. */
   readonly groupSize: number;
-  /** Bits of a zero point, default `bits`. */
+  /** Bits of a zero point, default `bits`; 0 where all are the middle of the codes. */
   readonly zeroBits?: number;
   /** Where scales and zero points are on grids for bands of so many rows: the bits of each. */
   readonly level?: { readonly rows: number; readonly scaleBits: number; readonly zeroBits: number };
   /** Elements kept apart in float16, each with its place. */
   readonly outliers?: number;
+  /** Elements on a second grid of their group of columns. */
+  readonly apart?: ApartForm;
   /** Whether the order of columns is stored. */
   readonly ordered?: boolean;
+}
+
+/** Elements that lie on a grid of their own in each group of columns of a row, their codes in the others' places. */
+export interface ApartForm {
+  readonly elements: number;
+  /** Groups that have any. */
+  readonly groups: number;
+  /** Of a code, at least the weight's. */
+  readonly bits: number;
+  readonly zeroBits: number;
 }
 
 /** The layout of a `BinaryWeight`. */
@@ -49,7 +61,7 @@ export const groupsOf = ({ in: columns, groupSize }: Pick<WeightForm, 'in' | 'gr
  */
 export function bytesOf(form: WeightForm): number {
   if (form.kind === 'binary') return binaryBytes(form);
-  const { in: columns, out, bits, zeroBits = bits, level, outliers = 0, ordered = false } = form;
+  const { in: columns, out, bits, zeroBits = bits, level, outliers = 0, apart, ordered = false } = form;
   const groups = out * groupsOf(form);
   const statistics = level
     ? bytesOfBits(groups, level.scaleBits) +
@@ -59,6 +71,7 @@ export function bytesOf(form: WeightForm): number {
   return (
     bytesOfBits(out * columns, bits) +
     statistics +
+    (apart ? bytesApart(form, apart) : 0) +
     (ordered ? bytesOfBits(columns, bitsFor(columns)) : 0) +
     outliers * FLOAT_BYTES +
     bytesOfBits(outliers, bitsFor(out) + bitsFor(columns))
@@ -77,6 +90,18 @@ function binaryBytes(form: BinaryForm): number {
     bytesOfBits(out * (columns - second), bitsFor(classes)) +
     (second > 0 ? bytesOfBits(columns, 1) : 0) +
     groups * (2 * classes + (second > 0 ? 3 : 0)) * FLOAT_BYTES
+  );
+}
+
+/** What a second grid adds: bits that its codes have more, a scale and a zero point where there are any, how many a group has, and where. */
+function bytesApart(form: GridForm, { elements, groups, bits, zeroBits }: ApartForm): number {
+  const width = Math.min(form.in, form.groupSize === -1 ? form.in : form.groupSize);
+  return (
+    bytesOfBits(elements, bits - form.bits) +
+    groups * FLOAT_BYTES +
+    bytesOfBits(groups, zeroBits) +
+    form.out * groupsOf(form) * Math.ceil(bitsFor(width + 1) / 8) +
+    bytesOfBits(elements, bitsFor(width))
   );
 }
 
@@ -101,7 +126,7 @@ export function statedBits(form: WeightForm): number | undefined {
   return form.bits + (scaleBits + zeroBits + starts) / perGroup + STATED_OUTLIER * share;
 }
 
-/** The form of a weight. A zero point takes as many bits as its values need: those of a code, one more for halves. */
+/** The form of a weight. A zero point takes as many bits as its values need: none where it is always the middle, else those of a code, one more for halves. */
 export function formOf(weight: QuantizedWeight): WeightForm {
   const [out, columns] = weight.shape;
   if (weight.kind === 'binary') {
@@ -118,13 +143,30 @@ export function formOf(weight: QuantizedWeight): WeightForm {
     ...(level
       ? { level: { rows: level.rows, scaleBits: level.scale.bits, zeroBits: level.zero.bits } }
       : { zeroBits: zeroBits(zero, bits) }),
-    ...(outliers && { outliers: outliers.values.length }),
+    ...(outliers &&
+      (outliers.grid
+        ? { apart: apartOf(weight, outliers, outliers.grid) }
+        : { outliers: outliers.values.length })),
     ...(order && { ordered: true }),
   };
 }
 
+function apartOf(
+  { shape: [, columns], groupSize }: GridWeight,
+  outliers: Outliers,
+  grid: NonNullable<Outliers['grid']>,
+): ApartForm {
+  const width = groupSize === -1 ? columns : groupSize;
+  const perRow = Math.ceil(columns / width);
+  const groups = new Set(
+    Array.from(outliers.rows, (row, i) => row * perRow + Math.floor(outliers.columns[i]! / width)),
+  );
+  return { elements: outliers.values.length, groups: groups.size, bits: grid.bits, zeroBits: grid.zeroBits };
+}
+
 /** Zero points are whole numbers of the grid; halves take one bit more, and any others 16. */
 function zeroBits(zero: Float32Array, bits: number): number {
+  if (zero.every((z) => z === 2 ** (bits - 1) - 1)) return 0;
   const isWithin = (x: number) => x >= 0 && x <= 2 ** bits - 1;
   if (zero.every((z) => Number.isInteger(z) && isWithin(z))) return bits;
   return zero.every((z) => Number.isInteger(2 * z) && isWithin(z)) ? bits + 1 : 16;

@@ -3,11 +3,13 @@
  * they are packed belongs to files (`packing.ts`) and exporters.
  */
 
-/** Single elements that are kept as they are and replace the grid's values. */
+/** Single elements that are kept apart and replace the grid's values. */
 export interface Outliers {
   readonly rows: Uint32Array;
   readonly columns: Uint32Array;
   readonly values: Float32Array;
+  /** Bits of codes and zero points where those of each group of columns lie on a grid of their own; else they are numbers. */
+  readonly grid?: { readonly bits: number; readonly zeroBits: number };
 }
 
 /** A statistic of all grids on grids of its own: step · (code − start), each operation rounded to float32. */
