@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CancelledError } from '../engine/errors.js';
+import { CancelledError, UserError } from '../engine/errors.js';
 import { meanDivergence } from '../engine/execution/logit-divergence.js';
 import { layerNames, layerWeights, openPlainModel } from '../engine/execution/model.js';
 import { openElasticModel, widthsOf } from '../engine/execution/quantized-model.js';
@@ -15,6 +15,7 @@ import { openSafetensors, writeSafetensors } from '../engine/formats/safetensors
 import { complaint } from '../engine/formats/testing.js';
 import type { JobHooks } from '../engine/jobs/requests.js';
 import { runExport } from '../engine/jobs/runs/export.js';
+import { listExports } from '../engine/jobs/runs/list-exports.js';
 import { calibrate } from '../engine/methods/calibrate.js';
 import { normals, usePrograms } from '../engine/execution/testing.js';
 import { methods } from '../engine/methods/registry.js';
@@ -372,6 +373,43 @@ describe('an export', () => {
     await writeFile(at(left, 'model.safetensors'), 'half');
     await runExport(requestFor('vit', 'rounding', 'after'), quiet());
     expect(await remains()).toEqual([]);
+  });
+});
+
+describe('the list of formats', () => {
+  const listOf = async (model: string, method: string, mode?: string) =>
+    new Map(
+      (
+        await listExports({ model: at(model), adapters: setOf(model, method, mode), bits: 4 }, [
+          ...exporters,
+          lines,
+        ])
+      ).map((format) => [format.name, format]),
+    );
+
+  it('has the size that each will take', async () => {
+    const formats = await listOf('llama', 'gptq');
+    expect([...formats.keys()]).toEqual([...exporters.map(({ name }) => name), 'lines']);
+    expect(formats.get('lines')).toEqual({
+      ...{ name: 'lines', title: 'Lines', description: 'a line of text for each layer', ending: '.txt' },
+      size: { bytes: 1400, isExact: false },
+    });
+    const { bytes } = await runExport(requestFor('llama', 'gptq', 'measured'), quiet());
+    expect(formats.get('safetensors')!.size).toEqual({ bytes, isExact: true });
+  });
+
+  it('says why a format cannot hold a set', async () => {
+    const formats = await listOf('vit', 'rounding', 'weight-activation');
+    expect(formats.get('safetensors')).not.toHaveProperty('size');
+    expect(formats.get('safetensors')!.refusal).toMatch(/quantizes activations/);
+    expect(formats.get('lines')!.size).toBeDefined();
+  });
+
+  it('has a refusal that only the size can find', async () => {
+    const impossible = { ...lines, size: () => Promise.reject(new UserError('No room for this.')) };
+    const request = { model: at('vit'), adapters: setOf('vit', 'gptq'), bits: 4 };
+    expect(await listExports(request, [impossible])).toMatchObject([{ refusal: 'No room for this.' }]);
+    await expect(listExports({ ...request, bits: 3 })).rejects.toThrow('has no 3-bit setting');
   });
 });
 

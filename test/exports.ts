@@ -9,6 +9,7 @@ const LINE = 100;
 export const lines: Exporter = {
   name: 'lines',
   words: { title: 'Lines', description: 'a line of text for each layer' },
+  ending: '.txt',
   refuse: ({ source }) =>
     source.offered.includes(7) ? 'Seven is no number for lines; calibrate at other bits.' : undefined,
   size: ({ original }) => Promise.resolve({ bytes: LINE * layerNames(original).length, isExact: false }),

@@ -430,4 +430,6 @@ it('estimates a calibration without starting it', { timeout: 120_000 }, async ()
   expect(estimate.bytes).toBeGreaterThan(50e6);
   const refused = engine.request('calibrate/estimate', { request: { model: at('gone') } });
   await expect(refused).rejects.toMatchObject({ code: ErrorCode.userError });
+  const unlisted = engine.request('exports/list', { model: at('gone'), adapters: at('gone'), bits: 4 });
+  await expect(unlisted).rejects.toMatchObject({ code: ErrorCode.userError });
 });

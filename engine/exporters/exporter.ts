@@ -35,6 +35,8 @@ export interface Exporter {
   /** As in `--format`. */
   readonly name: string;
   readonly words: { readonly title: string; readonly description: string };
+  /** Ends the name of the file that it writes, such as `.bin`; absent where it writes a folder. */
+  readonly ending?: string;
   /** Why the format cannot hold such a set, in one line; undefined where it can. Nothing is read for it. */
   refuse(context: ExportContext): string | undefined;
   /** Of an export that is not refused. Reads no weights. Throws UserError as `write`. */

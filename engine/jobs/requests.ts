@@ -3,6 +3,8 @@ import type {
   CalibrateEstimate,
   DeviceReport,
   EstimateRequest,
+  ExportedSet,
+  ExportFormat,
   JobKind,
   JobTypes,
   ModelReport,
@@ -55,6 +57,7 @@ export interface Jobs extends QueuedJobs {
   models: { request: ModelsRequest; result: readonly ModelReport[]; status: never };
   estimate: { request: EstimateJobRequest; result: CalibrateEstimate; status: never };
   'compare-plans': { request: ComparePlansRequest; result: ComparePlansResult; status: Status };
+  'list-exports': { request: ExportedSet; result: readonly ExportFormat[]; status: never };
   devices: { request: Record<string, never>; result: readonly DeviceReport[]; status: never };
 }
 

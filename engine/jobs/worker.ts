@@ -8,6 +8,7 @@ import type { JobHooks, Jobs, WorkKind } from './requests.js';
 import { failureOf, type FromWorker, type ToWorker } from './run.js';
 import { runComparePlans } from './runs/compare-plans.js';
 import { runEstimate } from './runs/estimate.js';
+import { listExports } from './runs/list-exports.js';
 
 type Run<K extends WorkKind> = (
   request: Jobs[K]['request'],
@@ -19,6 +20,7 @@ const answers: { readonly [K in Exclude<WorkKind, JobKind>]: Run<K> } = {
   models: ({ folders }, { signal }) => listModels(folders, signal),
   estimate: (request) => runEstimate(request),
   'compare-plans': (request, hooks) => runComparePlans(request, hooks),
+  'list-exports': (request) => listExports(request),
   devices: () => listDevices(),
 };
 

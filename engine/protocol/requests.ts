@@ -4,6 +4,7 @@ import type { Empty, PathParams } from './common.js';
 import type { DeviceReport } from './devices.js';
 import type { Health, InitializeParams, InitializeResult, LogMessage } from './process.js';
 import type { Evaluation, EvaluationReport } from './evaluations.js';
+import type { ExportedSet, ExportFormat } from './exports.js';
 import type { JobLog, JobParams, JobRecord, JobResult, RemoveJobParams, StartJobParams } from './jobs.js';
 import type { ListModelsParams, ModelDescription, ModelReport, UnsupportedModel } from './models.js';
 import type {
@@ -81,6 +82,9 @@ export interface Requests {
    * as long as running the model on all samples a few times; it can be cancelled.
    */
   'precision/measure': { params: MeasurePlanParams; result: MeasurePlanResult };
+
+  /** Every export format there is, with what a set comes to in it at these bits. Nothing is written. */
+  'exports/list': { params: ExportedSet; result: { readonly formats: readonly ExportFormat[] } };
 
   /** Opens a model with its adapter set in a process of its own, beside itself in full precision, at the highest bit-width. */
   'session/open': { params: OpenSessionParams; result: OpenSessionResult };

@@ -143,6 +143,9 @@ function createHandlers(jobs: JobManager, sessions: Sessions, notify: Notify, lo
         (asked) => read('precision/describe')(asked, signal),
         (request) => runApart('compare-plans', request, log, signal),
       ),
+    'exports/list': async (params, signal) => ({
+      formats: await runApart('list-exports', params, log, signal),
+    }),
     'session/open': (params, signal) => sessions.open(params, signal),
     'session/use': (params, signal) => sessions.use(params, signal),
     'session/predict': (params, signal) => sessions.predict(params, signal),
@@ -167,7 +170,7 @@ function deviceCache(log: Log) {
 }
 
 /** Short work in a process of its own, for its native libraries; it ends with `signal`. */
-async function runApart<K extends 'devices' | 'estimate' | 'compare-plans'>(
+async function runApart<K extends 'devices' | 'estimate' | 'compare-plans' | 'list-exports'>(
   kind: K,
   request: Jobs[K]['request'],
   log: Log,

@@ -15,12 +15,14 @@ import {
 } from '../formats/json-fields.js';
 import { expectObject } from '../formats/json.js';
 import { parseEstimate } from '../jobs/kinds/calibrate.js';
+import { exported } from '../jobs/kinds/export.js';
 import { bits, placement } from '../jobs/kinds/fields.js';
 import { parseKind, parseRequest } from '../jobs/kinds/registry.js';
 import type {
   AllocateParams,
   MeasurePlanParams,
   Empty,
+  ExportedSet,
   InitializeParams,
   JobKind,
   LayerConstraint,
@@ -96,6 +98,7 @@ export const paramReaders: { readonly [M in RequestMethod]: (value: unknown) => 
     within: number(0),
     data: path(),
   }),
+  'exports/list': of<ExportedSet>(exported),
   'session/open': of<OpenSessionParams>({
     model: path(),
     adapters: path(),

@@ -2,7 +2,8 @@
 import { resolve } from 'node:path';
 import { UserError } from '../../errors.js';
 import { exporterNamed } from '../../exporters/registry.js';
-import { integer, number, optional, path, text, type Field } from '../../formats/json-fields.js';
+import { integer, number, optional, path, text, type Field, type Fields } from '../../formats/json-fields.js';
+import type { ExportedSet } from '../../protocol/protocol.js';
 import { bits, device, placement } from './fields.js';
 import type { Kind } from './kind.js';
 
@@ -13,14 +14,18 @@ const bitsWithoutPlan: Field<number | undefined> = (object, key, where) => {
   return optional(bits)(object, key, where);
 };
 
+export const exported: Fields<ExportedSet> = {
+  model: path(),
+  adapters: path(),
+  bits: bitsWithoutPlan,
+  plan: optional(path()),
+};
+
 export const exporting: Kind<'export'> = {
   title: 'Export',
   request: {
     ...placement,
-    model: path(),
-    adapters: path(),
-    bits: bitsWithoutPlan,
-    plan: optional(path()),
+    ...exported,
     format: (object, key, where) => exporterNamed(text()(object, key, where)).name,
     out: path(),
   },

@@ -43,15 +43,25 @@ async function exportTo(
   hooks: JobHooks<'export'>,
   started: number,
 ): Promise<ExportResult> {
-  const checkpoint = await openCheckpoint(request.model);
-  try {
+  return withSet(request, async (checkpoint, set) => {
     checkpoint.warnings.forEach((line) => hooks.note(line));
-    const set = await openAdapterSet(request.adapters);
+    const written = await exportSet(request, exporter, checkpoint, set, out, hooks);
+    const seconds = (performance.now() - started) / 1000;
+    return { out, format: exporter.name, ...written, seconds, peakMemory: peakMemory() };
+  });
+}
+
+/** Opens a model and its adapter set for `use`. Throws UserError where they do not fit. */
+export async function withSet<T>(
+  { model, adapters }: Pick<ExportRequest, 'model' | 'adapters'>,
+  use: (original: Checkpoint, set: AdapterSet) => Promise<T>,
+): Promise<T> {
+  const checkpoint = await openCheckpoint(model);
+  try {
+    const set = await openAdapterSet(adapters);
     try {
-      await requireMatch(checkpoint, set, request.adapters);
-      const written = await exportSet(request, exporter, checkpoint, set, out, hooks);
-      const seconds = (performance.now() - started) / 1000;
-      return { out, format: exporter.name, ...written, seconds, peakMemory: peakMemory() };
+      await requireMatch(checkpoint, set, adapters);
+      return await use(checkpoint, set);
     } finally {
       await set.close();
     }
@@ -95,7 +105,7 @@ async function exportSet(
 }
 
 /** The bits of every layer. Throws UserError for some that are not offered. */
-async function layerBits(
+export async function layerBits(
   { bits, plan }: Pick<ExportRequest, 'bits' | 'plan'>,
   original: Checkpoint,
   offered: readonly number[],
