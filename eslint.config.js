@@ -23,7 +23,7 @@ const mayImport = {
   quantized: ['graph', 'models'],
   execution: ['graph', 'runtime', 'models', 'formats', 'data', 'quantized'],
   transforms: ['graph', 'runtime', 'models', 'formats', 'data', 'execution'],
-  backends: ['graph', 'runtime', 'models', 'execution', 'quantized'],
+  backends: ['graph', 'runtime', 'models', 'formats', 'execution', 'quantized'],
   methods: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol'],
     ...['execution', 'transforms', 'backends', 'quantized', 'locks'],

@@ -3,7 +3,7 @@ import type { HostTensor } from '../models/checkpoint.js';
 import { roundedCodes } from '../execution/rounded.js';
 import { normals, rowsOf, usePrograms } from '../execution/testing.js';
 import { factorHessian } from './factor.js';
-import { damped, randomHessian, surgery } from './testing.js';
+import { damped, randomHessian, surgery, weightedError } from './testing.js';
 import { toFloats } from '../quantized/weight.js';
 import { roundCorrecting } from './gptq.js';
 
@@ -30,17 +30,6 @@ async function rounding({ data, shape }: HostTensor, bits: number, groupSize: nu
   const [out, n] = shape as readonly [number, number];
   const layer = { name: 'layer', in: n, out, bias: false, input: 'layer', norm: undefined };
   return toFloats(await roundedCodes(programs, layer, data, bits, groupSize));
-}
-
-/** Σ over rows of (w − ŵ) H (w − ŵ)ᵀ. */
-function weightedError({ data, shape }: HostTensor, quantized: Float32Array, hessian: number[][]): number {
-  const [out, n] = shape as readonly [number, number];
-  let sum = 0;
-  for (let row = 0; row < out; row++) {
-    const error = Array.from({ length: n }, (_, i) => data[row * n + i]! - quantized[row * n + i]!);
-    for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) sum += error[i]! * hessian[i]![j]! * error[j]!;
-  }
-  return sum;
 }
 
 const settings = [

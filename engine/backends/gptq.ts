@@ -1,11 +1,9 @@
 /** GPTQ of one weight (Frantar et al. 2023): columns are rounded one after another, each correcting for those before it. */
-import { CancelledError } from '../errors.js';
-import { Graph } from '../graph/ir.js';
-import * as op from '../graph/ops.js';
 import { smallestStep } from '../graph/quantizers.js';
 import type { HostTensor } from '../models/checkpoint.js';
 import type { GridWeight } from '../quantized/weight.js';
 import type { Programs } from '../runtime/programs.js';
+import { rounded, visitPanels } from './panels.js';
 
 /** Columns between two products on the device, where a group of columns does not set it (docs/METHOD.md, section 8). */
 const PANEL = 128;
@@ -30,7 +28,6 @@ export async function roundCorrecting(
   { bits, groupSize }: { readonly bits: number; readonly groupSize: number },
   signal: AbortSignal,
 ): Promise<GridWeight> {
-  const { runtime } = programs;
   const [out, n] = shape as readonly [number, number];
   const panel = groupSize === -1 ? PANEL : groupSize;
   const panels = Math.ceil(n / panel);
@@ -48,70 +45,49 @@ export async function roundCorrecting(
       setGrid(row, low, high);
     }
 
-  const label = `errors ${out}×${n} per ${panel}`;
-  const program = await programs.getBuilt(errorGraph, [out, n, panel], label, { keep: false });
-  /** w − ŵ of the columns that are rounded, 0 elsewhere. */
-  const errors = new Float32Array(out * n);
-  const rows = new Float32Array(panel * n);
-  /** Column by column, T of the panel's own columns. */
-  const corner = new Float64Array(panel * panel);
   const weight = new Float64Array(panel);
   const sums = new Float64Array(panel);
-  for (let index = 0; index < panels; index++) {
-    if (signal.aborted) throw new CancelledError();
-    const start = index * panel;
-    const columns = Math.min(panel, n - start);
-    rows.fill(0).set(factor.subarray(start * n, (start + columns) * n));
-    for (let j = 0; j < columns; j++)
-      for (let i = 0; i <= j; i++) corner[i * panel + j] = rows[j * n + start + i]!;
-    const outputs = await program.run({
-      errors: runtime.tensor(errors, [out, n]),
-      rows: runtime.tensor(rows, [panel, n]),
-    });
-    const before = await runtime.read(outputs.before!);
-
-    /** Goes through the panel's columns of a row; `replace` says what becomes of the corrected weight of column j. */
-    const correct = (row: number, replace: (corrected: number, j: number) => number) => {
-      for (let j = 0; j < columns; j++) sums[j] = before[row * panel + j]!;
-      for (let j = 0; j < columns; j++) {
-        const own = j * panel;
-        const error = weight[j]! - replace(weight[j]! + sums[j]! / corner[own + j]!, j);
-        for (let k = j; k < columns; k++) sums[k]! += error * corner[own + k]!;
-      }
-    };
-    for (let row = 0; row < out; row++) {
-      const at = row * n + start;
-      for (let j = 0; j < columns; j++) weight[j] = isDead(start + j) ? 0 : data[at + j]!;
-      const grid = groupSize === -1 ? row : row * panels + index;
-      if (groupSize !== -1) {
-        // A group that the last columns do not fill is filled up with zeros, as in `fakeQuantizeWeight`.
-        let [low, high] = columns < panel ? [0, 0] : [Infinity, -Infinity];
-        correct(row, (x) => {
-          low = Math.min(low, x);
-          high = Math.max(high, x);
-          return x;
+  await visitPanels(
+    programs,
+    factor,
+    { out, n, panel },
+    signal,
+    ({ index, start, columns, before, corner }, errors) => {
+      /** Goes through the panel's columns of a row; `replace` says what becomes of the corrected weight of column j. */
+      const correct = (row: number, replace: (corrected: number, j: number) => number) => {
+        for (let j = 0; j < columns; j++) sums[j] = before[row * panel + j]!;
+        for (let j = 0; j < columns; j++) {
+          const at = j * panel;
+          const error = weight[j]! - replace(weight[j]! + sums[j]! / corner[at + j]!, j);
+          for (let k = j; k < columns; k++) sums[k]! += error * corner[at + k]!;
+        }
+      };
+      for (let row = 0; row < out; row++) {
+        const at = row * n + start;
+        for (let j = 0; j < columns; j++) weight[j] = isDead(start + j) ? 0 : data[at + j]!;
+        const grid = groupSize === -1 ? row : row * panels + index;
+        if (groupSize !== -1) {
+          // A group that the last columns do not fill is filled up with zeros, as in `fakeQuantizeWeight`.
+          let [low, high] = columns < panel ? [0, 0] : [Infinity, -Infinity];
+          correct(row, (x) => {
+            low = Math.min(low, x);
+            high = Math.max(high, x);
+            return x;
+          });
+          setGrid(grid, low, high);
+        }
+        const [s, z] = [scale[grid]!, zero[grid]!];
+        correct(row, (x, j) => {
+          const code = Math.min(Math.max(rounded(x / s) + z, 0), levels);
+          const value = s * (code - z);
+          codes[at + j] = code;
+          errors[at + j] = weight[j]! - value;
+          return value;
         });
-        setGrid(grid, low, high);
       }
-      const [s, z] = [scale[grid]!, zero[grid]!];
-      correct(row, (x, j) => {
-        const code = Math.min(Math.max(rounded(x / s) + z, 0), levels);
-        const value = s * (code - z);
-        codes[at + j] = code;
-        errors[at + j] = weight[j]! - value;
-        return value;
-      });
-    }
-  }
+    },
+  );
   return { kind: 'grid', shape: [out, n], bits, codes, scale, zero, groupSize };
-}
-
-/** Σ_i error_i T_ji over all columns i before a panel: `errors` [out, n], `rows` of T [panel, n] → `before` [out, panel]. */
-function errorGraph(out: number, n: number, panel: number): Graph {
-  const graph = new Graph();
-  const errors = graph.input('errors', [out, n]);
-  graph.output('before', op.gemm(errors, graph.input('rows', [panel, n]), { transB: true }));
-  return graph;
 }
 
 function rangeOf(values: Float32Array): readonly [number, number] {
@@ -122,7 +98,3 @@ function rangeOf(values: Float32Array): readonly [number, number] {
   }
   return [low, high];
 }
-
-/** 1.5 · 2⁵²: float64 numbers of this size are whole, so that adding it rounds, half to even. */
-const WHOLE = 1.5 * 2 ** 52;
-const rounded = (x: number): number => x + WHOLE - WHOLE;

@@ -29,7 +29,7 @@ export function damped(hessian: Float32Array, n: number, share: number): number[
 }
 
 /** By Gauss-Jordan elimination, for a positive definite matrix. */
-function inverse(matrix: readonly (readonly number[])[]): number[][] {
+export function inverse(matrix: readonly (readonly number[])[]): number[][] {
   const n = matrix.length;
   const rows = matrix.map((row, i) => [...row, ...Array.from({ length: n }, (_, j) => Number(i === j))]);
   for (let i = 0; i < n; i++) {
@@ -82,4 +82,19 @@ export function surgery(
     }
     return row;
   });
+}
+
+/** Σ over rows of (w − ŵ) H (w − ŵ)ᵀ. */
+export function weightedError(
+  { data, shape }: HostTensor,
+  quantized: Float32Array,
+  hessian: number[][],
+): number {
+  const [out, n] = shape as readonly [number, number];
+  let sum = 0;
+  for (let row = 0; row < out; row++) {
+    const error = Array.from({ length: n }, (_, i) => data[row * n + i]! - quantized[row * n + i]!);
+    for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) sum += error[i]! * hessian[i]![j]! * error[j]!;
+  }
+  return sum;
 }

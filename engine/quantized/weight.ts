@@ -83,17 +83,19 @@ export interface BinaryWeight {
 
 export type QuantizedWeight = GridWeight | BinaryWeight;
 
-/** The values of a statistic [out · groups]. @param rows of a band */
-export function statisticValues(
+/** The i-th value of a statistic [out · groups]. @param rows of a band */
+export function statisticValue(
   { codes, step, start }: GriddedStatistic,
+  i: number,
   groups: number,
   rows: number,
-): Float32Array {
-  return Float32Array.from(codes, (code, i) => {
-    const at = Math.floor(Math.floor(i / groups) / rows) * groups + (i % groups);
-    return step[at]! * Math.fround(code - start[at]!);
-  });
+): number {
+  const at = Math.floor(Math.floor(i / groups) / rows) * groups + (i % groups);
+  return Math.fround(step[at]! * Math.fround(codes[i]! - start[at]!));
 }
+
+export const statisticValues = (own: GriddedStatistic, groups: number, rows: number): Float32Array =>
+  Float32Array.from(own.codes, (_, i) => statisticValue(own, i, groups, rows));
 
 /** The weight in float32, [out, in]. */
 export function toFloats(weight: QuantizedWeight): Float32Array {
