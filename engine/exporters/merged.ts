@@ -5,7 +5,7 @@
  */
 import { join } from 'node:path';
 import { parseTree } from 'jsonc-parser';
-import { CancelledError, UserError } from '../errors.js';
+import { UserError } from '../errors.js';
 import { writeFolderAtomic } from '../formats/atomic.js';
 import { decodeUtf8 } from '../formats/json.js';
 import { show } from '../formats/paths.js';
@@ -15,13 +15,19 @@ import {
   type SafetensorsLayout,
 } from '../formats/safetensors-write.js';
 import { isKnownDtype, writeSafetensors, type SafetensorsDType } from '../formats/safetensors.js';
-import type { HostTensor } from '../models/checkpoint.js';
-import { storedName, type ParameterEntry } from '../models/listing.js';
-import { partsOf, type Part } from '../models/model.js';
 import { toFloats } from '../quantized/weight.js';
 import type { ExportContext, Exporter } from './exporter.js';
-import { exportedBits, exportedWeight } from './layer-weight.js';
+import { exportedWeight } from './layer-weight.js';
 import { modelFiles, writeInto, type ModelFile } from './model-files.js';
+import {
+  isQuantized,
+  linearOf,
+  ownersOf,
+  partReader,
+  refuseMoreThanWeights,
+  withProgress,
+  type Owner,
+} from './parameters.js';
 
 /**
  * Weights keep their tensor's dtype. Rounding to it changes what the set makes of them by at most 2⁻¹¹ of each value for F16 and
@@ -94,60 +100,20 @@ interface Merged extends SafetensorsLayout {
   readonly owner: Owner | undefined;
 }
 
-interface Owner {
-  readonly part: Part;
-  readonly entry: ParameterEntry;
-}
-
-/** The parameters that each stored tensor is. */
-function ownersOf({ source }: Pick<ExportContext, 'source'>): Map<string, Owner[]> {
-  const owners = new Map<string, Owner[]>();
-  for (const part of partsOf(source.checkpoint.model))
-    for (const entry of source.checkpoint.listing(part).parameters) {
-      const name = storedName(part, entry);
-      owners.set(name, [...(owners.get(name) ?? []), { part, entry }]);
-    }
-  return owners;
-}
-
 function refuse(context: ExportContext): string | undefined {
-  const { original, source, config } = context;
-  if (config.mode !== 'weight-only')
-    return 'The adapter set quantizes activations, which a checkpoint cannot say; calibrate weights alone (--mode weight-only).';
-  if (source.cache !== undefined)
-    return 'The adapter set quantizes keys and values, which a checkpoint cannot say; calibrate without --kv-bits.';
-  if (source.checkpoint.model !== original.model) {
-    const names = config.transforms.map((transform) => transform.name).join(', ');
-    return `The adapter set changes what the model computes, not its weights alone (${names}), which a checkpoint cannot say.`;
-  }
+  const reason = refuseMoreThanWeights(context, 'a checkpoint');
+  if (reason !== undefined) return reason;
   for (const [name, owners] of ownersOf(context))
     if (owners.length > 1 && owners.some((owner) => isQuantized(context, owner)))
       return `The tensor ${show(name)} is shared, and quantized in one of its places alone; a checkpoint cannot hold both.`;
   return undefined;
 }
 
-const linearOf = ({ source }: Pick<ExportContext, 'source'>, { part, entry }: Owner) =>
-  source.checkpoint.listing(part).linears.find((layer) => entry.name === `${layer.name}.weight`);
-
-function isQuantized(context: ExportContext, owner: Owner): boolean {
-  const layer = linearOf(context, owner);
-  return layer !== undefined && exportedBits(context, owner.part, layer) !== undefined;
-}
-
-/** What a tensor is exported as; parameters of the part that was asked for last are kept. */
+/** What a tensor is exported as. */
 function elementsOf(context: ExportContext): (layout: Merged) => Promise<SafetensorsData> {
-  const { original, source } = context;
-  let last: { readonly part: Part; readonly parameters: ReadonlyMap<string, HostTensor> } | undefined;
-  const parametersOf = async (part: Part) => {
-    if (last?.part !== part) {
-      last = undefined;
-      last = { part, parameters: await source.checkpoint.read(part) };
-      requireOwnParameters(context, part, last.parameters);
-    }
-    return last.parameters;
-  };
+  const parametersOf = partReader(context);
   return async ({ name, dtype, owner }) => {
-    if (!owner) return original.source.readBytes(name);
+    if (!owner) return context.original.source.readBytes(name);
     const { part, entry } = owner;
     const parameters = await parametersOf(part);
     const layer = linearOf(context, owner);
@@ -158,20 +124,6 @@ function elementsOf(context: ExportContext): (layout: Merged) => Promise<Safeten
   };
 }
 
-/** Transforms may give a layer a bias that the model's graph, and so its config, has no place for. */
-function requireOwnParameters(
-  { source }: ExportContext,
-  part: Part,
-  parameters: ReadonlyMap<string, HostTensor>,
-): void {
-  const known = new Set(source.checkpoint.listing(part).parameters.map(({ name }) => name));
-  const added = [...parameters.keys()].find((name) => !known.has(name));
-  if (added !== undefined)
-    throw new UserError(
-      `The adapter set adds ${show(part.prefix + added)}, which the model's config has no place for; it cannot be exported as a checkpoint.`,
-    );
-}
-
 const MAX_HALF = 65504;
 
 function requireRange(name: string, dtype: SafetensorsDType, floats: Float32Array): void {
@@ -179,23 +131,6 @@ function requireRange(name: string, dtype: SafetensorsDType, floats: Float32Arra
     throw new UserError(
       `The tensor ${show(name)} has values that float16 cannot hold; export it as ${float32Checkpoint.name}.`,
     );
-}
-
-/** Each tensor's turn is a safe point. */
-function withProgress<T extends Merged & { readonly data: () => Promise<SafetensorsData> }>(
-  entries: readonly T[],
-  { hooks }: ExportContext,
-) {
-  let done = 0;
-  return entries.map((entry) => ({
-    ...entry,
-    data: async () => {
-      if (hooks.signal.aborted) throw new CancelledError();
-      hooks.status(done / entries.length, `tensor ${done + 1}/${entries.length}`);
-      done++;
-      return entry.data();
-    },
-  }));
 }
 
 async function withConfig(file: ModelFile, change: Variant['configured']): Promise<ModelFile> {
