@@ -8,6 +8,7 @@ import {
   formatDevices,
   formatEstimate,
   formatEvaluation,
+  formatExported,
   formatModels,
   formatStatus,
   parseBytes,
@@ -387,12 +388,7 @@ program
       const result = await run('export', { ...options, model }, (status) =>
         bar.update(status.done, formatStatus(status)),
       ).finally(() => bar.stop());
-      print(
-        { json: asJson ?? false },
-        result,
-        (r) =>
-          `Wrote ${r.out}: ${r.format}, ${Number(r.bits.toFixed(3))} bits per weight, ${bytes(r.bytes)}, on ${r.device}, in ${r.seconds.toFixed(0)} s.`,
-      );
+      print({ json: asJson ?? false }, result, formatExported);
     },
   );
 

@@ -25,7 +25,7 @@ import { openCheckpoint, type Checkpoint } from '../engine/models/checkpoint.js'
 import { inputSize } from '../engine/models/model.js';
 import type { ExportRequest } from '../engine/protocol/protocol.js';
 import { runCli } from './cli-run.js';
-import { boundless, lines } from './exports.js';
+import { boundless, lines, writeTokenizer } from './exports.js';
 import { outlineOf, temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from './fixtures.js';
 import { maxDifference } from './support.js';
 
@@ -55,6 +55,7 @@ beforeAll(async () => {
   ({ folder, cleanUp } = await temporaryFolder());
   for (const name of names) {
     await writeRandomModel(at(name), MODELS[name]);
+    if (name === 'llama') await writeTokenizer(at(name));
     for (const method of methodsOf(name)) await makeSet(name, method, 'weight-only');
   }
   await makeSet('vit', 'rounding', 'weight-activation');
@@ -242,7 +243,7 @@ describe('a checkpoint', () => {
     }));
     const written: number[] = [];
     for (const { name: format } of said) {
-      const request = { ...requestFor('vit', 'rounding', `sized-${format}`), format };
+      const request = { ...requestFor('llama', 'rounding', `sized-${format}`), format };
       written.push((await runExport(request, quiet(), said)).bytes);
     }
     expect(written).toEqual(sizes);
@@ -265,7 +266,7 @@ describe('a checkpoint', () => {
       source,
       config: set.config,
       bitsOf: () => 4,
-      hooks: { signal: new AbortController().signal, status: () => undefined },
+      hooks: { signal: new AbortController().signal, status: () => undefined, fit: () => undefined },
     };
     expect(mergedCheckpoint.refuse(context)).toBeUndefined();
     const cached = mergedCheckpoint.refuse({ ...context, source: { ...source, cache: 4 } });
@@ -337,7 +338,7 @@ describe('an export', () => {
     expect(await complaintOf({ bits: 3 })).toContain('has no 3-bit setting; it has 8, 4, 2');
     expect(await complaintOf({ plan: at('plan') })).toContain('either one bit-width or a precision plan');
     expect(await complaintOf({ format: 'paper' })).toContain(
-      'There is no export format "paper"; there are safetensors, safetensors-f32.',
+      'There is no export format "paper"; there are safetensors, safetensors-f32, ',
     );
     expect(await complaintOf({ adapters: setOf('llama', 'rounding') })).toContain('for another model');
     expect(await remains()).toEqual([]);

@@ -1,13 +1,47 @@
-/** A toy export format: one line of text for each layer. Long names of layers are more than it holds. */
+/** What tests of exports share: a tokenizer, and a toy format. */
 import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { meanDivergence } from '../engine/execution/logit-divergence.js';
 import { layerNames } from '../engine/execution/model.js';
+import { openSampleCache } from '../engine/execution/sample-store.js';
 import type { Exporter } from '../engine/exporters/exporter.js';
+import { calibrate } from '../engine/methods/calibrate.js';
+import { resolveRequest } from '../engine/methods/request.js';
+import { openCheckpoint } from '../engine/models/checkpoint.js';
+import type { Programs } from '../engine/runtime/programs.js';
+
+/** Tokens of `writeTokenizer`. */
+export const TOKENS = ['<s>', '</s>', 'a', 'b', 'c', 'ab', 'abc'];
+
+/** A tokenizer of bytes as GPT-2 has it, with three letters, a token before every text, and a chat template. */
+export async function writeTokenizer(folder: string): Promise<void> {
+  const special = TOKENS.slice(0, 2).map((content, id) => ({ id, content, special: true }));
+  const tokenizer = {
+    added_tokens: special,
+    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, use_regex: true },
+    post_processor: {
+      type: 'TemplateProcessing',
+      single: [{ SpecialToken: { id: '<s>', type_id: 0 } }, { Sequence: { id: 'A', type_id: 0 } }],
+    },
+    model: {
+      type: 'BPE',
+      vocab: Object.fromEntries(TOKENS.map((token, id) => [token, id])),
+      merges: ['a b', ['ab', 'c']],
+    },
+  };
+  const config = { bos_token: '<s>', eos_token: { content: '</s>' }, chat_template: 'talk' };
+  await writeFile(join(folder, 'tokenizer.json'), JSON.stringify(tokenizer));
+  await writeFile(join(folder, 'tokenizer_config.json'), JSON.stringify(config));
+}
+
+/** A toy export format: one line of text for each layer. Long names of layers are more than it holds. */
+const LINES = 'lines';
 
 /** Bytes of a line: the layer, its bits, and what is between and behind them. */
 const LINE = 100;
 
 export const lines: Exporter = {
-  name: 'lines',
+  name: LINES,
   words: { title: 'Lines', description: 'a line of text for each layer' },
   ending: '.txt',
   refuse: ({ source }) =>
@@ -30,3 +64,21 @@ export const boundless: Exporter = {
   name: 'boundless',
   size: () => Promise.resolve({ bytes: 2 ** 80, isExact: false }),
 };
+
+/** An adapter set of the method that rounds, at 2 to 8 bits. */
+export async function makeRoundingSet(programs: Programs, model: string, out: string): Promise<void> {
+  const checkpoint = await openCheckpoint(model);
+  const request = {
+    model,
+    method: 'rounding',
+    mode: 'weight-only',
+    bits: [2, 3, 4, 5, 6, 7, 8],
+    options: {},
+  } as const;
+  const cache = await openSampleCache(Infinity);
+  const resolved = resolveRequest(checkpoint, request);
+  const common = { resume: false, distance: meanDivergence, engineVersion: '0' };
+  const hooks = { signal: new AbortController().signal, status: () => undefined, note: () => undefined };
+  await calibrate(programs, { checkpoint, ...resolved, out, cache, ...common }, hooks);
+  await checkpoint.close();
+}

@@ -9,6 +9,7 @@ import type {
   DeviceReport,
   EvaluateResult,
   EvaluationRow,
+  ExportResult,
   ModelReport,
   Status,
 } from '../protocol/protocol.js';
@@ -197,3 +198,22 @@ export const commandLine = (...args: readonly string[]): string =>
   ['elastic-precision', ...args.map((arg) => (/^[\w./:~+@%=,-]+$/.test(arg) ? arg : quoted(arg)))].join(' ');
 
 const quoted = (arg: string) => `'${arg.replaceAll("'", `'\\''`)}'`;
+/** What was written, and of tensors that are held otherwise than the set says them, how. */
+export function formatExported({
+  out,
+  format,
+  bits,
+  bytes: size,
+  device,
+  seconds,
+  fits,
+}: ExportResult): string {
+  const line = `Wrote ${out}: ${format}, ${Number(bits.toFixed(3))} bits per weight, ${bytes(size)}, on ${device}, in ${seconds.toFixed(0)} s.`;
+  if (!fits) return line;
+  const rows = fits.map(({ tensor, container, distance }) => [tensor, container, formatDistance(distance)]);
+  return `${table(['tensor', 'held in', 'of its error'], rows)}\n${line}`;
+}
+
+/** A share of squared error, such as `0.14 %`. */
+const formatDistance = (distance: number) =>
+  distance < 5e-5 ? (distance === 0 ? '0 %' : '< 0.01 %') : `${(100 * distance).toFixed(2)} %`;

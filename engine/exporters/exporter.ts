@@ -22,6 +22,18 @@ export interface ExportHooks {
   readonly signal: AbortSignal;
   /** @param done share of what is to be written, 0 to 1 @param phase one short line for people */
   status(done: number, phase: string): void;
+  /** Is told of each tensor whose values the format cannot hold just as they are. */
+  fit(fit: Fit): void;
+}
+
+/** How a format holds a quantized weight. */
+export interface Fit {
+  /** As the format calls it. */
+  readonly tensor: string;
+  /** What holds it, as the format calls it. */
+  readonly container: string;
+  /** Squared error of what is stored to what the set says, over the set's own to the model's weight; 0 where nothing is lost. */
+  readonly distance: number;
 }
 
 /** What an export will write. */

@@ -3,6 +3,7 @@ import { roundedCodes } from '../execution/rounded.js';
 import type { HostTensor } from '../models/checkpoint.js';
 import type { LinearEntry } from '../models/listing.js';
 import { blocksOf, type Part } from '../models/model.js';
+import type { WeightForm } from '../quantized/form.js';
 import type { QuantizedWeight } from '../quantized/weight.js';
 import type { ExportContext } from './exporter.js';
 
@@ -14,6 +15,14 @@ export function exportedBits(
 ): number | undefined {
   const isBlock = blocksOf(source.checkpoint.model).includes(part);
   return isBlock ? bitsOf(part.prefix + layer.name) : source.fixedBits(part);
+}
+
+/** What a layer takes at its bits, known without its weight. Only of layers that do not stay in floating point. */
+export function exportedForm(context: ExportContext, part: Part, layer: LinearEntry): WeightForm {
+  const bits = exportedBits(context, part, layer)!;
+  const { source } = context;
+  if (blocksOf(source.checkpoint.model).includes(part)) return source.form(part.prefix + layer.name, bits);
+  return { kind: 'grid', in: layer.in, out: layer.out, bits, groupSize: -1 };
 }
 
 /**

@@ -58,3 +58,15 @@ function narrowToHalf(bits: number): number {
   const half = 1 << (shift - 1);
   return sign | (quotient + (rest > half || (rest === half && (quotient & 1) === 1) ? 1 : 0));
 }
+
+/** float16 bits of the nearest float16 to `value`, rounded half to even from float32. */
+export function halfBits(value: number): number {
+  wordAsFloat[0] = value;
+  return narrowToHalf(word[0]!);
+}
+
+/** The value of the nearest float16. */
+export function roundToHalf(value: number): number {
+  word[0] = widenHalf(halfBits(value));
+  return wordAsFloat[0]!;
+}

@@ -6,7 +6,7 @@ import type { ModelConfig } from './config.js';
 /** Element by element. */
 export type Activation = (x: Value) => Value;
 
-const silu: Activation = (x) => op.mul(x, op.sigmoid(x));
+export const silu: Activation = (x) => op.mul(x, op.sigmoid(x));
 
 /** x·σ(1.702·x), GELU's approximation by a sigmoid (Hendrycks and Gimpel 2016). */
 const quickGelu: Activation = (x) => op.mul(x, op.sigmoid(op.mul(x, x.graph.scalar(1.702))));

@@ -1,5 +1,7 @@
 /** What every architecture is reduced to: parts (stem, blocks, head) written as functions from a builder to a graph. */
 import { sizeOf, type DType, type Shape, type Value } from '../graph/ir.js';
+import type { Activation } from './activations.js';
+import type { Rope } from './rope.js';
 
 /**
  * What a part's graph is built from. The part says which linear layers, norms and products it has; the builder decides
@@ -141,6 +143,31 @@ export interface LanguageModel extends Model {
   readonly vocabulary: number;
   /** The longest sequence that the model knows positions for. */
   readonly context: number;
+  /** Of models in LLaMA's layout. */
+  readonly layout?: DecoderLayout;
+}
+
+/** What sets models in LLaMA's layout apart, for who has to describe one to other tools. */
+export interface DecoderLayout {
+  /** Of the stream, and between the perceptron's layers. */
+  readonly features: number;
+  readonly hidden: number;
+  readonly heads: number;
+  readonly keyHeads: number;
+  readonly headSize: number;
+  /** Of the perceptron's gate. */
+  readonly activation: Activation;
+  /** Of all norms. */
+  readonly epsilon: number;
+  readonly rope: Rope;
+  /** Whether the head reads the table of embeddings. */
+  readonly tied: boolean;
+  /** Which layers have a bias: queries, keys and values; the attention's output; the perceptron's three. Default none. */
+  readonly bias?: { readonly qkv?: boolean; readonly output?: boolean; readonly mlp?: boolean };
+  /** Whether each head of queries and keys passes an RMSNorm before it is turned. */
+  readonly headNorms?: boolean;
+  /** By layer, the most tokens that one attends to, itself included; default all before it. */
+  readonly windows?: readonly (number | undefined)[];
 }
 
 /** Elements of one sample of what a part reads. */

@@ -8,6 +8,8 @@ import type { ModelConfig } from './config.js';
 import { lazyConstant } from './constants.js';
 
 export interface Rope {
+  /** θ of the plain frequencies θ^(−2i/size), which these may have been rewritten from. */
+  readonly theta: number;
   /** Radians a position for each pair of channels, [size / 2]. */
   readonly frequencies: readonly number[];
   /** Factor on what was turned. */
@@ -15,7 +17,7 @@ export interface Rope {
 }
 
 /** Rewrites the plain frequencies θ^(−2i/size). */
-type Scaling = (frequencies: readonly number[], config: ModelConfig, plain: PlainRope) => Rope;
+type Scaling = (frequencies: readonly number[], config: ModelConfig, plain: PlainRope) => Omit<Rope, 'theta'>;
 interface PlainRope {
   readonly size: number;
   readonly theta: number;
@@ -94,7 +96,7 @@ export function readRope(config: ModelConfig, size: number, context: number): Ro
   const stretched = ['llama3', 'yarn'].includes(type);
   const trained = config.has(ORIGINAL) ? config : section;
   const original = stretched ? trained!.size(ORIGINAL, context) : context;
-  return scalings[type]!(plain, section ?? config, { size, theta, context, original });
+  return { theta, ...scalings[type]!(plain, section ?? config, { size, theta, context, original }) };
 }
 
 const ORIGINAL = 'original_max_position_embeddings';

@@ -38,10 +38,21 @@ export interface ExportResult {
   readonly format: string;
   /** Mean over the weights of all layers. */
   readonly bits: number;
+  /** Of each tensor that the format holds otherwise than the set says it, how. */
+  readonly fits?: readonly ExportFit[];
   /** What was written. */
   readonly bytes: number;
   readonly device: DeviceKind;
   readonly seconds: number;
   /** The highest resident memory of the process, bytes. */
   readonly peakMemory: number;
+}
+
+/** How a format holds a quantized weight. */
+export interface ExportFit {
+  readonly tensor: string;
+  /** What holds it, as the format calls it. */
+  readonly container: string;
+  /** Squared error of what is stored to what the set says, over the set's own to the model's weight. */
+  readonly distance: number;
 }

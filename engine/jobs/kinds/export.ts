@@ -2,8 +2,18 @@
 import { resolve } from 'node:path';
 import { UserError } from '../../errors.js';
 import { exporterNamed } from '../../exporters/registry.js';
-import { integer, number, optional, path, text, type Field, type Fields } from '../../formats/json-fields.js';
-import type { ExportedSet } from '../../protocol/protocol.js';
+import {
+  integer,
+  list,
+  number,
+  optional,
+  path,
+  record,
+  text,
+  type Field,
+  type Fields,
+} from '../../formats/json-fields.js';
+import type { ExportedSet, ExportFit } from '../../protocol/exports.js';
 import { bits, device, placement } from './fields.js';
 import type { Kind } from './kind.js';
 
@@ -33,6 +43,7 @@ export const exporting: Kind<'export'> = {
     out: text(),
     format: text(),
     bits: number(1, 8),
+    fits: optional(list(record<ExportFit>({ tensor: text(), container: text(), distance: number(0) }))),
     bytes: integer(0),
     device,
     seconds: number(0),

@@ -15,7 +15,7 @@ import { openAdapterSet, openSource, requireMatch, type AdapterSet } from '../..
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
 import { formatBytes, formatBytesUp } from '../../plans/numbers.js';
 import { averageBits } from '../../plans/totals.js';
-import type { ExportRequest, ExportResult } from '../../protocol/protocol.js';
+import type { ExportFit, ExportRequest, ExportResult } from '../../protocol/protocol.js';
 import { withDevice } from '../../runtime/with-device.js';
 import { peakMemory } from '../memory.js';
 import type { JobHooks } from '../requests.js';
@@ -77,9 +77,10 @@ async function exportSet(
   set: AdapterSet,
   out: string,
   hooks: JobHooks<'export'>,
-): Promise<Pick<ExportResult, 'bits' | 'bytes' | 'device'>> {
+): Promise<Pick<ExportResult, 'bits' | 'bytes' | 'device' | 'fits'>> {
   const { config } = set;
   const layers = await layerBits(request, original, config.offered);
+  const fits: ExportFit[] = [];
   return withDevice(request, async (programs) => {
     const context = {
       programs,
@@ -90,6 +91,7 @@ async function exportSet(
       hooks: {
         signal: hooks.signal,
         status: (done: number, phase: string) => hooks.status({ done: Math.min(1, done), phase }),
+        fit: (fit: ExportFit) => fits.push(fit),
       },
     };
     const reason = exporter.refuse(context);
@@ -98,6 +100,7 @@ async function exportSet(
     await exporter.write(context, out);
     return {
       bits: averageBits(layerWeights(original), [...layers.values()]),
+      ...(fits.length > 0 && { fits }),
       bytes: await bytesAt(out),
       device: programs.runtime.device,
     };

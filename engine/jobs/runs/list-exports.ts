@@ -21,7 +21,7 @@ export function listExports(
         source: openSource(programs, original, set),
         config: set.config,
         bitsOf: (layer) => layers.get(layer)!,
-        hooks: { signal: new AbortController().signal, status: () => undefined },
+        hooks: { signal: new AbortController().signal, status: () => undefined, fit: () => undefined },
       };
       return Promise.all(known.map((exporter) => formatOf(exporter, context)));
     });

@@ -2,23 +2,16 @@
 import { show } from '../../formats/paths.js';
 import type { Graph, Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
-import { readActivation, type Activation } from '../activations.js';
+import { readActivation } from '../activations.js';
 import { attention, causalMask } from '../attention.js';
 import type { ModelConfig } from '../config.js';
 import { byLength } from '../constants.js';
-import type { Builder, LanguageModel, Part } from '../model.js';
+import type { Builder, DecoderLayout, LanguageModel, Part } from '../model.js';
 import type { BuildOptions, Family } from '../family.js';
-import { readRope, rotation, type Rope } from '../rope.js';
+import { readRope, rotation } from '../rope.js';
 
 /** What sets a family apart. */
-export interface LlamaTraits {
-  /** Which layers have a bias: queries, keys and values; the attention's output; the perceptron's three. Default none. */
-  readonly bias?: { readonly qkv?: boolean; readonly output?: boolean; readonly mlp?: boolean };
-  /** Whether each head of queries and keys passes an RMSNorm before it is turned. */
-  readonly headNorms?: boolean;
-  /** By layer, the most tokens that one attends to, itself included; default all before it. */
-  readonly windows?: readonly (number | undefined)[];
-}
+export type LlamaTraits = Pick<DecoderLayout, 'bias' | 'headNorms' | 'windows'>;
 
 /** What the family's configurations have where their keys are missing. */
 export interface LlamaDefaults {
@@ -31,19 +24,9 @@ export interface LlamaDefaults {
   readonly headSize?: number;
 }
 
-interface LlamaConfig extends LlamaTraits {
-  readonly features: number;
+interface LlamaConfig extends DecoderLayout {
   readonly depth: number;
-  readonly heads: number;
-  readonly keyHeads: number;
-  readonly headSize: number;
-  readonly hidden: number;
-  /** Of the perceptron's gate. */
-  readonly activation: Activation;
-  readonly epsilon: number;
-  readonly rope: Rope;
   readonly vocabulary: number;
-  readonly tied: boolean;
   readonly context: number;
   readonly tokens: number;
 }
@@ -244,7 +227,7 @@ export const llamaFamily = (
   build: (modelConfig, _architecture, options): LanguageModel => {
     const common = readLlamaConfig(modelConfig, defaults, options);
     const config = { ...common, ...traits(modelConfig, common.depth) };
-    const { tokens, vocabulary, context } = config;
+    const { tokens, vocabulary, context, depth: _depth, ...layout } = config;
     return {
       family: modelType,
       task: 'text-generation',
@@ -255,6 +238,7 @@ export const llamaFamily = (
       tokens,
       vocabulary,
       context,
+      layout,
     };
   },
 });

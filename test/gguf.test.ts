@@ -1,0 +1,300 @@
+/** GGUF files of every family that they are written of, read back from their bytes. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { usePrograms } from '../engine/execution/testing.js';
+import type { ExportContext, Fit } from '../engine/exporters/exporter.js';
+import { gguf } from '../engine/exporters/gguf/gguf.js';
+import { q2_K, q3_K, q4_0, q4_1, q4_K, q5_1, q5_K, q6_K, q8_0 } from '../engine/exporters/gguf/blocks.js';
+import { decodeWeight, F16, F32 } from '../engine/exporters/gguf/weights.js';
+import { complaint } from '../engine/formats/testing.js';
+import { openAdapterSet, openSource } from '../engine/methods/sets.js';
+import { openCheckpoint } from '../engine/models/checkpoint.js';
+import type { LanguageModel } from '../engine/models/model.js';
+import { toFloats } from '../engine/quantized/weight.js';
+import { makeRoundingSet, TOKENS, writeTokenizer } from './exports.js';
+import { temporaryFolder, writeRandomModel } from './fixtures.js';
+
+const programs = usePrograms();
+let folder: string;
+let cleanUp: () => Promise<void>;
+beforeAll(async () => ({ folder, cleanUp } = await temporaryFolder()));
+afterAll(() => cleanUp());
+const at = (name: string) => join(folder, name);
+
+const LLAMA = {
+  model_type: 'llama',
+  architectures: ['LlamaForCausalLM'],
+  hidden_size: 256,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  intermediate_size: 96,
+  max_position_embeddings: 64,
+  vocab_size: 9,
+};
+const QWEN2 = { ...LLAMA, model_type: 'qwen2', architectures: ['Qwen2ForCausalLM'] };
+const QWEN3 = { ...LLAMA, model_type: 'qwen3', architectures: ['Qwen3ForCausalLM'], head_dim: 64 };
+const LLAMA3 = {
+  rope_type: 'llama3',
+  factor: 8,
+  low_freq_factor: 1,
+  high_freq_factor: 4,
+  original_max_position_embeddings: 32,
+};
+
+async function makeModel(name: string, config: Readonly<Record<string, unknown>>): Promise<void> {
+  await writeRandomModel(at(name), config);
+  await writeTokenizer(at(name));
+  await makeRoundingSet(programs, at(name), at(`${name}-set`));
+}
+
+/** Opens a model with its set, for `use`. */
+async function withContext<T>(
+  name: string,
+  bits: number,
+  use: (context: ExportContext, fits: readonly Fit[]) => Promise<T>,
+): Promise<T> {
+  const original = await openCheckpoint(at(name));
+  const set = await openAdapterSet(at(`${name}-set`));
+  const fits: Fit[] = [];
+  const hooks = {
+    signal: new AbortController().signal,
+    status: () => undefined,
+    fit: (f: Fit) => fits.push(f),
+  };
+  try {
+    const source = openSource(programs, original, set);
+    return await use({ programs, original, source, config: set.config, bitsOf: () => bits, hooks }, fits);
+  } finally {
+    await set.close();
+    await original.close();
+  }
+}
+
+async function exported(name: string, bits: number) {
+  const out = at(`${name}-${bits}.gguf`);
+  return withContext(name, bits, async (context, fits) => {
+    expect(gguf.refuse(context)).toBeUndefined();
+    const { bytes, isExact } = await gguf.size(context);
+    await gguf.write(context, out);
+    const file = await readFile(out);
+    expect({ bytes, isExact }).toEqual({ bytes: file.length, isExact: true });
+    return { ...readGguf(file), fits: [...fits] };
+  });
+}
+
+const TYPES = [F32, F16, q2_K, q3_K, q4_0, q4_1, q4_K, q5_1, q5_K, q6_K, q8_0];
+
+/** What a file says, by the format's specification alone. */
+function readGguf(file: Buffer) {
+  let place = 0;
+  const u32 = () => file.readUInt32LE((place += 4) - 4);
+  const u64 = () => Number(file.readBigUInt64LE((place += 8) - 8));
+  const string = () => {
+    const length = u64();
+    return file.toString('utf8', place, (place += length));
+  };
+  const value = (type: number): unknown => {
+    switch (type) {
+      case 4:
+        return u32();
+      case 5:
+        return file.readInt32LE((place += 4) - 4);
+      case 6:
+        return file.readFloatLE((place += 4) - 4);
+      case 7:
+        return file[place++] === 1;
+      case 8:
+        return string();
+      default: {
+        const inner = u32();
+        return Array.from({ length: u64() }, () => value(inner));
+      }
+    }
+  };
+  expect(file.toString('latin1', 0, (place += 4))).toBe('GGUF');
+  expect(u32()).toBe(3);
+  const [count, keys] = [u64(), u64()];
+  const metadata: Record<string, unknown> = {};
+  for (let i = 0; i < keys; i++) metadata[string()] = value(u32());
+  const listed = Array.from({ length: count }, () => {
+    const [name, dimensions] = [string(), u32()];
+    const shape = Array.from({ length: dimensions }, u64).reverse();
+    const type = TYPES.find(({ id }) => id === u32ahead())!;
+    place += 4;
+    return { name, shape, type, offset: u64() };
+  });
+  function u32ahead() {
+    return file.readUInt32LE(place);
+  }
+  const start = Math.ceil(place / 32) * 32;
+  const tensors = new Map(
+    listed.map(({ name, shape, type, offset }) => {
+      const elements = shape.reduce((a, b) => a * b);
+      const bytes = Uint8Array.from(
+        file.subarray(start + offset, start + offset + (elements / type.elements) * type.bytes),
+      );
+      const floats = type === F32 ? new Float32Array(bytes.buffer) : decodeWeight(bytes, type);
+      return [name, { shape, type: type.name, floats }];
+    }),
+  );
+  return { metadata, tensors };
+}
+
+describe.each([
+  ['llama', LLAMA],
+  ['qwen2', QWEN2],
+  ['qwen3', QWEN3],
+])('%s', (name, config) => {
+  beforeAll(() => makeModel(name, config));
+
+  it.each(name === 'llama' ? [2, 3, 4, 5, 6, 8] : [3])('at %i bits holds what the set says', async (bits) => {
+    const { tensors, fits } = await exported(name, bits);
+    expect(fits).toHaveLength(14);
+    await withContext(name, bits, async ({ source }) => {
+      const { layout } = source.checkpoint.model as LanguageModel;
+      for (const [block, part] of source.checkpoint.model.blocks.entries()) {
+        const parameters = await source.checkpoint.read(part);
+        for (const { name: layer, in: columns, out } of source.checkpoint.listing(part).linears) {
+          const short = layer.replace(/^.*\./, '').replace('_proj', '').replace(/^o$/, 'output');
+          const stored = tensors.get(
+            `blk.${block}.${layer.startsWith('mlp') ? 'ffn' : 'attn'}_${short}.weight`,
+          )!;
+          const turns = name === 'llama' && /^[qk]$/.test(short);
+          const expected = toFloats(await source.weight(part.prefix + layer, bits));
+          const size = layout!.headSize;
+          let [lost, error] = [0, 0];
+          for (let row = 0; row < out; row++) {
+            const within = row % size;
+            const from = turns ? row - within + (within % 2) * (size / 2) + Math.floor(within / 2) : row;
+            for (let c = 0; c < columns; c++) {
+              lost += (stored.floats[row * columns + c]! - expected[from * columns + c]!) ** 2;
+              error +=
+                (expected[row * columns + c]! -
+                  parameters.get(`${layer}.weight`)!.data[row * columns + c]!) **
+                2;
+            }
+          }
+          expect(stored.shape).toEqual([out, columns]);
+          // At 8 bits whole ranges leave what a block of 8 bits holds.
+          expect(lost / error).toBeLessThan(bits === 8 ? 0.5 : 0.1);
+          const { distance } = fits.find(
+            ({ tensor }) => tensor.includes(`blk.${block}.`) && tensor.endsWith(`_${short}.weight`),
+          )!;
+          expect(lost / error).toBeCloseTo(distance, 5);
+        }
+      }
+    });
+  });
+
+  it('is described as llama.cpp reads it', async () => {
+    const { metadata, tensors } = await exported(name, 7);
+    expect(metadata).toMatchObject({
+      'general.architecture': name,
+      'general.name': name,
+      [`${name}.block_count`]: 2,
+      [`${name}.context_length`]: 64,
+      [`${name}.attention.head_count_kv`]: 2,
+      [`${name}.rope.dimension_count`]: 64,
+      'tokenizer.ggml.model': 'gpt2',
+      'tokenizer.ggml.pre': 'gpt-2',
+      'tokenizer.ggml.tokens': [...TOKENS, '[PAD7]', '[PAD8]'],
+      'tokenizer.ggml.token_type': [3, 3, 1, 1, 1, 1, 1, 5, 5],
+      'tokenizer.ggml.merges': ['a b', 'ab c'],
+      'tokenizer.ggml.bos_token_id': 0,
+      'tokenizer.ggml.eos_token_id': 1,
+      'tokenizer.ggml.add_bos_token': true,
+      'tokenizer.chat_template': 'talk',
+    });
+    expect(tensors.has('blk.1.attn_q.bias')).toBe(name === 'qwen2');
+    expect(tensors.has('blk.1.attn_k_norm.weight')).toBe(name === 'qwen3');
+    expect(tensors.get('output.weight')).toMatchObject({ shape: [9, 256], type: 'F16' });
+    expect(tensors.get('blk.0.ffn_norm.weight')!.type).toBe('F32');
+  });
+});
+
+describe('positions', () => {
+  it('that are stretched alike are said in one factor', async () => {
+    await makeModel('linear', { ...LLAMA, rope_scaling: { type: 'linear', factor: 4 } });
+    const { metadata, tensors } = await exported('linear', 4);
+    expect(metadata).toMatchObject({ 'llama.rope.scaling.type': 'linear', 'llama.rope.scaling.factor': 4 });
+    expect(tensors.has('rope_freqs.weight')).toBe(false);
+  });
+
+  it('that are stretched by their waves have a tensor of divisors, in llama alone', async () => {
+    await makeModel('llama3', { ...LLAMA, rope_scaling: LLAMA3 });
+    const { floats } = (await exported('llama3', 4)).tensors.get('rope_freqs.weight')!;
+    expect([floats[0], floats[31]]).toEqual([1, 8]);
+    await makeModel('waves', { ...QWEN2, rope_scaling: LLAMA3 });
+    expect(await withContext('waves', 4, (context) => Promise.resolve(gguf.refuse(context)))).toMatch(
+      /waves/,
+    );
+  });
+});
+
+it('has a tied head of its own where that is quantized, and else none', async () => {
+  await makeModel('tied', { ...LLAMA, tie_word_embeddings: true });
+  expect((await exported('tied', 4)).tensors.has('output.weight')).toBe(false);
+  const path = join(at('tied-set'), 'adapter_config.json');
+  const config = JSON.parse(await readFile(path, 'utf8')) as object;
+  await writeFile(path, JSON.stringify({ ...config, head_bits: 8 }));
+  const { tensors } = await exported('tied', 5);
+  expect([tensors.get('output.weight')!.type, tensors.get('token_embd.weight')!.type]).toEqual([
+    'Q8_0',
+    'F16',
+  ]);
+});
+
+describe('a tokenizer', () => {
+  const sizeWith = async (change: (tokenizer: Record<string, object>) => object) => {
+    const path = join(at('llama'), 'tokenizer.json');
+    const text = await readFile(path, 'utf8');
+    await writeFile(path, JSON.stringify(change(JSON.parse(text) as Record<string, object>)));
+    try {
+      return await complaint(() => withContext('llama', 4, (context) => gguf.size(context)));
+    } finally {
+      await writeFile(path, text);
+    }
+  };
+
+  it.each<[string, (tokenizer: Record<string, object>) => object, RegExp]>([
+    ['that is no BPE', (t) => ({ ...t, model: { type: 'Unigram', vocab: [] } }), /is not BPE/],
+    [
+      'that splits otherwise',
+      (t) => ({ ...t, pre_tokenizer: { type: 'Whitespace' } }),
+      /does not end in bytes/,
+    ],
+    [
+      'with other tokens around',
+      (t) => ({
+        ...t,
+        post_processor: {
+          type: 'TemplateProcessing',
+          single: [{ Sequence: {} }, { SpecialToken: { id: 'a' } }],
+        },
+      }),
+      /puts other tokens/,
+    ],
+    [
+      'with more tokens than the table has rows',
+      (t) => ({ ...t, added_tokens: [{ id: 9, content: 'z' }] }),
+      /has the id 9/,
+    ],
+    ['that normalizes', (t) => ({ ...t, normalizer: { type: 'Lowercase' } }), /Lowercase/],
+  ])('%s is refused before anything is written', async (_, change, message) => {
+    expect(await sizeWith(change)).toMatch(message);
+  });
+});
+
+it('refuses what llama.cpp does not run', async () => {
+  await makeModel('relu', { ...LLAMA, hidden_act: 'relu' });
+  expect(await withContext('relu', 4, (context) => Promise.resolve(gguf.refuse(context)))).toMatch(
+    /not SiLU/,
+  );
+  await makeModel('yarn', {
+    ...LLAMA,
+    rope_scaling: { type: 'yarn', factor: 4, original_max_position_embeddings: 16 },
+  });
+  expect(await withContext('yarn', 4, (context) => Promise.resolve(gguf.refuse(context)))).toMatch(/YaRN/);
+});
