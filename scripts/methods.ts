@@ -113,8 +113,9 @@ function tookWords(label: string): string[] {
 }
 
 /** Where both took a second at least. */
-const timesWord = (most: number, own: number): string =>
-  most >= 1 && own >= 1 ? (most / own).toPrecision(2) : '–';
+function timesWord(most: number, own: number): string {
+  return most >= 1 && own >= 1 ? (most / own).toPrecision(2) : '–';
+}
 
 function difference(label: string, against: string, width: number): string {
   const pairs = runs
