@@ -21,7 +21,7 @@ const REPLACES = 'replaces.json';
 /** What methods keep. */
 const TENSORS = '.safetensors';
 /** Of what a method keeps beside its identity; raised with every change that would continue it wrongly. */
-const FORMAT = 3;
+const FORMAT = 4;
 export const partialOf = (out: string): string => `${out}.partial`;
 
 /** A tensor to keep: float32 numbers, or bytes. */

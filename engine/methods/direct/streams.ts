@@ -27,13 +27,11 @@ import { stageReader, stageSource } from './stage-source.js';
 import { formIn, startedGrids } from './start.js';
 import { schemeAt } from './stored.js';
 
-/** Share of what is lost that a layer makes up for, and damping of the solution (docs/METHOD.md, section 13). */
-const TARGET = { share: 0.7, damping: 0.1 };
-/** The same where activations have grids. */
-const TARGET_ON_GRIDS = { share: 1, damping: 0.3 };
-
-const amounts = ({ activations }: Pick<DirectSettings, 'activations'>) =>
-  activations === 'static' ? TARGET_ON_GRIDS : TARGET;
+/** Share of what is lost that a layer makes up for (docs/METHOD.md, section 13). */
+const SHARE = 1;
+/** Damping of what makes up for it, a share of the mean diagonal; and where activations have grids. */
+const TARGET_DAMPING = 0.2;
+const TARGET_DAMPING_ON_GRIDS = 0.3;
 
 /** A stream in full precision, and one for each bit-width, which goes on by what was rounded. */
 export function ownStreams(context: CalibrationContext, settings: DirectSettings): StageRun {
@@ -69,6 +67,7 @@ async function roundBlock(
   const { part, listing, parameters } = block;
   const { signal } = hooks;
   const widths = ownWidths(settings);
+  const damping = settings.activations === 'static' ? TARGET_DAMPING_ON_GRIDS : TARGET_DAMPING;
   const readBase = stageReader(context, settings, 'once');
   const kept = new Map<string, KeptTensor>();
   const placed = await placeAll(programs, parameters);
@@ -85,7 +84,7 @@ async function roundBlock(
       const [first] = group;
       if (settings.activations === 'static')
         await searchOwnGrids(programs, block, settings, group, { placed, grids, done, searched });
-      const { graph, sums, isAdded } = siteGraph(block, first, amounts(settings).share, (inGraph) =>
+      const { graph, sums, isAdded } = siteGraph(block, first, SHARE, (inGraph) =>
         widths.map((_, i) => ownTaps(inGraph, block, settings, i, done).layers.get(first.name)!),
       );
       const found = await inPhase('moments', () =>
@@ -99,7 +98,7 @@ async function roundBlock(
           hessian: found.get(momentName(i))!,
           lost: found.get(lostName(i))!,
           isAdded,
-          damping: amounts(settings).damping,
+          damping,
           label: part.prefix + first.name,
         };
         const targetOf = await inPhase('factors', () => openTargets(programs, own, first.in, hooks));
