@@ -1,6 +1,6 @@
 /**
  * Installs the reference libraries that `npm run test:peers` compares the engine with, as test/peers/requirements.txt pins them,
- * into a Python environment in the user's cache (`PEERS_CACHE` names another folder): 1.8 GB, about a minute, once. Does nothing
+ * into a Python environment in the user's cache (`PEERS_CACHE` names another folder): 2 GB, about a minute, once. Does nothing
  * where it is. Run alone, it prints where its Python lies.
  */
 import { execFile } from 'node:child_process';
@@ -17,7 +17,9 @@ const exec = promisify(execFile);
 
 const requirements = fileURLToPath(new URL('../test/peers/requirements.txt', import.meta.url));
 /** Changes when what this script does to the packages changes. */
-const REVISION = 1;
+const REVISION = 2;
+/** llama.cpp, built for this machine, by npm. Other builds of it, for graphics cards, are several times as large. */
+const LLAMA = ['node-llama-cpp', `@node-llama-cpp/${llamaBuild()}`].map((name) => `${name}@3.21.1`);
 /** Downloads may be cut. */
 const TRIES = 3;
 /** Nothing of what torch needs on a machine with CUDA is wanted, so pip follows no needs: the list is whole. */
@@ -66,7 +68,7 @@ async function install(python, root, log) {
   if (lacking.length > 0)
     throw new Error(`The reference libraries need ${lacking.join(' and ')} (on Debian: gcc).`);
 
-  log('Installing the reference libraries (1.8 GB, about a minute, once)…');
+  log('Installing the reference libraries (2 GB, about a minute, once)…');
   const unfinished = `${root}.${process.pid}`;
   try {
     await mkdir(cache, { recursive: true });
@@ -77,7 +79,14 @@ async function install(python, root, log) {
       const { stdout } = await exec(pythonOf(unfinished), ['-c', find]);
       await standInForCuda(join(stdout.trim(), 'lib'));
     }
-    const check = 'import torch, transformers, tokenizers, timm, PIL, safetensors, numpy; torch.zeros(1)';
+    const folder = join(unfinished, 'node');
+    await mkdir(folder);
+    await writeFile(join(folder, 'package.json'), '{"private": true}');
+    await retried(log, () =>
+      exec('npm', ['install', '--ignore-scripts', '--omit=optional', ...LLAMA], { cwd: folder }),
+    );
+    const check =
+      'import torch, transformers, tokenizers, timm, PIL, safetensors, numpy, gguf, onnxruntime, compressed_tensors; torch.zeros(1)';
     await exec(pythonOf(unfinished), ['-c', check]);
     await writeFile(join(unfinished, 'requirements.txt'), readFileSync(requirements));
     await rename(unfinished, root).catch((error) => {
@@ -91,15 +100,27 @@ async function install(python, root, log) {
   }
 }
 
-async function installPackages(python, log) {
+const installPackages = (python, log) =>
+  retried(log, () =>
+    exec(python, ['-m', 'pip', ...PIP, '--requirement', requirements], { maxBuffer: 64 << 20 }),
+  );
+
+async function retried(log, install) {
   for (let attempt = 1; ; attempt++)
     try {
-      await exec(python, ['-m', 'pip', ...PIP, '--requirement', requirements], { maxBuffer: 64 << 20 });
+      await install();
       return;
     } catch (error) {
       if (attempt === TRIES) throw error;
       log(`Once more: ${(error.stderr || error.message).trim().split('\n').at(-1)}`);
     }
+}
+
+/** The name of llama.cpp's build for this machine's processor. */
+function llamaBuild() {
+  const { platform, arch } = process;
+  if (platform === 'darwin') return arch === 'arm64' ? 'mac-arm64-metal' : 'mac-x64';
+  return `${platform === 'win32' ? 'win' : 'linux'}-${arch}`;
 }
 
 const succeeds = (command, args) =>

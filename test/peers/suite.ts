@@ -167,14 +167,14 @@ const describe = (error: unknown) =>
     ? String(error)
     : error.stack!.split('\n').slice(0, 3).join('\n');
 
-interface Reference<A> {
+export interface Reference<A> {
   /** Answers come in the order of questions. */
   ask(this: void, question: unknown): Promise<A>;
   close(this: void): void;
 }
 
 /** One process serves all cases of a suite: loading the libraries takes seconds. */
-function openReference<A>(file: string): Reference<A> {
+export function openReference<A>(file: string): Reference<A> {
   const script = fileURLToPath(new URL(file, import.meta.url));
   const child: ChildProcessWithoutNullStreams = spawn(python!, [script], {
     env: { ...process.env, OMP_NUM_THREADS: '1', MKL_NUM_THREADS: '1', TOKENIZERS_PARALLELISM: 'false' },
@@ -221,6 +221,8 @@ function countReasons(refusals: readonly string[]): string {
     .join('');
 }
 
-function record(counts: Readonly<Record<'passed' | 'failed' | 'skipped', number>> & { suite: string }): void {
+export function record(
+  counts: Readonly<Record<'passed' | 'failed' | 'skipped', number>> & { suite: string },
+): void {
   if (report !== undefined) appendFileSync(report, `${JSON.stringify(counts)}\n`);
 }
