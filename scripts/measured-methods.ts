@@ -3,10 +3,12 @@ import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parseWidths } from '../engine/cli/format.js';
 import { progressBar } from '../engine/cli/progress.js';
 import { openText, type TextSource } from '../engine/data/text/source.js';
 import { openTokenizer, type TextTokenizer } from '../engine/data/text/tokenizer.js';
 import { evaluationWindows, readWindows } from '../engine/data/text/windows.js';
+import { UserError } from '../engine/errors.js';
 import { pairedError } from '../engine/evaluation/paired-error.js';
 import { NOT_SCORED, tokenScores, type TokenScores } from '../engine/evaluation/token-losses.js';
 import { meanDivergence } from '../engine/execution/logit-divergence.js';
@@ -23,6 +25,7 @@ import type { QuantizedSource } from '../engine/execution/source.js';
 import { isFile } from '../engine/formats/paths.js';
 import { calibrate } from '../engine/methods/calibrate.js';
 import type { AnyMethod, CalibrationHooks, CalibrationSet } from '../engine/methods/method.js';
+import { listOptions } from '../engine/methods/options.js';
 import { methodNamed } from '../engine/methods/registry.js';
 import { openAdapterSet, openSource } from '../engine/methods/sets.js';
 import { openCheckpoint, type Checkpoint } from '../engine/models/checkpoint.js';
@@ -34,7 +37,10 @@ import { withDevice } from '../engine/runtime/with-device.js';
 import { calibrateAwq } from './methods/awq.js';
 
 export interface Wanted {
-  /** Names of methods, each with its effort behind a colon or without; or `awq`, AWQ with clipping (`methods/awq.ts`). */
+  /**
+   * Names of methods, each with its effort, options (`oac:backend=spqr:averageBits=2.3`) and bit-widths of its own (`bits=1`)
+   * behind colons or without; or `awq`, AWQ with clipping (`methods/awq.ts`).
+   */
   readonly methods: readonly string[];
   /** A calibration set is named by its first window of the text. */
   readonly sets: readonly number[];
@@ -67,7 +73,7 @@ export interface Wanted {
 export interface Run {
   readonly label: string;
   readonly set: number;
-  /** Of every window, nats, by bit-width. */
+  /** Of every window, nats, by bit-width: those asked for that the method has. */
   readonly kl: ReadonlyMap<number, Float64Array>;
   readonly perplexity: ReadonlyMap<number, number>;
   /** On average per weight of the blocks' layers, everything stored counted that their values need, adapters merged. */
@@ -123,7 +129,7 @@ async function measure(
     for (const [at, set] of sets.entries())
       for (const label of wanted.methods) {
         if (at > 0 && once.includes(label)) continue;
-        const out = join(folder, `${label.replace(':', '-')}-${set}`);
+        const out = join(folder, `${label.replace(/[^\w.]/g, '-')}-${set}`);
         const ids = seen.ids.subarray(set * tokens, (set + windows) * tokens);
         const asked = { bits, mode, options: wanted.options, ids, out, cache, label, isQuiet };
         const { sourceAt, close, ...took } = await (label === 'awq' ? calibratedAwq : calibrated)(
@@ -131,9 +137,10 @@ async function measure(
           checkpoint,
           asked,
         );
-        const found = await scoresOf(programs, sourceAt, bits, score.of).finally(close);
+        const own = bits.filter((width) => sourceAt(width).offered.includes(width));
+        const found = await scoresOf(programs, sourceAt, own, score.of).finally(close);
         runs.push({ label, set, ...found, ...took });
-        const means = bits.map((width) => `${width}: ${mean(found.kl.get(width)!).toFixed(5)}`);
+        const means = own.map((width) => `${width}: ${mean(found.kl.get(width)!).toFixed(5)}`);
         if (!isQuiet) note(`${label}, windows from ${set}: ${means.join(', ')}`);
       }
   } finally {
@@ -200,13 +207,13 @@ async function calibrated(
   checkpoint: Checkpoint<LanguageModel>,
   asked: Calibration,
 ): Promise<Calibrated> {
-  const [name = '', effort] = asked.label.split(':');
-  const method = methodNamed(name);
+  const { method, given, widths } = methodOf(asked.label);
   const { bits, mode, options, ids, out, cache } = asked;
+  const hasOwn = 'averageBits' in given;
   const settings = method.settings(
     checkpoint,
-    { mode, bits, samples: ids.length / checkpoint.model.tokens },
-    { ...knownOf(method, options), ...(effort !== undefined && { effort }) },
+    { mode, ...(!hasOwn && { bits: widths ?? bits }), samples: ids.length / checkpoint.model.tokens },
+    { ...knownOf(method, options), ...given },
   );
   const set = settings.samples > 0 && { set: setOf(checkpoint, ids) };
   const took = await timedOnce(out, asked, (hooks) =>
@@ -229,6 +236,23 @@ async function calibrated(
   const made = await openAdapterSet(out);
   const source = openSource(programs, checkpoint, made);
   return { ...took, sourceAt: () => source, close: () => made.close() };
+}
+
+/** The method that a label names, its options, and bit-widths where it has some of its own. */
+function methodOf(label: string) {
+  const [name = '', ...rest] = label.split(':');
+  const method = methodNamed(name);
+  const known = new Map(listOptions(method.options));
+  const given: Record<string, unknown> = {};
+  let widths: readonly number[] | undefined;
+  for (const item of rest) {
+    const [key = '', value] = item.split('=');
+    if (key === 'bits') widths = parseWidths(value ?? '');
+    else if (value === undefined) given.effort = key;
+    else if (known.has(key)) given[key] = known.get(key)!.parse(value);
+    else throw new UserError(`The method ${name} has no option ${key}.`);
+  }
+  return { method, given, widths };
 }
 
 const GROUP_SIZE = 128;

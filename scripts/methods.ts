@@ -5,6 +5,8 @@
  *        [--sets 0,256,512] [--windows 128] [--limit 200|all] [--bits 8,7,6,5,4,3,2] [--once quept] [--options '{"groupSize":0}'] [--length 128]
  *        [--model FOLDER --calibration FILE --evaluation FILE] [--against quept] [--threads N] [--out FOLDER]
  *        [--mode weight-activation]
+ * A method has its effort, or options and bit-widths of its own, behind colons: `oac:backend=spqr:averageBits=2.3:hessian=l2`,
+ * `oac:backend=billm:bits=1`. Without those it has `--bits`; where it has not a column's, its cell is empty.
  * A set is its first window of the calibration text; methods of `--once` see the first set alone. `--options` are for every
  * method that has them. `--out` keeps the calibrated sets, and a run that writes there goes on where one before it ended. `awq` is AWQ with clipping (`methods/awq.ts`).
  */
@@ -57,6 +59,8 @@ const { name, count, perplexity, runs, ...found } = await measureMethods({
 print(
   `${name}, ${count} windows of ${found.length} tokens; ${flags.windows} calibration windows from ${sets.join(', ')}. Full precision: perplexity ${perplexity.toFixed(2)}. At most ${bytes(1024 * process.resourceUsage().maxRSS)} of memory in use.`,
 );
+/** Of a cell that has nothing. */
+const NONE = '–';
 const of = (label: string) => runs.filter((run) => run.label === label);
 const cpuOf = (label: string) => mean(of(label).map(({ cpu }) => cpu));
 const header = ['method', ...bits.map(String)];
@@ -64,12 +68,10 @@ const rows = (cell: (label: string, width: number) => string, among = methods) =
   among.map((label) => [label, ...bits.map((width) => cell(label, width))]);
 
 print('KL in nats, mean over calibration sets ± their standard deviation:');
-const divergences = rows((label, width) =>
-  withSpread(
-    of(label).map(({ kl }) => mean(kl.get(width)!)),
-    width > 4 ? 5 : 4,
-  ),
-);
+const divergences = rows((label, width) => {
+  const means = of(label).flatMap(({ kl }) => (kl.has(width) ? [mean(kl.get(width)!)] : []));
+  return means.length === 0 ? NONE : withSpread(means, width > 4 ? 5 : 4);
+});
 print(
   table(
     [...header, 'seconds', 'CPU seconds'],
@@ -80,21 +82,24 @@ print('Perplexity:');
 print(
   table(
     header,
-    rows((label, width) => mean(of(label).map((run) => run.perplexity.get(width)!)).toFixed(2)),
+    rows((label, width) => {
+      const found = of(label).flatMap((run) => run.perplexity.get(width) ?? []);
+      return found.length === 0 ? NONE : mean(found).toFixed(2);
+    }),
   ),
 );
 print('Average bits per weight, everything stored counted that the values need, adapters merged:');
 print(
   table(
     header,
-    rows((label, width) => of(label)[0]!.bits.get(width)!.toFixed(2)),
+    rows((label, width) => of(label)[0]!.bits.get(width)?.toFixed(2) ?? NONE),
   ),
 );
 for (const against of [...new Set([flags.against, 'awq', 'gptq', 'rounding'])].filter((other) =>
   methods.includes(other),
 )) {
   print(
-    `KL less that of ${against}, in pairs on the same windows (standard error over windows); sets that both have seen. Last, how many times as much CPU time ${against} took:`,
+    `KL less that of ${against}, in pairs on the same windows (standard error over windows); sets that both have seen, and in how many of several it is less. Last, how many times as much CPU time ${against} took:`,
   );
   const others = methods.filter((label) => label !== against);
   const differences = rows((label, width) => difference(label, against, width), others);
@@ -108,25 +113,28 @@ for (const against of [...new Set([flags.against, 'awq', 'gptq', 'rounding'])].f
 
 function tookWords(label: string): string[] {
   const took = of(label).filter(({ seconds }) => seconds >= 0);
-  if (took.length === 0) return ['–', '–'];
+  if (took.length === 0) return [NONE, NONE];
   return [duration(mean(took.map(({ seconds }) => seconds))), mean(took.map(({ cpu }) => cpu)).toFixed(1)];
 }
 
 /** Where both took a second at least. */
 function timesWord(most: number, own: number): string {
-  return most >= 1 && own >= 1 ? (most / own).toPrecision(2) : '–';
+  return most >= 1 && own >= 1 ? (most / own).toPrecision(2) : NONE;
 }
 
 function difference(label: string, against: string, width: number): string {
   const pairs = runs
     .filter((run) => run.label === label)
     .flatMap((run) => {
-      const other = runs.find((r) => r.label === against && r.set === run.set);
-      return other ? [{ own: run.kl.get(width)!, other: other.kl.get(width)! }] : [];
+      const own = run.kl.get(width);
+      const other = runs.find((r) => r.label === against && r.set === run.set)?.kl.get(width);
+      return own && other ? [{ own, other }] : [];
     });
-  if (pairs.length === 0) return '–';
+  if (pairs.length === 0) return NONE;
   const { change, error } = pairedDifference(pairs);
-  return `${change < 0 ? '' : '+'}${change.toPrecision(2)} ±${error.toPrecision(1)}`;
+  const better = pairs.filter(({ own, other }) => mean(own) < mean(other)).length;
+  const sets = pairs.length > 1 ? `, ${better} of ${pairs.length}` : '';
+  return `${change < 0 ? '' : '+'}${change.toPrecision(2)} ±${error.toPrecision(1)}${sets}`;
 }
 
 function print(text: string): void {

@@ -78,18 +78,27 @@ export const choice = <const T extends string>(words: Words, ...choices: readonl
 export const onOrOff = (words: Words): MethodOption<'on' | 'off'> => choice(words, 'on', 'off');
 
 /** A number, or a list of them: `16` or `16,32,48`. */
-export const wholeNumbers = (words: Words, min: number): MethodOption<number | readonly number[]> => {
-  const one = wholeNumber(words, min);
-  return {
-    ...words,
-    value: 'n',
-    field: either(integer(min), list(integer(min), 1)),
-    parse: (text) => {
-      const found = text.split(',').map(one.parse);
-      return found.length === 1 ? found[0]! : found;
-    },
-  };
-};
+export const wholeNumbers = (words: Words, min: number): MethodOption<number | readonly number[]> =>
+  oneOrMore(wholeNumber(words, min), integer(min));
+
+/** A number, or a list of them: `2.3` or `2.3,2.1`. */
+export const realNumbers = (
+  words: Words,
+  min: number,
+  max: number,
+): MethodOption<number | readonly number[]> => oneOrMore(realNumber(words, min, max), number(min, max));
+
+const oneOrMore = (
+  one: MethodOption<number>,
+  field: Field<number>,
+): MethodOption<number | readonly number[]> => ({
+  ...one,
+  field: either(field, list(field, 1)),
+  parse: (text) => {
+    const found = text.split(',').map(one.parse);
+    return found.length === 1 ? found[0]! : found;
+  },
+});
 
 /** The options of a method, by their keys. */
 export const listOptions = (options: object): [string, MethodOption<unknown>][] =>

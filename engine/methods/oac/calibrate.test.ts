@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -15,6 +15,7 @@ import { meanDivergence } from '../../execution/logit-divergence.js';
 import { openSampleCache, samplesIn, type ModelInputs } from '../../execution/sample-store.js';
 import { normals, usePrograms } from '../../execution/testing.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
+import { formOf, statedBits } from '../../quantized/form.js';
 import { toFloats } from '../../quantized/weight.js';
 import { calibrate } from '../calibrate.js';
 import { resolveRequest } from '../request.js';
@@ -48,6 +49,8 @@ interface Run {
   readonly checkpoint?: Checkpoint;
   readonly inputs?: ModelInputs;
   readonly options?: Readonly<Record<string, unknown>>;
+  /** Default 8, 3 and 2; null for those of the back-end. */
+  readonly bits?: null;
   readonly resume?: boolean;
   /** Stops at the first status for which it holds. */
   readonly stop?: (phase: string, done: number) => boolean;
@@ -55,9 +58,10 @@ interface Run {
 
 async function run(
   name: string,
-  { checkpoint = llama, inputs = texts(), options = {}, resume = false, stop = () => false }: Run = {},
+  { checkpoint = llama, inputs = texts(), options = {}, bits, resume = false, stop = () => false }: Run = {},
 ) {
-  const request = { model: checkpoint.folder, method: 'oac', bits: [8, 3, 2], options };
+  const widths = bits === null ? {} : { bits: [8, 3, 2] };
+  const request = { model: checkpoint.folder, method: 'oac', ...widths, options };
   const stopped = new AbortController();
   const seen: number[] = [];
   await calibrate(
@@ -172,6 +176,66 @@ describe('what the loss makes of an error', () => {
   });
 });
 
+describe.each([
+  ['spqr', { backend: 'spqr', averageBits: [3.4, 2.9] }, [2.9, 3.4], 'grid'],
+  ['billm', { backend: 'billm', groupSize: 8 }, [1], 'binary'],
+] as const)('the back-end %s', (name, options, offered, kind) => {
+  it('writes a set of forms that its config says', async () => {
+    await run(name, { options, bits: null });
+    const set = await openAdapterSet(join(folder, name));
+    const source = openSource(programs, llama, set);
+    expect(source.offered).toEqual(offered);
+    for (const bits of offered) {
+      let [stated, size] = [0, 0];
+      for (const part of llama.model.blocks)
+        for (const { name: local, in: columns, out } of llama.listing(part).linears) {
+          const weight = await source.weight(part.prefix + local, bits);
+          expect(weight.kind).toBe(kind);
+          expect(formOf(weight)).toEqual(source.form(part.prefix + local, bits));
+          stated += statedBits(formOf(weight))! * columns * out;
+          size += columns * out;
+        }
+      if (kind === 'grid') {
+        expect(stated / size).toBeLessThanOrEqual(bits);
+        // An outlier of a layer as small as these is a good part of a bit.
+        expect(stated / size).toBeGreaterThan(bits - 0.1);
+      }
+    }
+    await set.close();
+  });
+
+  it('changes with the Hessian and with its damping', async () => {
+    const bits = null;
+    await run(name, { options, bits, resume: true });
+    for (const change of [{ hessian: 'l2' }, { damping: 0.5 }]) {
+      const other = `${name} ${Object.keys(change)[0]}`;
+      await run(other, { options: { ...options, ...change }, bits });
+      expect(await bytesOf(other)).not.toBe(await bytesOf(name));
+    }
+  });
+
+  it('interrupted and resumed, has the same bytes', async () => {
+    const bits = null;
+    await run(name, { options, bits, resume: true });
+    const stop = (phase: string, done: number) => phase.startsWith('back') && done > 0.7;
+    const killed = `${name} killed`;
+    await expect(run(killed, { options, bits, stop })).rejects.toThrow('Cancelled.');
+    await run(killed, { options, bits, resume: true });
+    expect(await bytesOf(killed)).toBe(await bytesOf(name));
+  });
+});
+
+it('refuses a set whose counts are not those of its weights', async () => {
+  await run('counts', { options: { backend: 'billm' }, bits: null });
+  const path = join(folder, 'counts', 'adapter_config.json');
+  const config = JSON.parse(await readFile(path, 'utf8')) as { method: { counts?: object } };
+  config.method.counts = {};
+  await writeFile(path, JSON.stringify(config));
+  await expect(openAdapterSet(join(folder, 'counts'))).rejects.toThrow(
+    /^adapter_config.json: method: "counts" must have a number of at most \d+ for "model.layers.0.*" at 1 bits\.$/,
+  );
+});
+
 it.each([
   ['on the way forward', (phase: string, done: number) => phase === 'forward' && done > 0.1],
   ['on the way back', (phase: string, done: number) => phase.startsWith('back') && done > 0.7],
@@ -192,6 +256,11 @@ describe('refuses', () => {
     [TINY_LLAMA, {}, { bits: [1] }, /^OAC has bit-widths from 2 to 8, not 1\.$/],
     [TINY_LLAMA, {}, { mode: 'weight-activation' }, /^OAC quantizes weights alone/],
     [TINY_LLAMA, { damping: 0 }, {}, /damping/],
+    [TINY_LLAMA, { averageBits: 2.3 }, {}, /--average-bits would have no effect: the back-end gptq/],
+    [TINY_LLAMA, { backend: 'billm', averageBits: 2.3 }, {}, /--average-bits would have no effect/],
+    [TINY_LLAMA, { backend: 'billm' }, { bits: [2, 1] }, /^The back-end billm has 1 bit, not 2\.$/],
+    [TINY_LLAMA, { backend: 'spqr' }, { bits: [2] }, /give --average-bits in place of --bits\.$/],
+    [TINY_LLAMA, { backend: 'spqr', averageBits: [3, 2] }, {}, /^SpQR has averages above 2.08 bits, not 2/],
   ])('%j %j %j', (config, options, common, message) => {
     expect(() => settings(config, options, common)).toThrow(message);
   });

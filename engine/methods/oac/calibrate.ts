@@ -1,17 +1,25 @@
 /** Output-adaptive calibration (Edalati et al. 2025) of a whole model, last block first, all bit-widths at once. */
-import { factorHessian } from '../../backends/factor.js';
-import { roundCorrecting } from '../../backends/gptq.js';
 import { UserError } from '../../errors.js';
 import { drawLabels, nextTokens, replaceByGradient, type Labels } from '../../execution/loss.js';
 import { sweepBack, type BlockGradients } from '../../execution/reverse-sweep.js';
 import type { SampleSource, SampleStore } from '../../execution/sample-store.js';
 import { byInput } from '../../models/listing.js';
-import { headOf } from '../../models/model.js';
-import { gridForms, groupSizeAt, keptWeight, writtenTensors } from '../weight-set.js';
+import { blocksOf, headOf } from '../../models/model.js';
+import { keptWeight, writtenTensors } from '../weight-set.js';
 import { setLayers } from '../layers.js';
 import type { Artefact, CalibrationContext } from '../method.js';
-import { blockFile, type KeptTensor } from '../progress.js';
+import { blockFile, type KeptTensor, type Notes } from '../progress.js';
 import { batchOf } from '../walk.js';
+import {
+  countOf,
+  factorLayer,
+  groupSizeOf,
+  roundLayers,
+  unitsOf,
+  type FactoredLayer,
+  type LayerHessian,
+} from './backends.js';
+import { formsOf } from './config.js';
 import type { OacSettings } from './settings.js';
 import { energyOf, oacSums } from './sums.js';
 
@@ -53,8 +61,8 @@ export async function calibrate(context: CalibrationContext, settings: OacSettin
       build: (graph, layers, block) => (isDone(block) ? new Map() : build(graph, layers, block)),
       done: async (block, sums) => {
         if (!isDone(block)) {
-          const kept = await roundBlock(context, settings, block, sums);
-          await progress.save(blockFile(block.index), kept, {});
+          const { tensors, notes } = await roundBlock(context, settings, block, sums);
+          await progress.save(blockFile(block.index), tensors, notes);
         }
         rounded++;
         status();
@@ -68,29 +76,49 @@ export async function calibrate(context: CalibrationContext, settings: OacSettin
       },
     },
   );
-  const layers = setLayers(checkpoint, settings.offered, (bits) => groupSizeAt(settings, bits));
+  const layers = setLayers(checkpoint, settings.offered, (bits) => groupSizeOf(settings, bits));
+  const method = {
+    backend: settings.backend,
+    hessian: settings.hessian,
+    labels: settings.labels,
+    damping: settings.damping,
+    ...(settings.groupSize !== undefined && { group_size: settings.groupSize }),
+    ...(settings.backend !== 'gptq' && { counts: await countsOf(context, settings) }),
+  };
+  const place = (bits: number, index: number, layer: string) => ({
+    file: blockFile(index),
+    name: `${layer}.${bits}`,
+  });
   return {
     embedding_bits: 16,
     head_bits: 16,
     transforms: [],
     layers,
-    method: {
-      hessian: settings.hessian,
-      labels: settings.labels,
-      damping: settings.damping,
-      group_size: settings.groupSize,
-    },
+    method,
     tensors: writtenTensors(
       checkpoint,
       settings.offered,
-      gridForms({ layers }),
+      formsOf({ method: { name: 'oac', ...method }, layers }),
       progress,
-      (bits, index, layer) => ({
-        file: blockFile(index),
-        name: `${layer}.${bits}`,
-      }),
+      place,
     ),
   };
+}
+
+/** What blocks' files note of every layer at each bit-width. */
+async function countsOf(
+  { checkpoint: { model, listing }, progress }: CalibrationContext,
+  { offered }: OacSettings,
+): Promise<Record<string, Record<string, number>>> {
+  const counts: Record<string, Record<string, number>> = {};
+  for (const [index, part] of blocksOf(model).entries()) {
+    const { notes } = (await progress.load(blockFile(index)))!;
+    for (const { name } of listing(part).linears)
+      counts[part.prefix + name] = Object.fromEntries(
+        offered.map((bits, i) => [bits, notes[name]![i]!] as const),
+      );
+  }
+  return counts;
 }
 
 /** Those of the data, the next tokens of a text; or drawn from the model's prediction for the same rows. */
@@ -113,27 +141,34 @@ async function roundBlock(
   settings: OacSettings,
   { part, listing }: BlockGradients,
   sums: ReadonlyMap<string, Float32Array>,
-): Promise<Map<string, KeptTensor>> {
-  const { signal } = hooks;
+): Promise<{ readonly tensors: Map<string, KeptTensor>; readonly notes: Notes }> {
   const parameters = await checkpoint.read(part);
-  const kept = new Map<string, KeptTensor>();
+  const layers: LayerHessian[] = [];
   for (const group of byInput(listing.linears)) {
     const energy = sums.get(energyOf(group[0].name))!;
     for (const layer of group) {
       const hessian = sums.get(layer.name)!;
       const label = part.prefix + layer.name;
       requireLive(hessian, energy, label);
-      const factor = await factorHessian(programs, hessian, layer.in, label, hooks, settings.damping);
       const isDead = (column: number) => energy[column] === 0;
-      const weight = parameters.get(`${layer.name}.weight`)!;
-      for (const bits of settings.offered) {
-        const grid = { bits, groupSize: groupSizeAt(settings, bits) };
-        const rounded = await roundCorrecting(programs, weight, factor, isDead, grid, signal);
-        for (const [name, tensor] of keptWeight(`${layer.name}.${bits}`, rounded)) kept.set(name, tensor);
+      layers.push({ label, layer, weight: parameters.get(`${layer.name}.weight`)!, hessian, isDead });
+    }
+  }
+  const tensors = new Map<string, KeptTensor>();
+  const notes: Record<string, number[]> = {};
+  for (const unit of unitsOf(layers, settings)) {
+    const factored: FactoredLayer[] = [];
+    for (const own of unit) factored.push(await factorLayer(programs, own, settings, hooks));
+    for (const bits of settings.offered) {
+      const rounded = await roundLayers(programs, factored, settings, bits, hooks.signal);
+      for (const [i, weight] of rounded.entries()) {
+        const { name } = factored[i]!.layer;
+        for (const [what, tensor] of keptWeight(`${name}.${bits}`, weight)) tensors.set(what, tensor);
+        (notes[name] ??= []).push(countOf(weight));
       }
     }
   }
-  return kept;
+  return { tensors, notes };
 }
 
 /** Throws UserError where an input is active but its squared gradients are too small for float32: its weights would be taken for dead. */

@@ -7,10 +7,14 @@ import { chainParts, headOf, outputSize, type Part } from '../../models/model.js
 import type { Outline } from '../../transforms/transform.js';
 import type { CalibrationCost } from '../method.js';
 import { batchOf } from '../walk.js';
-import type { OacSettings } from './settings.js';
+import type { BackendName, OacSettings } from './settings.js';
 import { oacSums } from './sums.js';
 
 const FLOAT = 4;
+/** How often a layer is rounded at a bit-width: SpQR's threshold is searched. */
+const ROUNDS: Readonly<Record<BackendName, number>> = { gptq: 1, spqr: 8, billm: 1 };
+/** Elements that a loop goes over for each weight: columns of its panel; salient columns and splits that are tried, too. */
+const LOOKED: Readonly<Record<BackendName, number>> = { gptq: 128, spqr: 192, billm: 512 };
 
 export function oacCost(
   { model, listing }: Outline,
@@ -19,7 +23,7 @@ export function oacCost(
 ): CalibrationCost {
   const batch = batchOf(model, samples);
   const runs = Math.ceil(samples / batch);
-  const { offered } = settings;
+  const { offered, backend } = settings;
   const build = oacSums(settings);
   const stem = timesWork(workOf(plainGraph(model.stem, batch)), runs);
   // The gradient of a head is two products for the one of its logits.
@@ -32,7 +36,10 @@ export function oacCost(
   const work = [stem, head, ...model.blocks.map(both)].reduce(addWork);
   const layers = model.blocks.flatMap((part) => listing(part).linears);
   const factors = layers.reduce((flops, { in: n }) => flops + (2 / 3) * n ** 3, 0);
-  const rounding = layers.reduce((flops, { in: n, out }) => flops + 2 * offered.length * out * n * n, 0);
+  const rounding = layers.reduce(
+    (flops, { in: n, out }) => flops + 2 * offered.length * ROUNDS[backend] * out * n * n,
+    0,
+  );
   const largest = Math.max(...layers.map((l) => l.in * l.out));
   const widest = Math.max(...layers.map((l) => l.in));
   const ofBlock = (count: (part: Part) => number) => Math.max(...model.blocks.map(count));
@@ -42,10 +49,12 @@ export function oacCost(
   const hessians = ofBlock((part) => listing(part).linears.reduce((n, l) => n + l.in * l.in, 0));
   return {
     work: { ...work, flops: work.flops + factors + rounding },
-    // Every weight is gone through twice where it sets its group's grid, and corrects the columns of its panel.
-    looked: offered.length * layers.reduce((n, l) => n + l.in * l.out * 128, 0),
+    looked: offered.length * ROUNDS[backend] * LOOKED[backend] * layers.reduce((n, l) => n + l.in * l.out, 0),
     activations: samples * chainParts(model).reduce((n, part) => n + outputSize(part), 0) * FLOAT,
-    // Parameters and Hessians on host and device, those before and after a batch; a factor, weight, errors and codes.
-    tensors: (2 * parameters + 3 * hessians + 3 * widest * widest + 3 * largest) * FLOAT,
+    // Parameters and Hessians on host and device, those before and after a batch; a factor, weight, errors and codes. Where a
+    // block's layers are rounded together, the factors of all of them, and the weights of two roundings.
+    tensors:
+      (2 * parameters + 3 * hessians + 3 * widest * widest + 3 * largest) * FLOAT +
+      (backend === 'spqr' ? hessians * FLOAT + 2 * parameters : 0),
   };
 }

@@ -3,19 +3,47 @@
  * (docs/METHOD.md, sections 14 and 15).
  */
 import { UserError } from '../../errors.js';
-import { gridForms, gridParts, openWeights, weightTensors } from '../weight-set.js';
+import { openWeights, weightTensors } from '../weight-set.js';
 import type { Method } from '../method.js';
-import { choice, realNumber, refuseOption, wholeNumber, type MethodOptions } from '../options.js';
+import {
+  choice,
+  realNumber,
+  realNumbers,
+  refuseOption,
+  wholeNumber,
+  type MethodOptions,
+} from '../options.js';
+import { averageLayout } from './averages.js';
+import { DAMPING, GROUP_SIZE } from './backends.js';
 import { calibrate } from './calibrate.js';
+import { formsOf, partsOf } from './config.js';
 import { oacCost } from './cost.js';
-import { HESSIANS, LABELS, type OacGiven, type OacSettings } from './settings.js';
+import { BACKENDS, HESSIANS, LABELS, type BackendName, type OacGiven, type OacSettings } from './settings.js';
+import { MAX_BITS } from '../../plans/bits.js';
 import { widthsWithin } from '../widths.js';
 
 /** Below it nothing is left of a weight but its sign. */
 const MIN_BITS = 2;
-const [DAMPING, GROUP_SIZE, SAMPLES] = [0.1, 128, 128];
+const SAMPLES = 128;
+/** Averages that a set has where none are asked for. */
+const AVERAGES = [4.3, 3.3, 2.3, 2.1];
 
 const options: MethodOptions<OacGiven> = {
+  backend: choice(
+    {
+      help: 'what rounds by the Hessians: GPTQ, at whole bit-widths; SpQR, with outliers, at averages; BiLLM, to signs',
+      standard: 'gptq',
+    },
+    ...BACKENDS,
+  ),
+  averageBits: realNumbers(
+    {
+      help: 'bits per weight on average, as SpQR counts them, for SpQR in place of --bits; one or a list',
+      standard: AVERAGES.join(','),
+    },
+    MIN_BITS,
+    MAX_BITS,
+  ),
   hessian: choice(
     {
       help: "what an error weighs: the squared gradient of a whole sample's loss, of each token's, or no loss at all",
@@ -31,12 +59,18 @@ const options: MethodOptions<OacGiven> = {
     ...LABELS,
   ),
   damping: realNumber(
-    { help: 'share of the mean diagonal that is added to a Hessian', standard: `${DAMPING}` },
+    {
+      help: 'share of the mean diagonal that is added to a Hessian',
+      standard: `${DAMPING.gptq}, billm ${DAMPING.billm}`,
+    },
     1e-6,
     100,
   ),
   groupSize: wholeNumber(
-    { help: 'input columns that share a scale at 4 bits and below', standard: `${GROUP_SIZE}` },
+    {
+      help: 'input columns that share statistics; for GPTQ at 4 bits and below',
+      standard: `${GROUP_SIZE}; of SpQR the finest that leave room for outliers`,
+    },
     1,
   ),
 };
@@ -54,25 +88,52 @@ export const oac: Method<OacGiven, OacSettings> = {
   settings: ({ model }, { mode = 'weight-only', bits, samples = SAMPLES, seed = 0 }, given) => {
     if (mode !== 'weight-only')
       throw new UserError('OAC quantizes weights alone; leave --mode out, or choose another method.');
-    const offered = widthsWithin('OAC', bits ?? [8, 7, 6, 5, 4, 3, 2], MIN_BITS);
     const isText = model.reads === 'tokens';
-    const { hessian = 'sequence', damping = DAMPING, groupSize = GROUP_SIZE } = given;
+    const { backend = 'gptq', hessian = 'sequence', damping = DAMPING[backend], groupSize } = given;
     const { labels = isText ? 'data' : 'sampled' } = given;
+    const offered = offeredBy(backend, bits, given);
     if (hessian === 'l2') refuseOption(given, 'labels', 'the Hessian l2 has no part of the loss');
     if (labels === 'data' && !isText)
       throw new UserError('Labels of pictures are not read; leave --labels out, and they are drawn.');
-    return { mode, offered, samples, batch: 32, seed, hessian, labels, damping, groupSize };
+    return {
+      ...{ mode, offered, samples, batch: 32, seed, backend, hessian, labels, damping },
+      groupSize: groupSize ?? (backend === 'spqr' ? undefined : GROUP_SIZE),
+    };
   },
   cost: oacCost,
-  facts: ({ hessian, labels, damping, groupSize }) => [
+  facts: ({ backend, hessian, labels, damping, groupSize }) => [
+    { label: 'back-end', value: backend },
     { label: 'Hessian', value: hessian },
     ...(hessian === 'l2' ? [] : [{ label: 'labels', value: labels }]),
     { label: 'damping', value: String(damping) },
-    { label: 'group size', value: `${groupSize} at 4 bits and below` },
+    ...(groupSize === undefined
+      ? []
+      : [{ label: 'group size', value: `${groupSize}${backend === 'gptq' ? ' at 4 bits and below' : ''}` }]),
   ],
   calibrate,
-  tensors: (config) => weightTensors(config, gridForms(config)),
-  parts: gridParts,
-  open: (_programs, checkpoint, config, tensors) =>
-    openWeights(checkpoint, config, tensors, gridForms(config)),
+  tensors: (config) => weightTensors(config, formsOf(config)),
+  parts: partsOf,
+  form: (config, layer, bits) => formsOf(config)(layer, bits),
+  open: (_programs, checkpoint, config, tensors) => openWeights(checkpoint, config, tensors, formsOf(config)),
 };
+
+/** Bit-widths of GPTQ, averages of SpQR, the one bit of BiLLM. Throws UserError for what a back-end does not have. */
+function offeredBy(
+  backend: BackendName,
+  bits: readonly number[] | undefined,
+  given: OacGiven,
+): readonly number[] {
+  if (backend !== 'spqr') {
+    refuseOption(given, 'averageBits', `the back-end ${backend} has no outliers to make an average of`);
+    if (backend === 'gptq') return widthsWithin('OAC', bits ?? [8, 7, 6, 5, 4, 3, 2], MIN_BITS);
+    const other = bits?.find((b) => b !== 1);
+    if (other !== undefined) throw new UserError(`The back-end billm has 1 bit, not ${other}.`);
+    return [1];
+  }
+  if (bits)
+    throw new UserError('The back-end spqr has averages of bits: give --average-bits in place of --bits.');
+  const { averageBits = AVERAGES, groupSize } = given;
+  const averages = new Set(typeof averageBits === 'number' ? [averageBits] : averageBits);
+  for (const average of averages) averageLayout(average, groupSize);
+  return [...averages].sort((a, b) => b - a);
+}

@@ -2,11 +2,15 @@
 import type { HessianKind } from '../../execution/hessians.js';
 import type { CommonSettings } from '../method.js';
 
+export const BACKENDS = ['gptq', 'spqr', 'billm'] as const;
+export type BackendName = (typeof BACKENDS)[number];
 export const HESSIANS = ['sequence', 'token', 'l2'] as const satisfies readonly HessianKind[];
 export const LABELS = ['data', 'sampled'] as const;
 export type LabelKind = (typeof LABELS)[number];
 
 export interface OacGiven {
+  readonly backend?: BackendName;
+  readonly averageBits?: number | readonly number[];
   readonly hessian?: HessianKind;
   readonly labels?: LabelKind;
   readonly damping?: number;
@@ -14,10 +18,11 @@ export interface OacGiven {
 }
 
 export interface OacSettings extends CommonSettings {
+  readonly backend: BackendName;
   readonly hessian: HessianKind;
   readonly labels: LabelKind;
   /** Share of the mean diagonal of a Hessian that is added to it. */
   readonly damping: number;
-  /** Input columns that share a scale at 4 bits and below. */
-  readonly groupSize: number;
+  /** Input columns that share statistics (GPTQ: at 4 bits and below); undefined where averages of bits say how many (SpQR). */
+  readonly groupSize: number | undefined;
 }
