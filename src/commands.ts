@@ -8,6 +8,7 @@ import type { Context } from './context.js';
 import { EngineError } from './engine/error.js';
 import { ErrorCode } from '../engine/protocol/protocol.js';
 import * as evaluation from './evaluation/commands.js';
+import { exportModel } from './exports/command.js';
 import * as jobs from './jobs/commands.js';
 import * as models from './models/commands.js';
 import { allocate } from './plans/allocate.js';
@@ -26,6 +27,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   // The same by the words that others look for.
   quantize: { enabled: calibrate, disabled: [untrusted, withoutEngine] },
   evaluate: { enabled: evaluation.evaluate, disabled: [untrusted, withoutEngine] },
+  export: { enabled: exportModel, disabled: [untrusted, withoutEngine] },
   refresh: { enabled: models.refresh },
   addModelFolder: { enabled: models.addFolder, disabled: [untrusted] },
   copySamples: { enabled: models.copySamplesIntoFolder, disabled: [untrusted, withoutFolder] },

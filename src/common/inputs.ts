@@ -1,9 +1,11 @@
 /** One question: a quick pick or an input box, with a button back. */
 import { vscode } from './vscode.js';
 import { BACK, type Place } from './ask.js';
+import { inform } from './messages.js';
 import { plain, plainLabel } from './plain.js';
 
 export interface Choice<T> extends vscode.QuickPickItem {
+  /** Absent where it cannot be chosen. */
   readonly value?: T;
 }
 
@@ -56,6 +58,13 @@ function pick<T>(
     if (at && !several) input.activeItems = [at];
     if (several) input.selectedItems = input.items.filter(isTicked);
   };
+  // What has no value can be read, not ticked. What does not fit into its row is told by its button.
+  if (several)
+    input.onDidChangeSelection((ticked) => {
+      const chosen = ticked.filter(({ value }) => value !== undefined);
+      if (chosen.length < ticked.length) input.selectedItems = chosen;
+    });
+  input.onDidTriggerItemButton(({ item }) => item.detail !== undefined && void inform(item.detail));
   return finish(input, async (resolve) => {
     input.onDidAccept(() => {
       const values = input.selectedItems.flatMap(({ value }) => (value === undefined ? [] : [value]));

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import {
+  commands,
   env,
   l10n,
   Uri,
@@ -18,11 +19,16 @@ import type { AdapterList } from '../adapters/adapter-list.js';
 import type { Connection } from '../common/connection.js';
 import { messageOf } from '../common/errors.js';
 import { plain } from '../common/plain.js';
-import { formatCount } from '../common/format.js';
+import { alone, BACK } from '../common/ask.js';
+import { formatBits, formatCount } from '../common/format.js';
+import { pickOne } from '../common/inputs.js';
 import { pageDocument, pageRoot, serve } from '../common/webview.js';
 import { chooseBaselineData, chooseEvaluationData } from '../data/remembered.js';
 import type { ModelList } from '../models/model-list.js';
-import { createPage } from './page.js';
+import type { SetAtBits } from '../exports/set-at-bits.js';
+import { exportableRows, type ExportableRow } from './exported.js';
+import { createPage, type EvaluationPage } from './page.js';
+import { scoreOf } from './score.js';
 import type { SavedPage, Surroundings } from './surroundings.js';
 import { pageStrings } from './strings.js';
 import { wordsOf } from '../tasks.js';
@@ -112,6 +118,7 @@ export function createEvaluationPanels(
         },
         cancel: () => page.cancel(),
         again: () => page.again(),
+        exportModel: () => exportRow(options, page),
         export: ({ format, text }) => exportTable(page.saved(), panel.title, format, text),
       }),
     ];
@@ -188,6 +195,28 @@ function failedView(saved: SavedPage, error: unknown): View {
     model: { name: basename(saved.model), task: 'image-classification', details: '' },
     reason: messageOf(error),
   };
+}
+
+/** Has a row chosen, and exports its model. */
+async function exportRow({ adapters }: EvaluationOptions, page: EvaluationPage): Promise<void> {
+  const [{ result }, owners] = await Promise.all([page.view(), adapters.all()]);
+  const { model, sets } = page.saved();
+  const entries = owners.find((owner) => owner.model?.path === model)?.sets ?? [];
+  const exportable = exportableRows(result?.rows ?? [], entries, sets);
+  if (exportable.length === 0)
+    throw new Error(l10n.t('The adapter sets of these rows are gone or have changed.'));
+  const chosen = await pickOne<ExportableRow>(alone(l10n.t('Export Model')), {
+    placeholder: l10n.t('The row whose model is exported'),
+    items: exportable.map((value) => ({
+      value,
+      label: `${value.row.label} · ${l10n.t('{0} bits', formatBits([value.bits], env.language))}`,
+      description: scoreOf(value.row),
+    })),
+  });
+  if (chosen === undefined || chosen === BACK) return;
+  const { adapters: set, bits } = chosen;
+  const source: SetAtBits = { kind: 'bits', model, adapters: set, bits };
+  await commands.executeCommand('elasticPrecision.export', source);
 }
 
 async function exportTable(

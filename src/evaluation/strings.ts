@@ -76,6 +76,7 @@ export const pageStrings = (): Strings => ({
   columnModel: l10n.t('Model'),
   columnBits: l10n.t('Bits'),
   columnSize: l10n.t('Size'),
+  exportModel: l10n.t('Export Model…'),
   exportCsv: l10n.t('Export CSV…'),
   exportJson: l10n.t('Export JSON…'),
   exported: l10n.t('The table was exported.'),

@@ -9,7 +9,7 @@ import {
   worksWith,
   type JobChange,
 } from './job-list.js';
-import { calibration, evaluation, sensitivity } from './testing.js';
+import { calibration, evaluation, exporting, sensitivity } from './testing.js';
 
 const ids = (jobs: readonly JobRecord[]) => jobs.map(({ id }) => id).join('');
 
@@ -115,11 +115,12 @@ describe('worksWith', () => {
   ])('%s', (_, job, expected) => expect(worksWith(job, set)).toBe(expected));
 });
 
-it('promisedFolders are those of calibrations that are still to end', () => {
+it('promisedFolders are those of calibrations and exports that are still to end', () => {
   const out = (name: string) => ({ request: { model: '/models/vit', data: '/data', out: `/sets/${name}` } });
   const states = ['queued', 'running', 'finished', 'failed', 'cancelled', 'interrupted'] as const;
   const jobs = states.map((state) => calibration(state, state, out(state)));
-  expect(promisedFolders([...jobs, evaluation('1', 'running')])).toEqual(['/sets/queued', '/sets/running']);
+  const others = [evaluation('1', 'running'), exporting('2', 'queued'), exporting('3', 'finished')];
+  expect(promisedFolders([...jobs, ...others])).toEqual(['/sets/queued', '/sets/running', '/out/vit.txt']);
 });
 
 it('latestFigures are those of the last place', () => {

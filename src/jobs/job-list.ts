@@ -104,9 +104,11 @@ export const isActive = ({ state }: JobRecord): boolean => state === 'queued' ||
 export const worksWith = ({ kind, request }: JobRecord, set: string): boolean =>
   kind === 'calibrate' ? request.out === set : [request.adapters ?? []].flat().includes(set);
 
-/** Folders that queued and running calibrations will write. */
+/** What queued and running calibrations and exports will write. */
 export const promisedFolders = (jobs: readonly JobRecord[]): string[] =>
-  jobs.flatMap((job) => (job.kind === 'calibrate' && isActive(job) ? [job.request.out] : []));
+  jobs.flatMap((job) =>
+    (job.kind === 'calibrate' || job.kind === 'export') && isActive(job) ? [job.request.out] : [],
+  );
 
 export function actionsOf(job: JobRecord): JobActions {
   const { state, resumable, elsewhere } = job;

@@ -4,7 +4,7 @@ import { createEmitter } from '../common/event.js';
 import { fakeConnection } from '../common/testing.js';
 import type { Context } from '../context.js';
 import type { JobChange } from './job-list.js';
-import { calibration, evaluation } from './testing.js';
+import { calibration, evaluation, exporting } from './testing.js';
 
 /** What was asked, and the button that the person presses. */
 const asked = vi.hoisted(() => ({
@@ -14,6 +14,7 @@ const asked = vi.hoisted(() => ({
 vi.mock('../common/vscode.js', () => ({
   vscode: {
     workspace: { isTrusted: true },
+    env: { language: 'en' },
     l10n: {
       t: (text: string, ...args: unknown[]) => text.replace(/\{(\d)\}/g, (_, i) => String(args[Number(i)])),
     },
@@ -25,6 +26,8 @@ vi.mock('../common/messages.js', () => ({
     return Promise.resolve(asked.press(buttons));
   },
 }));
+const revealed = vi.hoisted(() => [] as string[]);
+vi.mock('../models/commands.js', () => ({ revealFolder: (path: string) => void revealed.push(path) }));
 const { tellNews } = await import('./news.js');
 
 /** An engine that has just started, where these jobs are. */
@@ -90,4 +93,15 @@ describe('after a reload of the window', () => {
     expect(asked.questions).toEqual(['"Evaluate vit" was interrupted. Run it again from the beginning?']);
     expect(await start()).toEqual([['jobs/retry', 'lost']]);
   });
+});
+
+it('an export says what it wrote, and shows where', async () => {
+  const result = {
+    ...{ out: '/out/vit.txt', format: 'lines', bits: 4, bytes: 1_200_000 },
+    ...{ device: 'cpu' as const, seconds: 1, peakMemory: 1 },
+  };
+  const job = exporting('x', 'finished', { title: 'Export vit as Lines', result });
+  await started([]).end({ before: exporting('x', 'running'), job });
+  expect(asked.questions).toEqual(['Export vit as Lines: wrote "vit.txt", 1.2 MB.']);
+  expect(revealed).toEqual(['/out/vit.txt']);
 });

@@ -4,9 +4,10 @@ import { vscode } from '../common/vscode.js';
 import type { JobRecord } from '../../engine/protocol/protocol.js';
 import { messageOf } from '../common/errors.js';
 import type { Disposable } from '../common/event.js';
-import { formatDuration } from '../common/format.js';
+import { formatBytes, formatDuration } from '../common/format.js';
 import { alarm, inform } from '../common/messages.js';
 import type { Context } from '../context.js';
+import { revealFolder } from '../models/commands.js';
 import { interruptedJobs, wayOn, type JobChange } from './job-list.js';
 
 const OFFERED = 'jobs.offered';
@@ -43,6 +44,7 @@ async function tellEnd(context: Context, job: JobRecord): Promise<void> {
   if (job.state === 'interrupted') return offerAgain(context, [job]);
   // The page of an evaluation shows its result.
   if (job.kind === 'calibrate') await tellCalibrated(context, job);
+  if (job.kind === 'export') await tellExported(job);
 }
 
 async function tellCalibrated(
@@ -62,6 +64,17 @@ async function tellCalibrated(
   );
   if (chosen === evaluate) context.evaluations.evaluate(job.request.model, [job.request.out]);
   if (chosen === show) await vscode.commands.executeCommand('elasticPrecision.adapterSets.focus');
+}
+
+async function tellExported({
+  title,
+  request,
+  result,
+}: Extract<JobRecord, { kind: 'export' }>): Promise<void> {
+  const reveal = vscode.l10n.t('Reveal');
+  const size = formatBytes(result?.bytes ?? 0, vscode.env.language);
+  const message = vscode.l10n.t('{0}: wrote "{1}", {2}.', title, basename(request.out), size);
+  if (await inform(message, reveal)) await revealFolder(request.out);
 }
 
 async function tellFailed(job: JobRecord): Promise<void> {

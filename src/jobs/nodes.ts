@@ -117,6 +117,7 @@ function tooltipOf(job: JobRecord): string[] {
     'data' in job.request && job.request.data !== undefined
       ? vscode.l10n.t('Data: {0}', job.request.data)
       : '',
+    job.kind === 'export' ? vscode.l10n.t('Written: {0}', job.request.out) : '',
     job.kind === 'calibrate' ? vscode.l10n.t('Adapter set: {0}', job.request.out) : '',
     vscode.l10n.t('Added: {0}', date(job.created)),
     job.ended === undefined ? '' : vscode.l10n.t('Ended: {0}', date(job.ended)),

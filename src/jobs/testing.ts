@@ -1,5 +1,11 @@
 /** Job records for unit tests. */
-import type { CalibrateJob, EvaluateJob, JobState, SensitivityJob } from '../../engine/protocol/protocol.js';
+import type {
+  CalibrateJob,
+  EvaluateJob,
+  ExportJob,
+  JobState,
+  SensitivityJob,
+} from '../../engine/protocol/protocol.js';
 
 const base = (id: string, state: JobState) => ({
   id,
@@ -35,5 +41,18 @@ export const sensitivity = (
   ...base(id, state),
   kind: 'sensitivity',
   request: { model: '/models/vit', data: '/data', adapters: '/models/vit/adapters/other' },
+  ...more,
+});
+
+export const exporting = (id: string, state: JobState, more: Partial<ExportJob> = {}): ExportJob => ({
+  ...base(id, state),
+  kind: 'export',
+  request: {
+    model: '/models/vit',
+    adapters: '/models/vit/adapters/other',
+    bits: 4,
+    format: 'lines',
+    out: '/out/vit.txt',
+  },
   ...more,
 });

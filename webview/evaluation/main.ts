@@ -36,6 +36,7 @@ const results = resultsView({
   sort: (column, numeric) =>
     update((now) => ({ ...now, sorting: nextSorting(now.sorting, column, numeric) })),
   export: (format) => void exportTable(format),
+  exportModel: () => void ask({ type: 'exportModel' }),
 });
 document.body.append(
   element('main', {}, element('header', {}, title, details), notice, setup, run, results.root, spoken.root),

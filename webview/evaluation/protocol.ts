@@ -148,7 +148,13 @@ export interface Export {
   readonly text: string;
 }
 
-export type FromPage = Ready | Remember | ChooseData | Start | Cancel | Again | Export;
+/** Lets the person choose a row whose model is written for other tools. */
+export interface ExportModel {
+  readonly type: 'exportModel';
+  readonly id: number;
+}
+
+export type FromPage = Ready | Remember | ChooseData | Start | Cancel | Again | Export | ExportModel;
 
 /** What each request is answered by. */
 export interface Results {
@@ -157,6 +163,7 @@ export interface Results {
   cancel: void;
   again: void;
   export: boolean;
+  exportModel: void;
 }
 
 /** What the page says, in the language of the editor. `{0}` and so on are filled in by the page. */
@@ -234,6 +241,7 @@ export type StringKey =
   | 'columnModel'
   | 'columnBits'
   | 'columnSize'
+  | 'exportModel'
   | 'exportCsv'
   | 'exportJson'
   | 'exported'

@@ -19,6 +19,7 @@ export interface ResultsActions {
   chooseReference(key: string | undefined): void;
   sort(column: string, numeric: boolean): void;
   export(format: 'csv' | 'json'): void;
+  exportModel(): void;
 }
 
 export interface Results {
@@ -132,9 +133,15 @@ export function resultsView(actions: ResultsActions): Results {
         })),
         state.sorting,
       );
-      if (exportsKey !== String(finished)) {
-        exportsKey = String(finished);
+      const hasModels = finished && view.setup !== undefined && rows.some(({ kind }) => kind === 'adapters');
+      if (exportsKey !== `${finished} ${hasModels}`) {
+        exportsKey = `${finished} ${hasModels}`;
         exports.replaceChildren(
+          button({
+            label: strings.exportModel,
+            disabled: !hasModels,
+            onPress: () => actions.exportModel(),
+          }),
           ...(['csv', 'json'] as const).map((format) =>
             button({
               label: format === 'csv' ? strings.exportCsv : strings.exportJson,
