@@ -305,6 +305,12 @@ program
   .addOption(samplesMeasured())
   .addOption(length())
   .addOption(batchMeasured())
+  .addOption(
+    new Option(
+      '--exact',
+      'run the model for every bit-width of every layer instead of estimating by gradients',
+    ),
+  )
   .addOption(cacheMemory())
   .addOption(new Option('--resume', 'continue an unfinished measurement'))
   .addOption(new Option('--force', 'replace the measurement that is there'))
@@ -319,7 +325,7 @@ program
     print({ json: asJson ?? false }, result, (r) =>
       r.device === undefined
         ? `${r.out} is finished: the measurement is complete, and there is nothing left to resume.`
-        : `Wrote ${r.out}: ${r.layers} layers at ${r.bits.join(', ')} bits, from ${r.samples} samples, on ${r.device}, in ${r.seconds.toFixed(0)} s. Running only what follows the changed layer saved ${(100 * r.saved).toFixed(0)} % of the work.`,
+        : `Wrote ${r.out}: ${r.layers} layers at ${r.bits.join(', ')} bits, from ${r.samples} samples, on ${r.device}, in ${r.seconds.toFixed(0)} s. ${r.kind === 'measured' ? 'Running only what follows the changed layer' : 'Estimating them by gradients'} saved ${(100 * r.saved).toFixed(0)} % of the work.`,
     );
   });
 

@@ -6,6 +6,7 @@ import sharp from 'sharp';
 import type { ResponseError } from 'vscode-jsonrpc/node';
 import { CancellationTokenSource } from 'vscode-jsonrpc/node';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { readSensitivity, type Sensitivity } from '../engine/formats/sensitivity.js';
 import { decodeBits } from '../engine/plans/bits.js';
 import { totalsOf } from '../engine/plans/totals.js';
 import { ErrorCode, type PrecisionTable, type SensitivityRequest } from '../engine/protocol/protocol.js';
@@ -38,7 +39,15 @@ beforeAll(async () => {
     ...['calibrate', at('model'), '--data', pictures, '--out', at('set'), '--bits', '2,4,8'],
     ...['--samples', '16', '--epochs', '1', '--batch', '8', '--device', 'cpu'],
   ]);
-  request = { model: at('model'), adapters: at('set'), data: pictures, samples: 16, batch: 8, device: 'cpu' };
+  request = {
+    model: at('model'),
+    adapters: at('set'),
+    data: pictures,
+    samples: 16,
+    batch: 8,
+    device: 'cpu',
+    exact: true,
+  };
   const engine = await open('first');
   const { job } = await engine.request('jobs/start', { kind: 'sensitivity', request });
   const done = await engine.reaches(job.id, 'finished', 'failed');
@@ -62,7 +71,11 @@ describe('sensitivity', () => {
   it('is in the table, and is stale once the set is another', async () => {
     expect(table.bits).toEqual([2, 4, 8]);
     expect(table.layers).toHaveLength(12);
-    expect(table.sensitivity).toMatchObject({ samples: 16, path: at('set', 'sensitivity.json') });
+    expect(table.sensitivity).toMatchObject({
+      kind: 'measured',
+      samples: 16,
+      path: at('set', 'sensitivity.json'),
+    });
     expect(table.sensitivity!.stale).toBeUndefined();
     for (const [i, costs] of table.sensitivity!.costs.entries()) {
       expect(costs[0]).toBeGreaterThan(costs[2]!);
@@ -84,6 +97,28 @@ describe('sensitivity', () => {
       await writeFile(at('set', 'sensitivity.json'), measured);
     }
   });
+
+  it('is estimated where nobody asks for more, by about as much', async () => {
+    const engine = await open('estimated');
+    const out = at('estimated.json');
+    const estimate = { ...request, out, exact: false };
+    const { job } = await engine.request('jobs/start', { kind: 'sensitivity', request: estimate });
+    expect(await engine.reaches(job.id, 'finished', 'failed')).toMatchObject({
+      state: 'finished',
+      result: { kind: 'estimated' },
+    });
+    const [found, exact] = [await readSensitivity(out), await readSensitivity(at('set', 'sensitivity.json'))];
+    expect([found.kind, exact.kind]).toEqual(['estimated', 'measured']);
+    expect(found.layers).toEqual(exact.layers);
+    // The dearest layers are the same; there is nothing to tell of them that differ by chance.
+    for (const [b] of found.bits.entries()) {
+      const total = (costs: Sensitivity['costs']) => costs.reduce((sum, row) => sum + row[b]!, 0);
+      const dearest = found.costs.reduce((best, row, l) => (row[b]! > found.costs[best]![b]! ? l : best), 0);
+      const rank = exact.costs.filter((row) => row[b]! > exact.costs[dearest]![b]!).length;
+      expect(rank).toBeLessThan(3);
+      expect(Math.abs(Math.log(total(found.costs) / total(exact.costs)))).toBeLessThan(0.7);
+    }
+  }, 60_000);
 
   it('killed and resumed has the same bytes', async () => {
     const out = at('again.json');

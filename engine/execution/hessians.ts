@@ -4,7 +4,7 @@
  */
 import type { Shape, Value } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
-import type { BlockSums, LayerGradient } from './reverse-sweep.js';
+import type { LayerGradient, LayerSums } from './reverse-sweep.js';
 import { addMoment, tokenWeights } from './taps.js';
 
 /**
@@ -19,7 +19,7 @@ export type HessianKind = 'sequence' | 'token' | 'l2';
  * @param slices of `token`: that of a layer is [slices, in, in], one for each slice of its rows; the last may have fewer
  */
 export const hessianSums =
-  (kind: HessianKind, slices = 1): BlockSums['build'] =>
+  (kind: HessianKind, slices = 1): LayerSums =>
   (graph, layers, { batch }) => {
     const sums = new Map<string, Shape>();
     for (const [name, layer] of layers) {

@@ -1,8 +1,8 @@
 /** The cross-entropy of a model's outputs: labels of them, and the gradient with respect to what its head reads. */
-import { createRandom } from '../data/random.js';
+import { createRandom, type Random } from '../data/random.js';
 import { CancelledError } from '../errors.js';
 import { gradients } from '../graph/gradients.js';
-import { Graph } from '../graph/ir.js';
+import { Graph, type Value } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
 import { buildPart, fullPrecision } from '../models/builders.js';
 import type { Checkpoint } from '../models/checkpoint.js';
@@ -86,23 +86,75 @@ export async function replaceByGradient(
 }
 
 /** Inputs `x`, `label` [rows, 1] and the head's parameters; output `dx` of the shape of `x`. */
-function gradientGraph(head: Part, rows: number): Graph {
+const gradientGraph = (head: Part, rows: number): Graph =>
+  headGradient(head, rows, (logits) => {
+    const { graph } = logits;
+    const classes = logits.shape.at(-1)!;
+    const label = graph.input('label', [rows, 1]);
+    const numbers = graph.constant(
+      Float32Array.from({ length: classes }, (_, i) => i),
+      [1, classes],
+    );
+    const is = (a: Value, b: Value) => op.cast(op.equal(a, b), 'float32');
+    const none = is(label, graph.scalar(-1));
+    // Softmax less the label's one.
+    return op.mul(op.sub(op.softmax(logits), is(label, numbers)), op.sub(graph.scalar(1), none));
+  });
+
+/** @param cotangentOf the gradient with respect to logits [rows, classes] @returns a graph whose output is `dx`, of the shape of `x` */
+function headGradient(head: Part, rows: number, cotangentOf: (logits: Value) => Value): Graph {
   const graph = new Graph();
   const logits = buildPart(graph, head, fullPrecision(graph), rows);
-  const classes = logits.shape.at(-1)!;
-  const label = graph.input('label', [rows, 1]);
-  const numbers = graph.constant(
-    Float32Array.from({ length: classes }, (_, i) => i),
-    [1, classes],
-  );
-  const is = (a: typeof label, b: typeof label) => op.cast(op.equal(a, b), 'float32');
-  const none = is(label, graph.scalar(-1));
-  // Softmax less the label's one: the gradient with respect to logits.
-  const cotangent = op.mul(op.sub(op.softmax(logits), is(label, numbers)), op.sub(graph.scalar(1), none));
-  const [dx] = gradients([{ value: logits, cotangent }], [graph.inputs.get('x')!]);
+  const [dx] = gradients([{ value: logits, cotangent: cotangentOf(logits) }], [graph.inputs.get('x')!]);
   graph.output('dx', dx!);
   return graph;
 }
+
+/**
+ * Replaces what the head reads by a random direction's gradient with respect to it, whose squares are in the mean the curvature
+ * of the divergence from the model's own prediction p: that of c · logits, c = √p ∘ u − p (√p · u), where u are random signs,
+ * so that E[c cᵀ] = diag(p) − p pᵀ. Drawn labels have the same mean, but tell next to nothing of predictions that are almost
+ * certain.
+ */
+export async function replaceByCurvature(
+  programs: Programs,
+  checkpoint: Checkpoint,
+  store: SampleStore,
+  seed: number,
+  hooks: PassHooks,
+): Promise<void> {
+  const { runtime } = programs;
+  const { head } = checkpoint.model;
+  const [size, classes] = [inputSize(head), outputSize(head)];
+  const visit: VisitRows = async ({ first, count, rows, run }) => {
+    const signs = new Float32Array(rows * classes);
+    for (let row = 0; row < count; row++)
+      fillWithSigns(
+        signs.subarray(row * classes, (row + 1) * classes),
+        createRandom(seed, 'sign', first + row),
+      );
+    const gradient = await run('dx', { signs: runtime.tensor(signs, [rows, classes]) });
+    store.writeSpan(first * size, gradient.subarray(0, count * size));
+  };
+  await visitRows(programs, checkpoint, store, { graphOf: curvatureGraph, name: 'curvature', visit }, hooks);
+}
+
+/** Each 1 or −1. */
+function fillWithSigns(signs: Float32Array, random: Random): void {
+  let word = 0;
+  for (let i = 0; i < signs.length; i++) {
+    word = i % 32 === 0 ? random.integer(2 ** 32) : word >>> 1;
+    signs[i] = 1 - 2 * (word & 1);
+  }
+}
+
+/** Inputs `x`, `signs` [rows, classes] and the head's parameters; output `dx` of the shape of `x`. */
+const curvatureGraph = (head: Part, rows: number): Graph =>
+  headGradient(head, rows, (logits) => {
+    const p = op.softmax(logits);
+    const mixed = op.mul(op.sqrt(p), logits.graph.input('signs', logits.shape));
+    return op.sub(mixed, op.mul(p, op.reduceSum(mixed, [-1])));
+  });
 
 interface Rows {
   readonly first: number;

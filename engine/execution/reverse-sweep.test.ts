@@ -3,12 +3,14 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from '../../test/fixtures.js';
 import { readGolden } from '../../test/support.js';
+import { klDivergence } from '../divergence.js';
 import { writeSafetensors } from '../formats/safetensors.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { Part } from '../models/model.js';
 import { hessianSums, type HessianKind } from './hessians.js';
-import { drawLabels, nextTokens, replaceByGradient, type Labels } from './loss.js';
+import { drawLabels, nextTokens, replaceByCurvature, replaceByGradient, type Labels } from './loss.js';
 import { openPlainModel } from './model.js';
+import { openPlainPart } from './part.js';
 import { sweepBack } from './reverse-sweep.js';
 import { openSampleCache, samplesIn, type ModelInputs } from './sample-store.js';
 import { normals, usePrograms } from './testing.js';
@@ -268,6 +270,56 @@ describe('labels drawn from the prediction', () => {
     cache.close();
     await checkpoint.close();
   });
+});
+
+it('squares of random directions have the curvature of the prediction in the mean', async () => {
+  const checkpoint = await goldenModel();
+  const cache = await openSampleCache(Infinity);
+  const copies = 4000;
+  const store = cache.store(copies / TOKENS, TOKENS * 24);
+  const hidden = golden.floats('hidden.2').data.subarray(0, 24);
+  const fill = (x: ArrayLike<number>) =>
+    store.writeSpan(
+      0,
+      Float32Array.from({ length: copies * 24 }, (_, i) => x[i % 24]!),
+    );
+  const contents = () => {
+    const data = new Float32Array(copies * 24);
+    store.readSpan(0, data);
+    return data;
+  };
+  // One hidden state, four thousand times, moved a little along each of a few directions.
+  fill(hidden);
+  await replaceByCurvature(programs, checkpoint, store, 1, { signal });
+  const gradients = contents();
+  const head = await openPlainPart(
+    programs,
+    checkpoint.model.head,
+    await checkpoint.read(checkpoint.model.head),
+  );
+  const logitsOf = async (x: Float32Array) => {
+    const logits = await head.run(programs.runtime.tensor(x, [1, 24]), 1);
+    return (await programs.runtime.read(logits)).slice();
+  };
+  const full = await logitsOf(hidden);
+  for (const i of [0, 7, 23]) {
+    const STEP = 0.02;
+    const moved = await logitsOf(hidden.map((x, j) => x + (i === j ? STEP : 0)));
+    const curvature = (2 * klDivergence(full, moved)) / STEP ** 2;
+    let [sum, fourth] = [0, 0];
+    for (let copy = 0; copy < copies; copy++) {
+      const square = gradients[copy * 24 + i]! ** 2;
+      sum += square;
+      fourth += square ** 2;
+    }
+    const mean = sum / copies;
+    const error = Math.sqrt((fourth / copies - mean ** 2) / copies);
+    expect(Math.abs(mean - curvature)).toBeLessThan(5 * error + 0.02 * curvature);
+    expect(error).toBeLessThan(0.1 * mean);
+  }
+  head.dispose();
+  cache.close();
+  await checkpoint.close();
 });
 
 it('refuses a model of several chains, whose gradients part ways', async () => {

@@ -9,6 +9,7 @@ import type { Checkpoint } from '../models/checkpoint.js';
 import type { PartListing } from '../models/listing.js';
 import type { Part } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
+import type { Tensor } from '../runtime/session.js';
 import { disposeAll, openPlainPart, placeAll } from './part.js';
 import { entering, passPart, type PassHooks } from './part-by-part.js';
 import { NO_SOURCES, type ModelInputs, type SampleCache, type SampleStore } from './sample-store.js';
@@ -28,14 +29,26 @@ export interface BlockGradients {
   readonly batch: number;
 }
 
+/** An operand of a product of activations, [rows, channels], and what the loss makes of it. */
+export interface OperandGradient {
+  readonly x: Value;
+  readonly delta: Value;
+}
+
+/** Declares graph inputs `sum.<name>`, and outputs `<name>`. Gradients of samples that fill up a batch are 0. */
+export type LayerSums = (
+  graph: Graph,
+  layers: ReadonlyMap<string, LayerGradient>,
+  block: BlockGradients,
+) => ReadonlyMap<string, Shape>;
+
 /** What is added up over all samples while the gradient passes a block: sums by name, and their shapes. */
 export interface BlockSums {
-  /** Declares graph inputs `sum.<name>`, and outputs `<name>`. Gradients of samples that fill up a batch are 0. */
+  /** What the graph reads beside the block's parameters, on the device, made before it is built; disposed of behind the block. */
+  open?(this: void, block: BlockGradients): Promise<Record<string, Tensor>>;
   build(
     this: void,
-    graph: Graph,
-    layers: ReadonlyMap<string, LayerGradient>,
-    block: BlockGradients,
+    ...args: [...Parameters<LayerSums>, operands: ReadonlyMap<string, OperandGradient>]
   ): ReadonlyMap<string, Shape>;
   done(this: void, block: BlockGradients, sums: ReadonlyMap<string, Float32Array>): Promise<void>;
 }
@@ -58,7 +71,7 @@ export interface SweepTask {
 export async function sweepBack(
   programs: Programs,
   task: SweepTask,
-  { build, done }: BlockSums,
+  { open, build, done }: BlockSums,
   { signal, status }: PassHooks,
 ): Promise<void> {
   const { checkpoint, inputs, batch, differentiate } = task;
@@ -88,8 +101,9 @@ export async function sweepBack(
       const gradient = stores.pop()!;
       const x = stores.at(-1)!;
       const block = { index, part, listing: listing(part), batch };
+      const opened = await open?.(block);
       const { graph, sums } = backwardGraph(block, build);
-      const placed = await placeAll(programs, await checkpoint.read(part));
+      const placed = { ...opened, ...(await placeAll(programs, await checkpoint.read(part))) };
       const beside = {
         reads: new Map([['dy', { samples: gradient, shape: part.outputShape(1) }]]),
         writes: new Map([['dx', x]]),
@@ -127,19 +141,33 @@ export function backwardGraph(
   build: BlockSums['build'],
 ): { readonly graph: Graph; readonly sums: ReadonlyMap<string, Shape> } {
   const graph = new Graph();
-  return { graph, sums: build(graph, gradientsOf(graph, block.part, block.batch), block) };
+  const { layers, operands } = gradientsOf(graph, block);
+  return { graph, sums: build(graph, layers, block, operands) };
 }
 
 /**
  * A block, differentiated: its parameters and ports are graph inputs, and `dy`, the gradient with respect to what it yields;
  * an output is `dx`, that with respect to what it reads.
  */
-function gradientsOf(graph: Graph, part: Part, batch: number): Map<string, LayerGradient> {
-  const { y, layers } = tapPart(graph, part, batch);
-  const taps = [...layers];
+function gradientsOf(
+  graph: Graph,
+  { part, listing, batch }: BlockGradients,
+): {
+  readonly layers: ReadonlyMap<string, LayerGradient>;
+  readonly operands: ReadonlyMap<string, OperandGradient>;
+} {
+  const { y, layers, read } = tapPart(graph, part, batch);
+  const operands = listing.operands.map((name) => [name, read.get(name)!] as const);
   const cotangent = graph.input('dy', part.outputShape(batch));
-  const wrt = [graph.inputs.get('x')!, ...taps.map(([, tap]) => tap.y)];
+  const wrt = [
+    graph.inputs.get('x')!,
+    ...[...layers.values()].map((tap) => tap.y),
+    ...operands.map(([, x]) => x),
+  ];
   const [dx, ...deltas] = gradients([{ value: y, cotangent }], wrt);
   graph.output('dx', dx!);
-  return new Map(taps.map(([name, tap], i) => [name, { ...tap, delta: deltas[i]! }]));
+  return {
+    layers: new Map([...layers].map(([name, tap], i) => [name, { ...tap, delta: deltas[i]! }])),
+    operands: new Map(operands.map(([name, x], i) => [name, { x, delta: deltas[layers.size + i]! }])),
+  };
 }

@@ -36,19 +36,23 @@ export type Sources = ReadonlyMap<string, Samples>;
 export type ModelInputs = Samples & { readonly side?: Sources };
 
 /** The samples of all that a model reads, from one on. */
-export function samplesFrom({ side, ...own }: ModelInputs, first: number): ModelInputs {
-  const from = <T extends Samples>(source: T): T => ({
+export const samplesFrom = (inputs: ModelInputs, first: number): ModelInputs =>
+  picked(inputs, inputs.samples - first, (i) => i + first);
+
+/** The samples of all that a model reads, so many times, one round after another. */
+export const samplesAgain = (inputs: ModelInputs, times: number): ModelInputs =>
+  picked(inputs, inputs.samples * times, (i) => i % inputs.samples);
+
+/** So many samples of all that a model reads. @param place where the i-th is */
+function picked({ side, ...own }: ModelInputs, samples: number, place: (i: number) => number): ModelInputs {
+  const of = <T extends Samples>(source: T): T => ({
     ...source,
-    samples: source.samples - first,
-    read: (indices: readonly number[], into: never) =>
-      source.read(
-        indices.map((i) => i + first),
-        into,
-      ),
+    samples,
+    read: (indices: readonly number[], into: never) => source.read(indices.map(place), into),
   });
   return {
-    ...from(own),
-    ...(side && { side: new Map([...side].map(([name, source]) => [name, from(source)])) }),
+    ...of(own),
+    ...(side && { side: new Map([...side].map(([name, source]) => [name, of(source)])) }),
   };
 }
 

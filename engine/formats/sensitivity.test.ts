@@ -9,6 +9,7 @@ const good: Sensitivity = {
   ...{ schema_version: 1, engine_version: '0.1.0', tensors_sha256: digest },
   model: { family: 'vit', name: 'm', fingerprint: digest },
   calibration: { name: 'pictures', samples: 8, fingerprint: digest },
+  kind: 'estimated',
   ...{ bits: [2, 4], layers: ['a', 'b'], costs: [[0.1, 1e-9], [2.5, 0]] }, // prettier-ignore
 };
 

@@ -3,9 +3,21 @@ import { UserError } from '../errors.js';
 import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
 import { writeFileAtomic } from './atomic.js';
 import { readJsonFile } from './json.js';
-import { integer, list, number, readFields, record, sha256, text, type Fields } from './json-fields.js';
+import {
+  integer,
+  list,
+  number,
+  oneOf,
+  readFields,
+  record,
+  sha256,
+  text,
+  type Fields,
+} from './json-fields.js';
 
 export const SENSITIVITY_FILE = 'sensitivity.json';
+
+export const SENSITIVITY_KINDS = ['estimated', 'measured'] as const;
 
 /** What the costs depend on. */
 export interface SensitivityIdentity {
@@ -13,6 +25,7 @@ export interface SensitivityIdentity {
   /** Of the adapter set. */
   readonly tensors_sha256: string;
   readonly calibration: { readonly name: string; readonly samples: number; readonly fingerprint: string };
+  readonly kind: (typeof SENSITIVITY_KINDS)[number];
   /** 1 to 8, ascending. */
   readonly bits: readonly number[];
   /** Full names, in the model's order. */
@@ -37,6 +50,9 @@ const fields: Fields<Sensitivity> = {
   model: record({ family: text(), name: text(), fingerprint: sha256() }),
   tensors_sha256: sha256(),
   calibration: record({ name: text(), samples: integer(1), fingerprint: sha256() }),
+  // Files of before there were estimates do not say.
+  kind: (object, key, where) =>
+    object[key] === undefined ? 'measured' : oneOf(...SENSITIVITY_KINDS)(object, key, where),
   bits: list(number(MIN_BITS, MAX_BITS), 1),
   layers: list(text(), 1),
   costs: list((object, key, where) => list(number(0))(object, key, where)),

@@ -104,7 +104,8 @@ async function sensitivityOf(
   if (!isSame) return undefined;
   const stale = staleness(found, fingerprint ?? config.model.fingerprint, await readTensorsDigest(folder));
   const { samples, name: data } = found.calibration;
-  return { path, costs: found.costs, samples, data, ...(stale !== undefined && { stale }) };
+  const { kind, costs } = found;
+  return { path, kind, costs, samples, data, ...(stale !== undefined && { stale }) };
 }
 
 /** Why costs no longer hold, in one sentence. */

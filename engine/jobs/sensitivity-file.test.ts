@@ -10,6 +10,7 @@ const identity = {
   model: { family: 'vit', name: 'vit', fingerprint: 'a'.repeat(64) },
   tensors_sha256: 'b'.repeat(64),
   calibration: { name: 'pictures', samples: 8, fingerprint: 'c'.repeat(64) },
+  kind: 'measured' as const,
   bits: [4, 8],
   layers: ['q', 'k', 'v'],
 };

@@ -1,6 +1,7 @@
 /** Precision: what each bit-width of a model's layers costs and saves, and the plans that come of it. */
 import type { Placement } from './devices.js';
 import type { Task } from './models.js';
+import type { SensitivityKind } from './sensitivity.js';
 
 export interface PrecisionParams {
   readonly model: string;
@@ -38,6 +39,7 @@ export interface SensitivityTable {
   readonly path: string;
   /** By layer, then bit-width, nats. */
   readonly costs: readonly (readonly number[])[];
+  readonly kind: SensitivityKind;
   readonly samples: number;
   /** Name of the set it was measured on. */
   readonly data: string;

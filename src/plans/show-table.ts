@@ -30,8 +30,12 @@ function subtitleOf(
   const set = adapters === undefined ? vscode.l10n.t('no adapter set') : basename(adapters);
   const widths = vscode.l10n.t('{0} bits', formatBits(bits, vscode.env.language));
   if (!sensitivity) return `${set} · ${widths}`;
-  const { samples, data } = sensitivity;
-  return `${set} · ${widths} · ${vscode.l10n.t('sensitivity on {0} samples of {1}', samples, data)}`;
+  const { kind, samples, data } = sensitivity;
+  const origin =
+    kind === 'estimated'
+      ? vscode.l10n.t('sensitivity estimated on {0} samples of {1}', samples, data)
+      : vscode.l10n.t('sensitivity measured on {0} samples of {1}', samples, data);
+  return `${set} · ${widths} · ${origin}`;
 }
 
 function lacksOf({ paths: { model, adapters }, table, failure, state }: OpenPlan): ShowTable['lacks'] {

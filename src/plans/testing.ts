@@ -17,6 +17,7 @@ export const table: PrecisionTable = {
   sensitivity: {
     path: '/m/a/sensitivity.json',
     costs: [1, 2, 3, 4].map((cost) => [cost, cost / 10, cost / 100]),
+    kind: 'estimated',
     samples: 64,
     data: 'pictures',
   },

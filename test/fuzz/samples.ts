@@ -39,6 +39,7 @@ export function setConfigs(): readonly JsonObject[] {
 }
 
 export const sensitivity = {
+  kind: 'measured' as const,
   ...{ schema_version: 1, engine_version: '0.1.0', tensors_sha256: digest },
   model: { family: 'vit', name: 'm', fingerprint: digest },
   calibration: { name: 'pictures', samples: 8, fingerprint: digest },

@@ -1,5 +1,6 @@
 /** The kind `sensitivity`: what each bit-width of each layer of an adapter set costs by itself. */
-import { flag, integer, list, number, optional, path, text } from '../../formats/json-fields.js';
+import { flag, integer, list, number, oneOf, optional, path, text } from '../../formats/json-fields.js';
+import { SENSITIVITY_KINDS } from '../../formats/sensitivity.js';
 import { followLinks } from '../../formats/output.js';
 import { whileLocked } from '../../locks/lock.js';
 import { discardMeasured, isUnfinished, sensitivityPath } from '../sensitivity-file.js';
@@ -16,6 +17,7 @@ export const sensitivity: Kind<'sensitivity'> = {
     out: optional(path()),
     samples: optional(integer(1)),
     length: optional(integer(2)),
+    exact: optional(flag()),
     batch: optional(integer(1)),
     resume: optional(flag()),
     force: optional(flag()),
@@ -27,6 +29,7 @@ export const sensitivity: Kind<'sensitivity'> = {
     layers: integer(0),
     bits: list(bits),
     samples: integer(0),
+    kind: oneOf(...SENSITIVITY_KINDS),
     saved: number(0, 1),
     seconds: number(0),
     peakMemory: integer(0),

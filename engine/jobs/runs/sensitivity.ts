@@ -4,7 +4,8 @@ import { defaultCacheMemory } from '../../execution/sample-store.js';
 import { readTensorsDigest } from '../../formats/set.js';
 import { writeSensitivity, type Sensitivity, type SensitivityIdentity } from '../../formats/sensitivity.js';
 import { layerNames } from '../../execution/model.js';
-import { measureSensitivity, savedWork } from '../../execution/sensitivity.js';
+import { estimateSensitivity, savedByEstimate } from '../../execution/estimated-sensitivity.js';
+import { measureSensitivity, savedWork, type SensitivityHooks } from '../../execution/sensitivity.js';
 import { openSource } from '../../methods/sets.js';
 import { version } from '../../version.js';
 import { withDevice } from '../../runtime/with-device.js';
@@ -32,11 +33,15 @@ export async function runSensitivity(
 }
 
 /** Of a measurement that was there, complete, when it was resumed. */
-const finishedResult = (out: string, { layers, bits, calibration }: Sensitivity): SensitivityResult => ({
+const finishedResult = (
+  out: string,
+  { layers, bits, calibration, kind }: Sensitivity,
+): SensitivityResult => ({
   out,
   layers: layers.length,
   bits,
   samples: calibration.samples,
+  kind,
   saved: 0,
   seconds: 0,
   peakMemory: peakMemory(),
@@ -59,6 +64,7 @@ async function measure(
       model: { family, name: original.name, fingerprint: await original.fingerprint() },
       tensors_sha256: await readTensorsDigest(request.adapters),
       calibration: { name: set.name, samples, fingerprint: set.fingerprint },
+      kind: request.exact ? 'measured' : 'estimated',
       ...{ bits, layers },
     };
     const { length } = request;
@@ -66,11 +72,9 @@ async function measure(
     const progress = await openMeasured(out, { ...identity, ...settings }, request.resume ?? false);
     const { costs } = progress;
     const source = openSource(programs, original, adapters);
-    const keepBlocks = 2 * original.parameters * Float32Array.BYTES_PER_ELEMENT < defaultCacheMemory();
-    const { distance } = task;
-    const measured = { source, distance, inputs: set.inputs, batch, cache, keepBlocks };
     const announce = announcer(`${layers.length} layers at ${bits.length} bit-widths`, costs.length, hooks);
-    await measureSensitivity(programs, measured, costs.length, {
+    const measuring = { source, inputs: set.inputs, batch, cache };
+    const heard: SensitivityHooks = {
       signal: hooks.signal,
       status: (done) => {
         announce(done);
@@ -81,12 +85,26 @@ async function measure(
         });
       },
       measured: progress.add,
-    });
-    await writeSensitivity(out, { schema_version: 1, engine_version: version, ...identity, costs });
+    };
+    if (request.exact) {
+      const keepBlocks = 2 * original.parameters * Float32Array.BYTES_PER_ELEMENT < defaultCacheMemory();
+      const exact = { ...measuring, distance: task.distance, keepBlocks };
+      await measureSensitivity(programs, exact, costs.length, heard);
+    } else {
+      const { seed } = adapters.config;
+      await estimateSensitivity(programs, { ...measuring, seed }, costs.length, heard);
+    }
+    // An estimate begins with the last layer.
+    const ordered = request.exact ? costs : [...costs].reverse();
+    await writeSensitivity(out, { schema_version: 1, engine_version: version, ...identity, costs: ordered });
     await progress.remove();
-    const saved = savedWork(source.checkpoint, bits.length);
+    const saved = (request.exact ? savedWork : savedByEstimate)(source.checkpoint, bits.length);
     const seconds = (performance.now() - started) / 1000;
-    return { out, device, layers: layers.length, bits, samples, saved, seconds, peakMemory: peakMemory() };
+    const { kind } = identity;
+    return {
+      ...{ out, device, layers: layers.length, bits, samples, kind, saved, seconds },
+      peakMemory: peakMemory(),
+    };
   });
 }
 

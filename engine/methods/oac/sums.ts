@@ -1,6 +1,6 @@
 /** What is added up of a block on the way back: Hessians, and what tells inputs that are never active. */
 import { hessianSums } from '../../execution/hessians.js';
-import type { BlockSums } from '../../execution/reverse-sweep.js';
+import type { LayerSums } from '../../execution/reverse-sweep.js';
 import { tokenWeights } from '../../execution/taps.js';
 import type { Shape } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
@@ -12,7 +12,7 @@ export const energyOf = (layer: string): string => `${layer}.energy`;
 
 /** Hessians [in, in] by the layer's local name, and `energyOf` [1, in], Σ x² over all tokens, of the first that reads an input. */
 export const oacSums =
-  ({ hessian }: Pick<OacSettings, 'hessian'>): BlockSums['build'] =>
+  ({ hessian }: Pick<OacSettings, 'hessian'>): LayerSums =>
   (graph, layers, block) => {
     const sums = new Map<string, Shape>(hessianSums(hessian)(graph, layers, block));
     for (const [{ name }] of byInput(block.listing.linears)) {
