@@ -6,7 +6,7 @@ import { Graph, type Value } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
 import { buildPart, fullPrecision } from '../models/builders.js';
 import type { Checkpoint } from '../models/checkpoint.js';
-import { inputSize, outputSize, type Part } from '../models/model.js';
+import { headOf, inputSize, outputSize, type Part } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import type { Program } from '../runtime/session.js';
 import { rowsAtOnce } from './logit-divergence.js';
@@ -23,6 +23,12 @@ export function nextTokens(inputs: SampleSource<BigInt64Array>): Labels {
   const ids = new BigInt64Array(samples * size);
   inputs.read(everySample(inputs), ids);
   return Int32Array.from(ids, (_, i) => ((i + 1) % size === 0 ? -1 : Number(ids[i + 1]!)));
+}
+
+/** Which rows have a label to learn from: all but the last token of each text. */
+export function labelledRows({ model }: Pick<Checkpoint, 'model'>): (row: number) => boolean {
+  const { rows } = headOf(model);
+  return (row) => model.reads !== 'tokens' || row % rows !== rows - 1;
 }
 
 /**

@@ -5,12 +5,13 @@
 import { UserError } from '../errors.js';
 import { gradients } from '../graph/gradients.js';
 import { Graph, type Shape, type Value } from '../graph/ir.js';
+import { addWork, timesWork, workOf, type Work } from '../graph/work.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { PartListing } from '../models/listing.js';
-import type { Part } from '../models/model.js';
+import { headOf, type Part } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import type { Tensor } from '../runtime/session.js';
-import { disposeAll, openPlainPart, placeAll } from './part.js';
+import { disposeAll, openPlainPart, placeAll, plainGraph } from './part.js';
 import { entering, passPart, type PassHooks } from './part-by-part.js';
 import { NO_SOURCES, type ModelInputs, type SampleCache, type SampleStore } from './sample-store.js';
 import { addUp } from './sums.js';
@@ -170,4 +171,22 @@ function gradientsOf(
     layers: new Map([...layers].map(([name, tap], i) => [name, { ...tap, delta: deltas[i]! }])),
     operands: new Map(operands.map(([name, x], i) => [name, { x, delta: deltas[layers.size + i]! }])),
   };
+}
+
+/** What `sweepBack` takes, but for drawing labels. */
+export function sweepWork(
+  { model, listing }: Pick<Checkpoint, 'model' | 'listing'>,
+  samples: number,
+  batch: number,
+  build: BlockSums['build'],
+): Work {
+  const runs = Math.ceil(samples / batch);
+  // The gradient of a head is two products for the one of its logits.
+  const head = timesWork(workOf(plainGraph(model.head, headOf(model).rows)), 3 * samples);
+  const both = (part: Part, index: number): Work => {
+    const { graph } = backwardGraph({ index, part, listing: listing(part), batch }, build);
+    return timesWork(addWork(workOf(plainGraph(part, batch)), workOf(graph)), runs);
+  };
+  const stem = timesWork(workOf(plainGraph(model.stem, batch)), runs);
+  return [stem, head, ...model.blocks.map(both)].reduce(addWork);
 }

@@ -101,11 +101,14 @@ describe('high effort', () => {
     await run('trained', asked);
   });
 
-  it('interrupted in training and resumed, has the same bytes', async () => {
-    const inTraining = (phase: string) => phase.startsWith('training') && phase.includes('block 2');
-    await expect(run('killed in training', asked, inTraining)).rejects.toThrow('Cancelled.');
-    await run('killed in training', { ...asked, resume: true });
-    expect(await bytesOf('killed in training')).toBe(await bytesOf('trained'));
+  it.each([
+    ['while gradients pass', (phase: string) => phase === 'gradients'],
+    ['in training', (phase: string) => phase.startsWith('training') && phase.includes('block 2')],
+  ])('interrupted %s and resumed, has the same bytes', async (when, stop) => {
+    const name = `killed ${when}`;
+    await expect(run(name, asked, stop)).rejects.toThrow('Cancelled.');
+    await run(name, { ...asked, resume: true });
+    expect(await bytesOf(name)).toBe(await bytesOf('trained'));
   });
 
   it('is at no bit-width further from the model on held-out samples than less effort', async () => {

@@ -7,6 +7,7 @@ import { setLayers } from '../layers.js';
 import type { Artefact, CalibrationContext } from '../method.js';
 import { chooseStages } from './choice.js';
 import { directCost } from './cost.js';
+import { keepCurvatures } from './curvature.js';
 import { keptReader, setTensors, type Stage } from './kept.js';
 import { onePass } from './once.js';
 import { cut } from './samples.js';
@@ -34,13 +35,17 @@ export async function calibrate(asked: CalibrationContext, settings: DirectSetti
     const before = phases.slice(0, at).reduce((sum, other) => sum + works.get(other)!, 0);
     hooks.status({
       done: (before + done * works.get(phase)!) / total,
-      phase: phase === 'choice' ? WORDS.choice : `${WORDS[phase]}, block ${block + 1}/${blocks}`,
+      phase: WHOLE.has(phase) ? WORDS[phase] : `${WORDS[phase]}, block ${block + 1}/${blocks}`,
       place: at * blocks + block,
     });
   };
   const { checkpoint, transforms, tensors } = await start(asked, settings, report('start'));
   const context = { ...asked, checkpoint };
-  for (const stage of stages) await runStage(context, RUN[stage](context, settings), seen, report(stage));
+  for (const stage of stages) {
+    if (stage === 'trained')
+      await keepCurvatures(context, settings, seen, (done) => report('curvature')(done, 0));
+    await runStage(context, RUN[stage](context, settings), seen, report(stage));
+  }
   const chosen = await chooseStages(context, settings, stages, heldOut, (done) => report('choice')(done, -1));
   const read = keptReader(checkpoint.model, progress, (bits) => chosen.get(bits) ?? 'once');
   const { activations, kvBits } = settings;
@@ -72,15 +77,18 @@ const WORDS = {
   start: 'ranges of activations',
   once: 'all bit-widths',
   stream: 'a stream each',
+  curvature: 'gradients',
   trained: 'training',
   choice: 'comparing',
 } as const;
 type CalibrationPhase = keyof typeof WORDS;
+/** Phases that do not go from block to block. */
+const WHOLE: ReadonlySet<CalibrationPhase> = new Set(['curvature', 'choice']);
 /** The effort at which a stage is the last. */
 const EFFORTS = { once: 'quick', stream: 'default', trained: 'high' } as const;
 /** Roughly what an element of a tensor, and of a loop on the host, takes in operations of products; what is not counted, of all. */
 const [ELEMENT, LOOKED] = [25, 200] as const;
-const [START, CHOICE] = [0.03, 0.03] as const;
+const [START, CURVATURE, CHOICE] = [0.03, 0.03, 0.03] as const;
 
 /** What phases take beside each other, in the order they run: moves a bar, not a result. */
 function worksOf(
@@ -96,7 +104,10 @@ function worksOf(
   const all = until.at(-1)!;
   return new Map<CalibrationPhase, number>([
     ...(settings.activations === 'static' ? [['start', START * all] as const] : []),
-    ...stages.map((stage, i) => [stage, until[i]! - (until[i - 1] ?? 0)] as const),
+    ...stages.flatMap((stage, i): [CalibrationPhase, number][] => [
+      ...(stage === 'trained' ? [['curvature', CURVATURE * all] as [CalibrationPhase, number]] : []),
+      [stage, until[i]! - (until[i - 1] ?? 0)],
+    ]),
     ...(stages.length > 1 ? [['choice', CHOICE * all] as const] : []),
   ]);
 }

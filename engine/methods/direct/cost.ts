@@ -1,5 +1,6 @@
 /** What the direct method takes, counted on its graphs and loops. */
 import { plainGraph } from '../../execution/part.js';
+import { sweepWork } from '../../execution/reverse-sweep.js';
 import { sizeOf } from '../../graph/ir.js';
 import { addWork, peakBytes, timesWork, workOf, type Work } from '../../graph/work.js';
 import { byInput, type PartListing } from '../../models/listing.js';
@@ -7,6 +8,7 @@ import { blocksOf, chainParts, chainsOf, outputSize, type Part } from '../../mod
 import type { Outline } from '../../transforms/transform.js';
 import type { CalibrationCost } from '../method.js';
 import { PANEL } from '../../backends/columns.js';
+import { curvatureSums } from './curvature.js';
 import { TRIED } from './grids.js';
 import { layoutAt, ownWidths, type DirectSettings } from './settings.js';
 import { storedBits } from './stored.js';
@@ -35,6 +37,8 @@ export function directCost(
   const trained = isTrained
     ? blocks.map((part) => trainedBlock(part, listing(part), settings, samples, stepsFor(model, samples)))
     : [];
+  const isSwept = isTrained && !model.towers?.length;
+  const sweep = isSwept ? [sweepWork({ model, listing }, samples, batch, curvatureSums)] : [];
   const works = blocks.map((part) => blockWork(part, listing, { batch, runs, widths, own }));
   const stems = chainsOf(model).map(({ stem }) =>
     timesWork(workOf(plainGraph(stem, batch)), runs * (1 + own) * (isTrained ? 2 : 1)),
@@ -45,14 +49,17 @@ export function directCost(
   const parameters = Math.max(
     ...blocks.map((part) => listing(part).parameters.reduce((n, { shape }) => n + sizeOf(shape), 0)),
   );
-  const store = samples * Math.max(...chainsOf(model).flatMap(chainParts).map(outputSize)) * FLOAT;
+  const yielded = chainsOf(model).flatMap(chainParts).map(outputSize);
+  const store = samples * Math.max(...yielded) * FLOAT;
+  // The sweep back keeps what every block reads.
+  const swept = isSwept ? samples * yielded.reduce((sum, n) => sum + n) * FLOAT : 0;
   return {
-    work: [...works, ...trained.map(({ work }) => work), ...stems].reduce(addWork),
+    work: [...works, ...trained.map(({ work }) => work), ...stems, ...sweep].reduce(addWork),
     looked:
       ((widths + own) * LOOKED + (isTrained ? own * (TRIED + 2) : 0)) *
       layers.reduce((n, l) => n + l.in * l.out, 0),
     // Where training goes on, what a block yields in full precision lies there, too.
-    activations: store * (1 + own + (isTrained ? 1 : 0)),
+    activations: Math.max(swept, store * (1 + own + (isTrained ? 1 : 0))),
     // Parameters on host and device, for each stream too; moment, its copy and its factor; a weight, its errors and codes.
     tensors: Math.max(
       ((2 + own) * parameters + (4 + 2 * own) * widest * widest + 5 * largest) * FLOAT,

@@ -18,6 +18,10 @@ const scale = Float32Array.from({ length: ROWS }, (_, i) => 0.3 + 0.05 * i);
 const zero = Float32Array.from({ length: ROWS }, (_, i) => 1 + (i % 3) / 2);
 const growth = normals([ROWS, 1], 'growth').data.map((x) => x / 10);
 const y = normals([TOKENS, OUT], 'target').data;
+const own = normals([OUT, OUT], 'curvature').data;
+const curvature = own.map(
+  (x, i) => (x + own[(i % OUT) * OUT + Math.floor(i / OUT)]!) / 8 + Number(i % (OUT + 1) === 0),
+);
 
 /** Takes steps at 2 bits, the block being one layer whose output it negates. @returns the outputs of each step */
 async function take(steps: number): Promise<Record<string, Tensor>[]> {
@@ -38,6 +42,7 @@ async function take(steps: number): Promise<Record<string, Tensor>[]> {
       ...state,
       x: runtime.tensor(input.data, [TOKENS, IN]),
       y: runtime.tensor(y, [TOKENS, OUT]),
+      curvature: runtime.tensor(curvature, [OUT, OUT]),
       'layer.bias': runtime.tensor(bias.data, [OUT]),
       'layer.scale': runtime.tensor(scale, [ROWS, 1]),
       'layer.zero': runtime.tensor(zero, [ROWS, 1]),
@@ -76,13 +81,16 @@ describe('a step', () => {
     for (let t = 0; t < TOKENS; t++) {
       let energy = 0;
       for (let o = 0; o < OUT; o++) energy += y[t * OUT + o]! ** 2;
-      for (let o = 0; o < OUT; o++) {
+      const errors = Array.from({ length: OUT }, (_, o) => {
         let made = bias.data[o]!;
         for (let j = 0; j < IN; j++) made += values[o * IN + j]! * input.data[t * IN + j]!;
-        const difference = -made - y[t * OUT + o]!;
-        loss += difference ** 2 / energy / TOKENS;
-        for (let j = 0; j < IN; j++)
-          slope[o * IN + j]! -= (2 * difference * input.data[t * IN + j]!) / energy / TOKENS;
+        return -made - y[t * OUT + o]!;
+      });
+      for (let o = 0; o < OUT; o++) {
+        const cost =
+          errors.reduce((sum, e, other) => sum + e * curvature[other * OUT + o]!, 0) / energy / TOKENS;
+        loss += errors[o]! * cost;
+        for (let j = 0; j < IN; j++) slope[o * IN + j]! -= 2 * cost * input.data[t * IN + j]!;
       }
     }
     expect((await found('loss'))[0]).toBeCloseTo(loss, 5);

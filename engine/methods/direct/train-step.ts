@@ -35,8 +35,8 @@ export const growthName = (layer: string): string => `${layer}.growth`;
  * Inputs: `x` and `side.<name>` of the stream, `y` what the block yields in full precision on its own; the block's
  * parameters; of each layer `<layer>.scale` and `.zero` [rows, 1], the grids it began on; `levels` []; the state of
  * `trainedShapes` with moments `.m` and `.v`; `rate.weight` in steps of the grid, `rate.growth` and `correction` (see
- * `adamScalars`). Outputs: `next.<name>` of state and moments, and `loss` [1], the mean over tokens of the squared error of
- * each over its energy, so that no token with huge activations decides everything.
+ * `adamScalars`); `curvature` C [features, features], symmetric. Outputs: `next.<name>` of state and moments, and `loss` [1], the
+ * mean over tokens of e C eᵀ, e the error of each, over its energy, so that no token with huge activations decides everything.
  */
 export function trainStepGraph(
   part: Part,
@@ -73,7 +73,9 @@ export function trainStepGraph(
   const channels = [y.shape.length - 1];
   const energy = op.add(op.reduceSum(op.mul(y, y), channels), graph.scalar(SMALLEST_ENERGY));
   const tokens = energy.shape.reduce((n, length) => n * length, 1);
-  const weighted = op.div(difference, op.mul(energy, graph.scalar(tokens)));
+  const features = y.shape.at(-1)!;
+  const costs = op.gemm(difference, graph.input('curvature', [features, features]));
+  const weighted = op.div(costs, op.mul(energy, graph.scalar(tokens)));
   graph.output('loss', op.reshape(op.reduceSum(op.mul(difference, weighted), [...y.shape.keys()]), [1]));
   const names = [...state.keys()];
   const slopes = gradients(

@@ -10,6 +10,7 @@ import { everySample, type SampleStore } from '../../execution/sample-store.js';
 import { CancelledError, UserError } from '../../errors.js';
 import { sizeOf } from '../../graph/ir.js';
 import { adamScalars } from '../../graph/optimizers.js';
+import type { HostTensor } from '../../models/checkpoint.js';
 import { byInput, type LinearEntry } from '../../models/listing.js';
 import type { Model } from '../../models/model.js';
 import { toFloats, type GridWeight } from '../../quantized/weight.js';
@@ -19,6 +20,7 @@ import type { KeptTensor } from '../progress.js';
 import { inPhase } from '../phases.js';
 import { batchOf, type BlockAt } from '../walk.js';
 import { asStored, codeOf, groupsOf, type Grids } from './grids.js';
+import { curvatureOf } from './curvature.js';
 import { keepBlock } from './kept.js';
 import { searchNearest } from './nearest.js';
 import { blockMoments, DAMPING } from './once.js';
@@ -66,11 +68,12 @@ async function roundBlock(
   const kept = new Map<string, KeptTensor>();
   const grids = await searchBlock(context, settings, block, (done) => status(SEARCH * done));
   const target = await outputsOf(context, block);
+  const curvature = await curvatureOf(context, part, block.index);
   const readBase = stageReader(context, settings, 'once');
   try {
     for (const [i, bits] of widths.entries()) {
       const own = grids.get(bits)!;
-      const task = { block, target, stream: i + 1, bits, grids: own };
+      const task = { block, target, curvature, stream: i + 1, bits, grids: own };
       const trained = await inPhase('training', () =>
         trainWidth(context, settings, task, (done) =>
           status(SEARCH + ((1 - SEARCH) * (i + done)) / widths.length),
@@ -143,6 +146,8 @@ interface WidthTask {
   readonly block: BlockAt;
   /** What the block yields in full precision. */
   readonly target: SampleStore;
+  /** What errors of that cost together. */
+  readonly curvature: HostTensor;
   /** The number of the width's stream. */
   readonly stream: number;
   readonly bits: number;
@@ -158,7 +163,7 @@ interface Trained {
 async function trainWidth(
   { programs, checkpoint, hooks }: CalibrationContext,
   settings: DirectSettings,
-  { block, target, stream, bits, grids }: WidthTask,
+  { block, target, curvature, stream, bits, grids }: WidthTask,
   status: (done: number) => void,
 ): Promise<Map<string, Trained>> {
   const { runtime } = programs;
@@ -183,7 +188,7 @@ async function trainWidth(
     ] as const;
   });
   const untrained = [...parameters].filter(([name]) => !shapes.has(name));
-  const fixed = await placeAll(programs, [...untrained, ...gridTensors]);
+  const fixed = await placeAll(programs, [...untrained, ...gridTensors, ['curvature', curvature]]);
   let state: Record<string, Tensor> = {};
   try {
     for (const [name, shape] of shapes) {

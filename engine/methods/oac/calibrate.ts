@@ -1,10 +1,16 @@
 /** Output-adaptive calibration (Edalati et al. 2025) of a whole model, last block first, all bit-widths at once. */
 import { UserError } from '../../errors.js';
-import { drawLabels, nextTokens, replaceByGradient, type Labels } from '../../execution/loss.js';
+import {
+  drawLabels,
+  labelledRows,
+  nextTokens,
+  replaceByGradient,
+  type Labels,
+} from '../../execution/loss.js';
 import { sweepBack, type BlockGradients } from '../../execution/reverse-sweep.js';
 import type { SampleSource, SampleStore } from '../../execution/sample-store.js';
 import { byInput } from '../../models/listing.js';
-import { blocksOf, headOf } from '../../models/model.js';
+import { blocksOf } from '../../models/model.js';
 import { keptWeight, writtenTensors } from '../weight-set.js';
 import { setLayers } from '../layers.js';
 import type { Artefact, CalibrationContext } from '../method.js';
@@ -127,11 +133,8 @@ async function labelsOf(
   { labels, seed }: OacSettings,
   store: SampleStore,
 ): Promise<Labels> {
-  const { model } = checkpoint;
-  const isText = model.reads === 'tokens';
   if (labels === 'data') return nextTokens(set!.inputs as SampleSource<BigInt64Array>);
-  const { rows } = headOf(model);
-  const isLabelled = (row: number) => !isText || row % rows !== rows - 1;
+  const isLabelled = labelledRows(checkpoint);
   return drawLabels(programs, checkpoint, store, { seed, isLabelled }, { signal: hooks.signal });
 }
 

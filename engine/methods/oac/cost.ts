@@ -1,9 +1,7 @@
 /** What output-adaptive calibration takes: a pass forward, one back with Hessians, and rounding at every bit-width. */
-import { plainGraph } from '../../execution/part.js';
-import { backwardGraph } from '../../execution/reverse-sweep.js';
+import { sweepWork } from '../../execution/reverse-sweep.js';
 import { sizeOf } from '../../graph/ir.js';
-import { addWork, timesWork, workOf, type Work } from '../../graph/work.js';
-import { chainParts, headOf, outputSize, type Part } from '../../models/model.js';
+import { chainParts, outputSize, type Part } from '../../models/model.js';
 import type { Outline } from '../../transforms/transform.js';
 import type { CalibrationCost } from '../method.js';
 import { batchOf } from '../walk.js';
@@ -22,18 +20,8 @@ export function oacCost(
   samples: number,
 ): CalibrationCost {
   const batch = batchOf(model, samples);
-  const runs = Math.ceil(samples / batch);
   const { offered, backend } = settings;
-  const build = oacSums(settings);
-  const stem = timesWork(workOf(plainGraph(model.stem, batch)), runs);
-  // The gradient of a head is two products for the one of its logits.
-  const head = timesWork(workOf(plainGraph(model.head, headOf(model).rows)), 3 * samples);
-  const both = (part: Part, index: number): Work => {
-    const block = { index, part, listing: listing(part), batch };
-    const passes = addWork(workOf(plainGraph(part, batch)), workOf(backwardGraph(block, build).graph));
-    return timesWork(passes, runs);
-  };
-  const work = [stem, head, ...model.blocks.map(both)].reduce(addWork);
+  const work = sweepWork({ model, listing }, samples, batch, oacSums(settings));
   const layers = model.blocks.flatMap((part) => listing(part).linears);
   const factors = layers.reduce((flops, { in: n }) => flops + (2 / 3) * n ** 3, 0);
   const rounding = layers.reduce(
