@@ -83,6 +83,7 @@ const MODES = ['weight-activation', 'weight-only'] as const;
 const OPTIONS = {
   quept: { epochs: 1, batch: 4, rank: 1 },
   direct: { effort: 'high' },
+  sliderquant: { epochs: 2, fill: 2 },
 } as Readonly<Record<string, object>>;
 
 const cases = methods.flatMap((method) =>

@@ -88,6 +88,12 @@ const calibrate = (depth: number) =>
     ],
     ...['--samples', '2', '--length', '8', '--epochs', '1', '--batch', '2'],
   );
+const slide = (depth: number) =>
+  run<CalibrateResult>(
+    ...['calibrate', model(depth), '--data', join(SAMPLES, 'data/speeches/calibration.txt')],
+    ...['--out', `${model(depth)}-slider`, '--method', 'sliderquant', '--bits', '4', '--fill', '2'],
+    ...['--stages', '1', '--samples', '2', '--length', '8', '--epochs', '1', '--batch', '2'],
+  );
 const evaluate = (depth: number) =>
   run<EvaluateResult>(
     ...['evaluate', model(depth), '--data', join(SAMPLES, 'data/speeches/evaluation.txt')],
@@ -96,6 +102,7 @@ const evaluate = (depth: number) =>
 
 it.each([
   ['calibration', calibrate],
+  ['calibration in windows', slide],
   ['evaluation', evaluate],
 ])(
   'the peak memory of a %s does not grow with the number of blocks',

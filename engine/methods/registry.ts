@@ -8,9 +8,10 @@ import { gptq } from './gptq/method.js';
 import { oac } from './oac/method.js';
 import { quept } from './quept/method.js';
 import { rounding } from './rounding/method.js';
+import { sliderquant } from './sliderquant/method.js';
 
 /** Which of them is a model's usual one, `usual.ts` says. */
-export const methods: readonly AnyMethod[] = [quept, direct, gptq, oac, adpq, rounding];
+export const methods: readonly AnyMethod[] = [quept, direct, gptq, oac, sliderquant, adpq, rounding];
 
 /** Throws UserError for a name that no method has. */
 export function methodNamed(name: string, known: readonly AnyMethod[] = methods): AnyMethod {

@@ -25,6 +25,7 @@ it('says what each method does for a model where nothing is asked', async () => 
     ['direct', 'weight-activation 87654 1024', 'weight-only 8765432 1024'],
     ['gptq', 'weight-only 8765432 128'],
     ['oac', 'weight-only 8765432 128'],
+    ['sliderquant', 'weight-only 432 128'],
     ['adpq', 'weight-only 876543 0'],
     ['rounding', 'weight-activation 87654 256', 'weight-only 8765432 0'],
   ]);
@@ -33,6 +34,7 @@ it('says what each method does for a model where nothing is asked', async () => 
     ['quept', 'weight-only 8765432 128', 'weight-activation 87654 128'],
     ['gptq', 'weight-only 8765432 128'],
     ['oac', 'weight-only 8765432 128'],
+    ['sliderquant', 'weight-only 432 128'],
     ['adpq', 'weight-only 876543 0'],
     ['rounding', 'weight-only 8765432 0', 'weight-activation 87654 0'],
   ]);
@@ -45,6 +47,7 @@ it('says which bit-widths can be asked for', async () => {
     ['quept', '8765432'],
     ['gptq', '8765432'],
     ['oac', '8765432'],
+    ['sliderquant', '8765432'],
     ['adpq', '8765432'],
     ['rounding', '8765432'],
   ]);
@@ -58,7 +61,10 @@ it('says which methods can be compared with, and which have the paper', async ()
     'adpq',
     'rounding',
   ]);
-  expect(found.filter(({ recipes }) => recipes.includes('paper')).map(({ name }) => name)).toEqual(['quept']);
+  expect(found.filter(({ recipes }) => recipes.includes('paper')).map(({ name }) => name)).toEqual([
+    'quept',
+    'sliderquant',
+  ]);
 });
 
 it('leaves out a mode that its standard settings do not fit', async () => {
