@@ -107,6 +107,20 @@ describe('createAdapterList', () => {
     ]);
   });
 
+  it('gives one that compares several sets of a model to each of them', async () => {
+    const adapters = ['1', '2'].map((label) => ({ label, tensorsSha256: 'a'.repeat(64) }));
+    const both = {
+      ...{ path: '/1/evaluations/both.json', name: 'both', folder: '/1', modified: 0, readable: true },
+      evaluation: { adapters },
+    } as unknown as EvaluationReport;
+    const { list } = listOf(
+      [set('/1', '/a'), set('/2', '/a'), set('/3', '/a'), set('/elsewhere/2', '/b')],
+      [both, evaluation('/3', 'x')],
+    );
+    const names = (await list.all()).map(({ sets }) => sets.map((s) => s.evaluations.map((e) => e.name)));
+    expect(names).toEqual([[['both'], ['both'], ['x']], [[]]]);
+  });
+
   it('reads once until it is refreshed', async () => {
     const { list, connection } = listOf([]);
     await list.all();

@@ -21,7 +21,7 @@ export interface ModelAdapters {
 
 export interface AdapterSetEntry {
   readonly set: AdapterSetReport;
-  /** Newest first. */
+  /** Newest first: its own, and those of the model's other sets that it was compared in. */
   readonly evaluations: readonly EvaluationReport[];
 }
 
@@ -83,6 +83,10 @@ export function createAdapterList(
 
 const isSupported = (model: ModelReport): model is SupportedModel => model.supported;
 
+/** An evaluation names sets as its rows do, and lies in the folder of the first. */
+const compares = (report: EvaluationReport, name: string): boolean =>
+  report.readable && report.evaluation.adapters.slice(1).some(({ label }) => label === name);
+
 function group(
   models: readonly SupportedModel[],
   sets: readonly AdapterSetReport[],
@@ -92,8 +96,15 @@ function group(
   const known = new Set(models.map(({ path }) => path));
   const modelOf = (set: AdapterSetReport) =>
     set.readable && set.model && known.has(set.model) ? set.model : '';
-  const entriesOf = (path: string) =>
-    sets.filter((set) => modelOf(set) === path).map((set) => ({ set, evaluations: evaluationsOf(set.path) }));
+  const entriesOf = (path: string) => {
+    const own = sets.filter((set) => modelOf(set) === path);
+    const folders = new Set(own.map((set) => set.path));
+    const beside = evaluations.filter((report) => folders.has(report.folder));
+    return own.map((set) => ({
+      set,
+      evaluations: beside.filter((report) => report.folder === set.path || compares(report, set.name)),
+    }));
+  };
   return [...models, undefined]
     .map((model) => ({
       model,

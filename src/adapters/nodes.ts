@@ -163,11 +163,13 @@ export function calibrationRow({ set: { path, facts } }: CalibrationNode): Row {
   };
 }
 
-export function evaluationRow({ report }: EvaluationNode): Row {
+export function evaluationRow({ report, parent }: EvaluationNode): Row {
   const { path, name, modified } = report;
+  // It stands under each set that it compares.
+  const id = parent.kind === 'set' ? `${parent.entry.set.path}#${path}` : path;
   if (!report.readable)
     return {
-      id: path,
+      id,
       label: name,
       description: vscode.l10n.t('cannot be read'),
       kind: vscode.l10n.t('evaluation'),
@@ -178,7 +180,7 @@ export function evaluationRow({ report }: EvaluationNode): Row {
     };
   const { data, rows } = report.evaluation.result;
   return {
-    id: path,
+    id,
     label: name,
     description: [headline(rows), day(modified)].filter(Boolean).join(' · '),
     kind: vscode.l10n.t('evaluation'),
