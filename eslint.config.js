@@ -28,7 +28,7 @@ const mayImport = {
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol'],
     ...['execution', 'transforms', 'backends', 'quantized', 'locks'],
   ],
-  exporters: ['runtime', 'models', 'formats', 'execution', 'quantized'],
+  exporters: ['graph', 'runtime', 'models', 'formats', 'execution', 'quantized'],
   tasks: ['runtime', 'models', 'data', 'protocol', 'execution', 'methods', 'evaluation'],
   evaluation: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'divergence'],

@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { meanDivergence } from '../engine/execution/logit-divergence.js';
 import { layerNames } from '../engine/execution/model.js';
 import { openSampleCache } from '../engine/execution/sample-store.js';
-import type { Exporter } from '../engine/exporters/exporter.js';
+import type { ExportContext, Exporter, Fit } from '../engine/exporters/exporter.js';
 import { calibrate } from '../engine/methods/calibrate.js';
 import { resolveRequest } from '../engine/methods/request.js';
+import { openAdapterSet, openSource } from '../engine/methods/sets.js';
 import { openCheckpoint } from '../engine/models/checkpoint.js';
 import type { Programs } from '../engine/runtime/programs.js';
 
@@ -81,4 +82,26 @@ export async function makeRoundingSet(programs: Programs, model: string, out: st
   const hooks = { signal: new AbortController().signal, status: () => undefined, note: () => undefined };
   await calibrate(programs, { checkpoint, ...resolved, out, cache, ...common }, hooks);
   await checkpoint.close();
+}
+
+/** Opens a model with its set at some bits, for `use`, which is told of fits as they come. */
+export async function withExportContext<T>(
+  programs: Programs,
+  model: string,
+  adapters: string,
+  bits: number,
+  use: (context: ExportContext, fits: readonly Fit[]) => Promise<T>,
+): Promise<T> {
+  const original = await openCheckpoint(model);
+  const set = await openAdapterSet(adapters);
+  const fits: Fit[] = [];
+  const fit = (each: Fit) => fits.push(each);
+  const hooks = { signal: new AbortController().signal, status: () => undefined, fit };
+  try {
+    const source = openSource(programs, original, set);
+    return await use({ programs, original, source, config: set.config, bitsOf: () => bits, hooks }, fits);
+  } finally {
+    await set.close();
+    await original.close();
+  }
 }

@@ -3,14 +3,11 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { usePrograms } from '../engine/execution/testing.js';
-import type { ExportContext, Fit } from '../engine/exporters/exporter.js';
 import { gguf } from '../engine/exporters/gguf/gguf.js';
 import { complaint } from '../engine/formats/testing.js';
-import { openAdapterSet, openSource } from '../engine/methods/sets.js';
-import { openCheckpoint } from '../engine/models/checkpoint.js';
 import type { LanguageModel } from '../engine/models/model.js';
 import { toFloats } from '../engine/quantized/weight.js';
-import { makeRoundingSet, TOKENS, writeTokenizer } from './exports.js';
+import { makeRoundingSet, TOKENS, withExportContext, writeTokenizer } from './exports.js';
 import { temporaryFolder, writeRandomModel } from './fixtures.js';
 import { readGguf } from './read-gguf.js';
 
@@ -48,28 +45,8 @@ async function makeModel(name: string, config: Readonly<Record<string, unknown>>
   await makeRoundingSet(programs, at(name), at(`${name}-set`));
 }
 
-/** Opens a model with its set, for `use`. */
-async function withContext<T>(
-  name: string,
-  bits: number,
-  use: (context: ExportContext, fits: readonly Fit[]) => Promise<T>,
-): Promise<T> {
-  const original = await openCheckpoint(at(name));
-  const set = await openAdapterSet(at(`${name}-set`));
-  const fits: Fit[] = [];
-  const hooks = {
-    signal: new AbortController().signal,
-    status: () => undefined,
-    fit: (f: Fit) => fits.push(f),
-  };
-  try {
-    const source = openSource(programs, original, set);
-    return await use({ programs, original, source, config: set.config, bitsOf: () => bits, hooks }, fits);
-  } finally {
-    await set.close();
-    await original.close();
-  }
-}
+const withContext = <T>(name: string, bits: number, use: Parameters<typeof withExportContext<T>>[4]) =>
+  withExportContext(programs, at(name), at(`${name}-set`), bits, use);
 
 async function exported(name: string, bits: number) {
   const out = at(`${name}-${bits}.gguf`);

@@ -1,11 +1,12 @@
 /** All export formats. A new one is a file like `merged.ts`, or a folder like `gguf/`, and a line here. */
 import { UserError } from '../errors.js';
 import { show } from '../formats/paths.js';
+import { onnx } from './onnx/onnx.js';
 import type { Exporter } from './exporter.js';
 import { gguf } from './gguf/gguf.js';
 import { float32Checkpoint, mergedCheckpoint } from './merged.js';
 
-export const exporters: readonly Exporter[] = [mergedCheckpoint, float32Checkpoint, gguf];
+export const exporters: readonly Exporter[] = [mergedCheckpoint, float32Checkpoint, gguf, onnx];
 
 /** Throws UserError for a name that no format has. */
 export function exporterNamed(name: string, known: readonly Exporter[] = exporters): Exporter {

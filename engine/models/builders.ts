@@ -41,9 +41,8 @@ export function buildPart(
   return part.forward(builder, x, batch, side);
 }
 
-/** Builds a part as the checkpoint has it; parameters become graph inputs under their local names. */
-export function fullPrecision(graph: Graph): Builder {
-  const parameter = parameterInputs(graph);
+/** Builds a part as the checkpoint has it; parameters become graph inputs, by default under their local names. */
+export function fullPrecision(graph: Graph, parameter = parameterInputs(graph)): Builder {
   return {
     linear: (name, x, out, { bias = true } = {}) => {
       const weight = parameter(`${name}.weight`, [out, x.shape[1]!]);

@@ -1,5 +1,5 @@
 /** Exported files in the libraries that load them: their values, and what models make of them. */
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -184,6 +184,28 @@ peer('GGUF in llama.cpp splits texts as the tokenizer does', async () => {
   const found = await withLlama(file, (_, tokenize) => Promise.resolve(TEXTS.map(tokenize)));
   expect(found).toEqual(JSON.parse(expected.ids!));
 });
+
+describe('ONNX', () => {
+  for (const bits of BITS)
+    peer(`in ONNX Runtime at ${bits} bits computes what the set does`, async () => {
+      const { logits, ids, count, length } = await ours(bits);
+      const out = await exported(SPEECHES, 'speeches-set', bits, 'onnx', `speeches-${bits}-onnx`);
+      const [name] = (await readdir(join(out, 'onnx'))).filter((each) => each.endsWith('.onnx'));
+      const question = {
+        reader: 'onnx',
+        path: join(out, 'onnx', name!),
+        shape: [count, length],
+        values: ids,
+      };
+      expectAlike(logits, rowsOf(floats((await reference.ask(question)).logits!), ids.length), 2e-3);
+    });
+});
+
+/** Probabilities of each of so many rows of logits. */
+const rowsOf = (logits: Float32Array, rows: number): Float64Array[] =>
+  Array.from({ length: rows }, (_, i) =>
+    softmax(logits.subarray((i * logits.length) / rows, ((i + 1) * logits.length) / rows)),
+  );
 
 interface LlamaSequence {
   controlledEvaluate(

@@ -14,6 +14,24 @@ def gguf_tensors(case):
     return {t.name: floats(gguf.quants.dequantize(t.data, t.tensor_type)) for t in tensors}
 
 
+def onnx_logits(case):
+    """Logits of an ONNX model for texts, all tokens at once, or for pictures."""
+    import numpy
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(case["path"], providers=["CPUExecutionProvider"])
+    shape, values = case["shape"], case["values"]
+    if session.get_inputs()[0].name == "pixel_values":
+        feeds = {"pixel_values": numpy.array(values, "float32").reshape(shape)}
+    else:
+        ids = numpy.array(values, "int64").reshape(shape)
+        feeds = {"input_ids": ids, "attention_mask": numpy.ones_like(ids)}
+        feeds["position_ids"] = numpy.arange(shape[1])[None].repeat(shape[0], 0)
+        for port in session.get_inputs()[3:]:
+            feeds[port.name] = numpy.zeros((shape[0], port.shape[1], 0, port.shape[3]), "float32")
+    return {"logits": floats(session.run(["logits"], feeds)[0])}
+
+
 def tokens(case):
     """The ids of texts, without what is put around them."""
     from tokenizers import Tokenizer
@@ -22,6 +40,6 @@ def tokens(case):
     return {"ids": json.dumps([tokenizer.encode(text, add_special_tokens=False).ids for text in case["texts"]])}
 
 
-READERS = {"gguf": gguf_tensors, "tokens": tokens}
+READERS = {"gguf": gguf_tensors, "onnx": onnx_logits, "tokens": tokens}
 
 serve(lambda case: READERS[case["reader"]](case))

@@ -2,6 +2,7 @@
 import { float32ToHalf, halfToFloat32 } from '../../formats/floats.js';
 import type { GridForm, WeightForm } from '../../quantized/form.js';
 import { toFloats, type GridWeight, type QuantizedWeight } from '../../quantized/weight.js';
+import { isPlain, withZeroInside, zerosOf, type Zeros } from '../grids.js';
 import {
   encodeBytes,
   q2_K,
@@ -14,7 +15,6 @@ import {
   q6_K,
   q8_0,
   type BlockType,
-  type Grids,
 } from './blocks.js';
 
 /** What a matrix is stored as. */
@@ -28,9 +28,6 @@ export interface TensorType {
 
 export const F32: TensorType = { name: 'F32', id: 0, fileType: 0, elements: 1, bytes: 4 };
 export const F16: TensorType = { name: 'F16', id: 1, fileType: 1, elements: 1, bytes: 2 };
-
-/** Zero points of a grid: whole numbers, halves too, or any. */
-type Zeros = 'whole' | 'half' | 'any';
 
 /** What a type holds with no more than its scales rounded, or hardly more: codes of so many bits. By bytes, the fewest first. */
 const HOLDING: readonly (readonly [BlockType, most: (zeros: Zeros) => number])[] = [
@@ -50,26 +47,24 @@ const HOLDING: readonly (readonly [BlockType, most: (zeros: Zeros) => number])[]
  * rows that no block fits is stored in float16.
  */
 export function typeFor(form: WeightForm): { readonly type: TensorType; readonly isOnGrid: boolean } {
-  const found =
-    form.kind === 'grid' && isPlain(form) && HOLDING.find(([type, most]) => fits(form, type, most));
+  const found = isPlain(form) && HOLDING.find(([type, most]) => fits(form, type, most));
   if (found) return { type: found[0], isOnGrid: true };
   return { type: form.in % q8_0.elements === 0 ? q8_0 : F16, isOnGrid: false };
 }
 
-/** Whether its values are all on grids of consecutive columns. */
-const isPlain = ({ outliers = 0, ordered = false, groupSize }: GridForm) =>
-  outliers === 0 && (!ordered || groupSize === -1);
-
 function fits(form: GridForm, { elements, run }: BlockType, most: (zeros: Zeros) => number): boolean {
-  const { bits, zeroBits = bits, level, groupSize } = form;
-  const zeros = level ? 'any' : zeroBits <= bits ? 'whole' : zeroBits === bits + 1 ? 'half' : 'any';
-  return form.in % elements === 0 && (groupSize === -1 || groupSize % run === 0) && bits <= most(zeros);
+  const { bits, groupSize } = form;
+  return (
+    form.in % elements === 0 && (groupSize === -1 || groupSize % run === 0) && bits <= most(zerosOf(form))
+  );
 }
 
 /** The bytes of a weight, row by row, as `typeFor` says of its form. */
 export function encodeWeight(weight: QuantizedWeight, type: TensorType, isOnGrid: boolean): Uint8Array {
   if (type === F16) return bytesOf(float32ToHalf(toFloats(weight)));
-  return isOnGrid ? encodeGrids(weight as GridWeight, type as BlockType) : encodeFloats(toFloats(weight));
+  return isOnGrid
+    ? encodeGrids(withZeroInside(weight as GridWeight), type as BlockType)
+    : encodeFloats(toFloats(weight));
 }
 
 function encodeFloats(values: Float32Array): Uint8Array {
@@ -98,27 +93,9 @@ function encodeGrids(weight: GridWeight, { elements, bytes, run, encode }: Block
       }
       const start = row * columns + column;
       const grids = { codes: weight.codes.subarray(start, start + elements), scale, zero };
-      encode(widened(grids, run, 2 ** weight.bits - 1), out.subarray(at, at + bytes));
+      encode(grids, out.subarray(at, at + bytes));
     }
   return out;
-}
-
-/**
- * Grids that hold zero, as all types' do: one whose values are all on one side of it is widened, and its values are rounded again.
- * Hardly any calibration makes such.
- */
-function widened(grids: Grids, run: number, levels: number): Grids {
-  if (grids.zero.every((z) => z >= 0 && z <= levels)) return grids;
-  const [codes, scale, zero] = [grids.codes.slice(), grids.scale.slice(), grids.zero.slice()];
-  grids.zero.forEach((z, j) => {
-    if (z >= 0 && z <= levels) return;
-    const [s, side] =
-      z < 0 ? [(grids.scale[j]! * (levels - z)) / levels, 0] : [(grids.scale[j]! * z) / levels, levels];
-    for (let i = j * run; i < (j + 1) * run; i++)
-      codes[i] = Math.round((grids.scale[j]! * (codes[i]! - z)) / s) + side;
-    [scale[j], zero[j]] = [s, side];
-  });
-  return { codes, scale, zero };
 }
 
 /** The values that a reader of the file makes of such bytes. */

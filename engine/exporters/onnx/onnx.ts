@@ -1,0 +1,147 @@
+/**
+ * ONNX for ONNX Runtime, transformers.js and onnxruntime-genai: a folder with the model's own files and `onnx/model….onnx`, its
+ * weights beside it in one file. Weights alone are quantized, in ONNX Runtime's own operator.
+ */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { applyEdits, modify } from 'jsonc-parser';
+import { writeFileAtomic, writeFolderAtomic } from '../../formats/atomic.js';
+import { decodeUtf8 } from '../../formats/json.js';
+import { encodeOnnxModel, onnxByteLength, type OnnxTensor } from '../../formats/onnx.js';
+import { show } from '../../formats/paths.js';
+import { silu } from '../../models/activations.js';
+import type { LanguageModel } from '../../models/model.js';
+import { layerNames } from '../../execution/model.js';
+import type { ExportContext, Exporter } from '../exporter.js';
+import { modelFiles, writeInto, type ModelFile } from '../model-files.js';
+import { refuseMoreThanWeights, withProgress } from '../parameters.js';
+import { classifierNetwork } from './classifier.js';
+import { decoderNetwork } from './decoder.js';
+import { genaiConfig } from './genai.js';
+import { MICROSOFT, type Network, type Stored } from './network.js';
+
+export const onnx: Exporter = {
+  name: 'onnx',
+  words: {
+    title: 'ONNX',
+    description: 'a folder for ONNX Runtime and transformers.js, weights in 2, 4 and 8 bits',
+  },
+  refuse,
+  size: async (context) => {
+    const { files, network, name } = await contentOf(context);
+    const placed = placedIn(network.stored, `${name}_data`);
+    const model = encoded(context, network, placed.tensors).length;
+    return { bytes: files.reduce((sum, file) => sum + file.bytes, model + placed.end), isExact: true };
+  },
+  write: (context, out) =>
+    writeFolderAtomic(out, async (folder) => {
+      const { files, network, name } = await contentOf(context);
+      for (const file of files) await writeInto(folder, file.name, await file.read());
+      await mkdir(join(folder, FOLDER));
+      const placed = placedIn(network.stored, `${name}_data`);
+      const inline = new Map<string, Uint8Array>();
+      const stored = withProgress(network.stored, context);
+      await writeFileAtomic(join(folder, FOLDER, `${name}_data`), pieces(stored, placed.tensors, inline));
+      const tensors = placed.tensors.map((tensor) =>
+        'data' in tensor ? { ...tensor, data: inline.get(tensor.name)! } : tensor,
+      );
+      await writeInto(folder, join(FOLDER, name), encoded(context, network, tensors));
+    }),
+};
+
+const FOLDER = 'onnx';
+
+function refuse(context: ExportContext): string | undefined {
+  const { model } = context.original;
+  const { family, layout } = model as LanguageModel;
+  if (model.towers !== undefined || (model.task !== 'image-classification' && !layout))
+    return `ONNX is written of picture classifiers and of language models in LLaMA's layout, not of ${show(family, 40)}.`;
+  if (layout && layout.activation !== silu)
+    return "The model's activation is not SiLU, with which alone language models are written as ONNX.";
+  return refuseMoreThanWeights(context, 'ONNX');
+}
+
+async function contentOf(context: ExportContext) {
+  const { original } = context;
+  const isText = original.model.reads === 'tokens';
+  const name = nameFor(context);
+  const own = await modelFiles(original.folder);
+  const files = await Promise.all(own.map((file) => withConfig(file, name)));
+  const network = isText ? decoderNetwork(context) : classifierNetwork(context);
+  if (isText) files.push(generated('genai_config.json', await genaiConfig(context, `${FOLDER}/${name}`)));
+  return { files, network, name };
+}
+
+const generated = (name: string, text: string): ModelFile => {
+  const content = new TextEncoder().encode(text);
+  return { name, bytes: content.length, read: () => Promise.resolve(content) };
+};
+
+/** By the names that transformers.js finds models by: the most bits of a layer decide. */
+function nameFor({ original, bitsOf }: ExportContext): string {
+  const most = Math.max(...layerNames(original).map(bitsOf));
+  return `model_${most <= 2 ? 'q2' : most <= 4 ? 'q4' : 'quantized'}.onnx`;
+}
+
+/** transformers.js has to be told of weights beside the model. All else stays as it is written. */
+async function withConfig(file: ModelFile, name: string): Promise<ModelFile> {
+  if (file.name !== 'config.json') return file;
+  const text = decodeUtf8(await file.read(), file.name);
+  const path = ['transformers.js_config', 'use_external_data_format'];
+  const formattingOptions = { insertSpaces: true, tabSize: 2 };
+  return generated(file.name, applyEdits(text, modify(text, path, { [name]: 1 }, { formattingOptions })));
+}
+
+/** Constants below this lie in the model itself. */
+const LEAST_EXTERNAL = 4096;
+/** Others begin at multiples of it, so that readers can map them. */
+const ALIGNMENT = 4096;
+
+/** Where constants lie; those in the model have zeros for now. */
+function placedIn(stored: readonly Stored[], location: string) {
+  let end = 0;
+  const tensors = stored.map(({ name, dataType, shape }): OnnxTensor => {
+    const length = onnxByteLength(dataType, shape)!;
+    if (length < LEAST_EXTERNAL) return { name, dataType, shape, data: new Uint8Array(length) };
+    const offset = Math.ceil(end / ALIGNMENT) * ALIGNMENT;
+    end = offset + length;
+    return { name, dataType, shape, external: { location, offset, length } };
+  });
+  return { tensors, end };
+}
+
+/** The bytes beside the model; those of the model itself go to `inline`, by their names. */
+async function* pieces(
+  stored: readonly Stored[],
+  tensors: readonly OnnxTensor[],
+  inline: Map<string, Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  let at = 0;
+  for (const [i, tensor] of tensors.entries()) {
+    const data = await stored[i]!.data();
+    if ('data' in tensor) {
+      inline.set(tensor.name, data);
+      continue;
+    }
+    const { offset, length } = tensor.external;
+    if (data.length !== length) throw new Error(`Tensor ${tensor.name}: ${data.length} bytes for ${length}.`);
+    yield new Uint8Array(offset - at);
+    yield data;
+    at = offset + length;
+  }
+}
+
+/** Operators of version 20, which ONNX Runtime has from 1.17 on. */
+const OPSET = 20;
+const IR_VERSION = 9;
+
+const encoded = ({ original }: ExportContext, network: Network, initializers: readonly OnnxTensor[]) =>
+  encodeOnnxModel({
+    irVersion: IR_VERSION,
+    opsets: [
+      { domain: '', version: OPSET },
+      { domain: MICROSOFT, version: 1 },
+    ],
+    producerName: 'elastic-precision',
+    graph: { name: original.name, ...network, initializers },
+  });
