@@ -68,4 +68,4 @@ function addSliced({ x, delta }: LayerGradient, slices: number, before: Value): 
 }
 
 /** |δ|² of every token, [rows, 1]. */
-const squaredLength = (delta: Value) => op.reduceSum(op.mul(delta, delta), [1]);
+export const squaredLength = (delta: Value) => op.reduceSum(op.mul(delta, delta), [1]);

@@ -11,7 +11,7 @@ import { hessianSums, type HessianKind } from './hessians.js';
 import { drawLabels, nextTokens, replaceByCurvature, replaceByGradient, type Labels } from './loss.js';
 import { openPlainModel } from './model.js';
 import { openPlainPart } from './part.js';
-import { sweepBack } from './reverse-sweep.js';
+import { sweepBack, type SweepTask } from './reverse-sweep.js';
 import { openSampleCache, samplesIn, type ModelInputs } from './sample-store.js';
 import { normals, usePrograms } from './testing.js';
 
@@ -116,6 +116,38 @@ describe('Hessians of the vectors', () => {
       expect(difference(hessian, golden.floats(`${kind}.${name}.weight`).data, scale), name).toBeLessThan(
         1e-4,
       );
+    await checkpoint.close();
+  });
+
+  it('from a block on, whose input stays as it is', async () => {
+    const checkpoint = await goldenModel();
+    const cache = await openSampleCache(Infinity);
+    const { data } = golden.floats('hidden.1');
+    const x = cache.store(SEQUENCES, data.length / SEQUENCES);
+    x.writeSpan(0, data);
+    const found = new Map<string, Float32Array>();
+    const differentiate: SweepTask['differentiate'] = (store, hooks) =>
+      replaceByGradient(programs, checkpoint, store, labelsOf(), hooks);
+    await sweepBack(
+      programs,
+      { checkpoint, inputs: sequences(), cache, batch: 4, from: { index: 1, x }, differentiate },
+      {
+        build: hessianSums('sequence'),
+        done: ({ part }, sums) => {
+          for (const [name, sum] of sums) found.set(part.prefix + name, sum);
+          return Promise.resolve();
+        },
+      },
+      { signal },
+    );
+    expect(found.size).toBe(7);
+    for (const [name, hessian] of found)
+      expect(difference(hessian, golden.floats(`sequence.${name}.weight`).data, MEAN), name).toBeLessThan(
+        1e-4,
+      );
+    const after = new Float32Array(data.length);
+    x.readSpan(0, after);
+    expect(after).toEqual(data);
     await checkpoint.close();
   });
 

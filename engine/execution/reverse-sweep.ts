@@ -51,6 +51,8 @@ export interface BlockSums {
     this: void,
     ...args: [...Parameters<LayerSums>, operands: ReadonlyMap<string, OperandGradient>]
   ): ReadonlyMap<string, Shape>;
+  /** Other outputs that `build` declares, of every sample, by name, and where they go. */
+  keeps?(this: void, block: BlockGradients): ReadonlyMap<string, SampleStore>;
   done(this: void, block: BlockGradients, sums: ReadonlyMap<string, Float32Array>): Promise<void>;
 }
 
@@ -60,6 +62,8 @@ export interface SweepTask {
   readonly cache: SampleCache;
   /** Samples that run at once. */
   readonly batch: number;
+  /** The first block that is run, and what it reads, which stays as it is; default all, from the model's inputs. */
+  readonly from?: { readonly index: number; readonly x: SampleStore };
   /** Replaces what the head reads of every sample by the gradient of its loss with respect to it. */
   differentiate(this: void, store: SampleStore, hooks: PassHooks): Promise<void>;
 }
@@ -72,10 +76,10 @@ export interface SweepTask {
 export async function sweepBack(
   programs: Programs,
   task: SweepTask,
-  { open, build, done }: BlockSums,
+  { open, build, keeps, done }: BlockSums,
   { signal, status }: PassHooks,
 ): Promise<void> {
-  const { checkpoint, inputs, batch, differentiate } = task;
+  const { checkpoint, inputs, batch, from, differentiate } = task;
   const { model, listing } = checkpoint;
   if (model.towers?.length)
     throw new UserError(
@@ -85,29 +89,30 @@ export async function sweepBack(
   /** Of every block what it reads; behind those the gradient with respect to what the last of them yields. */
   const stores: SampleStore[] = [];
   // Back takes about twice as long as forward.
-  const whole = 3 * model.blocks.length + 2;
+  const blocks = [...model.blocks.entries()].slice(from?.index ?? 0);
+  const whole = 3 * blocks.length + 2;
   let passed = 0;
   const hooks = (parts: number) => ({
     signal,
     status: (share: number) => status?.((passed + parts * share) / whole),
   });
   try {
-    for (const part of [model.stem, ...model.blocks]) {
-      stores.push(await passOn(programs, task, part, stores.at(-1), hooks(1)));
+    for (const part of [...(from ? [] : [model.stem]), ...blocks.map(([, block]) => block)]) {
+      stores.push(await passOn(programs, task, part, stores.at(-1) ?? from?.x, hooks(1)));
       passed++;
     }
     await differentiate(stores.at(-1)!, hooks(1));
     passed++;
-    for (const [index, part] of [...model.blocks.entries()].reverse()) {
+    for (const [index, part] of blocks.reverse()) {
       const gradient = stores.pop()!;
-      const x = stores.at(-1)!;
+      const x = stores.at(-1) ?? from!.x;
       const block = { index, part, listing: listing(part), batch };
       const opened = await open?.(block);
       const { graph, sums } = backwardGraph(block, build);
       const placed = { ...opened, ...(await placeAll(programs, await checkpoint.read(part))) };
       const beside = {
         reads: new Map([['dy', { samples: gradient, shape: part.outputShape(1) }]]),
-        writes: new Map([['dx', x]]),
+        writes: new Map([...(x === from?.x ? [] : [['dx', x] as const]), ...(keeps?.(block) ?? [])]),
       };
       const streams = { part, streams: [{ x, side }], batch };
       const found = await addUp(programs, graph, sums, streams, placed, hooks(2), beside).finally(() => {
@@ -173,20 +178,22 @@ function gradientsOf(
   };
 }
 
-/** What `sweepBack` takes, but for drawing labels. */
+/** What `sweepBack` takes, but for drawing labels. @param from the first block that is run, without the stem; default all */
 export function sweepWork(
   { model, listing }: Pick<Checkpoint, 'model' | 'listing'>,
   samples: number,
   batch: number,
   build: BlockSums['build'],
+  from?: number,
 ): Work {
   const runs = Math.ceil(samples / batch);
   // The gradient of a head is two products for the one of its logits.
   const head = timesWork(workOf(plainGraph(model.head, headOf(model).rows)), 3 * samples);
-  const both = (part: Part, index: number): Work => {
+  const both = ([index, part]: readonly [number, Part]): Work => {
     const { graph } = backwardGraph({ index, part, listing: listing(part), batch }, build);
     return timesWork(addWork(workOf(plainGraph(part, batch)), workOf(graph)), runs);
   };
-  const stem = timesWork(workOf(plainGraph(model.stem, batch)), runs);
-  return [stem, head, ...model.blocks.map(both)].reduce(addWork);
+  const stem = from === undefined ? [timesWork(workOf(plainGraph(model.stem, batch)), runs)] : [];
+  const blocks = [...model.blocks.entries()].slice(from ?? 0);
+  return [...stem, head, ...blocks.map(both)].reduce(addWork);
 }

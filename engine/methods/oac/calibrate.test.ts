@@ -16,7 +16,7 @@ import { openSampleCache, samplesIn, type ModelInputs } from '../../execution/sa
 import { normals, usePrograms } from '../../execution/testing.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
 import { formOf, statedBits } from '../../quantized/form.js';
-import { toFloats } from '../../quantized/weight.js';
+import { toFloats, type GridWeight } from '../../quantized/weight.js';
 import { calibrate } from '../calibrate.js';
 import { resolveRequest } from '../request.js';
 import { openAdapterSet, openSource } from '../sets.js';
@@ -225,6 +225,63 @@ describe.each([
   });
 });
 
+describe.each([
+  ['weighted', { hessian: 'weighted' }],
+  ['a block at a time', { scheme: 'block' }],
+  ['a layer at a time', { scheme: 'layer' }],
+  ['a block at a time without the loss', { hessian: 'l2', scheme: 'block' }],
+  ['signs a layer at a time', { hessian: 'token', scheme: 'layer', backend: 'billm' }],
+  ['averages, weighted, a block at a time', { hessian: 'weighted', scheme: 'block', backend: 'spqr' }],
+] as const)('in order, %s', (name, options) => {
+  const bits = 'backend' in options ? null : undefined;
+  const asked = { options, ...(bits === null && { bits }) };
+
+  it('tells how far it is, to the end, and stops and goes on to the same bytes', async () => {
+    const seen = await run(name, asked);
+    for (const [i, done] of seen.entries()) expect(done).toBeGreaterThanOrEqual(seen[i - 1] ?? 0);
+    expect(seen.at(-1)).toBeCloseTo(1, 6);
+    const killed = `${name} killed`;
+    const stop = (_phase: string, done: number) => done > 0.6;
+    await expect(run(killed, { ...asked, stop })).rejects.toThrow('Cancelled.');
+    await run(killed, { ...asked, resume: true });
+    expect(await bytesOf(killed)).toBe(await bytesOf(name));
+  });
+});
+
+describe('the order of the work', () => {
+  const codesOf = async (name: string, layer: string, block: number, bits: number) => {
+    const set = await openAdapterSet(join(folder, name));
+    const weight = await openSource(programs, llama, set).weight(
+      llama.model.blocks[block]!.prefix + layer,
+      bits,
+    );
+    await set.close();
+    return (weight as GridWeight).codes;
+  };
+  const runs = {
+    once: { hessian: 'token', scheme: 'once' },
+    block: { hessian: 'token', scheme: 'block' },
+    layer: { hessian: 'token', scheme: 'layer' },
+    weighted: { hessian: 'weighted', scheme: 'layer' },
+  } as const;
+  it('is one where nothing is quantized yet, and tells after it', async () => {
+    for (const [name, options] of Object.entries(runs)) await run(`order ${name}`, { options });
+    const q = await Promise.all(
+      Object.keys(runs).map((name) => codesOf(`order ${name}`, 'self_attn.q_proj', 0, 2)),
+    );
+    // The first layer of the first block reads what it does in full precision; its loss is that of an unquantized model.
+    for (const codes of q) expect(codes).toEqual(q[0]);
+    const later = await Promise.all(
+      Object.keys(runs).map(async (name) => [
+        ...(await codesOf(`order ${name}`, 'mlp.down_proj', 0, 2)),
+        ...(await codesOf(`order ${name}`, 'mlp.down_proj', 1, 2)),
+      ]),
+    );
+    for (const [i, codes] of later.entries())
+      for (const other of later.slice(i + 1)) expect(codes).not.toEqual(other);
+  });
+});
+
 it('refuses a set whose counts are not those of its weights', async () => {
   await run('counts', { options: { backend: 'billm' }, bits: null });
   const path = join(folder, 'counts', 'adapter_config.json');
@@ -256,6 +313,7 @@ describe('refuses', () => {
     [TINY_LLAMA, {}, { bits: [1] }, /^OAC has bit-widths from 2 to 8, not 1\.$/],
     [TINY_LLAMA, {}, { mode: 'weight-activation' }, /^OAC quantizes weights alone/],
     [TINY_LLAMA, { damping: 0 }, {}, /damping/],
+    [TINY_LLAMA, { hessian: 'weighted', scheme: 'once' }, {}, /choose the scheme block or layer/],
     [TINY_LLAMA, { averageBits: 2.3 }, {}, /--average-bits would have no effect: the back-end gptq/],
     [TINY_LLAMA, { backend: 'billm', averageBits: 2.3 }, {}, /--average-bits would have no effect/],
     [TINY_LLAMA, { backend: 'billm' }, { bits: [2, 1] }, /^The back-end billm has 1 bit, not 2\.$/],

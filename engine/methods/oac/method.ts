@@ -18,7 +18,15 @@ import { DAMPING, GROUP_SIZE } from './backends.js';
 import { calibrate } from './calibrate.js';
 import { formsOf, partsOf } from './config.js';
 import { oacCost } from './cost.js';
-import { BACKENDS, HESSIANS, LABELS, type BackendName, type OacGiven, type OacSettings } from './settings.js';
+import {
+  BACKENDS,
+  HESSIANS,
+  LABELS,
+  SCHEMES,
+  type BackendName,
+  type OacGiven,
+  type OacSettings,
+} from './settings.js';
 import { MAX_BITS } from '../../plans/bits.js';
 import { widthsWithin } from '../widths.js';
 
@@ -46,10 +54,17 @@ const options: MethodOptions<OacGiven> = {
   ),
   hessian: choice(
     {
-      help: "what an error weighs: the squared gradient of a whole sample's loss, of each token's, or no loss at all",
+      help: "what an error weighs: the squared gradient of a whole sample's loss, of each token's, that of each token in full precision, or no loss at all",
       standard: 'sequence',
     },
     ...HESSIANS,
+  ),
+  scheme: choice(
+    {
+      help: 'whether all Hessians are those of the full-precision model, or those before are quantized: blocks, or layers too',
+      standard: 'once, weighted layer',
+    },
+    ...SCHEMES,
   ),
   labels: choice(
     {
@@ -90,20 +105,26 @@ export const oac: Method<OacGiven, OacSettings> = {
       throw new UserError('OAC quantizes weights alone; leave --mode out, or choose another method.');
     const isText = model.reads === 'tokens';
     const { backend = 'gptq', hessian = 'sequence', damping = DAMPING[backend], groupSize } = given;
-    const { labels = isText ? 'data' : 'sampled' } = given;
+    const { labels = isText ? 'data' : 'sampled', scheme = hessian === 'weighted' ? 'layer' : 'once' } =
+      given;
     const offered = offeredBy(backend, bits, given);
     if (hessian === 'l2') refuseOption(given, 'labels', 'the Hessian l2 has no part of the loss');
+    if (hessian === 'weighted' && scheme === 'once')
+      throw new UserError(
+        'The Hessian weighted sees the layers before it quantized: choose the scheme block or layer, or the Hessian token.',
+      );
     if (labels === 'data' && !isText)
       throw new UserError('Labels of pictures are not read; leave --labels out, and they are drawn.');
     return {
-      ...{ mode, offered, samples, batch: 32, seed, backend, hessian, labels, damping },
+      ...{ mode, offered, samples, batch: 32, seed, backend, hessian, scheme, labels, damping },
       groupSize: groupSize ?? (backend === 'spqr' ? undefined : GROUP_SIZE),
     };
   },
   cost: oacCost,
-  facts: ({ backend, hessian, labels, damping, groupSize }) => [
+  facts: ({ backend, hessian, scheme, labels, damping, groupSize }) => [
     { label: 'back-end', value: backend },
     { label: 'Hessian', value: hessian },
+    { label: 'scheme', value: scheme },
     ...(hessian === 'l2' ? [] : [{ label: 'labels', value: labels }]),
     { label: 'damping', value: String(damping) },
     ...(groupSize === undefined

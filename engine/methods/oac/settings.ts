@@ -4,14 +4,20 @@ import type { CommonSettings } from '../method.js';
 
 export const BACKENDS = ['gptq', 'spqr', 'billm'] as const;
 export type BackendName = (typeof BACKENDS)[number];
-export const HESSIANS = ['sequence', 'token', 'l2'] as const satisfies readonly HessianKind[];
+export const HESSIANS = ['sequence', 'token', 'weighted', 'l2'] as const satisfies readonly (
+  HessianKind | 'weighted'
+)[];
+export type HessianName = (typeof HESSIANS)[number];
+export const SCHEMES = ['once', 'block', 'layer'] as const;
+export type Scheme = (typeof SCHEMES)[number];
 export const LABELS = ['data', 'sampled'] as const;
 export type LabelKind = (typeof LABELS)[number];
 
 export interface OacGiven {
   readonly backend?: BackendName;
   readonly averageBits?: number | readonly number[];
-  readonly hessian?: HessianKind;
+  readonly hessian?: HessianName;
+  readonly scheme?: Scheme;
   readonly labels?: LabelKind;
   readonly damping?: number;
   readonly groupSize?: number;
@@ -19,7 +25,8 @@ export interface OacGiven {
 
 export interface OacSettings extends CommonSettings {
   readonly backend: BackendName;
-  readonly hessian: HessianKind;
+  readonly hessian: HessianName;
+  readonly scheme: Scheme;
   readonly labels: LabelKind;
   /** Share of the mean diagonal of a Hessian that is added to it. */
   readonly damping: number;

@@ -1,0 +1,92 @@
+/** From the Hessians of a block's layers to rounded weights, as a progress file keeps them. */
+import { UserError } from '../../errors.js';
+import { byInput, type LinearEntry } from '../../models/listing.js';
+import type { Part } from '../../models/model.js';
+import type { QuantizedWeight } from '../../quantized/weight.js';
+import type { CalibrationContext } from '../method.js';
+import type { KeptTensor, Notes } from '../progress.js';
+import type { Parameters } from '../walk.js';
+import { keptWeight } from '../weight-set.js';
+import {
+  countOf,
+  factorLayer,
+  roundLayers,
+  unitsOf,
+  type FactoredLayer,
+  type LayerHessian,
+} from './backends.js';
+import type { OacSettings } from './settings.js';
+import { energyOf } from './sums.js';
+
+/** Layers of a part with what `oacSums` found of them. Throws UserError for one whose loss does not depend on a live input. */
+export function layerHessians(
+  { prefix }: Pick<Part, 'prefix'>,
+  linears: readonly LinearEntry[],
+  parameters: Parameters,
+  sums: ReadonlyMap<string, Float32Array>,
+): LayerHessian[] {
+  return byInput(linears).flatMap((group) => {
+    const energy = sums.get(energyOf(group[0].name))!;
+    return group.map((layer) => {
+      const hessian = sums.get(layer.name)!;
+      const label = prefix + layer.name;
+      requireLive(hessian, energy, label);
+      const isDead = (column: number) => energy[column] === 0;
+      return { label, layer, weight: parameters.get(`${layer.name}.weight`)!, hessian, isDead };
+    });
+  });
+}
+
+/** Throws UserError where an input is active but its squared gradients are too small for float32: its weights would be taken for dead. */
+function requireLive(hessian: Float32Array, energy: Float32Array, layer: string): void {
+  const n = energy.length;
+  const lost = energy.findIndex((x, i) => x > 0 && hessian[i * n + i] === 0);
+  if (lost !== -1)
+    throw new UserError(
+      `${layer}: the model's loss does not depend on input ${lost}, or too little for float32; --hessian l2 does without the loss.`,
+    );
+}
+
+/** What a progress file keeps of layers. */
+export interface KeptLayers {
+  readonly tensors: Map<string, KeptTensor>;
+  readonly notes: Notes;
+}
+
+/** The name in a progress file of a layer at a bit-width, by which its count is noted. */
+export const keptName = (layer: string, bits: number): string => `${layer}.${bits}`;
+
+/** Rounds layers at bit-widths, one unit after another. @param take hears of every weight */
+export async function roundUnits(
+  { programs, hooks }: CalibrationContext,
+  settings: OacSettings,
+  layers: readonly LayerHessian[],
+  widths: readonly number[],
+  take: (layer: string, bits: number, weight: QuantizedWeight) => void,
+): Promise<void> {
+  for (const unit of unitsOf(layers, settings)) {
+    const factored: FactoredLayer[] = [];
+    for (const own of unit) factored.push(await factorLayer(programs, own, settings, hooks));
+    for (const bits of widths) {
+      const rounded = await roundLayers(programs, factored, settings, bits, hooks.signal);
+      for (const [i, weight] of rounded.entries()) take(factored[i]!.layer.name, bits, weight);
+    }
+  }
+}
+
+/** Collects weights for a progress file. */
+export function keepLayers(): KeptLayers & {
+  readonly take: (layer: string, bits: number, weight: QuantizedWeight) => void;
+} {
+  const tensors = new Map<string, KeptTensor>();
+  const notes: Record<string, number[]> = {};
+  return {
+    tensors,
+    notes,
+    take: (layer, bits, weight) => {
+      const name = keptName(layer, bits);
+      for (const [what, tensor] of keptWeight(name, weight)) tensors.set(what, tensor);
+      notes[name] = [countOf(weight)];
+    },
+  };
+}
