@@ -68,6 +68,8 @@ export interface Wanted {
   readonly isQuiet?: boolean;
   /** Keeps the sets, and takes those that are there. Default: a folder for the time being. */
   readonly out?: string;
+  /** Calibrates in a process of its own what of the labels and sets is asked for, where its peak memory is to be known. */
+  readonly apart?: (label: string, set: number, out: string) => Promise<void>;
 }
 
 export interface Run {
@@ -81,6 +83,8 @@ export interface Run {
   /** Of the calibration; not a number where the set was there and it is not known. */
   readonly seconds: number;
   readonly cpu: number;
+  /** Peak bytes of the process that calibrated, where it was one of its own. */
+  readonly memory?: number;
 }
 
 export interface Measured {
@@ -110,6 +114,34 @@ export async function measureMethods(wanted: Wanted): Promise<Measured> {
   }
 }
 
+/** Calibrates one label on one set into the folder, where `measureMethods` finds it, with the peak memory of this process. */
+export async function calibrateApart(wanted: Wanted & { readonly out: string }): Promise<void> {
+  const { model: path, length, threads, out: folder, methods, sets, windows, bits } = wanted;
+  const opened = await openCheckpoint(path, length === undefined ? {} : { tokens: length });
+  const checkpoint = opened as Checkpoint<LanguageModel>;
+  const { tokens } = checkpoint.model;
+  const tokenizer = await openTokenizer(checkpoint.folder);
+  const [label = '', set = 0] = [methods[0], sets[0]];
+  const seen = await windowsOf(await openText(wanted.calibration), tokenizer, tokens, wanted, set + windows);
+  const ids = seen.ids.subarray(set * tokens, (set + windows) * tokens);
+  const cache = await openSampleCache(Infinity);
+  const { mode = 'weight-only', options, isQuiet = false } = wanted;
+  const out = outOf(folder, label, set);
+  try {
+    await withDevice({ device: 'cpu', ...(threads !== undefined && { threads }) }, async (programs) => {
+      const asked = { bits, mode, options, ids, out, cache, label, isQuiet, isApart: true };
+      const { close } = await calibrated(programs, checkpoint, asked);
+      await close();
+    });
+  } finally {
+    cache.close();
+    await opened.close();
+  }
+}
+
+const outOf = (folder: string, label: string, set: number) =>
+  join(folder, `${label.replace(/[^\w.]/g, '-')}-${set}`);
+
 async function measure(
   programs: Programs,
   checkpoint: Checkpoint<LanguageModel>,
@@ -129,9 +161,10 @@ async function measure(
     for (const [at, set] of sets.entries())
       for (const label of wanted.methods) {
         if (at > 0 && once.includes(label)) continue;
-        const out = join(folder, `${label.replace(/[^\w.]/g, '-')}-${set}`);
+        const out = outOf(folder, label, set);
         const ids = seen.ids.subarray(set * tokens, (set + windows) * tokens);
         const asked = { bits, mode, options: wanted.options, ids, out, cache, label, isQuiet };
+        if (label !== 'awq') await wanted.apart?.(label, set, folder);
         const { sourceAt, close, ...took } = await (label === 'awq' ? calibratedAwq : calibrated)(
           programs,
           checkpoint,
@@ -190,11 +223,13 @@ interface Calibration {
   readonly cache: SampleCache;
   readonly label: string;
   readonly isQuiet: boolean;
+  /** Whether the process does nothing else. */
+  readonly isApart?: boolean;
 }
 
 const note = (line: string) => process.stderr.write(`${line}\n`);
 
-type Took = Pick<Run, 'seconds' | 'cpu'>;
+type Took = Pick<Run, 'seconds' | 'cpu' | 'memory'>;
 
 interface Calibrated extends Took {
   readonly sourceAt: (bits: number) => QuantizedSource;
@@ -276,7 +311,7 @@ function setOf(checkpoint: Checkpoint<LanguageModel>, ids: Int32Array): Calibrat
   return { inputs, name: 'text', fingerprint: createHash('sha256').update(ids).digest('hex') };
 }
 
-type Told = Pick<Calibration, 'label' | 'isQuiet'>;
+type Told = Pick<Calibration, 'label' | 'isQuiet' | 'isApart'>;
 
 /** Unless the set is there; what it took lies beside it. */
 async function timedOnce(
@@ -289,7 +324,8 @@ async function timedOnce(
     return (await isFile(path))
       ? (JSON.parse(await readFile(path, 'utf8')) as Took)
       : { seconds: NaN, cpu: NaN };
-  const { result: _, ...took } = await timed(told, run);
+  const { result: _, ...found } = await timed(told, run);
+  const took = { ...found, ...(told.isApart && { memory: 1024 * process.resourceUsage().maxRSS }) };
   await writeFile(path, JSON.stringify(took));
   return took;
 }

@@ -1,12 +1,15 @@
 /**
  * Calibration methods beside each other on a language model, by default the sample: divergence at every bit-width over
  * several calibration sets, average bits per weight, differences in pairs, and what each took in the same run.
- * Usage: npm run bench:methods [-- --methods rounding,gptq,awq,quept,direct:quick,direct,direct:high]
+ * Usage: npm run demo:methods, every method beside the others at about as many average bits; npm run bench:methods [-- --methods rounding,gptq,awq,quept,direct:quick,direct,direct:high]
  *        [--sets 0,256,512] [--windows 128] [--limit 200|all] [--bits 8,7,6,5,4,3,2] [--once quept] [--options '{"groupSize":0}'] [--length 128]
  *        [--model FOLDER --calibration FILE --evaluation FILE] [--against quept] [--threads N] [--out FOLDER]
  *        [--mode weight-activation]
  * A method has its effort, or options and bit-widths of its own, behind colons: `oac:backend=spqr:averageBits=2.3:hessian=l2`,
  * `oac:backend=billm:bits=1`. Without those it has `--bits`; where it has not a column's, its cell is empty.
+ * `--methods all` are those of the registry, with every back-end that one has, at the bit-widths that it has. `--columns` names averages of bits in
+ * place of bit-widths: a cell is what a method has nearest by, everything stored counted. `--apart` calibrates each in a process of its own, and
+ * tells its peak memory.
  * A set is its first window of the calibration text; methods of `--once` see the first set alone. `--options` are for every
  * method that has them. `--out` keeps the calibrated sets, and a run that writes there goes on where one before it ended. `awq` is AWQ with clipping (`methods/awq.ts`).
  */
@@ -16,7 +19,16 @@ import { parseArgs } from 'node:util';
 import { bytes, parseWidths, table } from '../engine/cli/format.js';
 import type { Mode } from '../engine/protocol/protocol.js';
 import { duration } from '../engine/time-left.js';
-import { mean, measureMethods, pairedDifference, withSpread } from './measured-methods.js';
+import { allMethods, averagesTable } from './average-methods.js';
+import { inOwnProcess } from './own-process.js';
+import {
+  calibrateApart,
+  mean,
+  measureMethods,
+  pairedDifference,
+  withSpread,
+  type Wanted,
+} from './measured-methods.js';
 
 const samples = fileURLToPath(new URL('../samples', import.meta.url));
 const speeches = join(samples, 'data', 'speeches');
@@ -37,28 +49,53 @@ const { values: flags } = parseArgs({
     evaluation: { type: 'string', default: join(speeches, 'evaluation.txt') },
     threads: { type: 'string' },
     out: { type: 'string' },
+    columns: { type: 'string' },
+    apart: { type: 'boolean', default: false },
+    /** Of a process of `--apart`: the one method and set that it calibrates. */
+    only: { type: 'string' },
   },
 });
 const bits = parseWidths(flags.bits).sort((a, b) => b - a);
 const sets = flags.sets.split(',').map(Number);
-const methods = flags.methods.split(',');
-const { model, calibration, evaluation, length, threads, out } = flags;
-const { name, count, perplexity, runs, ...found } = await measureMethods({
-  ...{ methods, sets, bits, model, calibration, evaluation },
+const { model, calibration, evaluation, length, threads } = flags;
+const mode = flags.mode as Mode;
+const methods = flags.methods === 'all' ? await allMethods(model, mode, bits) : flags.methods.split(',');
+const wanted: Wanted = {
+  methods,
+  sets,
+  bits,
+  model,
+  calibration,
+  evaluation,
   windows: Number(flags.windows),
-  mode: flags.mode as Mode,
+  mode,
   ...(flags.limit !== 'all' && { limit: Number(flags.limit) }),
   once: flags.once.split(','),
   options: JSON.parse(flags.options) as object,
   isBegun: false,
   ...(length !== undefined && { length: Number(length) }),
   ...(threads !== undefined && { threads: Number(threads) }),
-  ...(out !== undefined && { out }),
+  ...(flags.out !== undefined && { out: flags.out }),
+};
+if (flags.only !== undefined) {
+  const [label = '', set] = flags.only.split('@');
+  await calibrateApart({ ...wanted, out: flags.out!, methods: [label], sets: [Number(set)] });
+  process.exit();
+}
+const { name, count, perplexity, runs, ...found } = await measureMethods({
+  ...wanted,
+  ...(flags.apart && { apart: inOwnProcess }),
 });
 
 print(
   `${name}, ${count} windows of ${found.length} tokens; ${flags.windows} calibration windows from ${sets.join(', ')}. Full precision: perplexity ${perplexity.toFixed(2)}. At most ${bytes(1024 * process.resourceUsage().maxRSS)} of memory in use.`,
 );
+if (flags.columns !== undefined) {
+  const columns = flags.columns.split(',').map(Number);
+  for (const text of averagesTable(runs, methods, columns, flags.against)) print(text);
+  process.exit();
+}
+
 /** Of a cell that has nothing. */
 const NONE = '–';
 const of = (label: string) => runs.filter((run) => run.label === label);
