@@ -130,6 +130,21 @@ describe('createAdapterList', () => {
     await list.all();
     expect(connection.requests.length).toBe(before + 2);
   });
+
+  it('tells of a refresh once there is something new to show, and once of several', async () => {
+    const { list } = listOf([]);
+    let told = 0;
+    list.onDidChange(() => told++);
+    list.refresh();
+    expect(told).toBe(1);
+    await list.all();
+    list.refresh();
+    list.refresh();
+    expect(told).toBe(1);
+    await list.all();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(told).toBe(2);
+  });
 });
 
 it('offers the bit-widths that a set says', () => {

@@ -31,6 +31,7 @@ export interface AdapterList {
   readonly onDidRead: Event<readonly ModelAdapters[]>;
   /** Models in the order of the model list; those without adapter sets and evaluations are left out. */
   all(): Promise<readonly ModelAdapters[]>;
+  /** Reads again, where somebody has read before, and tells then. */
   refresh(): void;
 }
 
@@ -59,24 +60,30 @@ export function createAdapterList(
     return group(checkpoints, sets, evaluations);
   }
 
+  function start(): Promise<readonly ModelAdapters[]> {
+    const run = ask();
+    reading = run;
+    run.then(
+      (owners) => read.fire(owners),
+      () => {
+        if (reading === run) reading = undefined;
+      },
+    );
+    return run;
+  }
+
   return {
     onDidChange: changed.event,
     onDidRead: read.event,
-    all: () => {
-      if (reading) return reading;
-      const run = ask();
-      reading = run;
-      run.then(
-        (owners) => read.fire(owners),
-        () => {
-          if (reading === run) reading = undefined;
-        },
-      );
-      return run;
-    },
+    all: () => reading ?? start(),
     refresh: () => {
-      reading = undefined;
-      changed.fire();
+      if (!reading) return changed.fire();
+      // A view that is told before there is anything to show forgets what is selected in it meanwhile.
+      const run = start();
+      const tell = () => {
+        if (reading === run || reading === undefined) changed.fire();
+      };
+      run.then(tell, tell);
     },
   };
 }
