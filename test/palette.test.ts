@@ -20,6 +20,7 @@ it.each([
   'GPTQ',
   'export',
   'GGUF',
+  'ONNX',
   'calibrate',
   'bits',
   'GPU',

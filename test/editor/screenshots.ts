@@ -58,7 +58,7 @@ it('every view is pictured in every theme', async () => {
   }
 });
 
-/** By the command line that ships: a calibration, what its layers cost, and a plan. */
+/** By the command line that ships: calibrations, what layers cost, and a plan. */
 async function makeAdapterSet(folder: string): Promise<void> {
   const cli = join(inject('extension'), 'dist/cli.js');
   const [model, data] = ['vit-fashion', 'data/fashion-mnist/calibration-images-idx3-ubyte.gz'];
@@ -67,6 +67,8 @@ async function makeAdapterSet(folder: string): Promise<void> {
   const amount = ['--groups', '8/6/4/2', '--samples', '256', '--epochs', '4', '--device', 'cpu'];
   await run('calibrate', model, '--data', data, '--out', out, ...amount);
   await run('sensitivity', model, '--adapters', out, '--data', data, '--samples', '32');
+  const rounded = ['--method', 'rounding', '--bits', '8,4,3', '--device', 'cpu'];
+  await run('calibrate', 'llama-speeches', '--out', 'llama-speeches/adapters/rounded', ...rounded);
   const plan = { model, adapters: out, default: 4, layers: {} };
   await writeFile(join(folder, PLAN), `${JSON.stringify(plan, undefined, 2)}\n`);
 }
@@ -113,6 +115,13 @@ const PICTURES: Readonly<Record<string, (editor: Workbench, folder: string) => P
   },
   method: (editor) => pictureOfCalibration(editor, 'Change Method…', 'GPTQ'),
   calibrate: (editor) => pictureOfCalibration(editor, undefined, 'Start calibration'),
+  export: async (editor) => {
+    await press(await editor.view('Adapter Sets'), 'rounded', 'Export Model');
+    await editor.pick('4 bits');
+    const widget = editor.page.locator('.quick-input-widget');
+    await widget.getByText('GGUF').first().waitFor();
+    return picturePick(editor);
+  },
   jobs: async (editor) => {
     const jobs = await editor.view('Jobs');
     const cancelled = treeRow(jobs, 'cancelled at');
@@ -163,6 +172,12 @@ async function pictureOfCalibration(
   if (change !== undefined) await editor.pick(change);
   const widget = page.locator('.quick-input-widget');
   await widget.getByText(shown).first().waitFor();
+  return picturePick(editor);
+}
+
+/** The open quick pick, which is closed then. */
+async function picturePick({ page }: Workbench): Promise<Buffer> {
+  const widget = page.locator('.quick-input-widget');
   await page.mouse.move(0, 0);
   const picture = await widget.screenshot();
   await page.keyboard.press('Escape');
