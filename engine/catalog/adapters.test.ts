@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { SetConfig } from '../formats/set-config.js';
 import { complaint, useTemporaryFolder } from '../formats/testing.js';
 import { writeAdapterSet } from '../methods/sets.js';
-import type { AdapterSetReport } from '../protocol/protocol.js';
+import type { AdapterSetReport, ReadableAdapterSet } from '../protocol/protocol.js';
 import { listAdapters, renameAdapters } from './adapters.js';
 
 const at = useTemporaryFolder();
@@ -72,6 +72,11 @@ describe('listAdapters', () => {
         parts: [{ bits: [8] }, { bits: [4] }],
       },
     });
+    const { facts } = found as ReadableAdapterSet;
+    const averages = facts.parts.map((part) => part.facts.find(({ label }) => label === 'bits per weight'));
+    // Layers of 4 inputs: a scale of 16 bits and a zero point for each row, and for each two columns.
+    const bits = [8 + (16 + 8) / 4, 4 + (16 + 4) / 2];
+    expect(averages.map((fact) => fact!.value)).toEqual(bits.map((each) => each.toFixed(2)));
     expect(found).not.toHaveProperty('model');
     expect(found).not.toHaveProperty('facts.kvBits');
   });

@@ -10,8 +10,10 @@ import { groupSizeOf, type SetConfig } from '../formats/set-config.js';
 import { deleteSet } from '../formats/set-folder.js';
 import { requireUnlocked } from '../locks/lock.js';
 import { methodNamed } from '../methods/registry.js';
+import { setForm } from '../methods/sets.js';
 import { checkName, fileError } from '../formats/paths.js';
-import type { AdapterSetReport, DeletedSet, ReadableAdapterSet } from '../protocol/protocol.js';
+import type { AdapterSetReport, DeletedSet, ReadableAdapterSet, SetPart } from '../protocol/protocol.js';
+import { bytesOf } from '../quantized/form.js';
 import type { FingerprintOf } from './fingerprints.js';
 import { walk } from './walk.js';
 
@@ -94,8 +96,23 @@ function factsOf(config: SetConfig): ReadableAdapterSet['facts'] {
     embeddingBits: config.embedding_bits,
     headBits: config.head_bits,
     ...(kv_bits !== undefined && { kvBits: kv_bits }),
-    parts: method.parts(config),
+    parts: method.parts(config).map((part) => withAverages(config, part)),
   };
+}
+
+/** What a method says of bit-widths, with the bits that weights take at them on average, everything stored counted. */
+function withAverages(config: SetConfig, part: SetPart): SetPart {
+  const averages = part.bits.map((bits) => averageOf(config, bits).toFixed(2));
+  return { ...part, facts: [...part.facts, { label: 'bits per weight', value: averages.join(', ') }] };
+}
+
+function averageOf(config: SetConfig, bits: number): number {
+  let [bytes, weights] = [0, 0];
+  for (const [name, layer] of Object.entries(config.layers)) {
+    bytes += bytesOf(setForm(config, name, bits));
+    weights += layer.in * layer.out;
+  }
+  return (8 * bytes) / weights;
 }
 
 const groupSizesOf = (config: SetConfig): Record<string, number> =>

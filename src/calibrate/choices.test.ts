@@ -4,8 +4,10 @@ import type { MethodOptionReport, MethodReport, SupportedModel } from '../../eng
 import {
   adaptersFolder,
   choicesOf,
+  chosenMethod,
   isUsual,
   lengthsOf,
+  methodChoices,
   parseOption,
   remember,
   requestOf,
@@ -230,5 +232,48 @@ describe('adaptersFolder', () => {
     expect(folder).toBe(resolve('/models/adapters/google--vit'));
     expect(adaptersFolder({ ...model, path: cached }, [])).toBe(join(cached, 'adapters'));
     expect(adaptersFolder({ ...model, path: cached }, [resolve('/cache')])).toBe(join(cached, 'adapters'));
+  });
+});
+
+describe('methods to choose from', () => {
+  const direct: MethodReport = {
+    ...gptq,
+    name: 'direct',
+    title: 'Direct',
+    modes: [{ mode: 'weight-only', bits: [8, 4], allowed: [8, 4, 2, 1], samples: 128 }],
+    options: [option('effort', 'quick|high', ['quick', 'high'])],
+  };
+  const offered = methodChoices([direct, quept, gptq, rounding]);
+  const extreme = offered.find(({ way }) => way === 'extreme')!;
+
+  it('stand by what they take, those without data last', () => {
+    expect(offered.map(({ way, method }) => `${way} ${method.name}`)).toEqual([
+      'computed direct',
+      'computed gptq',
+      'learned quept',
+      'extreme direct',
+      'dataless rounding',
+    ]);
+    expect(methodChoices([rounding]).map(({ way }) => way)).toEqual(['dataless']);
+  });
+
+  it('bring bit-widths and options where they are extreme, and leave those that a method has', () => {
+    const answers = { model, methods: [direct, quept, gptq, rounding], bits: [8, 4] };
+    const chosen = chosenMethod(answers, extreme);
+    expect(chosen).toEqual({ method: 'direct', bits: [2, 1], options: { effort: 'high' } });
+    expect(chosenMethod({ ...answers, ...chosen }, offered[1]!)).toEqual({
+      method: 'gptq',
+      bits: [8, 4],
+      options: {},
+    });
+    expect(chosenMethod(answers, offered[1]!)).toEqual({ method: 'gptq', options: {} });
+    // The same again keeps its options.
+    const own = { ...answers, method: 'gptq', options: { groupSize: 64 } };
+    expect(chosenMethod(own, offered[1]!)).toEqual({});
+  });
+
+  it('go back from extreme bit-widths to the same method as it usually is', () => {
+    const answers = { model, methods: [direct], ...chosenMethod({ model, methods: [direct] }, extreme) };
+    expect(chosenMethod(answers, offered[0]!)).toEqual({ method: 'direct', bits: [8, 4], options: {} });
   });
 });

@@ -79,6 +79,55 @@ export function methodOf({ methods, method: name, mode }: Answers): Pick<Choices
   return { method, mode: method.modes.find((one) => one.mode === mode) ?? method.modes[0]! };
 }
 
+/** What people choose a method by: what it takes, and what they get. */
+export type Way = 'learned' | 'computed' | 'extreme' | 'dataless';
+
+/** A method to choose, and what goes with it. */
+export interface MethodChoice {
+  readonly way: Way;
+  readonly method: MethodReport;
+  /** Where it is other than the method's usual. */
+  readonly bits?: readonly number[];
+}
+
+/** At most so many bits are extreme: whoever wants them takes what else makes a method better there. */
+const EXTREME_BITS = 2;
+const EXTREME_OPTIONS: MethodValues = { effort: 'high' };
+
+/** All methods by the ways that they go, those of a way together, the usual method's way first; methods that go down to 1 bit once more for that. */
+export function methodChoices(methods: readonly MethodReport[]): MethodChoice[] {
+  const usual = methods.map((method): MethodChoice => ({ way: wayOf(method), method }));
+  const extreme = methods.flatMap((method): MethodChoice[] => {
+    const bits = method.modes[0]!.allowed.filter((width) => width <= EXTREME_BITS);
+    return bits.some((width) => width < EXTREME_BITS) ? [{ way: 'extreme', method, bits }] : [];
+  });
+  const all = [...usual, ...extreme];
+  const ways = new Set(
+    [...usual.filter(({ way }) => way !== 'dataless'), ...extreme, ...usual].map(({ way }) => way),
+  );
+  return [...ways].flatMap((way) => all.filter((choice) => choice.way === way));
+}
+
+function wayOf(method: MethodReport): Way {
+  if (method.modes[0]!.samples === 0) return 'dataless';
+  return hasEpochs(method) ? 'learned' : 'computed';
+}
+
+/** What choosing a method changes: options are its own, and bit-widths that it does not have are none of it. */
+export function chosenMethod(answers: Answers, { method, bits, way }: MethodChoice): Partial<Answers> {
+  const { mode } = methodOf({ ...answers, method: method.name });
+  const { bits: before } = answers;
+  const isExtreme = before !== undefined && Math.max(...before) <= EXTREME_BITS;
+  const isKept = before?.every((width) => !isExtreme && mode.allowed.includes(width)) ?? true;
+  const widths = bits ?? (isKept ? undefined : mode.bits);
+  if (method.name === answers.method && widths === undefined) return {};
+  return {
+    method: method.name,
+    options: way === 'extreme' ? known(EXTREME_OPTIONS, method) : {},
+    ...(widths && { bits: widths }),
+  };
+}
+
 /** Whether nobody has chosen another method than the engine takes by itself. */
 export const isUsual = (answers: Answers): boolean => methodOf(answers).method === answers.methods![0];
 
@@ -154,13 +203,14 @@ function samplesOf(length: Length, task: Task): number | undefined {
 }
 
 /** What a length sets of the options that the method has. */
-function lengthOptions(length: Length, { options }: MethodReport): MethodValues {
+function lengthOptions(length: Length, method: MethodReport): MethodValues {
   const custom = length.kind === 'custom' && length.epochs !== undefined ? { epochs: length.epochs } : {};
-  const given: MethodValues = length.kind === 'short' ? SHORT_OPTIONS : custom;
-  return Object.fromEntries(
-    Object.entries(given).filter(([key]) => options.some(({ name }) => name === key)),
-  );
+  return known(length.kind === 'short' ? SHORT_OPTIONS : custom, method);
 }
+
+/** Of some options those that the method has. */
+const known = (given: MethodValues, { options }: Pick<MethodReport, 'options'>): MethodValues =>
+  Object.fromEntries(Object.entries(given).filter(([key]) => options.some(({ name }) => name === key)));
 
 /** Options that can be set by a line of text or a choice. Bit groups cannot: bit-widths are asked for. */
 export const settableOptions = ({ options }: MethodReport): readonly MethodOptionReport[] =>

@@ -32,15 +32,15 @@ const lengthStep =
         kind === 'custom' ? undefined : estimate(sources, { ...answers, length: { kind } }),
       ),
     );
-    // An estimate that fails is shown in full before the start.
-    const update = estimates.then(
-      (all) => kinds.map((kind, i) => lengthChoice(kind, method, all[i])),
-      () => kinds.map((kind) => lengthChoice(kind, method)),
-    );
+    const estimated = async function* () {
+      // An estimate that fails is shown in full before the start.
+      const all = await estimates.catch(() => []);
+      yield kinds.map((kind, i) => lengthChoice(kind, method, all[i]));
+    };
     const kind = await pickOne<LengthKind>(place, {
       placeholder: vscode.l10n.t('How long to calibrate'),
       items: kinds.map((value) => lengthChoice(value, method)),
-      update,
+      updates: estimated(),
       active: (value) => value === before?.kind,
     });
     if (kind !== 'custom') return answer(kind, (value) => ({ length: { kind: value } }));

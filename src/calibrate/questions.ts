@@ -67,23 +67,6 @@ export const modelStep =
     return { model: picked, methods: await methods(picked) };
   };
 
-export const methodStep =
-  ({ remembered }: Sources): Step<Answers> =>
-  async ({ model, methods, method }, place) => {
-    const before = method ?? remembered(model!.task).method;
-    const picked = await pickOne<string>(place, {
-      placeholder: vscode.l10n.t('How to calibrate'),
-      items: methods!.map(({ name, title, description }) => ({
-        value: name,
-        label: title,
-        detail: description,
-      })),
-      active: (value) => value === before,
-    });
-    // Another method has options of its own.
-    return answer(picked, (value) => (value === method ? {} : { method: value, options: {} }));
-  };
-
 export const modeStep =
   ({ remembered }: Sources): Step<Answers> =>
   async (answers, place) => {

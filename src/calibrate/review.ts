@@ -13,17 +13,9 @@ import { modelName } from '../models/names.js';
 import { choicesOf, lengthsOf, methodOf, settableOptions, type Answers } from './choices.js';
 import { amount, cost, estimate } from './estimate.js';
 import { lengthSteps, lengthTexts } from './lengths.js';
+import { methodStep } from './method-step.js';
 import { optionStep } from './options.js';
-import {
-  bitsStep,
-  dataStep,
-  deviceStep,
-  methodStep,
-  modeStep,
-  nameStep,
-  outOf,
-  type Sources,
-} from './questions.js';
+import { bitsStep, dataStep, deviceStep, modeStep, nameStep, outOf, type Sources } from './questions.js';
 
 /** What is asked for only where somebody wants it otherwise. */
 type Change = 'method' | 'options' | 'length' | 'bits' | 'device' | 'name';

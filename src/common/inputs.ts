@@ -11,10 +11,10 @@ export interface Choice<T> extends vscode.QuickPickItem {
 
 export interface PickOptions<T> {
   readonly placeholder: string;
-  /** Shown at once; what takes time may be filled in by `update`. */
+  /** Shown at once; what takes time may be filled in by `updates`. */
   readonly items: readonly Choice<T>[] | Promise<readonly Choice<T>[]>;
-  /** Items again, with more to say. */
-  readonly update?: Promise<readonly Choice<T>[]>;
+  /** Items again, each time with more to say; no more are asked for once there is an answer. */
+  readonly updates?: AsyncIterable<readonly Choice<T>[]>;
   /** The one to begin at. */
   readonly active?: (value: T) => boolean;
 }
@@ -37,7 +37,7 @@ export const pickSeveral = <T>(
 
 function pick<T>(
   place: Place,
-  { placeholder, items, update, active }: PickOptions<T>,
+  { placeholder, items, updates, active }: PickOptions<T>,
   several: boolean,
   chosen: (value: T) => boolean,
 ): Promise<T[] | typeof BACK | undefined> {
@@ -73,7 +73,13 @@ function pick<T>(
     input.show();
     input.busy = true;
     show(await items);
-    if (update) show(await update);
+    let isOver = false;
+    input.onDidHide(() => (isOver = true));
+    if (updates)
+      for await (const list of updates) {
+        if (isOver) return;
+        show(list);
+      }
     input.busy = false;
   });
 }

@@ -17,9 +17,14 @@ export const chooseDevice = (
       automatic(vscode.l10n.t('measuring…')),
       ...KINDS.map((kind) => ({ label: DEVICE_NAMES[kind], value: kind })),
     ],
-    update: devices.then((reports) => [automatic(fastest(reports)), ...reports.map(choiceOf)]),
+    updates: measured(devices),
     active: (value) => value === current,
   });
+
+async function* measured(devices: Promise<readonly DeviceReport[]>) {
+  const reports = await devices;
+  yield [automatic(fastest(reports)), ...reports.map(choiceOf)];
+}
 
 const KINDS = ['cpu', 'webgpu', 'cuda'] as const;
 
