@@ -232,7 +232,9 @@ describe('a checkpoint', () => {
 
   it('takes exactly as many bytes as it says', async () => {
     const sizes: number[] = [];
-    const said = exporters.map((exporter) => ({
+    // Those that pack 32 by 32 hold no layers as small; packed-export.test.ts has them.
+    const formats = exporters.filter(({ name }) => name !== 'gptq' && name !== 'awq');
+    const said = formats.map((exporter) => ({
       ...exporter,
       size: async (context: ExportContext) => {
         const size = await exporter.size(context);

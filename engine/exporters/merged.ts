@@ -18,7 +18,7 @@ import { isKnownDtype, writeSafetensors, type SafetensorsDType } from '../format
 import { toFloats } from '../quantized/weight.js';
 import type { ExportContext, Exporter } from './exporter.js';
 import { exportedWeight } from './layer-weight.js';
-import { modelFiles, writeInto, type ModelFile } from './model-files.js';
+import { modelFiles, withConfig, writeInto } from './model-files.js';
 import {
   isQuantized,
   linearOf,
@@ -61,46 +61,52 @@ interface Variant extends Pick<Exporter, 'name' | 'words'> {
   readonly configured: (config: Uint8Array) => Uint8Array;
 }
 
-const METADATA = { format: 'pt' };
-const WEIGHTS = 'model.safetensors';
+export const METADATA = { format: 'pt' };
+export const WEIGHTS = 'model.safetensors';
 
 function merged({ name, words, dtypeOf, configured }: Variant): Exporter {
-  const layoutsOf = (context: ExportContext) => {
-    const owners = ownersOf(context);
-    return [...context.original.source.tensors.values()].flatMap(({ name, shape, dtype }): Merged[] => {
-      const owner = owners.get(name)?.[0];
-      // Nothing of the model has another dtype.
-      return isKnownDtype(dtype) ? [{ name, shape, dtype: owner ? dtypeOf(dtype) : dtype, owner }] : [];
-    });
-  };
   const filesOf = async ({ original }: ExportContext) =>
     Promise.all((await modelFiles(original.folder)).map((file) => withConfig(file, configured)));
   return {
     name,
     words,
-    refuse,
+    refuse: refuseMerged,
     size: async (context) => {
       const files = await filesOf(context);
-      const weights = safetensorsBytes(layoutsOf(context), METADATA);
+      const weights = safetensorsBytes(layoutsOf(context, dtypeOf), METADATA);
       return { bytes: files.reduce((sum, { bytes }) => sum + bytes, weights), isExact: true };
     },
     write: (context, out) =>
       writeFolderAtomic(out, async (folder) => {
         for (const file of await filesOf(context)) await writeInto(folder, file.name, await file.read());
         const elements = elementsOf(context);
-        const entries = layoutsOf(context).map((layout) => ({ ...layout, data: () => elements(layout) }));
+        const entries = layoutsOf(context, dtypeOf).map((layout) => ({
+          ...layout,
+          data: () => elements(layout),
+        }));
         await writeSafetensors(join(folder, WEIGHTS), withProgress(entries, context), METADATA);
       }),
   };
 }
 
 /** A tensor of the exported file. */
-interface Merged extends SafetensorsLayout {
+export interface Merged extends SafetensorsLayout {
   /** The parameter that it is; undefined for what the model does not use. */
   readonly owner: Owner | undefined;
 }
 
-function refuse(context: ExportContext): string | undefined {
+/** All tensors that the model's files hold. @param dtypeOf the dtype that a parameter of the model gets */
+export function layoutsOf(context: ExportContext, dtypeOf: Variant['dtypeOf']): Merged[] {
+  const owners = ownersOf(context);
+  return [...context.original.source.tensors.values()].flatMap(({ name, shape, dtype }): Merged[] => {
+    const owner = owners.get(name)?.[0];
+    // Nothing of the model has another dtype.
+    return isKnownDtype(dtype) ? [{ name, shape, dtype: owner ? dtypeOf(dtype) : dtype, owner }] : [];
+  });
+}
+
+/** Why a checkpoint folder cannot hold a set. */
+export function refuseMerged(context: ExportContext): string | undefined {
   const reason = refuseMoreThanWeights(context, 'a checkpoint');
   if (reason !== undefined) return reason;
   for (const [name, owners] of ownersOf(context))
@@ -110,7 +116,7 @@ function refuse(context: ExportContext): string | undefined {
 }
 
 /** What a tensor is exported as. */
-function elementsOf(context: ExportContext): (layout: Merged) => Promise<SafetensorsData> {
+export function elementsOf(context: ExportContext): (layout: Merged) => Promise<SafetensorsData> {
   const parametersOf = partReader(context);
   return async ({ name, dtype, owner }) => {
     if (!owner) return context.original.source.readBytes(name);
@@ -131,12 +137,6 @@ function requireRange(name: string, dtype: SafetensorsDType, floats: Float32Arra
     throw new UserError(
       `The tensor ${show(name)} has values that float16 cannot hold; export it as ${float32Checkpoint.name}.`,
     );
-}
-
-async function withConfig(file: ModelFile, change: Variant['configured']): Promise<ModelFile> {
-  if (file.name !== 'config.json') return file;
-  const content = change(await file.read());
-  return { name: file.name, bytes: content.byteLength, read: () => Promise.resolve(content) };
 }
 
 /**

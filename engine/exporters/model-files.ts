@@ -2,7 +2,9 @@
 import { existsSync } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { applyEdits, modify } from 'jsonc-parser';
 import { UserError } from '../errors.js';
+import { decodeUtf8 } from '../formats/json.js';
 import { resolveInside, sizeOfFile } from '../formats/paths.js';
 
 /** What tools read of a model beside its weights, and the terms it comes under. */
@@ -54,6 +56,28 @@ export async function modelFiles(folder: string): Promise<ModelFile[]> {
     files.push({ name, bytes, read: () => readFile(path) });
   }
   return files;
+}
+
+/** The file, or with other content where it is `config.json`. */
+export async function withConfig(
+  file: ModelFile,
+  change: (content: Uint8Array) => Uint8Array,
+): Promise<ModelFile> {
+  return file.name === 'config.json' ? made(file.name, change(await file.read())) : file;
+}
+
+/** A file of such content. */
+export const made = (name: string, content: Uint8Array): ModelFile => ({
+  name,
+  bytes: content.byteLength,
+  read: () => Promise.resolve(content),
+});
+
+/** The JSON text with a value at a path. All else stays as it is written, numbers that only Python reads among it. */
+export function withValue(content: Uint8Array, path: readonly string[], value: unknown): Uint8Array {
+  const text = decodeUtf8(content, 'config.json');
+  const formattingOptions = { insertSpaces: true, tabSize: 2 };
+  return new TextEncoder().encode(applyEdits(text, modify(text, [...path], value, { formattingOptions })));
 }
 
 /** Writes a file into a folder that is not there for others yet, and syncs it. */

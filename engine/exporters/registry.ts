@@ -2,11 +2,20 @@
 import { UserError } from '../errors.js';
 import { show } from '../formats/paths.js';
 import { onnx } from './onnx/onnx.js';
+import { awqCheckpoint, compressedTensorsCheckpoint, gptqCheckpoint } from './packed/packed.js';
 import type { Exporter } from './exporter.js';
 import { gguf } from './gguf/gguf.js';
 import { float32Checkpoint, mergedCheckpoint } from './merged.js';
 
-export const exporters: readonly Exporter[] = [mergedCheckpoint, float32Checkpoint, gguf, onnx];
+export const exporters: readonly Exporter[] = [
+  mergedCheckpoint,
+  float32Checkpoint,
+  gguf,
+  onnx,
+  compressedTensorsCheckpoint,
+  gptqCheckpoint,
+  awqCheckpoint,
+];
 
 /** Throws UserError for a name that no format has. */
 export function exporterNamed(name: string, known: readonly Exporter[] = exporters): Exporter {

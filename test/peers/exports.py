@@ -32,6 +32,36 @@ def onnx_logits(case):
     return {"logits": floats(session.run(["logits"], feeds)[0])}
 
 
+def transformers_logits(case):
+    """Logits of a checkpoint folder for texts, as AutoModelForCausalLM loads it."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(case["path"], dtype=torch.float32, attn_implementation="eager").eval()
+    ids = torch.tensor(case["values"]).reshape(case["shape"])
+    return {"logits": floats(model(input_ids=ids, use_cache=False).logits)}
+
+
+def compressed_tensors_values(case):
+    """The values of packed layers, as the library decompresses them by the config's groups."""
+    import torch
+    from compressed_tensors.compressors import PackedQuantizationCompressor
+    from compressed_tensors.quantization import QuantizationScheme
+    from safetensors.torch import load_file
+
+    tensors = load_file(os.path.join(case["path"], "model.safetensors"))
+    with open(os.path.join(case["path"], "config.json")) as file:
+        groups = json.load(file)["quantization_config"]["config_groups"].values()
+    schemes = [QuantizationScheme(**group) for group in groups]
+    values = {}
+    for layer in [name.removesuffix(".weight_packed") for name in tensors if name.endswith(".weight_packed")]:
+        state = {name.removeprefix(layer + "."): t for name, t in tensors.items() if name.startswith(layer + ".")}
+        (scheme,) = [scheme for scheme in schemes if layer in scheme.targets or "Linear" in scheme.targets]
+        state["weight_shape"] = torch.Size(state["weight_shape"].tolist())
+        values[layer] = floats(PackedQuantizationCompressor.decompress(state, scheme)["weight"])
+    return values
+
+
 def tokens(case):
     """The ids of texts, without what is put around them."""
     from tokenizers import Tokenizer
@@ -40,6 +70,6 @@ def tokens(case):
     return {"ids": json.dumps([tokenizer.encode(text, add_special_tokens=False).ids for text in case["texts"]])}
 
 
-READERS = {"gguf": gguf_tensors, "onnx": onnx_logits, "tokens": tokens}
+READERS = {"gguf": gguf_tensors, "onnx": onnx_logits, "transformers": transformers_logits, "compressed-tensors": compressed_tensors_values, "tokens": tokens}
 
 serve(lambda case: READERS[case["reader"]](case))

@@ -4,16 +4,14 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { applyEdits, modify } from 'jsonc-parser';
 import { writeFileAtomic, writeFolderAtomic } from '../../formats/atomic.js';
-import { decodeUtf8 } from '../../formats/json.js';
 import { encodeOnnxModel, onnxByteLength, type OnnxTensor } from '../../formats/onnx.js';
 import { show } from '../../formats/paths.js';
 import { silu } from '../../models/activations.js';
 import type { LanguageModel } from '../../models/model.js';
 import { layerNames } from '../../execution/model.js';
 import type { ExportContext, Exporter } from '../exporter.js';
-import { modelFiles, writeInto, type ModelFile } from '../model-files.js';
+import { made, modelFiles, withConfig, withValue, writeInto } from '../model-files.js';
 import { refuseMoreThanWeights, withProgress } from '../parameters.js';
 import { classifierNetwork } from './classifier.js';
 import { decoderNetwork } from './decoder.js';
@@ -66,16 +64,16 @@ async function contentOf(context: ExportContext) {
   const isText = original.model.reads === 'tokens';
   const name = nameFor(context);
   const own = await modelFiles(original.folder);
-  const files = await Promise.all(own.map((file) => withConfig(file, name)));
+  const files = await Promise.all(
+    own.map((file) => withConfig(file, (content) => withValue(content, EXTERNAL, { [name]: 1 }))),
+  );
   const network = isText ? decoderNetwork(context) : classifierNetwork(context);
-  if (isText) files.push(generated('genai_config.json', await genaiConfig(context, `${FOLDER}/${name}`)));
+  if (isText)
+    files.push(
+      made('genai_config.json', new TextEncoder().encode(await genaiConfig(context, `${FOLDER}/${name}`))),
+    );
   return { files, network, name };
 }
-
-const generated = (name: string, text: string): ModelFile => {
-  const content = new TextEncoder().encode(text);
-  return { name, bytes: content.length, read: () => Promise.resolve(content) };
-};
 
 /** By the names that transformers.js finds models by: the most bits of a layer decide. */
 function nameFor({ original, bitsOf }: ExportContext): string {
@@ -83,14 +81,8 @@ function nameFor({ original, bitsOf }: ExportContext): string {
   return `model_${most <= 2 ? 'q2' : most <= 4 ? 'q4' : 'quantized'}.onnx`;
 }
 
-/** transformers.js has to be told of weights beside the model. All else stays as it is written. */
-async function withConfig(file: ModelFile, name: string): Promise<ModelFile> {
-  if (file.name !== 'config.json') return file;
-  const text = decodeUtf8(await file.read(), file.name);
-  const path = ['transformers.js_config', 'use_external_data_format'];
-  const formattingOptions = { insertSpaces: true, tabSize: 2 };
-  return generated(file.name, applyEdits(text, modify(text, path, { [name]: 1 }, { formattingOptions })));
-}
+/** Where transformers.js has to be told of weights beside the model. */
+const EXTERNAL = ['transformers.js_config', 'use_external_data_format'];
 
 /** Constants below this lie in the model itself. */
 const LEAST_EXTERNAL = 4096;

@@ -1,0 +1,191 @@
+/** Checkpoints of packed integers, unpacked by what their formats say alone. */
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { usePrograms } from '../engine/execution/testing.js';
+import type { ExportContext } from '../engine/exporters/exporter.js';
+import { compressedTensors } from '../engine/exporters/packed/containers.js';
+import {
+  awqCheckpoint,
+  compressedTensorsCheckpoint,
+  gptqCheckpoint,
+  packedCheckpoint,
+} from '../engine/exporters/packed/packed.js';
+import { openSafetensors, type TensorSource } from '../engine/formats/safetensors.js';
+import { toFloats } from '../engine/quantized/weight.js';
+import { makeRoundingSet, withExportContext } from './exports.js';
+import { temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from './fixtures.js';
+
+const programs = usePrograms();
+let folder: string;
+let cleanUp: () => Promise<void>;
+const at = (...names: string[]) => join(folder, ...names);
+beforeAll(async () => {
+  ({ folder, cleanUp } = await temporaryFolder());
+  await writeRandomModel(at('llama'), { ...TINY_LLAMA, hidden_size: 64, intermediate_size: 96 });
+  await makeRoundingSet(programs, at('llama'), at('set'));
+});
+afterAll(() => cleanUp());
+
+const withContext = <T>(bits: number, use: (context: ExportContext) => Promise<T>) =>
+  withExportContext(programs, at('llama'), at('set'), bits, (context) => use(context));
+
+/** The bits at a place of a stream of words. */
+const field = (words: Int32Array, start: number, bits: number) =>
+  Array.from({ length: bits }, (_, i) => ((words[(start + i) >> 5]! >>> ((start + i) & 31)) & 1) << i).reduce(
+    (a, b) => a | b,
+    0,
+  );
+
+function reader(source: TensorSource, layer: string) {
+  const int32 = async (suffix: string) => {
+    const bytes = await source.readBytes(`${layer}.${suffix}`);
+    return new Int32Array(Uint8Array.from(bytes).buffer);
+  };
+  const column = (words: Int32Array, width: number, n: number) => words.filter((_, i) => i % width === n);
+  const shape = (suffix: string) => source.tensors.get(`${layer}.${suffix}`)!.shape as [number, number];
+  return { int32, column, shape, floats: (suffix: string) => source.read(`${layer}.${suffix}`) };
+}
+
+/** Value of an element of a layer that has one scale for each row. */
+type Unpack = (row: number, column: number) => number;
+
+const unpackers: Readonly<
+  Record<string, (source: TensorSource, layer: string, bits: number) => Promise<Unpack>>
+> = {
+  'compressed-tensors': async (source, layer, bits) => {
+    const { int32, shape, floats } = reader(source, layer);
+    const isSymmetric = !source.tensors.has(`${layer}.weight_zero_point`);
+    const zeros = isSymmetric ? undefined : await int32('weight_zero_point');
+    const [packed, scale] = [await int32('weight_packed'), await floats('weight_scale')];
+    const [, words] = shape('weight_packed');
+    return (row, column) =>
+      scale[row]! *
+      (field(packed.subarray(row * words, (row + 1) * words), column * bits, bits) -
+        (zeros ? field(zeros, row * bits, bits) : 2 ** (bits - 1)));
+  },
+  gptq: async (source, layer, bits) => {
+    const { int32, column: columnOf, shape, floats } = reader(source, layer);
+    const [weights, zeros, scale, groups] = [
+      await int32('qweight'),
+      await int32('qzeros'),
+      await floats('scales'),
+      await int32('g_idx'),
+    ];
+    const [, out] = shape('qweight');
+    expect(new Set(groups)).toEqual(new Set([0]));
+    const streams = Array.from({ length: out }, (_, n) => columnOf(weights, out, n));
+    return (row, column) =>
+      scale[row]! * (field(streams[row]!, column * bits, bits) - field(zeros, row * bits, bits));
+  },
+  awq: async (source, layer) => {
+    const { int32, shape, floats } = reader(source, layer);
+    const [weights, zeros, scale] = [await int32('qweight'), await int32('qzeros'), await floats('scales')];
+    const [, words] = shape('qweight');
+    const place = (row: number) => Math.floor(row / 8) * 32 + 4 * [0, 4, 1, 5, 2, 6, 3, 7][row % 8]!;
+    return (row, column) =>
+      scale[row]! *
+      (field(weights.subarray(column * words, (column + 1) * words), place(row), 4) -
+        field(zeros, place(row), 4));
+  },
+};
+
+describe.each([
+  [compressedTensorsCheckpoint, [2, 3, 4, 5, 6, 7, 8], (bits: number) => (bits <= 4 ? 4 : 8)],
+  [gptqCheckpoint, [2, 3, 4, 5, 8], (bits: number) => (bits <= 4 ? bits : 8)],
+  [awqCheckpoint, [3, 4], () => 4],
+] as const)('$name', (exporter, widths, containerBits) => {
+  it.each(widths)('at %i bits holds what the set says', async (bits) => {
+    const out = `${exporter.name}-${bits}`;
+    await withContext(bits, async (context) => {
+      expect(exporter.refuse(context)).toBeUndefined();
+      const { bytes, isExact } = await exporter.size(context);
+      await exporter.write(context, at(out));
+      const files = await Promise.all((await readdir(at(out))).map((name) => readFile(at(out, name))));
+      expect({ bytes, isExact }).toEqual({
+        bytes: files.reduce((sum, { length }) => sum + length, 0),
+        isExact: true,
+      });
+      const stored = await openSafetensors(at(out));
+      const layer = 'model.layers.1.mlp.down_proj';
+      const unpack = await unpackers[exporter.name]!(stored, layer, containerBits(bits));
+      const expected = toFloats(await context.source.weight(layer, bits));
+      const most = expected.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+      expected.forEach((value, i) => {
+        expect(Math.abs(unpack(Math.floor(i / 96), i % 96) - value)).toBeLessThan(most / 1000);
+      });
+      expect(stored.tensors.has(`${layer}.weight`)).toBe(false);
+      expect(stored.tensors.has('model.embed_tokens.weight')).toBe(true);
+      await stored.close();
+    });
+    const config = JSON.parse(await readFile(at(out, 'config.json'), 'utf8')) as Record<string, object>;
+    expect(config).toMatchObject({ hidden_size: 64, quantization_config: { quant_method: exporter.name } });
+  });
+});
+
+it('lies in several files where one would be too large, with an index of them', async () => {
+  const small = packedCheckpoint('small', compressedTensors, { title: 'Small', description: '' }, 20_000);
+  const { bytes } = await withContext(4, async (context) => {
+    await small.write(context, at('shards'));
+    return small.size(context);
+  });
+  const names = await readdir(at('shards'));
+  const shards = names.filter((name) => /^model-0000\d-of-0000\d\.safetensors$/.test(name));
+  expect(shards.length).toBeGreaterThan(2);
+  const files = await Promise.all(names.map((name) => readFile(at('shards', name))));
+  expect(files.reduce((sum, { length }) => sum + length, 0)).toBe(bytes);
+  const stored = await openSafetensors(at('shards'));
+  expect(stored.tensors.has('model.layers.0.self_attn.q_proj.weight_packed')).toBe(true);
+  await stored.close();
+});
+
+it('names layers by what holds them where bits differ', async () => {
+  await withContext(4, async (context) => {
+    const mixed = { ...context, bitsOf: (layer: string) => (layer.endsWith('down_proj') ? 8 : 4) };
+    await compressedTensorsCheckpoint.write(mixed, at('mixed'));
+    await gptqCheckpoint.write(mixed, at('mixed-gptq'));
+  });
+  const configOf = async (name: string) =>
+    (
+      JSON.parse(await readFile(at(name, 'config.json'), 'utf8')) as {
+        quantization_config: Record<string, unknown>;
+      }
+    ).quantization_config;
+  expect((await configOf('mixed')).config_groups).toMatchObject({
+    group_1: {
+      targets: ['model.layers.0.mlp.down_proj', 'model.layers.1.mlp.down_proj'],
+      weights: { num_bits: 8, strategy: 'channel', group_size: null },
+    },
+  });
+  expect((await configOf('mixed-gptq')).dynamic).toMatchObject({
+    '+:^model\\.layers\\.0\\.mlp\\.down_proj$': { bits: 8, group_size: -1 },
+  });
+});
+
+it('is refused where it cannot hold a set', async () => {
+  await withContext(4, (context) => {
+    expect(awqCheckpoint.refuse({ ...context, bitsOf: () => 5 })).toMatch(
+      /has steps from 0 to 31, which AWQ cannot hold/,
+    );
+    const outliers = {
+      ...context.source,
+      form: (layer: string, bits: number) => ({ ...context.source.form(layer, bits), outliers: 3 }),
+    };
+    expect(gptqCheckpoint.refuse({ ...context, source: outliers })).toMatch(/has outliers/);
+    return Promise.resolve();
+  });
+  const path = at('set', 'adapter_config.json');
+  const text = await readFile(path, 'utf8');
+  await writeFile(path, JSON.stringify({ ...(JSON.parse(text) as object), head_bits: 8 }));
+  await withContext(4, (context) => {
+    expect(compressedTensorsCheckpoint.refuse(context)).toMatch(/"lm_head", outside of the blocks/);
+    return Promise.resolve();
+  });
+  await writeFile(path, text);
+  await writeRandomModel(at('vit'), TINY_VIT);
+  await makeRoundingSet(programs, at('vit'), at('vit-set'));
+  await withExportContext(programs, at('vit'), at('vit-set'), 4, (context) => {
+    expect(gptqCheckpoint.refuse(context)).toMatch(/language models/);
+    return Promise.resolve();
+  });
+});
