@@ -115,8 +115,9 @@ async function trainModel(run: Run, status: (done: number, at: At) => void): Pro
   const windows = chainWindows(model, settings);
   /** The file that keeps the latest state of each block, by its number. */
   const latest = new Map<number, string>();
+  const compiled: Stage['compiled'] = {};
   for (let stage = 1; stage <= settings.stages; stage++)
-    await trainStage({ ...run, stage, latest, windows }, (done, at) =>
+    await trainStage({ ...run, stage, latest, windows, compiled }, (done, at) =>
       status((stage - 1 + done) / settings.stages, {
         ...at,
         label: `stage ${stage}/${settings.stages}, ${at.label}`,
@@ -140,6 +141,8 @@ interface Stage extends Run {
   readonly stage: number;
   readonly latest: Map<number, string>;
   readonly windows: readonly (readonly Window[])[];
+  /** The stage and the shape of the window whose graphs are compiled. */
+  readonly compiled: { shape?: string };
 }
 
 const stateFile = ({ bits, stage }: Pick<Stage, 'bits' | 'stage'>, { number }: Window, index: number) =>
@@ -247,6 +250,10 @@ async function learn(
   const { programs, checkpoint, progress, hooks } = context;
   const { blocks, first } = window;
   const part = windowPart(blocks);
+  // What graphs of windows of another shape or stage hold of memory is not needed again soon.
+  const shape = `${stage.stage} ${part.kind}`;
+  if (stage.compiled.shape !== shape) await programs.release();
+  stage.compiled.shape = shape;
   const own = [];
   for (const block of blocks) own.push(await checkpoint.read(block));
   const parameters = windowParameters(own);
