@@ -9,6 +9,7 @@ import {
   formatEstimate,
   formatEvaluation,
   formatExported,
+  formatExports,
   formatModels,
   formatStatus,
   parseBytes,
@@ -373,11 +374,17 @@ program
   .addOption(new Option('--bits <n>', 'bits of every layer, one of those that the set has').argParser(width))
   .addOption(new Option('--plan <file>', 'precision plan, instead of --bits').conflicts('bits'))
   .addOption(
-    new Option('--format <name>', 'what is written: see below (required)')
-      .choices(exporters.map(({ name }) => name))
-      .makeOptionMandatory(),
+    new Option('--format <name>', 'what is written: see below (required)').choices(
+      exporters.map(({ name }) => name),
+    ),
   )
-  .requiredOption('--out <path>', 'what is written; it must not be there yet (required)')
+  .option('--out <path>', 'what is written; it must not be there yet (required)')
+  .addOption(
+    new Option('--list', 'say what each format would take, or why it refuses, and write nothing').conflicts([
+      'format',
+      'out',
+    ]),
+  )
   .addOption(device())
   .addOption(threads())
   .addOption(json())
@@ -385,16 +392,29 @@ program
   .action(
     async (
       model: string,
-      { json: asJson, ...options }: Common & Omit<ExportRequest, 'model'>,
+      { json: asJson = false, list, format, out, ...options }: ExportOptions,
       command: Command,
     ) => {
       if (options.bits === undefined && options.plan === undefined)
         command.error("error: name the layers' bits, with either --bits or --plan");
+      if (list) {
+        const { adapters, bits, plan } = options;
+        const asked = {
+          model,
+          adapters,
+          ...(bits !== undefined && { bits }),
+          ...(plan !== undefined && { plan }),
+        };
+        print({ json: asJson }, await run('list-exports', asked), formatExports);
+        return;
+      }
+      if (format === undefined || out === undefined)
+        command.error('error: name what is written, with --format and --out, or ask for --list');
       const bar = progressBar('Exporting');
-      const result = await run('export', { ...options, model }, (status) =>
+      const result = await run('export', { ...options, model, format, out }, (status) =>
         bar.update(status.done, formatStatus(status)),
       ).finally(() => bar.stop());
-      print({ json: asJson ?? false }, result, formatExported);
+      print({ json: asJson }, result, formatExported);
     },
   );
 
@@ -416,6 +436,12 @@ program
   });
 
 let running: WorkKind | undefined;
+
+interface ExportOptions extends Partial<Common>, Omit<ExportRequest, 'model' | 'format' | 'out'> {
+  readonly format?: string;
+  readonly out?: string;
+  readonly list?: boolean;
+}
 
 function run<K extends WorkKind>(
   kind: K,

@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import {
   commandLine,
-  formatEstimate,
   divergence,
   formatDevices,
+  formatEstimate,
   formatEvaluation,
+  formatExported,
+  formatExports,
   formatModels,
   parseBytes,
   parseWidths,
@@ -241,4 +243,44 @@ it('devices have a speed, or the reason why there is none', () => {
       { kind: 'cuda', available: false, reason: 'no driver' },
     ]),
   ).toMatch(/^cpu {5}Some processor: 123 GFLOP\/s .*\ncuda {4}not available: no driver$/);
+});
+
+describe('exports', () => {
+  const common = { title: 'A', description: 'a format' };
+
+  it('are listed by what they take, and by why they refuse', () => {
+    const text = formatExports([
+      { ...common, name: 'one', size: { bytes: 1_290_000, isExact: true } },
+      { ...common, name: 'two', size: { bytes: 2_000_000, isExact: false } },
+      { ...common, name: 'three', refusal: 'It cannot.' },
+    ]);
+    expect(text.split('\n').map((line) => line.replace(/ +/g, ' '))).toEqual([
+      'format size',
+      '────── ────────────',
+      'one 1.29 MB',
+      'two at most 2 MB',
+      'three: It cannot.',
+    ]);
+  });
+
+  it('say how far tensors are from the set', () => {
+    const result = {
+      out: '/a',
+      format: 'gguf',
+      bits: 4,
+      bytes: 1000,
+      device: 'cpu' as const,
+      seconds: 1,
+      peakMemory: 1,
+    };
+    expect(formatExported(result)).toMatch(/^Wrote \/a: gguf, 4 bits per weight/);
+    const distances = [0, 1e-6, 0.0014];
+    const fits = distances.map((distance, i) => ({ tensor: `t${i}`, container: 'Q4_K', distance }));
+    const lines = formatExported({ ...result, fits }).split('\n');
+    expect(lines.slice(2, 5).map((line) => line.split(/ {2,}/).at(-1))).toEqual([
+      '0 %',
+      '< 0.01 %',
+      '0.14 %',
+    ]);
+  });
 });

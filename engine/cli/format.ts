@@ -9,6 +9,7 @@ import type {
   DeviceReport,
   EvaluateResult,
   EvaluationRow,
+  ExportFormat,
   ExportResult,
   ModelReport,
   Status,
@@ -198,6 +199,17 @@ export const commandLine = (...args: readonly string[]): string =>
   ['elastic-precision', ...args.map((arg) => (/^[\w./:~+@%=,-]+$/.test(arg) ? arg : quoted(arg)))].join(' ');
 
 const quoted = (arg: string) => `'${arg.replaceAll("'", `'\\''`)}'`;
+/** What each export format would take, or why it refuses. */
+export function formatExports(formats: readonly ExportFormat[]): string {
+  const taking = formats.flatMap(({ name, size }) =>
+    size ? [[name, `${size.isExact ? '' : 'at most '}${bytes(size.bytes)}`]] : [],
+  );
+  const refused = formats.flatMap(({ name, refusal }) =>
+    refusal === undefined ? [] : [`${name}: ${refusal}`],
+  );
+  return [table(['format', 'size'], taking), ...refused.map(visible)].join('\n');
+}
+
 /** What was written, and of tensors that are held otherwise than the set says them, how. */
 export function formatExported({
   out,
