@@ -13,6 +13,7 @@ import type { Run } from '../../webview/evaluation/protocol.js';
 import { fakeConnection } from '../common/testing.js';
 import { calibration } from '../jobs/testing.js';
 import { createPage, fileName } from './page.js';
+import type { PlanFile } from '../plans/plan-files.js';
 import type { SavedPage } from './surroundings.js';
 
 const model: SupportedModel = {
@@ -102,7 +103,7 @@ const METHODS = [
 
 function open(
   saved: Partial<SavedPage> = {},
-  more: { jobs?: JobRecord[]; trusted?: boolean; task?: SupportedModel['task'] } = {},
+  more: { jobs?: JobRecord[]; trusted?: boolean; task?: SupportedModel['task']; plans?: PlanFile[] } = {},
 ) {
   const connection = fakeConnection({
     'jobs/list': () => ({ jobs: more.jobs ?? [] }),
@@ -128,6 +129,7 @@ function open(
           ]),
         refresh: () => void refreshed++,
       },
+      plans: () => Promise.resolve(more.plans ?? []),
       locale: 'en',
       trusted: () => more.trusted ?? true,
       placement: () => ({ device: 'cpu', threads: 2 }),
@@ -180,7 +182,7 @@ describe('the comparison', () => {
   });
   const baselineOf = async (...args: Parameters<typeof open>) => {
     const { page, connection } = open(...args);
-    await page.start({ sets: await choose(page, ['a']), bits: [8], baselines });
+    await page.start({ sets: await choose(page, ['a']), bits: [8], plans: [], baselines });
     return connection.requests.find(({ method }) => method === 'jobs/start')?.params;
   };
 
@@ -207,11 +209,47 @@ describe('the comparison', () => {
   });
 });
 
+describe('precision plans', () => {
+  const plan = (name: string, paths: PlanFile['paths']): PlanFile => ({ path: `/w/${name}`, name, paths });
+  const plans = [
+    plan('any', { model: '/m/vit', adapters: undefined }),
+    plan('ofA', { model: '/m/vit', adapters: '/m/vit/adapters/a' }),
+    plan('setAlone', { model: undefined, adapters: '/m/vit/adapters/b' }),
+    plan('other', { model: '/m/other', adapters: undefined }),
+    plan('nothing', { model: undefined, adapters: undefined }),
+  ];
+
+  it('are those of the model, with the set that each names', async () => {
+    const { page } = open({ plans: ['/w/ofA'] }, { plans });
+    const { setup } = await page.view();
+    const idOf = (name: string) => setup!.sets.find((one) => one.name === name)?.id;
+    expect(setup!.plans.map(({ name, chosen, set }) => [name, chosen, set])).toEqual([
+      ['any', false, undefined],
+      ['ofA', true, idOf('a')],
+      ['setAlone', false, idOf('b')],
+    ]);
+  });
+
+  it('run without a bit-width, and windows as long as is said', async () => {
+    const { page, connection } = open({ data: '/d/text' }, { plans, task: 'text-generation' });
+    const { setup } = await page.view();
+    expect(setup!.hasLength).toBe(true);
+    const chosen = setup!.plans.filter(({ name }) => name !== 'setAlone').map(({ id }) => id);
+    const sets = setup!.sets.filter(({ name }) => name === 'a').map(({ id }) => id);
+    await page.start({ sets, bits: [], plans: chosen, baselines: [], length: 64 });
+    const { request } = connection.requests.find(({ method }) => method === 'jobs/start')!.params as {
+      request: object;
+    };
+    expect(request).toMatchObject({ plans: ['/w/any', '/w/ofA'], length: 64 });
+    expect(request).not.toHaveProperty('bits');
+  });
+});
+
 describe('a run', () => {
   it('asks the engine for what was chosen, to be kept in the first set', async () => {
     const { page, connection } = open({ data: '/d/images' });
     const sets = await choose(page, ['a', 'b']);
-    await page.start({ sets, bits: [8], baselines: ['rounding'], limit: 100 });
+    await page.start({ sets, bits: [8], plans: [], baselines: ['rounding'], limit: 100 });
     expect(connection.requests.find(({ method }) => method === 'jobs/start')?.params).toEqual({
       kind: 'evaluate',
       request: {
@@ -231,14 +269,14 @@ describe('a run', () => {
   });
 
   it('is not begun in a workspace that is not trusted, nor without data', async () => {
-    const choices = { sets: [], bits: [8], baselines: [] };
+    const choices = { sets: [], bits: [8], plans: [], baselines: [] };
     await expect(open({}, { trusted: false }).page.start(choices)).rejects.toThrow('untrusted');
     await expect(open().page.start(choices)).rejects.toThrow('gone');
   });
 
   it('reports progress, and a change when its state changes', async () => {
     const { page, connection, progress, changes } = open({ data: '/d' });
-    await page.start({ sets: await choose(page, ['a']), bits: [8], baselines: [] });
+    await page.start({ sets: await choose(page, ['a']), bits: [8], plans: [], baselines: [] });
     const before = changes();
     connection.notify('jobs/changed', { job: job('running', { progress: 0.1 }) });
     connection.notify('jobs/changed', { job: job('running', { progress: 0.6, secondsLeft: 3 }) });
@@ -252,7 +290,7 @@ describe('a run', () => {
 
   it('waits for another job only where one runs', async () => {
     const { page, connection, progress } = open({ data: '/d' });
-    await page.start({ sets: await choose(page, ['a']), bits: [8], baselines: [] });
+    await page.start({ sets: await choose(page, ['a']), bits: [8], plans: [], baselines: [] });
     expect((await page.view()).run).toEqual({ state: 'queued', progress: 0.5, rows });
     const other = { ...job('running'), id: 'another' };
     connection.notify('jobs/changed', { job: other });
@@ -260,7 +298,7 @@ describe('a run', () => {
     connection.notify('jobs/changed', { job: { ...other, state: 'finished' } });
     expect(progress.map(({ waits = false }) => waits)).toEqual([true, false]);
     const late = open({ data: '/d' }, { jobs: [other] });
-    await late.page.start({ sets: await choose(late.page, ['a']), bits: [8], baselines: [] });
+    await late.page.start({ sets: await choose(late.page, ['a']), bits: [8], plans: [], baselines: [] });
     expect((await late.page.view()).run).toMatchObject({ state: 'queued', waits: true });
   });
 

@@ -36,11 +36,11 @@ export function createPage(initial: SavedPage, around: Surroundings): Evaluation
   const { job: begun, ...rest } = initial;
   let saved: Omit<SavedPage, 'job'> = rest;
   let methods: Promise<readonly MethodReport[]> | undefined;
-  /** Adapter sets by the names that the page has for them, as it sees no path. */
+  /** Adapter sets and plans by the names that the page has for them, as it sees no path. */
   const paths = new Map<string, string>();
   const idOf = (path: string): string => {
     for (const [id, known] of paths) if (known === path) return id;
-    const id = `set-${paths.size}`;
+    const id = `path-${paths.size}`;
     paths.set(id, path);
     return id;
   };
@@ -91,21 +91,23 @@ export function createPage(initial: SavedPage, around: Surroundings): Evaluation
     return methods;
   }
 
-  function remember({ sets, bits, baselines, limit }: Choices): void {
-    const chosen = sets.flatMap((id) => paths.get(id) ?? []);
+  function remember({ sets, bits, plans, baselines, limit, length }: Choices): void {
+    const pathsOf = (ids: readonly string[]) => ids.flatMap((id) => paths.get(id) ?? []);
     saved = {
-      ...without(saved, 'limit'),
-      sets: chosen,
+      ...without(without(saved, 'limit'), 'length'),
+      sets: pathsOf(sets),
       bits,
+      plans: pathsOf(plans),
       baselines,
       ...(limit !== undefined && { limit }),
+      ...(length !== undefined && { length }),
     };
   }
 
   async function start(choices: Choices): Promise<void> {
     if (!around.trusted()) throw new Error(around.words.untrusted);
     remember(choices);
-    const { model, data, sets, bits, limit } = saved;
+    const { model, data, sets, bits, plans = [], limit, length } = saved;
     const [first] = sets;
     if (first === undefined || data === undefined || bits === undefined) throw new Error(around.words.gone);
     const { baselines = [] } = (await view()).setup ?? {};
@@ -121,11 +123,13 @@ export function createPage(initial: SavedPage, around: Surroundings): Evaluation
         model,
         data,
         adapters: sets,
-        bits,
+        ...(bits.length > 0 && { bits }),
+        ...(plans.length > 0 && { plans }),
         device,
         save: name,
         ...(threads > 0 && { threads }),
         ...(limit !== undefined && { limit }),
+        ...(length !== undefined && { length }),
         ...(compared.length > 0 && { baseline: compared.map(({ name }) => name) }),
         ...(baselineData !== undefined && { baselineData }),
       },

@@ -26,6 +26,7 @@ import { pageDocument, pageRoot, serve } from '../common/webview.js';
 import { chooseBaselineData, chooseEvaluationData } from '../data/remembered.js';
 import type { ModelList } from '../models/model-list.js';
 import type { SetAtBits } from '../exports/set-at-bits.js';
+import { onDidChangePlanFiles, readPlanFiles } from '../plans/plan-files.js';
 import { exportableRows, type ExportableRow } from './exported.js';
 import { createPage, type EvaluationPage } from './page.js';
 import { scoreOf } from './score.js';
@@ -95,6 +96,7 @@ export function createEvaluationPanels(
       page.onDidChange(() => void show()),
       page.onDidProgress((run) => void post({ type: 'progress', run })),
       options.adapters.onDidChange(() => void show()),
+      onDidChangePlanFiles(() => void show()),
       workspace.onDidGrantWorkspaceTrust(() => void show()),
       serve<FromPage, Results>(webview, {
         ready: () => void show(),
@@ -113,8 +115,8 @@ export function createEvaluationPanels(
         },
         start: async (choices) => {
           await page.start(choices);
-          const { model, data, baselines, baselineData, limit } = page.saved();
-          await state.update(`${REMEMBERED}.${model}`, { data, baselines, baselineData, limit });
+          const { model, data, baselines, baselineData, limit, length } = page.saved();
+          await state.update(`${REMEMBERED}.${model}`, { data, baselines, baselineData, limit, length });
         },
         cancel: () => page.cancel(),
         again: () => page.again(),
@@ -171,6 +173,7 @@ function surroundings({ connection, models, adapters, placement }: EvaluationOpt
     models,
     adapters,
     placement,
+    plans: readPlanFiles,
     locale: env.language,
     trusted: () => workspace.isTrusted,
     now: () => new Date(),

@@ -1,14 +1,20 @@
 /** What an evaluation may be made of: adapter sets, bit-widths, methods to compare with, data. */
 import { basename } from 'node:path';
 import type { CalibrateJob, MethodReport, Mode, SupportedModel } from '../../engine/protocol/protocol.js';
-import type { BaselineChoice, SetChoice, Setup } from '../../webview/evaluation/protocol.js';
+import type { BaselineChoice, PlanChoice, SetChoice, Setup } from '../../webview/evaluation/protocol.js';
 import { offeredBits, type AdapterList, type AdapterSetEntry } from '../adapters/adapter-list.js';
 import type { Connection } from '../common/connection.js';
+import type { PlanFile } from '../plans/plan-files.js';
 import type { SavedPage, Surroundings } from './surroundings.js';
 
-/** @param idOf the name that the page has for a set's folder */
+/** @param idOf the name that the page has for a set's folder or a plan's file */
 export async function setupOf(
-  { connection, adapters, words }: Pick<Surroundings, 'connection' | 'adapters' | 'words'>,
+  {
+    connection,
+    adapters,
+    plans: allPlans,
+    words,
+  }: Pick<Surroundings, 'connection' | 'adapters' | 'plans' | 'words'>,
   model: SupportedModel,
   saved: SavedPage,
   methods: readonly MethodReport[],
@@ -23,13 +29,26 @@ export async function setupOf(
     ...availabilityOf(set, words.changed),
   }));
   const chosen = sets.filter((set) => set.chosen && !set.problem);
+  const own = new Set(entries.map(({ set }) => set.path));
+  // A plan that names its set alone is for the model that has the set.
+  const isOwn = ({ paths: { model, adapters } }: PlanFile) =>
+    model === undefined ? adapters !== undefined && own.has(adapters) : model === saved.model;
+  const plans = (await allPlans()).filter(isOwn).map(({ path, name, paths: { adapters } }): PlanChoice => ({
+    id: idOf(path),
+    name,
+    chosen: saved.plans?.includes(path) ?? false,
+    ...(adapters !== undefined && { set: idOf(adapters) }),
+  }));
   return {
     sets,
     bits: saved.bits ?? [...new Set(chosen.flatMap((set) => set.bits))].sort((a, b) => b - a),
+    plans,
+    hasLength: model.task === 'text-generation',
     baselines: baselinesOf(model, methods, entries, saved.baselines),
     ...(baselineData !== undefined && { baselineData: { name: basename(baselineData) } }),
     ...(saved.data !== undefined && { data: { name: basename(saved.data) } }),
     ...(saved.limit !== undefined && { limit: saved.limit }),
+    ...(saved.length !== undefined && { length: saved.length }),
   };
 }
 

@@ -3,6 +3,7 @@ import type { DeviceChoice, SupportedModel } from '../../engine/protocol/protoco
 import type { AdapterList } from '../adapters/adapter-list.js';
 import type { Connection } from '../common/connection.js';
 import type { ModelList } from '../models/model-list.js';
+import type { PlanFile } from '../plans/plan-files.js';
 import type { SavedRun } from './run.js';
 
 /** All that a page needs to come back after a reload: plain JSON. Paths are absolute. */
@@ -17,6 +18,10 @@ export interface SavedPage {
   /** What they are calibrated on, where that was chosen. */
   readonly baselineData?: string;
   readonly limit?: number;
+  /** Tokens of a window of text. */
+  readonly length?: number;
+  /** Files of the chosen precision plans; those of before they could be chosen have none. */
+  readonly plans?: readonly string[];
   /** The run, until its result is there. */
   readonly job?: SavedRun;
   /** The file of the result. */
@@ -27,6 +32,7 @@ export interface Surroundings {
   readonly connection: Connection;
   readonly models: Pick<ModelList, 'all'>;
   readonly adapters: Pick<AdapterList, 'all' | 'refresh'>;
+  readonly plans: () => Promise<readonly PlanFile[]>;
   readonly locale: string;
   readonly trusted: () => boolean;
   /** What the settings say at the time of a run; 0 threads leaves them to the engine. */

@@ -24,6 +24,7 @@ import { modelName } from '../models/names.js';
 import { newPlanText } from './document.js';
 import { PLAN_EDITOR } from './editor.js';
 import { planPath } from './plan-path.js';
+import { findPlans } from './plan-files.js';
 import { isPlan, planName, relativePath } from './plans.js';
 
 /** Makes a plan for an adapter set, the one of the node or one chosen, and opens it. */
@@ -86,7 +87,7 @@ export async function applyPlan(context: Context, uri?: vscode.Uri): Promise<voi
 export async function comparePlans(context: Context, uri?: vscode.Uri): Promise<void> {
   const plan = await planOf(uri);
   if (!plan) return;
-  const found = await vscode.workspace.findFiles('**/*.precision.json', '**/node_modules/**');
+  const found = await findPlans();
   const others = found.filter((other) => other.toString() !== plan.toString());
   if (others.length === 0) {
     void inform(vscode.l10n.t('There is no other precision plan in this workspace.'));
@@ -199,7 +200,7 @@ export function activePlan(): vscode.Uri | undefined {
 export async function planOf(uri: vscode.Uri | undefined): Promise<vscode.Uri | undefined> {
   const known = uri instanceof vscode.Uri ? uri : activePlan();
   if (known) return known;
-  const found = await vscode.workspace.findFiles('**/*.precision.json', '**/node_modules/**');
+  const found = await findPlans();
   if (found.length === 0) {
     const create = vscode.l10n.t('New Precision Plan');
     const message = vscode.l10n.t('There is no precision plan in this workspace.');

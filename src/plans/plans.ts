@@ -115,7 +115,10 @@ export function createPlans(
   };
 }
 
-function pathsOf(uri: vscode.Uri, plan: { readonly model?: string; readonly adapters?: string }): PlanPaths {
+export function pathsOf(
+  uri: vscode.Uri,
+  plan: { readonly model?: string; readonly adapters?: string },
+): PlanPaths {
   const from = (path: string | undefined) =>
     path === undefined || uri.scheme !== 'file' ? undefined : join(dirname(uri.fsPath), path);
   return { model: from(plan.model), adapters: from(plan.adapters) };

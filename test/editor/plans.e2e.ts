@@ -10,7 +10,7 @@ import type { FrameLocator } from 'playwright-core';
 import { describe, expect, inject, it } from 'vitest';
 import { sampleFolder, type TestFolder } from './folders.js';
 import { shareWindow } from './share.js';
-import type { Workbench } from './workbench.js';
+import { press as pressAction, type Workbench } from './workbench.js';
 
 const exec = promisify(execFile);
 const PLAN = 'mixed.precision.json';
@@ -302,6 +302,27 @@ describe('a plan that lacks something', () => {
     await expect.poll(isDirty).toBe(0);
     const written = await readFile(join(folder.path, 'bare.precision.json'), 'utf8');
     expect(JSON.parse(written)).toMatchObject({ adapters: 'vit-fashion/adapters/unmeasured' });
+    expect(editor.errors).toEqual([]);
+  });
+});
+
+describe('an evaluation', () => {
+  it('has a plan beside bit-widths', async () => {
+    await pressAction(await editor.view('Adapter Sets'), 'quick', 'Evaluate Adapter Set…');
+    page = await editor.webview('Evaluation: vit-fashion');
+    await page.getByRole('checkbox', { name: 'quick', checked: true }).waitFor();
+    await page.getByRole('checkbox', { name: 'mixed', exact: true }).click();
+    await page.getByRole('checkbox', { name: 'mixed', exact: true, checked: true }).waitFor();
+    await page.getByRole('checkbox', { name: 'Rounding' }).click();
+    await page.getByRole('button', { name: 'Choose…' }).first().click();
+    await editor.pick(/Sample: /);
+    await page.getByText('evaluation-images-idx3-ubyte.gz').waitFor();
+    await page.getByRole('textbox', { name: 'Samples' }).fill('100');
+    await page.getByRole('button', { name: 'Evaluate', exact: true }).click();
+    await page.getByText('Results', { exact: true }).waitFor({ timeout: 120_000 });
+    const rows = page.locator('vscode-data-grid-row:not([row-type="header"])');
+    expect(await rows.filter({ hasText: 'mixed' }).count()).toBe(1);
+    expect(await rows.filter({ hasText: 'quick' }).count()).toBeGreaterThan(1);
     expect(editor.errors).toEqual([]);
   });
 });

@@ -7,11 +7,13 @@ import type { ChooseData, DataChoice, Setup, StringKey, Strings } from './protoc
 import {
   chooseBaseline,
   chooseBits,
+  choosePlan,
   chooseSet,
   commonBits,
   missing,
   needsBaselineData,
   offeredBits,
+  runnablePlans,
 } from './state.js';
 
 export interface FormActions {
@@ -37,6 +39,7 @@ export function formView(initial: Setup, strings: Strings, locale: string, actio
 
   const sets = part();
   const bits = part();
+  const plans = part();
   const submit = part();
   const baselines = part();
   const data = dataField('evaluation');
@@ -49,30 +52,33 @@ export function formView(initial: Setup, strings: Strings, locale: string, actio
       ...content,
     );
   const calibratedOn = field('baselineData', baselineData.root);
+  const planned = field('plans', plans.root);
+  /** A number, or nothing for the usual one. */
+  const optional = (key: 'limit' | 'length', name: StringKey, placeholder: StringKey) =>
+    element(
+      'div',
+      { class: 'content' },
+      numberField({
+        label: strings[name],
+        placeholder: strings[placeholder],
+        value: initial[key],
+        onChange: (value) => {
+          const { [key]: _, ...rest } = form;
+          change(value === undefined ? rest : { ...rest, [key]: value });
+        },
+      }),
+    );
   const root = element(
     'div',
     { class: 'setup' },
     field('adapterSets', sets.root),
     field('evaluationSet', data.root),
     field('bitWidths', bits.root),
+    planned,
     field('compareWith', baselines.root),
     calibratedOn,
-    field(
-      'samples',
-      element(
-        'div',
-        { class: 'content' },
-        numberField({
-          label: strings.samples,
-          placeholder: strings.allSamples,
-          value: initial.limit,
-          onChange: (limit) => {
-            const { limit: _, ...rest } = form;
-            change(limit === undefined ? rest : { ...rest, limit });
-          },
-        }),
-      ),
-    ),
+    field('samples', optional('limit', 'samples', 'allSamples')),
+    ...(initial.hasLength ? [field('length', optional('length', 'length', 'usualLength'))] : []),
     submit.root,
   );
 
@@ -110,6 +116,17 @@ export function formView(initial: Setup, strings: Strings, locale: string, actio
       }),
     );
 
+  const planBoxes = (runnable: readonly string[]) =>
+    form.plans.map(({ id, name, chosen }) =>
+      checkbox({
+        label: name,
+        ...(!runnable.includes(id) && { hint: strings.planOfOtherSet }),
+        checked: chosen && runnable.includes(id),
+        disabled: !runnable.includes(id),
+        onChange: (now) => change(choosePlan(form, id, now)),
+      }),
+    );
+
   return {
     root,
     show(next, again) {
@@ -121,6 +138,9 @@ export function formView(initial: Setup, strings: Strings, locale: string, actio
         setBoxes,
       );
       bits.show([offered, available], () => bitBoxes(offered, available));
+      const runnable = runnablePlans(form).map(({ id }) => id);
+      planned.hidden = form.plans.length === 0;
+      plans.show([form.plans.map(({ id, name }) => [id, name]), runnable], () => planBoxes(runnable));
       baselines.show(
         form.baselines.map(({ name }) => name),
         baselineBoxes,

@@ -19,11 +19,25 @@ export interface Setup {
   readonly data?: DataChoice;
   /** From high to low; full precision always runs. */
   readonly bits: readonly number[];
+  /** Precision plans of the model. */
+  readonly plans: readonly PlanChoice[];
   readonly baselines: readonly BaselineChoice[];
   /** What those that need data are calibrated on. */
   readonly baselineData?: DataChoice;
   /** First samples of the evaluation set; all where it is left out. */
   readonly limit?: number;
+  /** Whether a window of text can be said to be so long. */
+  readonly hasLength: boolean;
+  /** Tokens of a window of text; the model's own where it is left out. */
+  readonly length?: number;
+}
+
+export interface PlanChoice {
+  readonly id: string;
+  readonly name: string;
+  readonly chosen: boolean;
+  /** The adapter set that it names: it is run with that set alone. */
+  readonly set?: string;
 }
 
 /** A method that the sets can be compared with: it is calibrated for that, at the same bit-widths. */
@@ -114,9 +128,12 @@ export interface Choices {
   /** By their ids. */
   readonly sets: readonly string[];
   readonly bits: readonly number[];
+  /** By their ids. */
+  readonly plans: readonly string[];
   /** By the names of their methods. */
   readonly baselines: readonly string[];
   readonly limit?: number;
+  readonly length?: number;
 }
 
 /** Keeps the form for the time after a reload; not answered. */
@@ -185,6 +202,11 @@ export type StringKey =
   | 'samples'
   | 'allSamples'
   | 'samplesInvalid'
+  | 'length'
+  | 'usualLength'
+  | 'lengthInvalid'
+  | 'plans'
+  | 'planOfOtherSet'
   | 'newEvaluation'
   | 'evaluate'
   | 'evaluateAgain'

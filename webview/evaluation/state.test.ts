@@ -4,6 +4,7 @@ import {
   choicesOf,
   chooseBaseline,
   chooseBits,
+  choosePlan,
   chooseSet,
   commonBits,
   offeredBits,
@@ -59,10 +60,20 @@ describe('the form', () => {
     expect(missing(withoutData)).toBe('needData');
     expect(missing({ ...setup, bits: [7] })).toBe('needBits');
     expect(missing({ ...setup, limit: NaN })).toBe('samplesInvalid');
+    expect(missing({ ...setup, length: NaN })).toBe('lengthInvalid');
     const compared = chooseBaseline(setup, 'gptq', true);
     expect(missing(compared)).toBe('needBaselineData');
     expect(missing({ ...compared, baselineData: { name: 'text' } })).toBeUndefined();
     expect(choicesOf(compared).baselines).toEqual(['rounding', 'gptq']);
+  });
+
+  it('runs plans of no set or of a chosen one, with or without bit-widths', () => {
+    const planned = { ...choosePlan(choosePlan(setup, 'p', true), 'q', true), bits: [] };
+    expect(missing(planned)).toBeUndefined();
+    expect(choicesOf(planned)).toMatchObject({ plans: ['p'], bits: [] });
+    expect(choicesOf(chooseSet(planned, 'b', true)).plans).toEqual(['p', 'q']);
+    expect(draftOf(planned).plans).toEqual(['p', 'q']);
+    expect(missing(choosePlan(planned, 'p', false))).toBe('needBits');
   });
 
   it('asks for what can be run and nothing else', () => {
@@ -70,6 +81,7 @@ describe('the form', () => {
     expect(choicesOf(wide)).toEqual({
       sets: ['a'],
       bits: [8, 4],
+      plans: [],
       baselines: ['rounding'],
       limit: 500,
     });
@@ -78,7 +90,7 @@ describe('the form', () => {
 
   it('remembers what is chosen as it stands, but not what is not a number', () => {
     const draft: Setup = { ...setup, bits: [7], limit: NaN };
-    expect(draftOf(draft)).toEqual({ sets: ['a', 'c'], bits: [7], baselines: ['rounding'] });
+    expect(draftOf(draft)).toEqual({ sets: ['a', 'c'], bits: [7], plans: [], baselines: ['rounding'] });
   });
 });
 

@@ -3,7 +3,17 @@ import type { Sorting } from '../common/controls.js';
 import { referencesOf, type Reference } from './differences.js';
 import { metricsOf, type Metric } from './metrics.js';
 import type { EvaluationRow } from '../../engine/protocol/protocol.js';
-import type { Choices, Progress, SetChoice, Setup, Show, StringKey, Strings, View } from './protocol.js';
+import type {
+  Choices,
+  PlanChoice,
+  Progress,
+  SetChoice,
+  Setup,
+  Show,
+  StringKey,
+  Strings,
+  View,
+} from './protocol.js';
 import { rowKey } from './series.js';
 import { INITIAL } from './table.js';
 
@@ -84,6 +94,20 @@ export const chooseBaseline = (form: Setup, name: string, chosen: boolean): Setu
   baselines: form.baselines.map((one) => (one.name === name ? { ...one, chosen } : one)),
 });
 
+export const choosePlan = (form: Setup, id: string, chosen: boolean): Setup => ({
+  ...form,
+  plans: form.plans.map((plan) => (plan.id === id ? { ...plan, chosen } : plan)),
+});
+
+/** Plans that can be run: those that name no set, or one that is chosen. */
+export function runnablePlans(form: Setup): PlanChoice[] {
+  const sets = chosenSets(form).map(({ id }) => id);
+  return form.plans.filter(({ set }) => set === undefined || sets.includes(set));
+}
+
+const wantedPlans = (form: Setup): string[] =>
+  runnablePlans(form).flatMap(({ id, chosen }) => (chosen ? [id] : []));
+
 /** Whether a chosen baseline is calibrated on data that has to be named. */
 export const needsBaselineData = ({ baselines }: Setup): boolean =>
   baselines.some(({ chosen, needsData }) => chosen && needsData);
@@ -100,9 +124,10 @@ export const chooseBits = (form: Setup, bits: number, chosen: boolean): Setup =>
 export function missing(form: Setup): StringKey | undefined {
   if (chosenSets(form).length === 0) return 'needSets';
   if (form.data === undefined) return 'needData';
-  if (wantedBits(form).length === 0) return 'needBits';
+  if (wantedBits(form).length === 0 && wantedPlans(form).length === 0) return 'needBits';
   if (needsBaselineData(form) && form.baselineData === undefined) return 'needBaselineData';
   if (Number.isNaN(form.limit)) return 'samplesInvalid';
+  if (Number.isNaN(form.length)) return 'lengthInvalid';
   return undefined;
 }
 
@@ -112,14 +137,18 @@ const wantedBits = (form: Setup): number[] => commonBits(form).filter((bits) => 
 export const choicesOf = (form: Setup): Choices => ({
   sets: chosenSets(form).map(({ id }) => id),
   bits: wantedBits(form),
+  plans: wantedPlans(form),
   baselines: chosenBaselines(form),
   ...(form.limit !== undefined && { limit: form.limit }),
+  ...(form.length !== undefined && { length: form.length }),
 });
 
 /** What the form says, also where it cannot be evaluated yet. */
 export const draftOf = (form: Setup): Choices => ({
   sets: form.sets.filter((set) => set.chosen).map(({ id }) => id),
   bits: form.bits,
+  plans: form.plans.filter((plan) => plan.chosen).map(({ id }) => id),
   baselines: chosenBaselines(form),
   ...(form.limit !== undefined && !Number.isNaN(form.limit) && { limit: form.limit }),
+  ...(form.length !== undefined && !Number.isNaN(form.length) && { length: form.length }),
 });

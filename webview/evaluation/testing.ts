@@ -42,6 +42,11 @@ export const setup: Setup = {
   ],
   data: { name: 'pictures' },
   bits: [8, 4],
+  plans: [
+    { id: 'p', name: 'mixed', chosen: false },
+    { id: 'q', name: 'of second', chosen: false, set: 'b' },
+  ],
+  hasLength: false,
   baselines: [
     { name: 'rounding', title: 'Rounding', hint: '', chosen: true, needsData: false },
     { name: 'gptq', title: 'GPTQ', hint: '', chosen: false, needsData: true },
