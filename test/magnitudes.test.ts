@@ -133,6 +133,7 @@ const OPTIONS: Readonly<Record<string, (family: Family, mode: Mode) => Readonly<
     ...(family === 'vit' && { rateScale: 0 }),
     ...(mode === 'weight-only' && { smooth: 'off', adapterStart: 'random' }),
   }),
+  sliderquant: () => ({ adapterRate: 0, clipRate: 0, epochs: 2, batch: 4, rank: 1 }),
 };
 
 describe('the same function with other numbers is quantized alike', () => {
@@ -176,12 +177,21 @@ describe('small or dead activations', () => {
 });
 
 describe('activations that overflow', () => {
-  it.each(methods.map((method) => [method.name, method] as const))(
-    'are refused by %s in a line that names the layer',
-    async (method, own) => {
-      const [family, mode] = hasMode(own, 'vit', 'weight-activation')
-        ? (['vit', 'weight-activation'] as const)
-        : (['llama', 'weight-only'] as const);
+  const asked = methods.map((own) => {
+    const [family, mode] = hasMode(own, 'vit', 'weight-activation')
+      ? (['vit', 'weight-activation'] as const)
+      : (['llama', 'weight-only'] as const);
+    return [own.name, family, mode] as const;
+  });
+  // Without data nobody knows.
+  const reading = asked.filter(
+    ([method, family, mode]) =>
+      resolveRequest(outlineOf(family, configs[family]), { model: 'm', method, mode }).settings.samples > 0,
+  );
+
+  it.each(reading)(
+    'are refused by %s in a line that names the layer (%s, %s)',
+    async (method, family, mode) => {
       const path = await writeModel(`overflow-${method}`, family, (tensor) =>
         /\.1\.(layernorm_before|input_layernorm)\.weight/.test(tensor) ? 1e38 : 1,
       );

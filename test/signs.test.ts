@@ -87,7 +87,14 @@ it('is sized as its weights are, wherever sizes are told', async () => {
 });
 
 it('is measured, planned and evaluated', async () => {
-  const request = { model: at('model'), adapters: at('set'), data: pictures, samples: 16, ...place };
+  const request = {
+    model: at('model'),
+    adapters: at('set'),
+    data: pictures,
+    samples: 16,
+    exact: true,
+    ...place,
+  };
   expect(await runSensitivity(request, quiet)).toMatchObject({ layers: LAYERS, bits: [1, 2.5] });
   const params = { model: at('model'), adapters: at('set'), budget: 'average-bits' as const };
   const { offered, points } = await allocatePrecision(params, fingerprintCache());

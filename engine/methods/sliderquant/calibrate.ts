@@ -11,6 +11,7 @@ import type { Artefact, CalibrationContext } from '../method.js';
 import { blockFile, type Kept } from '../progress.js';
 import { batchOf } from '../walk.js';
 import { gridForms, groupSizeAt, keptWeight, writtenTensors } from '../weight-set.js';
+import { isFiniteStore, requireFiniteInputs } from './overflow.js';
 import { roundedParameters, roundLayer } from './rounded-block.js';
 import type { SliderquantSettings } from './settings.js';
 import { beginLayer, type LayerState, type StateLayout } from './state.js';
@@ -263,6 +264,7 @@ async function learn(
       start.set(placeName(place) + name, state);
   const target = await passed(context, part, parameters, plain, sides.plain);
   try {
+    if (!isFiniteStore(target)) await requireFiniteInputs(context, blocks, plain, sides.plain);
     const layout = { ...layoutOf(stage), layers: windowLayers(blocks, (block) => checkpoint.listing(block)) };
     const { layers, losses } = await trainWindow(
       programs,
