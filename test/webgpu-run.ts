@@ -22,7 +22,7 @@ import { blockSource } from '../engine/methods/quept/source.js';
 import { advanceStreams } from '../engine/methods/quept/streams.js';
 import type { HostTensor } from '../engine/models/checkpoint.js';
 import { listPart } from '../engine/models/listing.js';
-import { vitBlock, type VitConfig } from '../engine/models/vit/vit.js';
+import { vitBlock } from '../engine/models/vit/vit.js';
 import { openPrograms } from '../engine/runtime/programs.js';
 import { openRuntime, type Runtime } from '../engine/runtime/session.js';
 import type { DeviceKind } from '../engine/protocol/protocol.js';
@@ -41,7 +41,7 @@ export interface Outcome {
 }
 
 const [features, tokens, samples] = [32, 5, 4];
-const config = { features, depth: 1, heads: 2, hidden: 64, epsilon: 1e-6, qkvBias: true } as VitConfig;
+const config = { features, heads: 2, hidden: 64, activation: op.gelu, epsilon: 1e-6, qkvBias: true };
 const part = vitBlock(config, 'vit', 0, tokens);
 const listing = listPart(part);
 const options: QueptOptions = {

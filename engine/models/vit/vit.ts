@@ -95,8 +95,19 @@ export function vitStem(config: VitConfig, prefix: string, specialTokens: readon
 }
 
 /** Pre-norm encoder block: attention, then a two-layer perceptron, each added to the stream. */
-export function vitBlock(config: VitConfig, prefix: string, index: number, tokens: number): Part {
-  const { features, hidden, activation, heads, epsilon, qkvBias } = config;
+export function vitBlock(
+  {
+    features,
+    hidden,
+    activation,
+    heads,
+    epsilon,
+    qkvBias,
+  }: Pick<VitConfig, 'features' | 'hidden' | 'activation' | 'heads' | 'epsilon' | 'qkvBias'>,
+  prefix: string,
+  index: number,
+  tokens: number,
+): Part {
   return {
     prefix: `${prefix}.encoder.layer.${index}.`,
     kind: 'block',
