@@ -308,11 +308,13 @@ describe('a plan that lacks something', () => {
 
 describe('an evaluation', () => {
   it('has a plan beside bit-widths', async () => {
+    await editor.openSidebar();
+    await writePlan('kept.precision.json', { model: 'vit-fashion', default: 8, layers: { '**.query': 4 } });
     await pressAction(await editor.view('Adapter Sets'), 'quick', 'Evaluate Adapter Set…');
     page = await editor.webview('Evaluation: vit-fashion');
     await page.getByRole('checkbox', { name: 'quick', checked: true }).waitFor();
-    await page.getByRole('checkbox', { name: 'mixed', exact: true }).click();
-    await page.getByRole('checkbox', { name: 'mixed', exact: true, checked: true }).waitFor();
+    await page.getByRole('checkbox', { name: 'kept', exact: true }).click();
+    await page.getByRole('checkbox', { name: 'kept', exact: true, checked: true }).waitFor();
     await page.getByRole('checkbox', { name: 'Rounding' }).click();
     await page.getByRole('button', { name: 'Choose…' }).first().click();
     await editor.pick(/Sample: /);
@@ -321,7 +323,7 @@ describe('an evaluation', () => {
     await page.getByRole('button', { name: 'Evaluate', exact: true }).click();
     await page.getByText('Results', { exact: true }).waitFor({ timeout: 120_000 });
     const rows = page.locator('vscode-data-grid-row:not([row-type="header"])');
-    expect(await rows.filter({ hasText: 'mixed' }).count()).toBe(1);
+    expect(await rows.filter({ hasText: 'kept' }).count()).toBe(1);
     expect(await rows.filter({ hasText: 'quick' }).count()).toBeGreaterThan(1);
     expect(editor.errors).toEqual([]);
   });

@@ -70,8 +70,8 @@ describe('the Adapter Sets view', () => {
         [
           `${MODEL} · vit [model supported]`,
           '  elastic · 8, 4 bits · weights and activations · QuEPT · DATE [adapterSet readable current]',
-          '    8 bits · rank 16 · START [part]',
-          '    4 bits · rank 16 · START [part]',
+          '    8 bits · rank 16 · START · bits per weight 8.14 [part]',
+          '    4 bits · rank 16 · START · bits per weight 4.12 [part]',
           '    calibration-images-idx3-ubyte.gz · 16 samples [calibration]',
         ].join('\n'),
       ),
