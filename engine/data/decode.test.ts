@@ -167,12 +167,26 @@ test('refuses what is damaged, too large, or no picture it knows', async () => {
   await expect(decodeFile(await encoder(rgb).gif().toBuffer())).rejects.toThrow('GIF is not supported');
   await expect(decodeFile(new Uint8Array(0))).rejects.toThrow(expect.objectContaining({ name: 'UserError' }));
 
-  const bomb = Buffer.from(png);
-  bomb.writeUInt32BE(60_000, 16);
-  bomb.writeUInt32BE(60_000, 20);
-  bomb.writeUInt32BE(crc32(bomb.subarray(12, 29)), 29);
-  await expect(decodeFile(bomb)).rejects.toThrow('60000×60000; up to 50331648 pixels');
+  await expect(decodeFile(ofSide(60_000, png))).rejects.toThrow('60000×60000; up to 50331648 pixels');
+  // Decoders that hold pictures whole take more memory for each pixel.
+  const interlaced = await encoder(noise(64, 64, 3))
+    .png({ progressive: true })
+    .toBuffer();
+  await expect(decodeFile(ofSide(6000, interlaced))).rejects.toThrow('6000×6000; up to 29360128 pixels');
+  await expect(decodeFile(ofSide(6000, png))).rejects.toThrow('not a readable PNG');
+  const side = { width: 4700, height: 4700, channels: 3, background: 'green' } as const;
+  const webp = await sharp({ create: side }).webp({ effort: 0 }).toBuffer();
+  await expect(decodeFile(webp)).rejects.toThrow('4700×4700; up to 20971520 pixels');
 });
+
+/** A PNG whose header says that it has so many pixels on a side. */
+function ofSide(side: number, png: Uint8Array): Buffer {
+  const bomb = Buffer.from(png);
+  bomb.writeUInt32BE(side, 16);
+  bomb.writeUInt32BE(side, 20);
+  bomb.writeUInt32BE(crc32(bomb.subarray(12, 29)), 29);
+  return bomb;
+}
 
 function crc32(chunk: Uint8Array): number {
   let crc = ~0;

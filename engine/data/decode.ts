@@ -9,6 +9,10 @@ import { openTurns } from './turns.js';
 const MAX_SIDE = 65_535;
 /** With an alpha channel, 192 MiB decoded. */
 const MAX_PIXELS = 3 << 24;
+/** Of interlaced PNG and progressive JPEG, which their decoders hold whole beside what they yield. */
+const MAX_PROGRESSIVE = 7 << 22;
+/** Of WebP, whose decoder holds it more than once. */
+const MAX_WEBP = 5 << 22;
 const MAX_FILE_BYTES = 64 << 20;
 /** Files and pictures above this are read and decoded one at a time. */
 const LARGE_FILE = 8 << 20;
@@ -80,11 +84,14 @@ async function readHeader(bytes: Uint8Array): Promise<Header> {
     throw new UserError(
       'grey of 16 bits is not supported, as libraries read it in different ways; make it 8 bits.',
     );
-  const { width, height, space, hasAlpha } = await readable(format, () => open(bytes).metadata());
+  const { width, height, space, hasAlpha, isProgressive } = await readable(format, () =>
+    open(bytes).metadata(),
+  );
   const pixels = width * height;
-  if (pixels > MAX_PIXELS || Math.max(width, height) > MAX_SIDE)
+  const most = format === 'WebP' ? MAX_WEBP : isProgressive ? MAX_PROGRESSIVE : MAX_PIXELS;
+  if (pixels > most || Math.max(width, height) > MAX_SIDE)
     throw new UserError(
-      `the picture is ${height}×${width}; up to ${MAX_PIXELS} pixels, and ${MAX_SIDE} on a side, are supported.`,
+      `the picture is ${height}×${width}; up to ${most} pixels, and ${MAX_SIDE} on a side, are supported.`,
     );
   return { format, pixels, isCmyk: format === 'JPEG' && space === 'cmyk', hasAlpha };
 }
