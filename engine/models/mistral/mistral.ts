@@ -2,7 +2,8 @@
  * Mistral 7B (Jiang et al. 2023): LLaMA with a sliding window in every block, or in those that `layer_types` names; Hugging Face
  * layout `mistral`.
  */
-import { llamaFamily, windowsOfTypes } from '../llama/llama.js';
+import { readWindows } from '../decoder/windows.js';
+import { llamaFamily } from '../llama/llama.js';
 
 export const mistral = llamaFamily(
   'mistral',
@@ -10,6 +11,6 @@ export const mistral = llamaFamily(
   { hidden: 14336, context: 131072, vocabulary: 32000, keyHeads: 8 },
   (config, depth) => {
     const window = config.optionalSize('sliding_window', 4096);
-    return { windows: windowsOfTypes(config, depth, window) ?? Array<typeof window>(depth).fill(window) };
+    return { windows: readWindows(config, depth, window, () => true) };
   },
 );

@@ -1,6 +1,7 @@
 /** Qwen 2 and 2.5 (Yang et al. 2024): LLaMA with biases on queries, keys and values, Hugging Face layout `qwen2`. */
 import type { ModelConfig } from '../config.js';
-import { llamaFamily, windowsOfTypes, type LlamaTraits } from '../llama/llama.js';
+import { readWindows } from '../decoder/windows.js';
+import { llamaFamily, type LlamaTraits } from '../llama/llama.js';
 
 /** What both generations have where keys are missing. */
 export const QWEN_DEFAULTS = { hidden: 22016, context: 32768, vocabulary: 151936, keyHeads: 32 };
@@ -10,11 +11,7 @@ export function qwenWindows(config: ModelConfig, depth: number): Required<Pick<L
   const isOn = config.flag('use_sliding_window', false);
   const window = isOn ? config.optionalSize('sliding_window', 4096) : undefined;
   const first = config.count('max_window_layers', 28);
-  return {
-    windows:
-      windowsOfTypes(config, depth, window) ??
-      Array.from({ length: depth }, (_, index) => (index >= first ? window : undefined)),
-  };
+  return { windows: readWindows(config, depth, window, (layer) => layer >= first) };
 }
 
 export const qwen2 = llamaFamily('qwen2', 'Qwen2ForCausalLM', QWEN_DEFAULTS, (config, depth) => ({
