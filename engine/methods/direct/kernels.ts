@@ -24,7 +24,7 @@ import {
   when,
   type Code,
   type WasmFunction,
-} from './wasm.js';
+} from '../../backends/wasm.js';
 
 /** Rows that a sweep takes side by side: four vectors of four. */
 export const TILE = 16;
