@@ -35,16 +35,32 @@ export function chunked(rows: number, columns: number): Chunked {
 export const elementAt = ({ perChunk, chunks }: Chunked, row: number, column: number): number =>
   chunks[Math.floor(column / perChunk)]![row * perChunk + (column % perChunk)]!;
 
-/** A row-major matrix with its columns in another order: place i has column `order[i]`. */
-export function toChunks(data: ArrayLike<number>, rows: number, order: Uint32Array): Chunked {
+export const setElement = (
+  { perChunk, chunks }: Chunked,
+  row: number,
+  column: number,
+  value: number,
+): void => {
+  chunks[Math.floor(column / perChunk)]![row * perChunk + (column % perChunk)] = value;
+};
+
+/** A row-major matrix with its columns in another order: place i has column `order[i]`; and its rows in `rowOrder`, if given. */
+export function toChunks(
+  data: Float32Array,
+  rows: number,
+  order: Uint32Array,
+  rowOrder?: Uint32Array,
+): Chunked {
   const columns = order.length;
   const found = chunked(rows, columns);
   const { perChunk, chunks } = found;
-  for (const [c, chunk] of chunks.entries()) {
-    const first = c * perChunk;
-    const end = Math.min(columns, first + perChunk);
-    for (let row = 0; row < rows; row++)
-      for (let i = first; i < end; i++) chunk[row * perChunk + i - first] = data[row * columns + order[i]!]!;
+  for (let row = 0; row < rows; row++) {
+    const from = columns * (rowOrder ? rowOrder[row]! : row);
+    for (let c = 0, first = 0; first < columns; c++, first += perChunk) {
+      const chunk = chunks[c]!;
+      const end = Math.min(columns, first + perChunk);
+      for (let i = first, to = row * perChunk; i < end; i++, to++) chunk[to] = data[from + order[i]!]!;
+    }
   }
   return found;
 }

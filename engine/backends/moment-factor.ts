@@ -4,7 +4,17 @@ import { requireFinite } from '../execution/finite.js';
 import { Graph } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
 import type { Programs } from '../runtime/programs.js';
-import { chunked, fromChunks, panelOf, timesRows, toChunks, type Chunked } from './columns.js';
+import {
+  chunked,
+  fromChunks,
+  panelOf,
+  rowsOf,
+  setElement,
+  timesRows,
+  toChunks,
+  type Chunked,
+} from './columns.js';
+import { factorSquare } from './square.js';
 
 /** So far damping is raised, tenfold each time (docs/METHOD.md, section 13). */
 const MAX_DAMPING = 100;
@@ -54,8 +64,9 @@ export async function factorMoment(
   const mean = live > 0 ? diagonal.reduce((sum, x) => sum + x, 0) / live : 1;
   const order = byRisingDiagonal(diagonal);
   for (let share = damping; share <= MAX_DAMPING; share *= 10) {
-    const moment = toChunks(hessian, n, order);
-    placeRows(moment, order, (place) => (diagonal[order[place]!]! || mean) + share * mean);
+    const moment = toChunks(hessian, n, order, order);
+    for (const [place, column] of order.entries())
+      setElement(moment, place, place, (diagonal[column]! || mean) + share * mean);
     const found = await factorize(programs, moment, signal);
     if (found) return { order, moment, dead, ...found };
     if (share * 10 <= MAX_DAMPING)
@@ -75,20 +86,8 @@ function byRisingDiagonal(diagonal: Float64Array): Uint32Array {
   return Uint32Array.from(diagonal.keys()).sort((a, b) => diagonal[a]! - diagonal[b]! || b - a);
 }
 
-/** Puts the rows of a symmetric matrix in the order of its columns, with another diagonal. */
-function placeRows(
-  { columns, perChunk, chunks }: Chunked,
-  order: Uint32Array,
-  diagonal: (place: number) => number,
-): void {
-  for (const [c, chunk] of chunks.entries()) {
-    const before = chunk.slice();
-    for (let i = 0; i < columns; i++)
-      chunk.set(before.subarray(order[i]! * perChunk, (order[i]! + 1) * perChunk), i * perChunk);
-    for (let j = c * perChunk; j < Math.min(columns, (c + 1) * perChunk); j++)
-      chunk[j * perChunk + j - c * perChunk] = diagonal(j);
-  }
-}
+/** Rows of U that a product takes at once at most, so that shapes stay few. */
+const MAX_ROWS = 1024;
 
 /** U and the inverses of its diagonal squares, from the first row to the last; undefined where M is not positive definite. */
 async function factorize(
@@ -104,54 +103,61 @@ async function factorize(
   const solve = await programs.getBuilt(solveGraph, [panel, perChunk], `solve ${panel}×${perChunk}`, {
     keep: false,
   });
+  const none = new Float32Array(panel * perChunk);
   for (let start = 0; start < n; start += panel) {
     if (signal.aborted) throw new CancelledError();
     const rows = Math.min(panel, n - start);
     const first = Math.floor(start / perChunk);
     const before = columnsOf(upper, start, panel, start);
-    const left: Float32Array[] = [];
-    for (let c = first; c < upper.chunks.length; c++) {
-      const own = new Float32Array(panel * perChunk);
-      own.set(moment.chunks[c]!.subarray(start * perChunk, (start + rows) * perChunk));
-      left.push(start === 0 ? own : await subtracted(own, upper.chunks[c]!));
-    }
+    const sums: Float32Array[] = [];
+    for (let c = first; c < upper.chunks.length; c++) sums.push(await madeBy(before, upper.chunks[c]!));
     const at = start - first * perChunk;
     const square = new Float64Array(panel * panel);
+    const own = moment.chunks[first]!;
     for (let i = 0; i < panel; i++)
-      for (let j = i; j < panel; j++)
-        square[i * panel + j] = i < rows && j < rows ? left[0]![i * perChunk + at + j]! : Number(i === j);
-    if (!factorSquare(square, panel)) return undefined;
-    const inverse = Float32Array.from(inverted(square, panel));
+      for (let j = i; j < panel; j++) {
+        const place = i * perChunk + at + j;
+        square[i * panel + j] =
+          j < rows ? Math.fround(own[start * perChunk + place]! - sums[0]![place]!) : Number(i === j);
+      }
+    const factored = factorSquare(square, panel);
+    if (!factored) return undefined;
+    const inverse = Float32Array.from(factored.inverse);
     inverses.push(inverse);
-    for (const [i, residual] of left.entries()) {
+    for (const [i, sum] of sums.entries()) {
       const outputs = await solve.run({
         inverse: runtime.tensor(inverse, [panel, panel]),
-        left: runtime.tensor(residual, [panel, perChunk]),
+        own: runtime.tensor(rowsOf(moment, moment.chunks[first + i]!, start, panel), [panel, perChunk]),
+        sum: runtime.tensor(sum, [panel, perChunk]),
       });
       const chunk = upper.chunks[first + i]!;
       chunk.set((await runtime.read(outputs.rows!)).subarray(0, rows * perChunk), start * perChunk);
     }
-    const own = upper.chunks[first]!;
     for (let i = 0; i < rows; i++) {
-      own.fill(0, (start + i) * perChunk, (start + i) * perChunk + at);
-      for (let j = 0; j < rows; j++)
-        own[(start + i) * perChunk + at + j] = j < i ? 0 : square[i * panel + j]!;
-    }
-
-    async function subtracted(a: Float32Array, chunk: Float32Array): Promise<Float32Array> {
-      const shape = [start, panel, perChunk] as const;
-      const program = await programs.getBuilt(residualGraph, shape, `factor ${shape.join('×')}`, {
-        keep: false,
-      });
-      const outputs = await program.run({
-        a: runtime.tensor(a, [panel, perChunk]),
-        before: runtime.tensor(before, [start, panel]),
-        chunk: runtime.tensor(chunk.subarray(0, start * perChunk), [start, perChunk]),
-      });
-      return runtime.read(outputs.left!);
+      const line = upper.chunks[first]!.subarray((start + i) * perChunk, (start + i + 1) * perChunk);
+      line.fill(0, 0, at).set(factored.upper.subarray(i * panel, i * panel + rows), at);
     }
   }
   return { upper, inverses };
+
+  /** What rows of U already make of rows of M: `before` [rows, panel]ᵀ times the first of these rows of a chunk. */
+  async function madeBy(before: Float32Array, chunk: Float32Array): Promise<Float32Array> {
+    let sum = none;
+    for (let from = 0; from * panel < before.length; from += MAX_ROWS) {
+      const rows = Math.min(MAX_ROWS, before.length / panel - from);
+      const shape = [rows, panel, perChunk] as const;
+      const program = await programs.getBuilt(addMadeGraph, shape, `factor ${shape.join('×')}`, {
+        keep: false,
+      });
+      const outputs = await program.run({
+        before: runtime.tensor(before.subarray(from * panel, (from + rows) * panel), [rows, panel]),
+        chunk: runtime.tensor(chunk.subarray(from * perChunk, (from + rows) * perChunk), [rows, perChunk]),
+        sum: runtime.tensor(sum, [panel, perChunk]),
+      });
+      sum = (await runtime.read(outputs.next!)) as Float32Array<ArrayBuffer>;
+    }
+    return sum;
+  }
 }
 
 /** Columns `start` to `start + count` of the first `rows` rows, [rows, count], filled up with zeros. */
@@ -164,50 +170,21 @@ function columnsOf({ perChunk, chunks }: Chunked, start: number, count: number, 
   return found;
 }
 
-/** `a` [panel, perChunk] − `before` [rows, panel]ᵀ · `chunk` [rows, perChunk] → `left`. */
-function residualGraph(rows: number, panel: number, perChunk: number): Graph {
+/** `before` [rows, panel]ᵀ · `chunk` [rows, perChunk] + `sum` [panel, perChunk] → `next`. */
+function addMadeGraph(rows: number, panel: number, perChunk: number): Graph {
   const graph = new Graph();
-  const product = op.gemm(graph.input('before', [rows, panel]), graph.input('chunk', [rows, perChunk]), {
-    transA: true,
-  });
-  graph.output('left', op.sub(graph.input('a', [panel, perChunk]), product));
+  const [before, chunk] = [graph.input('before', [rows, panel]), graph.input('chunk', [rows, perChunk])];
+  const sum = graph.input('sum', [panel, perChunk]);
+  graph.output('next', op.gemm(before, chunk, { transA: true, c: sum }));
   return graph;
 }
 
-/** `inverse` [panel, panel]ᵀ · `left` [panel, perChunk] → `rows`. */
+/** `inverse` [panel, panel]ᵀ · (`own` − `sum`) [panel, perChunk] → `rows`. */
 function solveGraph(panel: number, perChunk: number): Graph {
   const graph = new Graph();
-  const inverse = graph.input('inverse', [panel, panel]);
-  graph.output('rows', op.gemm(inverse, graph.input('left', [panel, perChunk]), { transA: true }));
+  const left = op.sub(graph.input('own', [panel, perChunk]), graph.input('sum', [panel, perChunk]));
+  graph.output('rows', op.gemm(graph.input('inverse', [panel, panel]), left, { transA: true }));
   return graph;
-}
-
-/** Replaces the upper triangle of a symmetric matrix A [n, n] by U with UᵀU = A; false where a pivot is not positive. */
-function factorSquare(a: Float64Array, n: number): boolean {
-  for (let k = 0; k < n; k++) {
-    const pivot = Math.sqrt(a[k * n + k]!);
-    if (!(pivot > 0 && pivot < Infinity)) return false;
-    for (let j = k; j < n; j++) a[k * n + j]! /= pivot;
-    for (let i = k + 1; i < n; i++) {
-      const share = a[k * n + i]!;
-      if (share !== 0) for (let j = i; j < n; j++) a[i * n + j]! -= share * a[k * n + j]!;
-    }
-  }
-  return true;
-}
-
-/** The inverse of an upper triangular matrix [n, n]. */
-function inverted(u: Float64Array, n: number): Float64Array {
-  const found = new Float64Array(n * n);
-  for (let row = n - 1; row >= 0; row--) {
-    const pivot = u[row * n + row]!;
-    found[row * n + row] = 1 / pivot;
-    for (let k = row + 1; k < n; k++) {
-      const share = u[row * n + k]! / pivot;
-      if (share !== 0) for (let j = k; j < n; j++) found[row * n + j]! -= share * found[k * n + j]!;
-    }
-  }
-  return found;
 }
 
 /**

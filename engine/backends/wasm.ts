@@ -24,7 +24,10 @@ export const int = (value: number): Code => [0x41, signed(value)];
 export const add = two(0x6a);
 export const subtract = two(0x6b);
 export const times = two(0x6c);
+/** Of a number that is not negative. */
+export const quarter = (value: Code): Code => [value, int(2), 0x76];
 export const loadInt = (address: Code, offset = 0): Code => [address, 0x28, at(offset)];
+export const loadDouble = (address: Code): Code => [address, 0x2b, at(0)];
 
 /** Runs the body once, and again as long as the condition holds then. */
 export const repeatWhile = (condition: Code, body: Code): Code => [
@@ -44,6 +47,18 @@ export const store = (address: Code, value: Code, offset = 0): Code => [
   simd(0x0b),
   at(offset),
 ];
+/** Four bytes as float32 numbers. */
+export const loadBytes = (address: Code, offset = 0): Code => [
+  address,
+  ...[simd(0x5c), at(offset), simd(0x89, 0x01), simd(0xa9, 0x01), simd(0xfb, 0x01)],
+];
+/** Four float32 numbers from 0 to 255 as bytes: the low ones of four integers. */
+export const storeBytes = (address: Code, value: Code, offset = 0): Code => [
+  ...[address, value, simd(0xf9, 0x01)],
+  ...[simd(0x0c), LOW_BYTES, simd(0x0e)],
+  ...[simd(0x5a), at(offset), 0],
+];
+const LOW_BYTES: Code = [0, 4, 8, 12, ...Array.from({ length: 12 }, () => 0xff)];
 export const and = two(simd(0x4e));
 /** Of the first what is not in the second. */
 export const andNot = two(simd(0x4f));

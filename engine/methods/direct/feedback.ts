@@ -2,7 +2,7 @@
 import { CancelledError } from '../../errors.js';
 import type { Programs } from '../../runtime/programs.js';
 import { inPhase } from '../phases.js';
-import { elementAt, panelOf, type Chunked } from '../../backends/columns.js';
+import { panelOf, type Chunked } from '../../backends/columns.js';
 import type { Factored } from '../../backends/moment-factor.js';
 import { groupsOf, type Grids, type Layout } from './grids.js';
 import { kernels, TILE } from './kernels.js';
@@ -183,22 +183,22 @@ async function sweep(
     if (signal.aborted) throw new CancelledError();
     const columns = Math.min(panel, n - start);
     const from = isUpper ? Math.floor(start / LINES) * LINES : 0;
-    const program = await programs.getBuilt(
-      productGraph,
-      [panel, n - from, rows],
-      `product ${panel}×${n - from}×${rows}`,
-      { keep: false },
-    );
+    const width = n - from;
+    const shape = [panel, width, rows] as const;
+    const program = await programs.getBuilt(productGraph, shape, `product ${shape.join('×')}`, {
+      keep: false,
+    });
+    const lines = rowsFrom(matrix, start, columns, from, panel);
     const outputs = await program.run({
-      a: runtime.tensor(rowsFrom(matrix, start, columns, from, panel), [panel, n - from]),
-      b: runtime.tensor(errors.subarray(from * rows), [n - from, rows]),
+      a: runtime.tensor(lines, [panel, width]),
+      b: runtime.tensor(errors.subarray(from * rows), [width, rows]),
     });
     const before = await runtime.read(outputs.product!);
     const { sweepPanel, reserve } = kernels();
     const size = columns * rows;
     const { buffer, at } = reserve([
-      ...[columns, columns ** 2, size, size, size, size, size].map((length) => length * FLOAT),
-      ...[scale.byteLength, zero.byteLength, columns * TILE * FLOAT],
+      ...[columns, columns ** 2, size, size, size].map((length) => length * FLOAT),
+      ...[size, size, scale.byteLength, zero.byteLength, columns * TILE * FLOAT],
     ]);
     const [groups, corner, own, sums, error, first, code, scales, zeros, change] = at as [
       ...[number, number, number, number, number, number, number, number, number, number],
@@ -209,13 +209,14 @@ async function sweep(
     );
     const square = floats(corner, columns ** 2);
     for (let j = 0; j < columns; j++)
-      for (let k = 0; k < columns; k++) square[j * columns + k] = elementAt(matrix, start + j, start + k);
+      square.set(lines.subarray(j * width + start - from).subarray(0, columns), j * columns);
     const span = [start * rows, (start + columns) * rows] as const;
     floats(own).set(weight.subarray(...span));
     floats(sums).set(before.subarray(0, size));
     floats(error).set(errors.subarray(...span));
-    if (rules.first) floats(first).set(rules.first.subarray(...span));
-    else floats(first).fill(0);
+    const least = new Uint8Array(buffer, first, size);
+    if (rules.first) least.set(rules.first.subarray(...span));
+    else least.fill(0);
     floats(scales, scale.length).set(scale);
     floats(zeros, zero.length).set(zero);
     sweepPanel(
@@ -223,7 +224,7 @@ async function sweep(
       ...[scales, zeros, change, rules.span, rules.last, rules.halves ? -1 : 0],
     );
     errors.set(floats(error), span[0]);
-    codes.set(floats(code), span[0]);
+    codes.set(new Uint8Array(buffer, code, size), span[0]);
   }
 }
 

@@ -1,5 +1,4 @@
 /** The loops of the direct method that are no products of matrices, on vectors of numbers. */
-import { UserError } from '../../errors.js';
 import {
   add,
   and,
@@ -13,44 +12,34 @@ import {
   int,
   less,
   load,
+  loadBytes,
   loadInt,
+  quarter,
   repeatWhile,
   set,
   store,
+  storeBytes,
   subtract,
   times,
   V128,
-  wasmModule,
   when,
   type Code,
   type WasmFunction,
 } from '../../backends/wasm.js';
+import { numbered, openKernels, type Room } from '../../backends/kernels.js';
 
-/** Rows that a sweep takes side by side: four vectors of four. */
-export const TILE = 16;
-const VECTORS = [0, 1, 2, 3];
+/** Rows that a sweep takes side by side: eight vectors of four. */
+export const TILE = 32;
+const VECTORS = [0, 1, 2, 3, 4, 5, 6, 7];
 const VECTOR = 16;
 const FLOAT = 4;
-
-/** Numbers its locals: parameters first, then what is used besides. */
-function locals<P extends string, L extends string>(
-  parameters: Readonly<Record<P, number>>,
-  others: Readonly<Record<L, number>>,
-) {
-  const names = [...Object.keys(parameters), ...Object.keys(others)];
-  return {
-    parameters: Object.values<number>(parameters),
-    locals: Object.values<number>(others),
-    of: Object.fromEntries(names.map((name, i) => [name, i])) as Record<P | L, number>,
-  };
-}
 
 /**
  * Σ cost · (ŵ − w)² over `count` elements, an even number: w float32 at `data`, `cost` float64; ŵ = s(q − z), q = clamp(round(w
  * / s + inner) + outer, 0, last), of which one is z and the other 0.
  */
 function gridError(): WasmFunction {
-  const own = locals(
+  const own = numbered(
     { data: I32, cost: I32, count: I32, scale: F64, inner: F64, outer: F64, last: F64 },
     { end: I32, sum: V128, s: V128, i: V128, o: V128, z: V128, most: V128, zero: V128, x: V128 },
   );
@@ -83,12 +72,12 @@ function gridError(): WasmFunction {
 
 /**
  * Gives columns their codes from the last of a panel to the first: that nearest to w − e + (before_j + Σ_{k>j} corner_jk ·
- * change_k) / corner_jj within first and first + span, and at most last. Arrays are float32, [columns, rows] except `corner`
- * [columns, stride] and scales and zero points, of which the column j's begin `groups[j]` bytes (int32) behind `scale` and
- * `zero`; rows are a multiple of TILE. `errors` e = w − ŵ are replaced, and so are `codes`; `change` [columns, TILE] is room.
+ * change_k) / corner_jj within first and first + span, and at most last. Arrays are float32, [columns, rows] except `first`
+ * and `codes`, which are bytes, `corner` [columns, stride] and scales and zero points, of which the column j's begin
+ * `groups[j]` bytes (int32) behind `scale` and `zero`; rows are a multiple of TILE. `errors` e = w − ŵ are replaced, and so are `codes`; `change` [columns, TILE] is room.
  */
 function sweepPanel(): WasmFunction {
-  const own = locals(
+  const own = numbered(
     {
       ...{ columns: I32, rowBytes: I32, stride: I32, groups: I32, corner: I32 },
       ...{
@@ -104,13 +93,14 @@ function sweepPanel(): WasmFunction {
       ...{ span: I32, last: I32, halves: I32 },
     },
     {
-      ...{ t: I32, j: I32, line: I32, end: I32, from: I32, to: I32, group: I32, offset: I32 },
+      ...{ t: I32, j: I32, line: I32, end: I32, from: I32, to: I32, group: I32, offset: I32, byte: I32 },
       ...{ factor: V128, pivot: V128, s: V128, z: V128, w: V128, old: V128, x: V128, low: V128, mask: V128 },
-      ...{ a0: V128, a1: V128, a2: V128, a3: V128, above: V128, most: V128 },
+      ...{ a0: V128, a1: V128, a2: V128, a3: V128, a4: V128, a5: V128, a6: V128, a7: V128 },
+      ...{ above: V128, most: V128 },
     },
   );
   const l = own.of;
-  const sums = [l.a0, l.a1, l.a2, l.a3];
+  const sums = [l.a0, l.a1, l.a2, l.a3, l.a4, l.a5, l.a6, l.a7];
   const place = (array: number, by: number): Code => add(get(array), get(by));
   const zeros = f32x4.splat([0x43, 0, 0, 0, 0]);
   const floatOf = (local: number): Code => f32x4.splat([get(local), 0xb2]);
@@ -125,7 +115,7 @@ function sweepPanel(): WasmFunction {
       set(l.old, load(place(l.errors, l.offset), offset)),
       set(l.x, f32x4.div(f32x4.add(load(place(l.before, l.offset), offset), get(sums[i]!)), get(l.pivot))),
       set(l.x, f32x4.add(f32x4.sub(get(l.w), get(l.old)), get(l.x))),
-      set(l.low, load(place(l.first, l.offset), offset)),
+      set(l.low, loadBytes(place(l.first, l.byte), 4 * i)),
       set(
         l.x,
         f32x4.least(
@@ -133,7 +123,7 @@ function sweepPanel(): WasmFunction {
           f32x4.least(f32x4.add(get(l.low), get(l.above)), get(l.most)),
         ),
       ),
-      store(place(l.codes, l.offset), get(l.x), offset),
+      storeBytes(place(l.codes, l.byte), get(l.x), 4 * i),
       set(l.x, f32x4.sub(get(l.w), f32x4.mul(get(l.s), f32x4.sub(get(l.x), get(l.z))))),
       store(place(l.errors, l.offset), get(l.x), offset),
       store(get(l.to), f32x4.sub(get(l.x), get(l.old)), offset),
@@ -162,6 +152,7 @@ function sweepPanel(): WasmFunction {
     ),
     set(l.group, add(loadInt(add(get(l.groups), times(get(l.j), int(4)))), get(l.t))),
     set(l.offset, add(times(get(l.j), get(l.rowBytes)), get(l.t))),
+    set(l.byte, quarter(get(l.offset))),
     ...VECTORS.map(round),
   ];
   return {
@@ -193,59 +184,6 @@ interface Exports {
   readonly sweepPanel: (...parameters: readonly number[]) => void;
 }
 
-interface Kernels extends Exports {
-  /** Room for arrays of so many bytes each, one after another; what was in memory before is lost. @returns where they begin */
-  readonly reserve: (bytes: readonly number[]) => {
-    readonly buffer: ArrayBuffer;
-    readonly at: readonly number[];
-  };
-}
+let opened: (Exports & Room) | undefined;
 
-/** What Node has of it; its types are those of browsers. */
-interface WasmMemory {
-  readonly buffer: ArrayBuffer;
-  grow(pages: number): number;
-}
-const wasm = (
-  globalThis as unknown as {
-    readonly WebAssembly: {
-      readonly Memory: new (size: { readonly initial: number }) => WasmMemory;
-      readonly Module: new (bytes: Uint8Array) => object;
-      readonly Instance: new (module: object, imports: object) => { readonly exports: object };
-    };
-  }
-).WebAssembly;
-
-const PAGE = 1 << 16;
-let opened: Kernels | undefined;
-
-/** What they work on lies in one memory, so that nobody may wait between `reserve` and what is made of it. */
-export function kernels(): Kernels {
-  if (opened) return opened;
-  const memory = new wasm.Memory({ initial: 1 });
-  const module = new wasm.Module(wasmModule([gridError(), sweepPanel()]));
-  const { exports } = new wasm.Instance(module, { host: { memory } });
-  opened = {
-    ...(exports as Exports),
-    reserve: (bytes) => {
-      const at: number[] = [];
-      let end = 0;
-      for (const size of bytes) {
-        at.push(end);
-        end += Math.ceil(size / VECTOR) * VECTOR;
-      }
-      const missing = Math.ceil((end - memory.buffer.byteLength) / PAGE);
-      if (missing > 0) grow(memory, missing);
-      return { buffer: memory.buffer, at };
-    },
-  };
-  return opened;
-}
-
-function grow(memory: WasmMemory, pages: number): void {
-  try {
-    memory.grow(pages);
-  } catch {
-    throw new UserError(`There is no memory left for ${pages * PAGE} bytes more; close other programs.`);
-  }
-}
+export const kernels = (): Exports & Room => (opened ??= openKernels<Exports>([gridError(), sweepPanel()]));
