@@ -380,10 +380,16 @@ program
   )
   .option('--out <path>', 'what is written; it must not be there yet (required)')
   .addOption(
-    new Option('--list', 'say what each format would take, or why it refuses, and write nothing').conflicts([
-      'format',
-      'out',
-    ]),
+    new Option(
+      '--tie',
+      'layers that vLLM runs as one (queries, keys and values; gate and up) get the most bits of one of them',
+    ),
+  )
+  .addOption(
+    new Option(
+      '--list',
+      'say what each format would take and how it holds the layers, or why it refuses, and write nothing',
+    ).conflicts(['format', 'out']),
   )
   .addOption(device())
   .addOption(threads())
@@ -398,12 +404,13 @@ program
       if (options.bits === undefined && options.plan === undefined)
         command.error("error: name the layers' bits, with either --bits or --plan");
       if (list) {
-        const { adapters, bits, plan } = options;
+        const { adapters, bits, plan, tie } = options;
         const asked = {
           model,
           adapters,
           ...(bits !== undefined && { bits }),
           ...(plan !== undefined && { plan }),
+          ...(tie !== undefined && { tie }),
         };
         print({ json: asJson }, await run('list-exports', asked), formatExports);
         return;

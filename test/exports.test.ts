@@ -401,6 +401,17 @@ describe('the list of formats', () => {
     expect(formats.get('safetensors')!.size).toEqual({ bytes, isExact: true });
   });
 
+  it('says which hold the layers exactly, and how far off the others are', async () => {
+    const formats = await listOf('llama', 'gptq');
+    expect(formats.get('safetensors')!.held).toEqual([{ container: 'F32', bits: 4, layers: 14 }]);
+    const halved = await listExports({ model: at('llama'), adapters: setOf('llama', 'gptq'), bits: 8 });
+    const { held } = halved.find(({ name }) => name === 'gguf')!;
+    expect(held).toMatchObject([{ bits: 8, layers: 14 }]);
+    expect(held![0]!.distance).toBeGreaterThan(0);
+    expect(held![0]!.distance).toBeLessThan(1);
+    expect(formats.get('lines')).not.toHaveProperty('held');
+  });
+
   it('says why a format cannot hold a set', async () => {
     const formats = await listOf('vit', 'rounding', 'weight-activation');
     expect(formats.get('safetensors')).not.toHaveProperty('size');

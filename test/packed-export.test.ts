@@ -3,7 +3,9 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { usePrograms } from '../engine/execution/testing.js';
+import { layerNames } from '../engine/execution/model.js';
 import type { ExportContext } from '../engine/exporters/exporter.js';
+import { tied } from '../engine/exporters/fused.js';
 import { compressedTensors } from '../engine/exporters/packed/containers.js';
 import {
   awqCheckpoint,
@@ -12,7 +14,7 @@ import {
   packedCheckpoint,
 } from '../engine/exporters/packed/packed.js';
 import { openSafetensors, type TensorSource } from '../engine/formats/safetensors.js';
-import { toFloats } from '../engine/quantized/weight.js';
+import { toFloats, type GridWeight } from '../engine/quantized/weight.js';
 import { makeRoundingSet, withExportContext } from './exports.js';
 import { temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from './fixtures.js';
 
@@ -159,6 +161,50 @@ it('names layers by what holds them where bits differ', async () => {
   });
   expect((await configOf('mixed-gptq')).dynamic).toMatchObject({
     '+:^model\\.layers\\.0\\.mlp\\.down_proj$': { bits: 8, group_size: -1 },
+  });
+});
+
+it('has groups of one size in formats that know no others, which readers need no list of layers for', async () => {
+  // Groups of 128 columns, of which 96 and 64 are whole rows; of 192 and 160 the largest shared power of two is 32.
+  await writeRandomModel(at('wide'), {
+    ...TINY_LLAMA,
+    ...{ hidden_size: 192, intermediate_size: 160, num_hidden_layers: 1 },
+  });
+  await makeRoundingSet(programs, at('wide'), at('wide-set'));
+  await withExportContext(programs, at('wide'), at('wide-set'), 4, async (context) => {
+    for (const exporter of [gptqCheckpoint, awqCheckpoint]) {
+      const out = at(`wide-${exporter.name}`);
+      expect(exporter.refuse(context)).toBeUndefined();
+      await exporter.write(context, out);
+      const text = await readFile(join(out, 'config.json'), 'utf8');
+      const { quantization_config: config } = JSON.parse(text) as Record<string, object>;
+      expect(config).toMatchObject({ group_size: 32 });
+      expect(config).not.toHaveProperty('dynamic');
+      const stored = await openSafetensors(out);
+      const layer = 'model.layers.0.mlp.down_proj';
+      expect(stored.tensors.get(`${layer}.scales`)!.shape).toEqual([5, 192]);
+      const scales = await stored.read(`${layer}.scales`);
+      const { scale } = (await context.source.weight(layer, 4)) as GridWeight;
+      for (const [group, own] of [0, 0, 0, 0, 1].entries())
+        expect(Math.abs(scales[group * 192 + 7]! - scale[7 * 2 + own]!)).toBeLessThan(1e-3 * scale[14]!);
+      await stored.close();
+    }
+  });
+});
+
+it('says what vLLM cannot run as one layer, until it is tied', async () => {
+  await withContext(4, (context) => {
+    const bitsOf = (layer: string) => (layer.endsWith('k_proj') ? 8 : 4);
+    const plan = { ...context, bitsOf };
+    for (const exporter of [compressedTensorsCheckpoint, gptqCheckpoint]) {
+      expect(exporter.warn!(context)).toBeUndefined();
+      expect(exporter.warn!(plan)).toMatch(
+        /"model.layers.0" has q_proj in 4 bits, k_proj in 8 bits.* Tie them/,
+      );
+      const bits = tied(new Map(layerNames(context.original).map((name) => [name, bitsOf(name)])));
+      expect(exporter.warn!({ ...context, bitsOf: (layer) => bits.get(layer)! })).toBeUndefined();
+    }
+    return Promise.resolve();
   });
 });
 

@@ -250,15 +250,28 @@ describe('exports', () => {
 
   it('are listed by what they take, and by why they refuse', () => {
     const text = formatExports([
-      { ...common, name: 'one', size: { bytes: 1_290_000, isExact: true } },
-      { ...common, name: 'two', size: { bytes: 2_000_000, isExact: false } },
+      {
+        ...{ ...common, name: 'one', size: { bytes: 1_290_000, isExact: true } },
+        held: [{ container: '4 bits', bits: 4, layers: 8 }],
+        warning: 'Some readers differ.',
+      },
+      {
+        ...{ ...common, name: 'two', size: { bytes: 2_000_000, isExact: false } },
+        held: [
+          { container: 'Q4_K', bits: 4, layers: 5, distance: 0.0007 },
+          { container: 'Q4_1', bits: 4, layers: 3 },
+        ],
+      },
+      { ...common, name: 'all', size: { bytes: 1000, isExact: true } },
       { ...common, name: 'three', refusal: 'It cannot.' },
     ]);
     expect(text.split('\n').map((line) => line.replace(/ +/g, ' '))).toEqual([
-      'format size',
-      '────── ────────────',
-      'one 1.29 MB',
-      'two at most 2 MB',
+      'format size holds layers',
+      '────── ──────────── ──────────────────────────────────────',
+      'one 1.29 MB exactly',
+      'two at most 2 MB fitted: 5 in Q4_K to 0.07 %, 3 exactly',
+      'all 1 kB ',
+      'one: Some readers differ.',
       'three: It cannot.',
     ]);
   });
@@ -274,6 +287,9 @@ describe('exports', () => {
       peakMemory: 1,
     };
     expect(formatExported(result)).toMatch(/^Wrote \/a: gguf, 4 bits per weight/);
+    expect(formatExported({ ...result, serve: 'llama-server --model /a' })).toMatch(
+      /\nRun it: llama-server --model \/a$/,
+    );
     const distances = [0, 1e-6, 0.0014];
     const fits = distances.map((distance, i) => ({ tensor: `t${i}`, container: 'Q4_K', distance }));
     const lines = formatExported({ ...result, fits }).split('\n');

@@ -3,6 +3,7 @@ import { UserError } from '../errors.js';
 import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
 import { formatBytes, errorDecimals } from '../plans/numbers.js';
 import { visible } from '../plans/visible.js';
+import { shellWord } from '../formats/shell.js';
 import { duration } from '../time-left.js';
 import type {
   CalibrateEstimate,
@@ -196,18 +197,34 @@ export const formatEstimate = ({ seconds, bytes: memory, device, settings }: Cal
 
 /** A call of the command line that can be pasted into a shell. */
 export const commandLine = (...args: readonly string[]): string =>
-  ['elastic-precision', ...args.map((arg) => (/^[\w./:~+@%=,-]+$/.test(arg) ? arg : quoted(arg)))].join(' ');
+  ['elastic-precision', ...args.map(shellWord)].join(' ');
 
-const quoted = (arg: string) => `'${arg.replaceAll("'", `'\\''`)}'`;
 /** What each export format would take, or why it refuses. */
 export function formatExports(formats: readonly ExportFormat[]): string {
-  const taking = formats.flatMap(({ name, size }) =>
-    size ? [[name, `${size.isExact ? '' : 'at most '}${bytes(size.bytes)}`]] : [],
+  const taking = formats.flatMap(({ name, size, held }) =>
+    size ? [[name, `${size.isExact ? '' : 'at most '}${bytes(size.bytes)}`, formatHeld(held)]] : [],
+  );
+  const warnings = formats.flatMap(({ name, warning }) =>
+    warning === undefined ? [] : [`${name}: ${warning}`],
   );
   const refused = formats.flatMap(({ name, refusal }) =>
     refusal === undefined ? [] : [`${name}: ${refusal}`],
   );
-  return [table(['format', 'size'], taking), ...refused.map(visible)].join('\n');
+  return [table(['format', 'size', 'holds layers'], taking), ...[...warnings, ...refused].map(visible)].join(
+    '\n',
+  );
+}
+
+/** Whether layers are held as the set has them, else in what and how far off. */
+function formatHeld(held: ExportFormat['held']): string {
+  if (!held) return '';
+  const fitted = held.filter(({ distance }) => distance !== undefined);
+  if (fitted.length === 0) return 'exactly';
+  const shares = fitted.map(
+    ({ container, layers, distance }) => `${layers} in ${container} to ${formatDistance(distance!)}`,
+  );
+  const exact = held.reduce((sum, { layers, distance }) => (distance === undefined ? sum + layers : sum), 0);
+  return `fitted: ${[...shares, ...(exact > 0 ? [`${exact} exactly`] : [])].join(', ')}`;
 }
 
 /** What was written, and of tensors that are held otherwise than the set says them, how. */
@@ -219,11 +236,13 @@ export function formatExported({
   device,
   seconds,
   fits,
+  serve,
 }: ExportResult): string {
   const line = `Wrote ${out}: ${format}, ${Number(bits.toFixed(3))} bits per weight, ${bytes(size)}, on ${device}, in ${seconds.toFixed(0)} s.`;
-  if (!fits) return line;
+  const lines = [line, ...(serve === undefined ? [] : [`Run it: ${visible(serve)}`])].join('\n');
+  if (!fits) return lines;
   const rows = fits.map(({ tensor, container, distance }) => [tensor, container, formatDistance(distance)]);
-  return `${table(['tensor', 'held in', 'of its error'], rows)}\n${line}`;
+  return `${table(['tensor', 'held in', 'of its error'], rows)}\n${lines}`;
 }
 
 /** A share of squared error, such as `0.14 %`. */

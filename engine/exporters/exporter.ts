@@ -2,6 +2,9 @@
 import type { QuantizedSource } from '../execution/source.js';
 import type { SetConfig } from '../formats/set-config.js';
 import type { Checkpoint } from '../models/checkpoint.js';
+import type { LinearEntry } from '../models/listing.js';
+import type { Part } from '../models/model.js';
+import type { QuantizedWeight } from '../quantized/weight.js';
 import type { Programs } from '../runtime/programs.js';
 
 /** A model with an adapter set, at the bits it is to be exported at. */
@@ -36,6 +39,16 @@ export interface Fit {
   readonly distance: number;
 }
 
+/** What holds a quantized weight, known without it. */
+export interface Holder {
+  /** As the format calls it. */
+  readonly container: string;
+  /** Whether codes and zero points go over as they are, and scales in float16 or better. */
+  readonly isExact: boolean;
+  /** The values that readers of the format make of a weight. */
+  stored(weight: QuantizedWeight): Float32Array;
+}
+
 /** What an export will write. */
 export interface ExportSize {
   readonly bytes: number;
@@ -51,6 +64,12 @@ export interface Exporter {
   readonly ending?: string;
   /** Why the format cannot hold such a set, in one line; undefined where it can. Nothing is read for it. */
   refuse(context: ExportContext): string | undefined;
+  /** What holds a layer that is quantized, of an export that is not refused. Absent where bits do not decide it. */
+  holderOf?(context: ExportContext, part: Part, layer: LinearEntry): Holder;
+  /** What some readers make difficulties about, of an export that is not refused, and what helps; in one line. */
+  warn?(context: ExportContext): string | undefined;
+  /** The command line that runs what was written to `out`. */
+  serve?(context: ExportContext, out: string): string;
   /** Of an export that is not refused. Reads no weights. Throws UserError as `write`. */
   size(context: ExportContext): Promise<ExportSize>;
   /**

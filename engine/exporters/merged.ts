@@ -16,6 +16,7 @@ import {
 } from '../formats/safetensors-write.js';
 import { isKnownDtype, writeSafetensors, type SafetensorsDType } from '../formats/safetensors.js';
 import { toFloats } from '../quantized/weight.js';
+import { isFull, roundedTo, storedDtype } from './dtypes.js';
 import type { ExportContext, Exporter } from './exporter.js';
 import { exportedWeight } from './layer-weight.js';
 import { modelFiles, withConfig, writeInto } from './model-files.js';
@@ -28,6 +29,7 @@ import {
   withProgress,
   type Owner,
 } from './parameters.js';
+import { serveCheckpoint } from './serve.js';
 
 /**
  * Weights keep their tensor's dtype. Rounding to it changes what the set makes of them by at most 2⁻¹¹ of each value for F16 and
@@ -71,6 +73,15 @@ function merged({ name, words, dtypeOf, configured }: Variant): Exporter {
     name,
     words,
     refuse: refuseMerged,
+    holderOf: ({ original }, part, layer) => {
+      const dtype = dtypeOf(storedDtype(original, part, layer));
+      return {
+        container: dtype,
+        isExact: isFull(dtype),
+        stored: (weight) => roundedTo(toFloats(weight), dtype),
+      };
+    },
+    serve: serveCheckpoint,
     size: async (context) => {
       const files = await filesOf(context);
       const weights = safetensorsBytes(layoutsOf(context, dtypeOf), METADATA);

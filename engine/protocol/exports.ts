@@ -9,6 +9,8 @@ export interface ExportedSet {
   readonly bits?: number;
   /** A precision plan. */
   readonly plan?: string;
+  /** Gives layers that vLLM runs as one (queries, keys and values; gate and up) the most bits that one of them has. */
+  readonly tie?: boolean;
 }
 
 /** What an export format makes of a set at its bits: a size, or why it refuses. */
@@ -22,8 +24,25 @@ export interface ExportFormat {
   readonly ending?: string;
   /** What it will take; where it is not exact, at most. */
   readonly size?: { readonly bytes: number; readonly isExact: boolean };
+  /** Of an export that is not refused: how it holds the layers, those alike together. Absent where bits do not decide it. */
+  readonly held?: readonly ExportHeld[];
+  /** What some of its readers make difficulties about, and what helps, in one line. */
+  readonly warning?: string;
   /** Why it cannot hold such a set, in one line. */
   readonly refusal?: string;
+}
+
+/** Layers that a format holds alike. */
+export interface ExportHeld {
+  /** What holds them, as the format calls it. */
+  readonly container: string;
+  readonly bits: number;
+  readonly layers: number;
+  /**
+   * Squared error of what is stored to what the set says, over the set's own to the model's weight, of one of them; absent where
+   * codes and zero points go over as they are, and scales in float16 or better.
+   */
+  readonly distance?: number;
 }
 
 export interface ExportRequest extends ExportedSet, Placement {
@@ -42,6 +61,8 @@ export interface ExportResult {
   readonly fits?: readonly ExportFit[];
   /** What was written. */
   readonly bytes: number;
+  /** A command line that runs it, for a shell as POSIX has it; words in capitals are to be filled in. */
+  readonly serve?: string;
   readonly device: DeviceKind;
   readonly seconds: number;
   /** The highest resident memory of the process, bytes. */

@@ -4,8 +4,8 @@ import { dirname, join } from 'node:path';
 import { vscode } from '../common/vscode.js';
 import type { ExportFormat } from '../../engine/protocol/protocol.js';
 import { alone, BACK } from '../common/ask.js';
-import { formatBytes } from '../common/format.js';
-import { pickSeveral, type Choice } from '../common/inputs.js';
+import { formatBytes, formatPercent } from '../common/format.js';
+import { pickOne, pickSeveral, type Choice } from '../common/inputs.js';
 import { plain } from '../common/plain.js';
 import { contains } from '../common/paths.js';
 import { readSettings, workspaceFolders } from '../configuration.js';
@@ -23,6 +23,8 @@ export async function exportModel(context: Context, from?: ExportedNode): Promis
   if (!source) return;
   const formats = await chooseFormats(context, source);
   if (!formats) return;
+  const tie = await chooseTie(source, formats);
+  if (tie === undefined) return;
   const folder = await chooseFolder(context, source);
   if (folder === undefined) return;
   const { device, threads } = readSettings();
@@ -37,6 +39,7 @@ export async function exportModel(context: Context, from?: ExportedNode): Promis
       kind: 'export',
       request: {
         ...source.set,
+        ...(tie && format.warning !== undefined && { tie }),
         format: format.name,
         out: join(folder, name),
         device,
@@ -69,12 +72,42 @@ async function chooseFormats(
   return (await listed).formats.filter(({ name }) => picked.includes(name));
 }
 
+/** Whether layers that vLLM runs as one get the same bits, where a chosen format says that they have not; undefined to stop. */
+async function chooseTie(
+  { model, words }: ExportSource,
+  formats: readonly ExportFormat[],
+): Promise<boolean | undefined> {
+  const apart = formats.filter(({ warning }) => warning !== undefined);
+  if (apart.length === 0) return false;
+  const picked = await pickOne<boolean>(alone(vscode.l10n.t('Export {0}, {1}', model, words)), {
+    placeholder: vscode.l10n.t('vLLM runs queries, keys and values as one layer, and gate and up as another'),
+    items: [
+      {
+        value: true,
+        label: vscode.l10n.t('Tie for vLLM'),
+        detail: vscode.l10n.t('Layers that are run as one get the most bits of one of them.'),
+      },
+      { value: false, label: vscode.l10n.t('Keep Bits'), detail: plain(apart[0]!.warning!) },
+    ],
+  });
+  return picked === BACK ? undefined : picked;
+}
+
 /** Those that can hold the set, and behind them the others, which say why not and cannot be chosen. */
 export function choicesOf(formats: readonly ExportFormat[], locale: string): Choice<string>[] {
   const refused = formats.filter(({ refusal }) => refusal !== undefined);
   return [
-    ...formats.flatMap(({ name, title, description, size }) =>
-      size ? [{ value: name, label: title, description: sizeText(size, locale), detail: description }] : [],
+    ...formats.flatMap(({ name, title, description, size, held }) =>
+      size
+        ? [
+            {
+              value: name,
+              label: title,
+              description: [sizeText(size, locale), heldText(held, locale)].filter(Boolean).join(' · '),
+              detail: description,
+            },
+          ]
+        : [],
     ),
     ...(refused.length > 0
       ? [{ label: vscode.l10n.t('Not possible'), kind: vscode.QuickPickItemKind.Separator }]
@@ -85,6 +118,14 @@ export function choicesOf(formats: readonly ExportFormat[], locale: string): Cho
       buttons: [{ iconPath: new vscode.ThemeIcon('info'), tooltip: plain(refusal!) }],
     })),
   ];
+}
+
+/** Whether layers are held as the set has them, else how far off at most. */
+function heldText(held: ExportFormat['held'], locale: string): string {
+  if (!held || held.length === 0) return '';
+  const distances = held.flatMap(({ distance }) => distance ?? []);
+  if (distances.length === 0) return vscode.l10n.t('exact');
+  return vscode.l10n.t('fitted, off by {0} of its error', formatPercent(Math.max(...distances), locale, 2));
 }
 
 function sizeText({ bytes, isExact }: NonNullable<ExportFormat['size']>, locale: string): string {

@@ -11,10 +11,11 @@ const asked = vi.hoisted(() => ({
   questions: [] as string[],
   press: (_: string[]): string | undefined => '',
 }));
+const copied = vi.hoisted(() => [] as string[]);
 vi.mock('../common/vscode.js', () => ({
   vscode: {
     workspace: { isTrusted: true },
-    env: { language: 'en' },
+    env: { language: 'en', clipboard: { writeText: (text: string) => void copied.push(text) } },
     l10n: {
       t: (text: string, ...args: unknown[]) => text.replace(/\{(\d)\}/g, (_, i) => String(args[Number(i)])),
     },
@@ -95,13 +96,16 @@ describe('after a reload of the window', () => {
   });
 });
 
-it('an export says what it wrote, and shows where', async () => {
+it('an export says what it wrote, shows where, and copies what runs it', async () => {
   const result = {
-    ...{ out: '/out/vit.txt', format: 'lines', bits: 4, bytes: 1_200_000 },
+    ...{ out: '/out/vit.txt', format: 'lines', bits: 4, bytes: 1_200_000, serve: 'read /out/vit.txt' },
     ...{ device: 'cpu' as const, seconds: 1, peakMemory: 1 },
   };
   const job = exporting('x', 'finished', { title: 'Export vit as Lines', result });
   await started([]).end({ before: exporting('x', 'running'), job });
   expect(asked.questions).toEqual(['Export vit as Lines: wrote "vit.txt", 1.2 MB.']);
   expect(revealed).toEqual(['/out/vit.txt']);
+  expect(copied).toEqual([]);
+  await started([], ([, second]) => second).end({ before: exporting('x', 'running'), job });
+  expect(copied).toEqual(['read /out/vit.txt']);
 });

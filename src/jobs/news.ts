@@ -74,7 +74,11 @@ async function tellExported({
   const reveal = vscode.l10n.t('Reveal');
   const size = formatBytes(result?.bytes ?? 0, vscode.env.language);
   const message = vscode.l10n.t('{0}: wrote "{1}", {2}.', title, basename(request.out), size);
-  if (await inform(message, reveal)) await revealFolder(request.out);
+  const { serve } = result ?? {};
+  const copy = vscode.l10n.t('Copy Command');
+  const chosen = await inform(message, ...(serve === undefined ? [reveal] : [reveal, copy]));
+  if (chosen === reveal) await revealFolder(request.out);
+  if (chosen === copy) await vscode.env.clipboard.writeText(serve!);
 }
 
 async function tellFailed(job: JobRecord): Promise<void> {

@@ -146,7 +146,12 @@ function linesOf(job: JobRecord): Line[] {
       ),
     }),
   }));
-  return [...where, ...figures, ...(job.kind === 'evaluate' ? scoreLines(job) : [])];
+  const serve = job.kind === 'export' ? job.result?.serve : undefined;
+  const command =
+    serve === undefined
+      ? []
+      : [{ key: 'serve', label: serve, icon: 'terminal', help: vscode.l10n.t('Runs what was written.') }];
+  return [...where, ...figures, ...command, ...(job.kind === 'evaluate' ? scoreLines(job) : [])];
 }
 
 const scoreLines = ({ result, partial }: EvaluateJob): Line[] =>

@@ -8,11 +8,12 @@ import { silu } from '../../models/activations.js';
 import type { HostTensor } from '../../models/checkpoint.js';
 import type { LinearEntry, ParameterEntry } from '../../models/listing.js';
 import { partsOf, type DecoderLayout, type LanguageModel, type Part } from '../../models/model.js';
-import { toFloats } from '../../quantized/weight.js';
+import { toFloats, type QuantizedWeight } from '../../quantized/weight.js';
 import type { ExportContext, Exporter } from '../exporter.js';
 import { exportedBits, exportedForm, exportedWeight } from '../layer-weight.js';
 import { linearOf, partReader, refuseMoreThanWeights, withProgress } from '../parameters.js';
 import { distanceOf } from '../distance.js';
+import { serveGguf } from '../serve.js';
 import {
   bytesOfTensor,
   f32,
@@ -34,6 +35,12 @@ export const gguf: Exporter = {
     description: 'one file for llama.cpp, Ollama and LM Studio, with tokenizer and chat template',
   },
   refuse,
+  holderOf: (context, part, layer) => {
+    const { type, isOnGrid, isExact } = typeFor(exportedForm(context, part, layer));
+    const stored = (weight: QuantizedWeight) => decodeWeight(encodeWeight(weight, type, isOnGrid), type);
+    return { container: type.name, isExact, stored };
+  },
+  serve: serveGguf,
   size: async (context) => {
     const tensors = layoutsOf(context);
     return { bytes: ggufBytes(await metadataOf(context, tensors), tensors), isExact: true };

@@ -29,27 +29,47 @@ export interface TensorType {
 export const F32: TensorType = { name: 'F32', id: 0, fileType: 0, elements: 1, bytes: 4 };
 export const F16: TensorType = { name: 'F16', id: 1, fileType: 1, elements: 1, bytes: 2 };
 
-/** What a type holds with no more than its scales rounded, or hardly more: codes of so many bits. By bytes, the fewest first. */
-const HOLDING: readonly (readonly [BlockType, most: (zeros: Zeros) => number])[] = [
-  [q2_K, () => 2],
-  [q3_K, (zeros) => (zeros === 'whole' ? 3 : 0)],
-  [q4_0, (zeros) => ({ whole: 3, half: 2, any: 0 })[zeros]],
-  [q4_K, () => 4],
-  [q4_1, () => 4],
-  [q5_K, () => 5],
-  [q5_1, () => 5],
-  [q6_K, (zeros) => (zeros === 'whole' ? 6 : 0)],
-  [q8_0, (zeros) => ({ whole: 8, half: 7, any: 0 })[zeros]],
-];
+type IsExact = (form: GridForm) => boolean;
+const always: IsExact = () => true;
+const never: IsExact = () => false;
+/** One scale and zero point for a row are the one unit of its super-blocks; several are whole multiples of a unit, or nearly. */
+const ofRows: IsExact = ({ groupSize }) => groupSize === -1;
+/** Steps between codes and zero points that a byte holds whatever they are. */
+const withinBytes: IsExact = (form) => form.bits < (zerosOf(form) === 'half' ? 7 : 8);
 
 /**
- * The smallest type for weights of a form; `isOnGrid` where its codes go over. Others are rounded again, to 8 bits, and what has
- * rows that no block fits is stored in float16.
+ * What a type holds with no more than its scales rounded, or hardly more: codes of so many bits, and of which forms nothing but
+ * the rounding of scales is lost. By bytes, the fewest first.
  */
-export function typeFor(form: WeightForm): { readonly type: TensorType; readonly isOnGrid: boolean } {
-  const found = isPlain(form) && HOLDING.find(([type, most]) => fits(form, type, most));
-  if (found) return { type: found[0], isOnGrid: true };
-  return { type: form.in % q8_0.elements === 0 ? q8_0 : F16, isOnGrid: false };
+const HOLDING: readonly (readonly [BlockType, most: (zeros: Zeros) => number, IsExact])[] = [
+  [q2_K, () => 2, ofRows],
+  [q3_K, (zeros) => (zeros === 'whole' ? 3 : 0), never],
+  [q4_0, (zeros) => ({ whole: 3, half: 2, any: 0 })[zeros], always],
+  [q4_K, () => 4, ofRows],
+  [q4_1, () => 4, always],
+  [q5_K, () => 5, ofRows],
+  [q5_1, () => 5, always],
+  [q6_K, (zeros) => (zeros === 'whole' ? 6 : 0), never],
+  [q8_0, (zeros) => ({ whole: 8, half: 7, any: 0 })[zeros], withinBytes],
+];
+
+interface Typed {
+  readonly type: TensorType;
+  /** Whether codes go over. */
+  readonly isOnGrid: boolean;
+  /** Whether zero points do too, and scales in float16. */
+  readonly isExact: boolean;
+}
+
+/**
+ * The smallest type for weights of a form. Those on no grid are rounded again, to 8 bits, and what has rows that no block fits is
+ * stored in float16.
+ */
+export function typeFor(form: WeightForm): Typed {
+  if (isPlain(form))
+    for (const [type, most, isExact] of HOLDING)
+      if (fits(form, type, most)) return { type, isOnGrid: true, isExact: isExact(form) };
+  return { type: form.in % q8_0.elements === 0 ? q8_0 : F16, isOnGrid: false, isExact: false };
 }
 
 function fits(form: GridForm, { elements, run }: BlockType, most: (zeros: Zeros) => number): boolean {

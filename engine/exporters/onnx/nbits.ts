@@ -13,6 +13,9 @@ export interface NBits {
   readonly isOnGrid: boolean;
 }
 
+/** As people are told of it. */
+export const containerName = ({ bits }: Pick<NBits, 'bits'>) => `MatMulNBits of ${bits} bits`;
+
 /** Kernels are for blocks up to these; larger ones load slowly or not at all. */
 const MOST_BLOCK = { 2: 128, 4: 128, 8: 256 } as const;
 const LEAST_BLOCK = 16;

@@ -10,12 +10,16 @@ import { show } from '../../formats/paths.js';
 import { silu } from '../../models/activations.js';
 import type { LanguageModel } from '../../models/model.js';
 import { layerNames } from '../../execution/model.js';
+import { toFloats } from '../../quantized/weight.js';
 import type { ExportContext, Exporter } from '../exporter.js';
+import { exportedForm } from '../layer-weight.js';
 import { made, modelFiles, withConfig, withValue, writeInto } from '../model-files.js';
 import { refuseMoreThanWeights, withProgress } from '../parameters.js';
+import { serveOnnx } from '../serve.js';
 import { classifierNetwork } from './classifier.js';
 import { decoderNetwork } from './decoder.js';
 import { genaiConfig } from './genai.js';
+import { containerName, heldIn, nbitsFor } from './nbits.js';
 import { MICROSOFT, type Network, type Stored } from './network.js';
 
 export const onnx: Exporter = {
@@ -25,6 +29,15 @@ export const onnx: Exporter = {
     description: 'a folder for ONNX Runtime and transformers.js, weights in 2, 4 and 8 bits',
   },
   refuse,
+  holderOf: (context, part, layer) => {
+    const nbits = nbitsFor(exportedForm(context, part, layer));
+    return {
+      container: containerName(nbits),
+      isExact: nbits.isOnGrid,
+      stored: (weight) => toFloats(heldIn(weight, nbits)),
+    };
+  },
+  serve: (context, out) => serveOnnx(context, out, DTYPES[suffixFor(context)]),
   size: async (context) => {
     const { files, network, name } = await contentOf(context);
     const placed = placedIn(network.stored, `${name}_data`);
@@ -76,10 +89,15 @@ async function contentOf(context: ExportContext) {
 }
 
 /** By the names that transformers.js finds models by: the most bits of a layer decide. */
-function nameFor({ original, bitsOf }: ExportContext): string {
+const nameFor = (context: ExportContext) => `model_${suffixFor(context)}.onnx`;
+
+function suffixFor({ original, bitsOf }: ExportContext): keyof typeof DTYPES {
   const most = Math.max(...layerNames(original).map(bitsOf));
-  return `model_${most <= 2 ? 'q2' : most <= 4 ? 'q4' : 'quantized'}.onnx`;
+  return most <= 2 ? 'q2' : most <= 4 ? 'q4' : 'quantized';
 }
+
+/** What transformers.js calls files with such a suffix. */
+const DTYPES = { q2: 'q2', q4: 'q4', quantized: 'q8' } as const;
 
 /** Where transformers.js has to be told of weights beside the model. */
 const EXTERNAL = ['transformers.js_config', 'use_external_data_format'];

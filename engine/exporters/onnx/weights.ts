@@ -6,7 +6,7 @@ import { distanceOf } from '../distance.js';
 import type { ExportContext } from '../exporter.js';
 import { exportedBits, exportedForm, exportedWeight } from '../layer-weight.js';
 import { partReader } from '../parameters.js';
-import { heldIn, nbitsFor, nbitsShapes, packNBits, type NBits } from './nbits.js';
+import { containerName, heldIn, nbitsFor, nbitsShapes, packNBits, type NBits } from './nbits.js';
 import { bytesOf, type Stored } from './network.js';
 
 /** The three constants of a quantized weight. */
@@ -35,7 +35,7 @@ export function constantsOf(context: ExportContext): Constants {
     const held = heldIn(weight, nbits);
     const own = parameters.get(`${layer.name}.weight`)!.data;
     const distance = held === weight ? 0 : distanceOf(toFloats(held), toFloats(weight), own);
-    context.hooks.fit({ tensor: name, container: `MatMulNBits of ${nbits.bits} bits`, distance });
+    context.hooks.fit({ tensor: name, container: containerName(nbits), distance });
     last = { name, packed: packNBits(held, nbits) };
     return last.packed;
   };

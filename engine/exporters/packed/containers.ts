@@ -17,6 +17,8 @@ interface Kind {
 export interface Container extends Kind {
   /** Columns that share a scale, which they are a multiple of; -1 for whole rows. */
   readonly groupSize: number;
+  /** Of the weight. */
+  readonly columns: number;
   /** Steps of the container in one of the grid: 2 where zero points are halves. */
   readonly parts: 1 | 2;
 }
@@ -43,6 +45,10 @@ export interface PackedFormat {
   readonly kinds: readonly Kind[];
   /** What the lengths of a weight are multiples of. */
   readonly multiples: { readonly in: number; readonly out: number };
+  /** The fewest columns of a group, a power of two, where groups of all layers have one size; absent where each has its own. */
+  readonly leastGroup?: number;
+  /** Whether its readers load pictures' classifiers. */
+  readonly holdsPictures?: boolean;
   /** Of scales. @param own the weight's in the checkpoint */
   scaleType(this: void, own: SafetensorsDType): SafetensorsDType;
   tensors(
@@ -51,8 +57,11 @@ export interface PackedFormat {
     shape: Pick<WeightForm, 'in' | 'out'>,
     scaleType: SafetensorsDType,
   ): readonly PackedTensor[];
-  /** `quantization_config`. @param layers full names of quantized layers and what holds them */
-  config(this: void, layers: ReadonlyMap<string, Container>): object;
+  /**
+   * `quantization_config`.
+   * @param layers full names of quantized layers and what holds them @param others full names of layers in floating point
+   */
+  config(this: void, layers: ReadonlyMap<string, Container>, others: readonly string[]): object;
 }
 
 const words = (count: number, bits: number) => Math.ceil((count * bits) / 32);
@@ -68,6 +77,7 @@ const symmetric = (bits: number): Kind => ({ bits, isSymmetric: true });
 export const compressedTensors: PackedFormat = {
   kinds: [symmetric(4), asymmetric(4), symmetric(8), asymmetric(8)],
   multiples: { in: 1, out: 1 },
+  holdsPictures: true,
   scaleType: (own) => (own === 'F64' ? 'F32' : own),
   tensors: (container, { in: columns, out }, scaleType) => {
     const { bits, isSymmetric } = container;
@@ -95,7 +105,7 @@ export const compressedTensors: PackedFormat = {
       },
     ];
   },
-  config: (layers) => {
+  config: (layers, others) => {
     const kinds = new Map<string, { readonly container: Container; readonly targets: string[] }>();
     for (const [name, container] of layers) {
       const key = `${container.bits} ${container.isSymmetric} ${container.groupSize}`;
@@ -126,7 +136,7 @@ export const compressedTensors: PackedFormat = {
       format: 'pack-quantized',
       quantization_status: 'compressed',
       global_compression_ratio: null,
-      ignore: ['lm_head'],
+      ignore: others,
       kv_cache_scheme: null,
       config_groups: Object.fromEntries(groups),
     };
@@ -143,6 +153,7 @@ const turnedScales = (groups: number, out: number, zeros: PackedTensor): readonl
 export const gptqV2: PackedFormat = {
   kinds: [2, 3, 4, 8].map(asymmetric),
   multiples: { in: 32, out: 32 },
+  leastGroup: 16,
   scaleType: () => 'F16',
   tensors: (container, { in: columns, out }) => {
     const { bits } = container;
@@ -170,9 +181,7 @@ export const gptqV2: PackedFormat = {
   },
   config: (layers) => {
     const [[, first]] = [...layers] as [[string, Container]];
-    const others = [...layers].filter(
-      ([, { bits, groupSize }]) => bits !== first.bits || groupSize !== first.groupSize,
-    );
+    const others = [...layers].filter(([, { bits }]) => bits !== first.bits);
     return {
       quant_method: 'gptq',
       bits: first.bits,
@@ -199,6 +208,7 @@ export const gptqV2: PackedFormat = {
 export const awq: PackedFormat = {
   kinds: [asymmetric(4)],
   multiples: { in: 32, out: 8 },
+  leastGroup: 16,
   scaleType: () => 'F16',
   tensors: (container, { in: columns, out }) => {
     const groups = groupsOf(container, columns);
@@ -244,7 +254,7 @@ export function containerFor(format: PackedFormat, form: WeightForm): Container 
   if (columns % multiples.in !== 0 || out % multiples.out !== 0)
     return `is ${out}×${columns}, not a multiple of ${multiples.out}×${multiples.in}`;
   const groupSize = form.groupSize === -1 || form.groupSize >= columns ? -1 : dividing(form, columns);
-  return { ...kind, groupSize, parts };
+  return { ...kind, groupSize, columns, parts };
 }
 
 /** Groups must be whole: the largest size that both the form's groups and the columns are made of. */

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { UserError } from '../../errors.js';
 import { exporterNamed } from '../../exporters/registry.js';
 import {
+  flag,
   integer,
   list,
   number,
@@ -29,6 +30,7 @@ export const exported: Fields<ExportedSet> = {
   adapters: path(),
   bits: bitsWithoutPlan,
   plan: optional(path()),
+  tie: optional(flag()),
 };
 
 export const exporting: Kind<'export'> = {
@@ -45,6 +47,7 @@ export const exporting: Kind<'export'> = {
     bits: number(1, 8),
     fits: optional(list(record<ExportFit>({ tensor: text(), container: text(), distance: number(0) }))),
     bytes: integer(0),
+    serve: optional(text()),
     device,
     seconds: number(0),
     peakMemory: integer(0),

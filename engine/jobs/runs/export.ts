@@ -6,6 +6,7 @@ import { openPlan } from '../../evaluation/plan-file.js';
 import { layerNames, layerWeights } from '../../execution/model.js';
 import { requireOffered } from '../../execution/source.js';
 import type { Exporter } from '../../exporters/exporter.js';
+import { tied } from '../../exporters/fused.js';
 import { exporterNamed, exporters } from '../../exporters/registry.js';
 import { requireAbsent } from '../../formats/atomic.js';
 import { placeOf, tryFile } from '../../formats/output.js';
@@ -77,7 +78,7 @@ async function exportSet(
   set: AdapterSet,
   out: string,
   hooks: JobHooks<'export'>,
-): Promise<Pick<ExportResult, 'bits' | 'bytes' | 'device' | 'fits'>> {
+): Promise<Pick<ExportResult, 'bits' | 'bytes' | 'device' | 'fits' | 'serve'>> {
   const { config } = set;
   const layers = await layerBits(request, original, config.offered);
   const fits: ExportFit[] = [];
@@ -96,12 +97,15 @@ async function exportSet(
     };
     const reason = exporter.refuse(context);
     if (reason !== undefined) throw new UserError(reason);
+    const warning = exporter.warn?.(context);
+    if (warning !== undefined) hooks.note(warning);
     await requireSpace(out, (await exporter.size(context)).bytes);
     await exporter.write(context, out);
     return {
       bits: averageBits(layerWeights(original), [...layers.values()]),
       ...(fits.length > 0 && { fits }),
       bytes: await bytesAt(out),
+      ...(exporter.serve && { serve: exporter.serve(context, out) }),
       device: programs.runtime.device,
     };
   });
@@ -109,7 +113,7 @@ async function exportSet(
 
 /** The bits of every layer. Throws UserError for some that are not offered. */
 export async function layerBits(
-  { bits, plan }: Pick<ExportRequest, 'bits' | 'plan'>,
+  { bits, plan, tie = false }: Pick<ExportRequest, 'bits' | 'plan' | 'tie'>,
   original: Checkpoint,
   offered: readonly number[],
 ): Promise<ReadonlyMap<string, number>> {
@@ -121,7 +125,8 @@ export async function layerBits(
     return new Map(layers.map((name) => [name, bits]));
   }
   const { widths } = await openPlan(plan!, original, offered);
-  return new Map(layers.map((name) => [name, typeof widths === 'number' ? widths : widths(name)!]));
+  const planned = new Map(layers.map((name) => [name, typeof widths === 'number' ? widths : widths(name)!]));
+  return tie ? tied(planned) : planned;
 }
 
 /**

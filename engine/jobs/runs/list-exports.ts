@@ -1,13 +1,14 @@
 /** What every export format makes of a set, before any is written. */
 import { UserError } from '../../errors.js';
 import type { ExportContext, Exporter } from '../../exporters/exporter.js';
+import { heldBy } from '../../exporters/holders.js';
 import { exporters } from '../../exporters/registry.js';
 import { openSource } from '../../methods/sets.js';
 import type { ExportedSet, ExportFormat } from '../../protocol/protocol.js';
 import { withDevice } from '../../runtime/with-device.js';
 import { layerBits, withSet } from './export.js';
 
-/** No weights are read. @param known the formats there are */
+/** Of weights one of each kind that a format does not hold exactly is read. @param known the formats there are */
 export function listExports(
   request: ExportedSet,
   known: readonly Exporter[] = exporters,
@@ -33,11 +34,13 @@ async function formatOf(exporter: Exporter, context: ExportContext): Promise<Exp
   const { title, description } = words;
   return { name, title, description, ...(ending !== undefined && { ending }), ...(await outcomeOf()) };
 
-  async function outcomeOf(): Promise<Pick<ExportFormat, 'size' | 'refusal'>> {
+  async function outcomeOf(): Promise<Pick<ExportFormat, 'size' | 'held' | 'warning' | 'refusal'>> {
     const refusal = exporter.refuse(context);
     if (refusal !== undefined) return { refusal };
     try {
-      return { size: await exporter.size(context) };
+      const size = await exporter.size(context);
+      const [held, warning] = [await heldBy(context, exporter), exporter.warn?.(context)];
+      return { size, ...(held && { held }), ...(warning !== undefined && { warning }) };
     } catch (error) {
       if (error instanceof UserError) return { refusal: error.message };
       throw error;
