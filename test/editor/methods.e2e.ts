@@ -42,7 +42,7 @@ describe('the direct method', () => {
     await collapse(sets, 'elastic-2to8');
   });
 
-  it('opens in a plan, answers a prompt, and is evaluated', async () => {
+  it('is evaluated at every bit-width, beside others', async () => {
     await press(await editor.view('Adapter Sets'), 'elastic-2to8', 'Evaluate Adapter Set…');
     const page = await editor.webview('Evaluation: llama-speeches');
     await page.getByRole('checkbox', { name: 'elastic-2to8', checked: true }).waitFor();
@@ -54,6 +54,39 @@ describe('the direct method', () => {
     await page.getByText('Results', { exact: true }).waitFor();
     const rows = page.locator('vscode-data-grid-row:not([row-type="header"])', { hasText: 'elastic-2to8' });
     expect(await rows.count()).toBe(7);
+    expect(editor.errors).toEqual([]);
+  });
+
+  it('has what each bit-width costs each layer, and a plan that is edited and answers a prompt', async () => {
+    const cli = join(inject('extension'), 'dist/cli.js');
+    const [model, set] = ['llama-speeches', 'llama-speeches/adapters/elastic-2to8'];
+    await writeFile(join(folder.path, 'speech.txt'), 'We the people of the United States. '.repeat(80));
+    const amount = ['--samples', '2', '--device', 'cpu'];
+    const asked = [model, '--adapters', set, '--data', 'speech.txt', ...amount];
+    await exec(process.execPath, [cli, 'sensitivity', ...asked], { cwd: folder.path });
+    await writeFile(
+      join(folder.path, PLAN),
+      JSON.stringify({ model, adapters: set, default: 4, layers: {} }),
+    );
+    await editor.run('View: Show Explorer');
+    await editor.page.locator('.explorer-folders-view .monaco-list-row', { hasText: PLAN }).dblclick();
+    const page = await editor.webview(PLAN);
+    await page.getByRole('slider').waitFor();
+    const average = () => page.locator('.tile .value').first().innerText();
+    expect(await average()).toBe('4.00');
+    const query = page.getByRole('row', { name: /^self_attn\.q_proj, / }).first();
+    expect(await query.getAttribute('aria-label')).toMatch(/4 bits, model\.layers\.0, cost [\d.e-]+/i);
+    await query.locator('[data-bits="8"]').click();
+    await expect.poll(average).toBe('4.06');
+
+    await page.locator('.prompt textarea').fill('My fellow citizens');
+    await page.getByRole('button', { name: 'Answer', exact: true }).click();
+    const answers = () => page.locator('.answer').allInnerTexts();
+    await expect.poll(async () => (await answers()).length, { timeout: 60_000 }).toBe(2);
+    for (const answer of await answers()) expect(answer).toMatch(/^(This plan|Full precision)[^]*\w/);
+    await page.getByRole('button', { name: 'All 8 bits' }).click();
+    await page.getByText(/layers? switched in [\d.]+ ms/).waitFor();
+    await expect.poll(average).toBe('8.00');
     expect(editor.errors).toEqual([]);
   });
 });
@@ -131,38 +164,6 @@ describe('GPTQ', () => {
       'second-order 4',
       'second-order 8',
     ]);
-    expect(editor.errors).toEqual([]);
-  });
-
-  it('has what each bit-width costs each layer, and a plan that is edited and answers a prompt', async () => {
-    const cli = join(inject('extension'), 'dist/cli.js');
-    const [model, set] = ['llama-speeches', 'llama-speeches/adapters/second-order'];
-    await writeFile(join(folder.path, 'speech.txt'), 'We the people of the United States. '.repeat(80));
-    const amount = ['--samples', '2', '--device', 'cpu'];
-    await exec(process.execPath, [cli, 'sensitivity', model, '--adapters', set, '--data', 'speech.txt', ...amount], { cwd: folder.path }); // prettier-ignore
-    await writeFile(
-      join(folder.path, PLAN),
-      JSON.stringify({ model, adapters: set, default: 4, layers: {} }),
-    );
-    await editor.run('View: Show Explorer');
-    await editor.page.locator('.explorer-folders-view .monaco-list-row', { hasText: PLAN }).dblclick();
-    const page = await editor.webview(PLAN);
-    await page.getByRole('slider').waitFor();
-    const average = () => page.locator('.tile .value').first().innerText();
-    expect(await average()).toBe('4.00');
-    const query = page.getByRole('row', { name: /^self_attn\.q_proj, / }).first();
-    expect(await query.getAttribute('aria-label')).toMatch(/4 bits, model\.layers\.0, cost [\d.e-]+/i);
-    await query.locator('[data-bits="8"]').click();
-    await expect.poll(average).toBe('4.06');
-
-    await page.locator('.prompt textarea').fill('My fellow citizens');
-    await page.getByRole('button', { name: 'Answer', exact: true }).click();
-    const answers = () => page.locator('.answer').allInnerTexts();
-    await expect.poll(async () => (await answers()).length, { timeout: 60_000 }).toBe(2);
-    for (const answer of await answers()) expect(answer).toMatch(/^(This plan|Full precision)[^]*\w/);
-    await page.getByRole('button', { name: 'All 8 bits' }).click();
-    await page.getByText(/layers? switched in [\d.]+ ms/).waitFor();
-    await expect.poll(average).toBe('8.00');
     expect(editor.errors).toEqual([]);
   });
 });
