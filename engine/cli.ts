@@ -2,11 +2,13 @@
 /** The command line (docs/COMMANDS.md): parses arguments, runs a job, prints its result. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { allocate, formatAllocated, type AllocateOptions } from './cli/allocate.js';
+import { beforeWork, shorterCalibration, type Asked } from './cli/before-work.js';
 import {
   bytes,
   commandLine,
   formatDevices,
   formatEstimate,
+  formatEstimates,
   formatEvaluation,
   formatExported,
   formatExports,
@@ -20,7 +22,7 @@ import { progressBar } from './cli/progress.js';
 import type { Exporter } from './exporters/exporter.js';
 import { exporters } from './exporters/registry.js';
 import { CancelledError, messageOf, UserError } from './errors.js';
-import type { WorkKind, Jobs } from './jobs/requests.js';
+import type { EstimateAllRequest, Forecast, WorkKind, Jobs } from './jobs/requests.js';
 import { isKind, kindOf } from './jobs/kinds/registry.js';
 import type { Compare } from './jobs/measured-plan.js';
 import { runJob } from './jobs/run.js';
@@ -38,7 +40,8 @@ import type {
   SkippedSamples,
 } from './protocol/protocol.js';
 
-type EvaluateOptions = Common & Omit<EvaluateRequest, 'model' | 'plans'> & { readonly plan?: string[] };
+type SensitivityOptions = Starting & Omit<SensitivityRequest, 'model'>;
+type EvaluateOptions = Starting & Omit<EvaluateRequest, 'model' | 'plans'> & { readonly plan?: string[] };
 
 const DONE = 0;
 const FAILED = 1;
@@ -46,6 +49,11 @@ const BAD_USAGE = 2;
 
 interface Common {
   readonly json?: boolean;
+}
+
+/** Of commands that say what they will take. */
+interface Starting extends Common {
+  readonly yes?: boolean;
 }
 
 /** Turns a parser's UserError into bad usage. */
@@ -125,6 +133,7 @@ In this order, of which the first two are enough to begin with:
   )
   .exitOverride();
 
+const yes = () => new Option('-y, --yes', 'begin work of more than an hour without asking');
 const json = () => new Option('--json', 'print one line of JSON on stdout');
 const device = () =>
   new Option('--device <name>', 'where to run').choices(['auto', 'cpu', 'webgpu', 'cuda']).default('auto');
@@ -133,6 +142,21 @@ const length = () =>
     '--length <tokens>',
     "tokens of a window of text (default: the model's context, at most 2048)",
   ).argParser(whole(2));
+const modeOption = () =>
+  new Option('--mode <mode>', "what is quantized (default: the method's usual one for the model)").choices([
+    'weight-activation',
+    'weight-only',
+  ]);
+const bitsOption = () =>
+  new Option(
+    '--bits <list>',
+    'bit-widths, such as 4-8 or 2,4,8 (default: 4-8; 2-8 for weights alone)',
+  ).argParser(parsed(parseWidths));
+const samplesOption = () =>
+  new Option(
+    '--samples <n>',
+    "pictures, or windows of text, to calibrate on (default: the method's)",
+  ).argParser(whole(1));
 const samplesMeasured = () =>
   new Option('--samples <n>', 'pictures, or windows of text (default: 128, or 32)').argParser(whole(1));
 const batchMeasured = () =>
@@ -164,24 +188,9 @@ const calibrate = program
   )
   .requiredOption('--out <folder>', 'folder of the adapter set (required)')
   .addOption(methodOption())
-  .addOption(
-    new Option('--mode <mode>', "what is quantized (default: the method's usual one for the model)").choices([
-      'weight-activation',
-      'weight-only',
-    ]),
-  )
-  .addOption(
-    new Option(
-      '--bits <list>',
-      'bit-widths, such as 4-8 or 2,4,8 (default: 4-8; 2-8 for weights alone)',
-    ).argParser(parsed(parseWidths)),
-  )
-  .addOption(
-    new Option(
-      '--samples <n>',
-      "pictures, or windows of text, to calibrate on (default: the method's)",
-    ).argParser(whole(1)),
-  )
+  .addOption(modeOption())
+  .addOption(bitsOption())
+  .addOption(samplesOption())
   .addOption(length())
   .addOption(new Option('--seed <n>', 'seed of all random draws (default: 0)').argParser(whole(0)))
   .addOption(cacheMemory())
@@ -193,16 +202,17 @@ const calibrate = program
       'force',
     ]),
   )
+  .addOption(yes())
   .addOption(device())
   .addOption(threads())
   .addOption(json());
 
-type CalibrateOptions = Common & { readonly estimate?: boolean } & Omit<CalibrateRequest, 'model'>;
+type CalibrateOptions = Starting & { readonly estimate?: boolean } & Omit<CalibrateRequest, 'model'>;
 
 /** Once the line says which method it is of, or cannot. */
 function readCalibrations(method: AnyMethod | undefined): void {
   addMethodOptions(calibrate, method).action(
-    async (model: string, { json: asJson, estimate, ...typed }: CalibrateOptions) => {
+    async (model: string, { json: asJson, yes = false, estimate, ...typed }: CalibrateOptions) => {
       const { common, own } = splitOptions(typed, method!);
       const request = { ...common, model, method: method!.name, options: own };
       if (estimate) {
@@ -211,8 +221,12 @@ function readCalibrations(method: AnyMethod | undefined): void {
         return;
       }
       const bar = progressBar('Calibrating');
-      const result = await run('calibrate', request, (status) =>
-        bar.update(status.done, formatStatus(status)),
+      const shorter = shorterCalibration(method!.options);
+      const result = await run(
+        'calibrate',
+        request,
+        (status) => bar.update(status.done, formatStatus(status)),
+        { yes, shorter },
       ).finally(() => bar.stop());
       reportSkipped(result);
       print({ json: asJson ?? false }, result, (r) =>
@@ -223,6 +237,24 @@ function readCalibrations(method: AnyMethod | undefined): void {
     },
   );
 }
+
+program
+  .command('estimate')
+  .description(
+    'how long each method would calibrate a model here, at each effort, with how much memory and disk',
+  )
+  .argument('<model>', 'checkpoint folder')
+  .addOption(modeOption())
+  .addOption(bitsOption())
+  .addOption(samplesOption())
+  .addOption(length())
+  .addOption(cacheMemory())
+  .addOption(device())
+  .addOption(threads())
+  .addOption(json())
+  .action(async (model: string, { json: asJson, ...options }: Common & Omit<EstimateAllRequest, 'model'>) =>
+    print({ json: asJson ?? false }, await run('estimate-all', { ...options, model }), formatEstimates),
+  );
 
 program
   .command('evaluate')
@@ -279,15 +311,17 @@ program
     ),
   )
   .addOption(cacheMemory())
+  .addOption(yes())
   .addOption(device())
   .addOption(threads())
   .addOption(json())
-  .action(async (model: string, { json: asJson, plan, ...options }: EvaluateOptions) => {
+  .action(async (model: string, { json: asJson, yes = false, plan, ...options }: EvaluateOptions) => {
     const bar = progressBar('Evaluating');
     const request = { ...options, model, ...(plan && { plans: plan }) };
-    const result = await run('evaluate', request, (status) =>
-      bar.update(status.done, formatStatus(status)),
-    ).finally(() => bar.stop());
+    const result = await run('evaluate', request, (status) => bar.update(status.done, formatStatus(status)), {
+      yes,
+      shorter: ['--limit', 'fewer --bits'],
+    }).finally(() => bar.stop());
     reportSkipped(result);
     print({ json: asJson ?? false }, result, formatEvaluation);
     if (result.saved !== undefined) log(`Kept in ${result.saved}.`);
@@ -315,13 +349,18 @@ program
   .addOption(cacheMemory())
   .addOption(new Option('--resume', 'continue an unfinished measurement'))
   .addOption(new Option('--force', 'replace the measurement that is there'))
+  .addOption(yes())
   .addOption(device())
   .addOption(threads())
   .addOption(json())
-  .action(async (model: string, { json: asJson, ...options }: Common & Omit<SensitivityRequest, 'model'>) => {
+  .action(async (model: string, { json: asJson, yes = false, ...options }: SensitivityOptions) => {
     const bar = progressBar('Measuring');
-    const result = await run('sensitivity', { ...options, model }, (status) =>
-      bar.update(status.done, formatStatus(status)),
+    const shorter = ['fewer --samples', ...(options.exact ? ['no --exact'] : [])];
+    const result = await run(
+      'sensitivity',
+      { ...options, model },
+      (status) => bar.update(status.done, formatStatus(status)),
+      { yes, shorter },
     ).finally(() => bar.stop());
     print({ json: asJson ?? false }, result, (r) =>
       r.device === undefined
@@ -391,6 +430,7 @@ program
       'say what each format would take and how it holds the layers, or why it refuses, and write nothing',
     ).conflicts(['format', 'out']),
   )
+  .addOption(yes())
   .addOption(device())
   .addOption(threads())
   .addOption(json())
@@ -398,7 +438,7 @@ program
   .action(
     async (
       model: string,
-      { json: asJson = false, list, format, out, ...options }: ExportOptions,
+      { json: asJson = false, yes = false, list, format, out, ...options }: ExportOptions,
       command: Command,
     ) => {
       if (options.bits === undefined && options.plan === undefined)
@@ -418,8 +458,11 @@ program
       if (format === undefined || out === undefined)
         command.error('error: name what is written, with --format and --out, or ask for --list');
       const bar = progressBar('Exporting');
-      const result = await run('export', { ...options, model, format, out }, (status) =>
-        bar.update(status.done, formatStatus(status)),
+      const result = await run(
+        'export',
+        { ...options, model, format, out },
+        (status) => bar.update(status.done, formatStatus(status)),
+        { yes, shorter: [] },
       ).finally(() => bar.stop());
       print({ json: asJson }, result, formatExported);
     },
@@ -444,7 +487,7 @@ program
 
 let running: WorkKind | undefined;
 
-interface ExportOptions extends Partial<Common>, Omit<ExportRequest, 'model' | 'format' | 'out'> {
+interface ExportOptions extends Starting, Omit<ExportRequest, 'model' | 'format' | 'out'> {
   readonly format?: string;
   readonly out?: string;
   readonly list?: boolean;
@@ -454,12 +497,18 @@ function run<K extends WorkKind>(
   kind: K,
   request: Jobs[K]['request'],
   status: (status: Jobs[K]['status']) => void = () => undefined,
+  asked?: Asked,
 ): Promise<Jobs[K]['result']> {
   running = kind;
   const stop = new AbortController();
   const cancel = () => stop.abort();
   process.once('SIGINT', cancel).once('SIGTERM', cancel);
-  return runJob(kind, request, { signal: stop.signal, status, note: (line) => log(line) }).finally(() => {
+  return runJob(kind, request, {
+    signal: stop.signal,
+    status,
+    note: (line) => log(line),
+    ...(asked && { announce: (forecast: Forecast) => beforeWork(forecast, asked, stop) }),
+  }).finally(() => {
     process.off('SIGINT', cancel).off('SIGTERM', cancel);
   });
 }

@@ -1,5 +1,5 @@
 /**
- * How close the estimate of a calibration comes to what it takes, on both samples.
+ * How close estimates come to what work takes, on both samples: calibrations, evaluations of their sets, and sensitivities.
  * Usage: npm run bench:estimate [-- --epochs N]
  */
 import { execFile } from 'node:child_process';
@@ -11,6 +11,7 @@ import { parseArgs, promisify } from 'node:util';
 import { bytes, table } from '../engine/cli/format.js';
 import { duration } from '../engine/time-left.js';
 import type { CalibrateResult } from '../engine/protocol/protocol.js';
+import type { Forecast } from '../engine/jobs/requests.js';
 import { runJob } from '../engine/jobs/run.js';
 
 const { values: flags } = parseArgs({ options: { epochs: { type: 'string', default: '2' } } });
@@ -55,15 +56,29 @@ try {
       ...[cli, 'calibrate', settings.model, ...options, '--device', 'cpu', '--json'],
       ...['--out', join(folder, `${i}`)],
     ]);
-    const took = JSON.parse(stdout) as CalibrateResult;
-    rows.push([
-      name,
-      ...[duration(guess.seconds), duration(took.seconds), (guess.seconds / took.seconds).toFixed(2)],
-      ...[bytes(guess.bytes), bytes(took.peakMemory), (guess.bytes / took.peakMemory).toFixed(2)],
-    ]);
+    compare(name, guess, JSON.parse(stdout) as CalibrateResult);
+    const measured = { model: settings.model, data, device: 'cpu' as const };
+    const adapters = join(folder, `${i}`);
+    let forecast: Forecast | undefined;
+    const heard = { ...hooks, announce: (said: Forecast) => Promise.resolve(void (forecast = said)) };
+    const evaluated = await runJob('evaluate', { ...measured, adapters: [adapters], limit: 200 }, heard);
+    compare(`${name}: evaluation`, forecast!, evaluated);
+    compare(`${name}: sensitivity`, forecast!, await runJob('sensitivity', { ...measured, adapters }, heard));
   }
 } finally {
   await rm(folder, { recursive: true, force: true });
 }
-const header = ['calibration', 'estimated', 'took', 'ratio', 'estimated', 'at most', 'ratio'];
+
+function compare(
+  name: string,
+  guess: Pick<Forecast, 'seconds' | 'bytes'>,
+  took: Pick<CalibrateResult, 'seconds' | 'peakMemory'>,
+): void {
+  rows.push([
+    name,
+    ...[duration(guess.seconds), duration(took.seconds), (guess.seconds / took.seconds).toFixed(2)],
+    ...[bytes(guess.bytes), bytes(took.peakMemory), (guess.bytes / took.peakMemory).toFixed(2)],
+  ]);
+}
+const header = ['work', 'estimated', 'took', 'ratio', 'estimated', 'at most', 'ratio'];
 process.stdout.write(`${table(header, rows)}\n`);

@@ -61,7 +61,9 @@ describe('calibrate', () => {
   it('gives the same bytes for the same seed, and others for another', async () => {
     const { code, stderr } = await runCli(command('first'));
     expect(code).toBe(0);
-    expect(stderr).toMatch(/^Calibrating {3}0 % · reading samples\n/);
+    expect(stderr).toMatch(
+      /^About \d.* on cpu, with up to .*B of memory and .*B on disk\.\nCalibrating {3}0 % · reading samples\n/,
+    );
     expect(await runCli(command('second'))).toMatchObject({ code: 0 });
     expect(await runCli(command('other', '--seed', '1'))).toMatchObject({ code: 0 });
     expect(await hashes('second')).toEqual(await hashes('first'));

@@ -211,13 +211,14 @@ describe('evaluate, with baselines', () => {
     let [stdout, stderr] = ['', ''];
     child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
     child.stderr.on('data', (chunk: Buffer) => {
-      // The first progress comes in the middle of GPTQ.
-      if (stderr === '') child.kill('SIGINT');
+      const began = stderr.includes('Evaluating');
       stderr += chunk.toString();
+      // The first progress comes in the middle of GPTQ.
+      if (!began && stderr.includes('Evaluating')) child.kill('SIGINT');
     });
     const code = await new Promise((resolve) => child.once('close', resolve));
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
-    expect(stderr).toMatch(/^Evaluating .*\nCancelled\.\n$/s);
+    expect(stderr).toMatch(/^About .*\nEvaluating .*\nCancelled\.\n$/s);
     for (const name of await readdir(scratch))
       if (name.startsWith('elastic-precision')) expect(await readdir(join(scratch, name))).toEqual([]);
   });

@@ -58,7 +58,13 @@ export const signs: Method<object, CommonSettings> = {
     if (other !== undefined) throw new UserError(`Signs have 2.5 bits and 1, not ${other}.`);
     return { mode, offered: [...bits].sort((a, b) => b - a), samples: 0, batch: 1, seed };
   },
-  cost: () => ({ work: { flops: 0, elements: 0, operators: 0 }, looked: 0, activations: 0, tensors: 0 }),
+  cost: () => ({
+    work: { flops: 0, elements: 0, operators: 0 },
+    looked: 0,
+    activations: 0,
+    tensors: 0,
+    stored: 0,
+  }),
   facts: () => [],
   calibrate: async ({ checkpoint, hooks }, { offered }) => {
     const layers = setLayers(checkpoint, offered, (bits) => (bits === 1 ? -1 : GROUP));

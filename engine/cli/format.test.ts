@@ -229,9 +229,17 @@ it('an estimate says time, memory and what for', () => {
     seed: 0,
     facts: [],
   } as const;
-  const estimate = { seconds: 200, bytes: 1.5e9, device: 'cpu', gflops: 1, gflop: 1, settings } as const;
+  const estimate = {
+    seconds: 200,
+    bytes: 1.5e9,
+    disk: 45e6,
+    device: 'cpu',
+    gflops: 1,
+    gflop: 1,
+    settings,
+  } as const;
   expect(formatEstimate(estimate)).toBe(
-    'About 3 min 20 s on cpu, with up to 1.5 GB of memory: the method "gptq", 4, 3 bits, 128 samples.',
+    'About 3 min 20 s on cpu, with up to 1.5 GB of memory and 45 MB on disk: the method "gptq", 4, 3 bits, 128 samples.',
   );
   expect(formatEstimate({ ...estimate, settings: { ...settings, samples: 0 } })).not.toMatch(/samples/);
 });

@@ -5,6 +5,7 @@ import { formatBytes, errorDecimals } from '../plans/numbers.js';
 import { visible } from '../plans/visible.js';
 import { shellWord } from '../formats/shell.js';
 import { duration } from '../time-left.js';
+import type { Estimated, Forecast } from '../jobs/requests.js';
 import type {
   CalibrateEstimate,
   DeviceReport,
@@ -192,8 +193,26 @@ export function formatDevices(devices: readonly DeviceReport[]): string {
 }
 
 /** What a calibration will take. */
-export const formatEstimate = ({ seconds, bytes: memory, device, settings }: CalibrateEstimate): string =>
-  `About ${duration(seconds)} on ${device}, with up to ${bytes(memory)} of memory: the method "${settings.method}", ${settings.bits.join(', ')} bits${settings.samples > 0 ? `, ${settings.samples} samples` : ''}.`;
+export const formatEstimate = ({ settings, ...forecast }: CalibrateEstimate): string =>
+  `${formatForecast(forecast)}: the method "${settings.method}", ${settings.bits.join(', ')} bits${settings.samples > 0 ? `, ${settings.samples} samples` : ''}.`;
+
+/** What work will take, without a full stop. */
+export const formatForecast = ({ seconds, bytes: memory, disk, device }: Forecast): string =>
+  `About ${duration(seconds)} on ${device}, with up to ${bytes(memory)} of memory${disk > 0 ? ` and ${bytes(disk)} on disk` : ''}`;
+
+/** What each method and effort would take. */
+export const formatEstimates = (all: readonly Estimated[]): string =>
+  table(
+    ['method', 'bits', 'samples', 'time', 'memory', 'disk'],
+    all.map(({ method, effort, bits, samples, forecast }) => [
+      effort === undefined ? method : `${method} --effort ${effort}`,
+      bits.join(','),
+      samples === 0 ? '–' : `${samples}`,
+      duration(forecast.seconds),
+      bytes(forecast.bytes),
+      bytes(forecast.disk),
+    ]),
+  );
 
 /** A call of the command line that can be pasted into a shell. */
 export const commandLine = (...args: readonly string[]): string =>

@@ -27,6 +27,7 @@ interface Planned {
 export interface Baselines {
   /** Samples that calibrating reads, over and over: a measure of its work beside the evaluation's. */
   readonly work: number;
+  readonly planned: readonly Pick<Planned, 'method' | 'settings'>[];
   /** Calibrates them, one after another; the caller closes them by `close`. @param status hears the share that is done */
   open(programs: Programs, memory: number, hooks: BaselineHooks): Promise<readonly NamedSet[]>;
   close(): Promise<void>;
@@ -71,6 +72,7 @@ export function planBaselines(
   const work = planned.reduce((sum, { settings }) => sum + workOf(checkpoint, settings), 0);
   return {
     work,
+    planned,
     open: async (programs, memory, { signal, status, note }) => {
       const cache = await openSampleCache(memory);
       let before = 0;

@@ -3,7 +3,7 @@ import { defaultCacheMemory } from '../execution/sample-store.js';
 import type { Programs } from '../runtime/programs.js';
 import type { Evaluation } from './evaluate.js';
 import type { EvaluationHooks } from './rows.js';
-import type { NamedSet } from './sets.js';
+import { baselineWidths, type NamedSet } from './sets.js';
 
 export interface Compared {
   /** Baselines, then the sets that were given. */
@@ -19,20 +19,32 @@ export interface Compared {
  */
 export async function openCompared(
   programs: Programs,
-  { request, sets, widths, baselines, hooks: { signal, status, note } }: Evaluation,
+  { request, sets, widths, baselines, hooks }: Evaluation,
   size: number,
   sample: number,
 ): Promise<Compared> {
+  const { signal, status, note } = hooks;
+  const own = sets.map(
+    ({ set, plans }) => widths.filter((bits) => set.config.offered.includes(bits)).length + plans.length,
+  );
+  const compared = baselines.planned.length * baselineWidths(widths).length;
+  await hooks.begin?.({
+    samples: size / sample,
+    rows: 1 + own.reduce((sum, n) => sum + n, compared),
+    sets: sets.length + baselines.planned.length,
+    device: programs.runtime.device,
+    baselines: baselines.planned,
+  });
   const memory = request.cacheMemory ?? defaultCacheMemory();
   const work = baselines.work * sample;
   const share = work / (work + size * (1 + widths.length * (1 + sets.length)));
-  const compared = await baselines.open(programs, memory, {
+  const opened = await baselines.open(programs, memory, {
     signal,
     note,
     status: (done) => status(done * share, []),
   });
   return {
-    sets: [...compared, ...sets],
+    sets: [...opened, ...sets],
     memory,
     hooks: { signal, status: (done, rows) => status(share + (1 - share) * done, rows) },
   };

@@ -1,8 +1,15 @@
 /** An evaluation, and its result as it comes about, whatever the task. */
 import type { ElasticModel, Widths } from '../execution/quantized-model.js';
+import type { AnyMethod, CommonSettings } from '../methods/method.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { Model } from '../models/model.js';
-import type { EvaluateRequest, EvaluateResult, EvaluationRow, RowHead } from '../protocol/protocol.js';
+import type {
+  DeviceKind,
+  EvaluateRequest,
+  EvaluateResult,
+  EvaluationRow,
+  RowHead,
+} from '../protocol/protocol.js';
 import type { Baselines } from './baselines.js';
 import type { NamedSet } from './sets.js';
 
@@ -15,6 +22,20 @@ export interface EvaluationJobHooks {
   readonly status: (done: number, rows: readonly EvaluationRow[]) => void;
   /** A line worth the user's attention. */
   readonly note: (line: string) => void;
+  /** Hears what is to be done before any of it is, and lets it begin, or rejects. */
+  readonly begin?: (evaluated: Evaluated) => Promise<void>;
+}
+
+/** How much an evaluation is. */
+export interface Evaluated {
+  readonly samples: number;
+  /** With that of full precision. */
+  readonly rows: number;
+  /** Those of baselines too. */
+  readonly sets: number;
+  readonly device: DeviceKind;
+  /** What is calibrated before. */
+  readonly baselines: readonly { readonly method: AnyMethod; readonly settings: CommonSettings }[];
 }
 
 /** What is to be evaluated. Whoever asks for it closes the sets and the baselines. @typeParam M the task's models */

@@ -53,6 +53,9 @@ export const startJobProcess: StartJobProcess = <K extends WorkKind>(
           return hooks.status(message.status as Jobs[K]['status']);
         case 'note':
           return hooks.note(message.line);
+        // Asked for by the command line alone.
+        case 'forecast':
+          return;
         case 'result':
           last = { type: 'result', result: message.result as Jobs[K]['result'] };
           return;

@@ -1,12 +1,14 @@
 /** What a worker thread can be asked to do, and what it reports meanwhile: what crosses threads and processes, but not the wire. */
 import type {
   CalibrateEstimate,
+  DeviceKind,
   DeviceReport,
   EstimateRequest,
   ExportedSet,
   ExportFormat,
   JobKind,
   JobTypes,
+  Mode,
   ModelReport,
   SensitivityRequest,
   Status,
@@ -20,6 +22,19 @@ export interface ModelsRequest {
 export interface EstimateJobRequest {
   readonly request: EstimateRequest;
   readonly devices: readonly DeviceReport[];
+}
+
+/** What a calibration by any method would be asked for. */
+export type EstimateAllRequest = Omit<EstimateRequest, 'method' | 'options' | 'recipe' | 'data'>;
+
+export interface Estimated {
+  readonly method: string;
+  /** Where the method has a choice of them. */
+  readonly effort?: string;
+  readonly mode: Mode;
+  readonly bits: readonly number[];
+  readonly samples: number;
+  readonly forecast: Forecast;
 }
 
 /** What an adapter set is measured on, and how. */
@@ -56,6 +71,7 @@ type QueuedJobs = {
 export interface Jobs extends QueuedJobs {
   models: { request: ModelsRequest; result: readonly ModelReport[]; status: never };
   estimate: { request: EstimateJobRequest; result: CalibrateEstimate; status: never };
+  'estimate-all': { request: EstimateAllRequest; result: readonly Estimated[]; status: never };
   'compare-plans': { request: ComparePlansRequest; result: ComparePlansResult; status: Status };
   'list-exports': { request: ExportedSet; result: readonly ExportFormat[]; status: never };
   devices: { request: Record<string, never>; result: readonly DeviceReport[]; status: never };
@@ -63,9 +79,21 @@ export interface Jobs extends QueuedJobs {
 
 export type WorkKind = keyof Jobs;
 
+/** What work will take, before it begins. */
+export interface Forecast {
+  readonly seconds: number;
+  /** Of memory, at the peak. */
+  readonly bytes: number;
+  /** Written to drives, temporary files included, at the most. */
+  readonly disk: number;
+  readonly device: DeviceKind;
+}
+
 export interface JobHooks<K extends WorkKind> {
   readonly signal: AbortSignal;
   status(status: Jobs[K]['status']): void;
   /** A line worth the user's attention. */
   note(line: string): void;
+  /** Where somebody asks: hears what the work will take once nothing speaks against it, and lets it begin, or rejects. */
+  readonly announce?: (forecast: Forecast) => Promise<void>;
 }

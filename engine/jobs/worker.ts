@@ -1,13 +1,16 @@
 /** The worker thread's entry: does one piece of work and reports to the thread that asked for it. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { listModels } from '../catalog/models.js';
+import { CancelledError } from '../errors.js';
 import type { JobKind } from '../protocol/protocol.js';
 import { listDevices } from '../runtime/devices.js';
+import { keepBest } from '../runtime/known-rates.js';
 import { isKind, kindOf } from './kinds/registry.js';
-import type { JobHooks, Jobs, WorkKind } from './requests.js';
+import type { Forecast, JobHooks, Jobs, WorkKind } from './requests.js';
 import { failureOf, type FromWorker, type ToWorker } from './run.js';
 import { runComparePlans } from './runs/compare-plans.js';
 import { runEstimate } from './runs/estimate.js';
+import { runEstimateAll } from './runs/estimate-all.js';
 import { listExports } from './runs/list-exports.js';
 
 type Run<K extends WorkKind> = (
@@ -19,24 +22,39 @@ type Run<K extends WorkKind> = (
 const answers: { readonly [K in Exclude<WorkKind, JobKind>]: Run<K> } = {
   models: ({ folders }, { signal }) => listModels(folders, signal),
   estimate: (request) => runEstimate(request),
+  'estimate-all': (request) => runEstimateAll(request),
   'compare-plans': (request, hooks) => runComparePlans(request, hooks),
   'list-exports': (request) => listExports(request),
-  devices: () => listDevices(),
+  devices: async () => {
+    const found = await listDevices();
+    await keepBest(found);
+    return found;
+  },
 };
 
 const port = parentPort!;
 const post = (message: FromWorker) => port.postMessage(message);
 const stop = new AbortController();
+let begin: () => void = () => undefined;
 port.on('message', (message: ToWorker) => {
   if (message === 'cancel') stop.abort();
+  else begin();
 });
 
-const { kind, request } = workerData as { kind: WorkKind; request: never };
+const { kind, request, announces } = workerData as { kind: WorkKind; request: never; announces: boolean };
+/** Resolves once the work may begin. */
+const announce = (forecast: Forecast) =>
+  new Promise<void>((resolve, reject) => {
+    begin = resolve;
+    stop.signal.addEventListener('abort', () => reject(new CancelledError()));
+    post({ type: 'forecast', forecast });
+  });
 try {
   const hooks: JobHooks<WorkKind> = {
     signal: stop.signal,
     status: (status) => post({ type: 'status', status }),
     note: (line) => post({ type: 'note', line }),
+    ...(announces && { announce }),
   };
   const result = isKind(kind)
     ? await kindOf(kind).run(request, hooks)

@@ -53,6 +53,8 @@ export interface CalibrationCost {
   readonly activations: number;
   /** The most bytes that all other tensors take at once, on host and device together. */
   readonly tensors: number;
+  /** Bytes of the set, about. */
+  readonly stored: number;
 }
 
 export interface CalibrationHooks {

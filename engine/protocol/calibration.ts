@@ -50,6 +50,8 @@ export interface CalibrateEstimate {
   readonly seconds: number;
   /** Peak memory of the process that calibrates; on a graphics adapter its memory too. */
   readonly bytes: number;
+  /** Written to the drive at the most: progress and set, and activations that memory has no room for. */
+  readonly disk: number;
   /** What `auto` comes to. */
   readonly device: DeviceKind;
   /** The device's measured rate of a matrix product, and the work of all steps in such products. */

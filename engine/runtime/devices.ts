@@ -13,9 +13,9 @@ import type { DeviceKind, DeviceReport } from '../protocol/protocol.js';
 const KINDS: readonly DeviceKind[] = ['cpu', 'webgpu', 'cuda'];
 
 /** Tries every device, one after another so that they do not disturb each other; a few seconds in all. */
-export async function listDevices(): Promise<DeviceReport[]> {
+export async function listDevices(threads?: number): Promise<DeviceReport[]> {
   const reports: DeviceReport[] = [];
-  for (const kind of KINDS) reports.push(await reportDevice(kind));
+  for (const kind of KINDS) reports.push(await reportDevice(kind, threads));
   return reports;
 }
 
@@ -31,9 +31,9 @@ export async function chooseDevice(wanted: 'auto' | DeviceKind): Promise<DeviceK
   return available.sort((a, b) => b.gflops - a.gflops)[0]?.kind ?? 'cpu';
 }
 
-async function reportDevice(kind: DeviceKind): Promise<DeviceReport> {
+export async function reportDevice(kind: DeviceKind, threads = 0): Promise<DeviceReport> {
   const missing = missingProvider(kind);
-  const trial = missing === undefined ? await runTrial(kind) : { reason: missing };
+  const trial = missing === undefined ? await runTrial(kind, threads) : { reason: missing };
   return 'reason' in trial
     ? { kind, available: false, ...trial }
     : { kind, available: true, name: nameOf(kind), ...trial };
@@ -52,20 +52,20 @@ function missingProvider(kind: DeviceKind): string | undefined {
 }
 
 /** In a process of its own where the engine is bundled, else in this one. */
-function runTrial(kind: DeviceKind): Promise<Trial> {
+function runTrial(kind: DeviceKind, threads: number): Promise<Trial> {
   const entry = findEntry('probe.js');
-  return entry === undefined ? tryDevice(kind) : tryInProcess(entry, kind);
+  return entry === undefined ? tryDevice(kind, threads) : tryInProcess(entry, kind, 60, threads);
 }
 
 /**
  * Runs `entry` with `kind` as its argument in a process of its own: a driver that aborts ends that one only.
  * @param seconds how long it may take
  */
-export function tryInProcess(entry: string, kind: DeviceKind, seconds = 60): Promise<Trial> {
+export function tryInProcess(entry: string, kind: DeviceKind, seconds = 60, threads = 0): Promise<Trial> {
   return new Promise((resolve) => {
     execFile(
       process.execPath,
-      [entry, kind],
+      [entry, kind, `${threads}`],
       { env: nodeEnvironment(), timeout: seconds * 1000, killSignal: 'SIGKILL' },
       (error, stdout, stderr) => {
         const trial = parseTrial(stdout);

@@ -19,9 +19,9 @@ const CHAIN = 64;
 const ELEMENTS = 1 << 20;
 
 /** Opens a device and measures it in this process, which a broken driver may abort; 0.2 to 3 s in all. */
-export async function tryDevice(kind: DeviceKind): Promise<Trial> {
+export async function tryDevice(kind: DeviceKind, threads = 0): Promise<Trial> {
   try {
-    const runtime = openRuntime(kind);
+    const runtime = openRuntime(kind, threads);
     try {
       return {
         gflops: await productRate(runtime),

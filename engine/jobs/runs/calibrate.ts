@@ -12,6 +12,8 @@ import { withDevice } from '../../runtime/with-device.js';
 import { taskOf } from '../../tasks/registry.js';
 import type { Task } from '../../tasks/task.js';
 import { version } from '../../version.js';
+import { announced } from '../announce.js';
+import { calibrationAmounts } from '../forecasts/calibration.js';
 import { peakMemory } from '../memory.js';
 import { namedSkipped } from '../skipped.js';
 import type { JobHooks } from '../requests.js';
@@ -32,7 +34,13 @@ export async function runCalibrate(
     const output = await openSetOutput({ out, resume, force }, { checkpoint, ...resolved });
     try {
       if (output.finished) return finishedResult(out, output.finished);
-      return await calibrateInto(output.place, task, checkpoint, resolved, request, hooks);
+      const samples =
+        request.data === undefined ? 0 : await task.count(request.data, resolved.settings.samples);
+      // What is left of one that goes on is not known.
+      const placed = await announced(request, resume ? {} : hooks, () =>
+        calibrationAmounts(checkpoint, resolved, samples, request.cacheMemory),
+      );
+      return await calibrateInto(output.place, task, checkpoint, resolved, placed, hooks);
     } finally {
       await output.release();
     }

@@ -2,9 +2,11 @@
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
 import { planBaselines } from '../../evaluation/baselines.js';
 import { closeAdapterSets, openAdapterSets, widthsOf, type NamedSet } from '../../evaluation/sets.js';
-import type { EvaluationJobHooks, Measured } from '../../evaluation/evaluate.js';
+import type { Evaluated, EvaluationJobHooks, Measured } from '../../evaluation/evaluate.js';
 import { taskOf } from '../../tasks/registry.js';
 import type { Task } from '../../tasks/task.js';
+import { announced } from '../announce.js';
+import { evaluationAmounts } from '../forecasts/others.js';
 import { peakMemory } from '../memory.js';
 import { namedSkipped } from '../skipped.js';
 import { evaluationPath, keepingPlace, saveEvaluation } from '../evaluations.js';
@@ -16,7 +18,8 @@ export async function runEvaluate(
   request: EvaluateRequest,
   job: JobHooks<'evaluate'>,
 ): Promise<EvaluateResult> {
-  const hooks: EvaluationJobHooks = {
+  const hooks: Asked = {
+    ...(job.announce && { announce: (forecast) => job.announce!(forecast) }),
     signal: job.signal,
     note: (line) => job.note(line),
     status: (done, rows) => job.status({ done, phase: phaseOf(rows), partial: { rows } }),
@@ -30,12 +33,14 @@ export async function runEvaluate(
   });
 }
 
+type Asked = EvaluationJobHooks & Pick<JobHooks<'evaluate'>, 'announce'>;
+
 const phaseOf = (rows: readonly EvaluationRow[]): string =>
   rows.length === 0
     ? 'before the first scores'
     : `${rows.length} ${rows.length === 1 ? 'row' : 'rows'} of scores`;
 
-async function evaluate(request: EvaluateRequest, hooks: EvaluationJobHooks): Promise<EvaluateResult> {
+async function evaluate(request: EvaluateRequest, hooks: Asked): Promise<EvaluateResult> {
   const started = performance.now();
   const checkpoint = await openCheckpoint(
     request.model,
@@ -45,7 +50,13 @@ async function evaluate(request: EvaluateRequest, hooks: EvaluationJobHooks): Pr
     checkpoint.warnings.forEach(hooks.note);
     const task = taskOf(checkpoint, request);
     const sets = await openAdapterSets(checkpoint, request);
-    const measured = await evaluateSets(request, task, checkpoint, sets, hooks).finally(() =>
+    const { announce } = hooks;
+    const begin = (evaluated: Evaluated) =>
+      announced({ ...request, device: evaluated.device }, { ...(announce && { announce }) }, () =>
+        evaluationAmounts(checkpoint, evaluated, request.cacheMemory),
+      );
+    const asked = { ...hooks, begin: async (evaluated: Evaluated) => void (await begin(evaluated)) };
+    const measured = await evaluateSets(request, task, checkpoint, sets, asked).finally(() =>
       closeAdapterSets(sets),
     );
     const seconds = (performance.now() - started) / 1000;

@@ -18,6 +18,8 @@ import { formatBytes, formatBytesUp } from '../../plans/numbers.js';
 import { averageBits } from '../../plans/totals.js';
 import type { ExportFit, ExportRequest, ExportResult } from '../../protocol/protocol.js';
 import { withDevice } from '../../runtime/with-device.js';
+import { announced } from '../announce.js';
+import { exportAmounts } from '../forecasts/others.js';
 import { peakMemory } from '../memory.js';
 import type { JobHooks } from '../requests.js';
 
@@ -99,7 +101,11 @@ async function exportSet(
     if (reason !== undefined) throw new UserError(reason);
     const warning = exporter.warn?.(context);
     if (warning !== undefined) hooks.note(warning);
-    await requireSpace(out, (await exporter.size(context)).bytes);
+    const { bytes } = await exporter.size(context);
+    await requireSpace(out, bytes);
+    await announced({ ...request, device: programs.runtime.device }, hooks, () =>
+      exportAmounts(original, bytes),
+    );
     await exporter.write(context, out);
     return {
       bits: averageBits(layerWeights(original), [...layers.values()]),

@@ -10,6 +10,8 @@ import { openSource } from '../../methods/sets.js';
 import { version } from '../../version.js';
 import { withDevice } from '../../runtime/with-device.js';
 import { duration } from '../../time-left.js';
+import { announced } from '../announce.js';
+import { sensitivityAmounts } from '../forecasts/others.js';
 import { peakMemory } from '../memory.js';
 import { openMeasured, openSensitivityOutput } from '../sensitivity-file.js';
 import type { JobHooks } from '../requests.js';
@@ -58,7 +60,11 @@ async function measure(
   const { samples } = set.inputs;
   const bits = [...adapters.config.offered].sort((a, b) => a - b);
   const layers = layerNames(original);
-  return withDevice(request, async (programs) => {
+  const { exact = false, resume = false, cacheMemory } = request;
+  const placed = await announced(request, resume ? {} : hooks, () =>
+    sensitivityAmounts(original, { samples, batch, offered: bits.length, exact }, cacheMemory),
+  );
+  return withDevice(placed, async (programs) => {
     const { device } = programs.runtime;
     const identity: SensitivityIdentity = {
       model: { family, name: original.name, fingerprint: await original.fingerprint() },

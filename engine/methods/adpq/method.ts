@@ -73,6 +73,7 @@ function cost({ model, listing }: Outline): CalibrationCost {
     // Twice to find what is larger, and once to count it.
     looked: 3 * blocks.flatMap(({ linears }) => linears).reduce((sum, l) => sum + l.in * l.out, 0),
     activations: 0,
+    stored: 0,
     tensors: Math.max(...blocks.map(({ parameters }) => elements(parameters))) * FLOAT,
   };
 }

@@ -11,9 +11,10 @@ import { PANEL } from '../../backends/columns.js';
 import { curvatureSums } from './curvature.js';
 import { TRIED } from './grids.js';
 import { layoutAt, ownWidths, type DirectSettings } from './settings.js';
-import { storedBits } from './stored.js';
+import { storedBits, tensorsAt } from './stored.js';
 import { stepsFor } from './train.js';
 import { trainedShapes, trainStepGraph } from './train-step.js';
+import { bytesOfTensors } from '../stored-bytes.js';
 import { batchOf } from '../walk.js';
 
 const FLOAT = 4;
@@ -60,6 +61,11 @@ export function directCost(
       layers.reduce((n, l) => n + l.in * l.out, 0),
     // Where training goes on, what a block yields in full precision lies there, too.
     activations: Math.max(swept, store * (1 + own + (isTrained ? 1 : 0))),
+    stored: storedBits(settings).reduce(
+      (sum, bits) =>
+        sum + layers.reduce((n, layer) => n + bytesOfTensors(tensorsAt(settings, layer, bits).values()), 0),
+      0,
+    ),
     // Parameters on host and device, for each stream too; moment, its copy and its factor; a weight, its errors and codes.
     tensors: Math.max(
       ((2 + own) * parameters + (4 + 2 * own) * widest * widest + 5 * largest) * FLOAT,

@@ -6,14 +6,16 @@ import { byInput } from '../../models/listing.js';
 import { blocksOf, chainParts, chainsOf, outputSize, type Part } from '../../models/model.js';
 import type { Outline } from '../../transforms/transform.js';
 import type { CalibrationCost } from '../method.js';
+import { gridBytes } from '../stored-bytes.js';
 import { batchOf } from '../walk.js';
+import { groupSizeAt } from '../weight-set.js';
 import type { GptqSettings } from './settings.js';
 
 const FLOAT = 4;
 
 export function gptqCost(
   { model, listing }: Outline,
-  { offered }: GptqSettings,
+  { offered, groupSize }: GptqSettings,
   samples: number,
 ): CalibrationCost {
   const blocks = blocksOf(model);
@@ -33,6 +35,7 @@ export function gptqCost(
     // Every weight is gone through twice where it sets its group's grid, and corrects the columns of its panel.
     looked: offered.length * layers.reduce((n, l) => n + l.in * l.out * 128, 0),
     activations: samples * Math.max(...chainsOf(model).flatMap(chainParts).map(outputSize)) * FLOAT,
+    stored: gridBytes(layers, offered, (bits) => groupSizeAt({ groupSize }, bits)),
     // Parameters on host and device, Hessian, factor and what is left of it, weight, errors and codes.
     tensors: (2 * parameters + 3 * widest * widest + 3 * largest) * FLOAT,
   };

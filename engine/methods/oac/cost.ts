@@ -7,7 +7,9 @@ import { byInput } from '../../models/listing.js';
 import { chainParts, outputSize, type Part } from '../../models/model.js';
 import type { Outline } from '../../transforms/transform.js';
 import type { CalibrationCost } from '../method.js';
+import { gridBytes } from '../stored-bytes.js';
 import { batchOf } from '../walk.js';
+import { groupSizeAt } from '../weight-set.js';
 import type { BackendName, OacSettings } from './settings.js';
 import { oacSums } from './sums.js';
 
@@ -48,12 +50,23 @@ export function oacCost(
       (chainParts(model).reduce((n, part) => n + outputSize(part), 0) +
         (settings.scheme === 'once' ? 0 : outputSize(model.stem)) +
         (settings.hessian === 'weighted' ? tokens * layers.length : 0)),
+    stored: storedOf(layers, settings),
     // Parameters and Hessians on host and device, those before and after a batch; a factor, weight, errors and codes. Where a
     // block's layers are rounded together, the factors of all of them, and the weights of two roundings.
     tensors:
       (2 * parameters + 3 * hessians + 3 * widest * widest + 3 * largest) * FLOAT +
       (backend === 'spqr' ? hessians * FLOAT + 2 * parameters : 0),
   };
+}
+
+/** Averages of bits count scales and outliers. */
+function storedOf(
+  layers: readonly { readonly in: number; readonly out: number }[],
+  { offered, backend, groupSize = -1 }: OacSettings,
+): number {
+  if (backend === 'gptq') return gridBytes(layers, offered, (bits) => groupSizeAt({ groupSize }, bits));
+  const weights = layers.reduce((n, l) => n + l.in * l.out, 0);
+  return offered.reduce((sum, bits) => sum + (weights * bits) / 8, 0);
 }
 
 /** What passes over data take: forward and back, with Hessians. */

@@ -3,6 +3,7 @@
  * set from block to block, the search for the start, and the guard. Of work on the host (shuffling, files) only the search
  * for activation ranges is counted, which takes as long as many steps.
  */
+import { scaleRows } from '../../graph/quantizers.js';
 import { addWork, peakBytes, timesWork, type Work, workOf } from '../../graph/work.js';
 import { sizeOf, type Graph } from '../../graph/ir.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
@@ -18,6 +19,7 @@ import {
 } from '../../models/model.js';
 import type { AdapterLayout } from './adapters.js';
 import type { CalibrationCost } from '../method.js';
+import { bytesOfTensors } from '../stored-bytes.js';
 import { samplesAtOnce } from '../walk.js';
 import { computedGroups, computedSite } from './computed-start.js';
 import { layoutOf } from './layout.js';
@@ -31,6 +33,7 @@ import { hasOwnStreams } from './merge.js';
 import { groupSizesOf, halvesOf, seenOf, type QueptOptions } from './options.js';
 import { errorGraph, smoothingSites } from '../../transforms/smooth.js';
 import { stateTensors } from './state.js';
+import { storedForms } from './stored.js';
 import { stepGraph } from './step.js';
 
 /** @param samples of the calibration set */
@@ -81,7 +84,25 @@ export function calibrationCost(
     looked: total(blocks.map(({ looked }) => looked)),
     activations: samples * (total(inputs) + Math.max(...held) * FLOAT),
     tensors: Math.max(...blocks.map(({ bytes }) => bytes)),
+    stored: blocksOf(model).reduce((sum, part) => sum + storedOf(checkpoint.listing(part), options), 0),
   };
+}
+
+/** Adapters and clip logits of a block. */
+function storedOf({ linears }: PartListing, options: QueptOptions): number {
+  const rank = options.groups.at(-1)!.rank;
+  const forms = linears.flatMap((layer) => [
+    ...storedForms(options.storage, 'lora_A', [rank, layer.in]),
+    ...storedForms(options.storage, 'lora_B', [layer.out, rank]),
+    ...options.groups.flatMap(({ bits }, g) =>
+      bits.flatMap((b) =>
+        ['upper', 'lower'].flatMap((side) =>
+          storedForms(options.storage, `clip_${side}.${b}`, [scaleRows(layer, groupSizesOf(options)[g]!)]),
+        ),
+      ),
+    ),
+  ]);
+  return bytesOfTensors(forms.map(([, form]) => form));
 }
 
 interface BlockCost {

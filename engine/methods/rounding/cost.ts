@@ -15,7 +15,13 @@ export function roundingCost(
   samples: number,
 ): CalibrationCost {
   if (samples === 0)
-    return { work: { flops: 0, elements: 0, operators: 0 }, looked: 0, activations: 0, tensors: 0 };
+    return {
+      work: { flops: 0, elements: 0, operators: 0 },
+      looked: 0,
+      activations: 0,
+      tensors: 0,
+      stored: 0,
+    };
   const batch = Math.min(most, samples);
   const blocks = blocksOf(model);
   const parts = chainsOf(model).flatMap(chainParts);
@@ -36,6 +42,8 @@ export function roundingCost(
     work: passes.reduce((sum, { work }) => addWork(sum, work), { flops: 0, elements: 0, operators: 0 }),
     looked: seen.reduce((sum, elements) => sum + elements * offered.length * 3, 0),
     activations: samples * Math.max(...parts.map(outputSize)) * FLOAT,
+    // A scale and a zero point of each layer's input.
+    stored: blocks.length * offered.length * 64,
     tensors: Math.max(...seen) * 2 * FLOAT + Math.max(...passes.map(({ graph }) => peakBytes(graph))),
   };
 }

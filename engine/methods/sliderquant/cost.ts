@@ -5,6 +5,7 @@ import { addWork, peakBytes, timesWork, workOf, type Work } from '../../graph/wo
 import { blocksOf, chainParts, chainsOf, inputsOf, outputSize, type Part } from '../../models/model.js';
 import type { Outline } from '../../transforms/transform.js';
 import type { CalibrationCost } from '../method.js';
+import { gridBytes } from '../stored-bytes.js';
 import { batchOf } from '../walk.js';
 import { groupSizeAt } from '../weight-set.js';
 import { chainWindows } from './calibrate.js';
@@ -67,5 +68,6 @@ export function sliderquantCost(
     // Both streams and the target.
     activations: samples * (inputs.reduce((a, b) => a + b, 0) + 3 * largest * FLOAT),
     tensors: bytes,
+    stored: gridBytes(layers, offered, (bits) => groupSizeAt(settings, bits)),
   };
 }

@@ -1,0 +1,49 @@
+/** What each method would take to calibrate a model, at each of its efforts. */
+import { UserError } from '../../errors.js';
+import type { AnyMethod } from '../../methods/method.js';
+import { listOptions } from '../../methods/options.js';
+import { resolveRequest } from '../../methods/request.js';
+import { methodsFor } from '../../methods/usual.js';
+import { openCheckpoint } from '../../models/checkpoint.js';
+import { knownDevice } from '../../runtime/known-rates.js';
+import { taskOf } from '../../tasks/registry.js';
+import { calibrationAmounts } from '../forecasts/calibration.js';
+import { forecastOf } from '../forecasts/forecast.js';
+import type { EstimateAllRequest, Estimated } from '../requests.js';
+
+/** The usual method first; what a method refuses is left out. Throws UserError where all do. */
+export async function runEstimateAll(request: EstimateAllRequest): Promise<readonly Estimated[]> {
+  const checkpoint = await openCheckpoint(
+    request.model,
+    request.length === undefined ? {} : { tokens: request.length },
+  );
+  try {
+    taskOf(checkpoint, request);
+    const device = await knownDevice(request);
+    let refusal: unknown;
+    const found = methodsFor(checkpoint).flatMap((method) =>
+      effortsOf(method).flatMap((effort): Estimated[] => {
+        const options = effort === undefined ? {} : { effort };
+        try {
+          const resolved = resolveRequest(checkpoint, { ...request, method: method.name, options });
+          const { mode, offered, samples } = resolved.settings;
+          const amounts = calibrationAmounts(checkpoint, resolved, samples, request.cacheMemory);
+          const own = { method: method.name, ...(effort !== undefined && { effort }), mode, bits: offered };
+          return [{ ...own, samples, forecast: forecastOf(amounts, device) }];
+        } catch (error) {
+          if (!(error instanceof UserError)) throw error;
+          refusal ??= error;
+          return [];
+        }
+      }),
+    );
+    if (found.length === 0) throw refusal;
+    return found;
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** Undefined alone where there is no choice of them. */
+const effortsOf = ({ options }: AnyMethod): readonly (string | undefined)[] =>
+  listOptions(options).find(([key]) => key === 'effort')?.[1].choices ?? [undefined];
