@@ -34,12 +34,13 @@ import type { Mode } from '../engine/protocol/protocol.js';
 import { bytesOf } from '../engine/quantized/form.js';
 import type { Programs } from '../engine/runtime/programs.js';
 import { withDevice } from '../engine/runtime/with-device.js';
+import { calibrateAutoRound } from './methods/autoround.js';
 import { calibrateAwq } from './methods/awq.js';
 
 export interface Wanted {
   /**
    * Names of methods, each with its effort, options (`oac:backend=spqr:averageBits=2.3`) and bit-widths of its own (`bits=1`)
-   * behind colons or without; or `awq`, AWQ with clipping (`methods/awq.ts`).
+   * behind colons or without; or one of those that are there to be compared with, `awq` and `autoround` (`methods/`).
    */
   readonly methods: readonly string[];
   /** A calibration set is named by its first window of the text. */
@@ -48,7 +49,7 @@ export interface Wanted {
   readonly once: readonly string[];
   /** Windows of a set. */
   readonly windows: number;
-  /** Default: weights alone. `awq` has no other. */
+  /** Default: weights alone, which is all that `awq` and `autoround` have. */
   readonly mode?: Mode;
   /** Windows that are measured; default all. */
   readonly limit?: number;
@@ -163,13 +164,11 @@ async function measure(
         if (at > 0 && once.includes(label)) continue;
         const out = outOf(folder, label, set);
         const ids = seen.ids.subarray(set * tokens, (set + windows) * tokens);
-        const asked = { bits, mode, options: wanted.options, ids, out, cache, label, isQuiet };
-        if (label !== 'awq') await wanted.apart?.(label, set, folder);
-        const { sourceAt, close, ...took } = await (label === 'awq' ? calibratedAwq : calibrated)(
-          programs,
-          checkpoint,
-          asked,
-        );
+        const { options, threads } = wanted;
+        const asked = { bits, mode, options, threads, ids, out, cache, label, isQuiet };
+        const compared = COMPARED[label];
+        if (!compared) await wanted.apart?.(label, set, folder);
+        const { sourceAt, close, ...took } = await (compared ?? calibrated)(programs, checkpoint, asked);
         const own = bits.filter((width) => sourceAt(width).offered.includes(width));
         const found = await scoresOf(programs, sourceAt, own, score.of).finally(close);
         runs.push({ label, set, ...found, ...took });
@@ -223,6 +222,7 @@ interface Calibration {
   readonly cache: SampleCache;
   readonly label: string;
   readonly isQuiet: boolean;
+  readonly threads?: number | undefined;
   /** Whether the process does nothing else. */
   readonly isApart?: boolean;
 }
@@ -305,6 +305,22 @@ async function calibratedAwq(
   );
   return { ...took, sourceAt: (width) => result.get(width)!, close: () => Promise.resolve() };
 }
+
+async function calibratedAutoRound(
+  _programs: Programs,
+  checkpoint: Checkpoint<LanguageModel>,
+  asked: Calibration,
+): Promise<Calibrated> {
+  const { result, seconds } = await timed(asked, () => calibrateAutoRound(checkpoint, asked));
+  const { sources, cpu } = result;
+  return { seconds, cpu, sourceAt: (width) => sources.get(width)!, close: () => Promise.resolve() };
+}
+
+/** Methods that are none of the engine's. */
+const COMPARED: Readonly<Record<string, typeof calibratedAwq>> = {
+  awq: calibratedAwq,
+  autoround: calibratedAutoRound,
+};
 
 function setOf(checkpoint: Checkpoint<LanguageModel>, ids: Int32Array): CalibrationSet {
   const inputs = samplesIn(BigInt64Array.from(ids, BigInt), ids.length / checkpoint.model.tokens);

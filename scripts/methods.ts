@@ -11,7 +11,7 @@
  * place of bit-widths: a cell is what a method has nearest by, everything stored counted. `--apart` calibrates each in a process of its own, and
  * tells its peak memory.
  * A set is its first window of the calibration text; methods of `--once` see the first set alone. `--options` are for every
- * method that has them. `--out` keeps the calibrated sets, and a run that writes there goes on where one before it ended. `awq` is AWQ with clipping (`methods/awq.ts`).
+ * method that has them. `--out` keeps the calibrated sets, and a run that writes there goes on where one before it ended. `awq` is AWQ with clipping, `autoround` its authors' library at 4, 3 and 2 bits (`methods/`).
  */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -132,7 +132,7 @@ print(
     rows((label, width) => of(label)[0]!.bits.get(width)?.toFixed(2) ?? NONE),
   ),
 );
-for (const against of [...new Set([flags.against, 'awq', 'gptq', 'rounding'])].filter((other) =>
+for (const against of [...new Set([flags.against, 'autoround', 'awq', 'gptq', 'rounding'])].filter((other) =>
   methods.includes(other),
 )) {
   print(
