@@ -15,6 +15,7 @@ import {
   type SafetensorsLayout,
 } from '../formats/safetensors-write.js';
 import { isKnownDtype, writeSafetensors, type SafetensorsDType } from '../formats/safetensors.js';
+import { toStored } from '../models/stored-form.js';
 import { toFloats } from '../quantized/weight.js';
 import { isFull, roundedTo, storedDtype } from './dtypes.js';
 import type { ExportContext, Exporter } from './exporter.js';
@@ -135,7 +136,7 @@ export function elementsOf(context: ExportContext): (layout: Merged) => Promise<
     const parameters = await parametersOf(part);
     const layer = linearOf(context, owner);
     const weight = layer && (await exportedWeight(context, part, layer, parameters));
-    const floats = weight ? toFloats(weight) : parameters.get(entry.name)!.data;
+    const floats = toStored(entry, weight ? toFloats(weight) : parameters.get(entry.name)!.data);
     requireRange(name, dtype, floats);
     return dtype === 'F64' ? Float64Array.from(floats) : floats;
   };

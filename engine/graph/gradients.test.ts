@@ -76,6 +76,7 @@ const smooth: Readonly<Record<string, readonly Case[]>> = {
   Reciprocal: unary(op.reciprocal, awayFromZero),
   Relu: unary(op.relu, awayFromZero),
   Sigmoid: unary(op.sigmoid, (u) => 4 * u),
+  Tanh: unary(op.tanh, (u) => 2 * u),
   Erf: unary(op.erf, (u) => 2 * u),
   Gelu: unary(op.gelu, (u) => 4 * u),
   Clip: [

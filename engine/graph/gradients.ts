@@ -95,6 +95,7 @@ export const vjpTable: { readonly [Op in Operator]?: Row<Op> } = {
   // 0 at 0, as elsewhere.
   Relu: rule(({ y, g }) => [() => op.mul(g, op.sign(y))]),
   Sigmoid: rule(({ y, g }) => [() => op.mul(g, op.mul(y, op.sub(scalar(g, 1), y)))]),
+  Tanh: rule(({ y, g }) => [() => op.mul(g, op.sub(scalar(g, 1), op.mul(y, y)))]),
   Erf: rule(({ inputs: [x], g }) => [
     () => op.mul(g, op.mul(scalar(g, 2 / Math.sqrt(Math.PI)), op.exp(op.neg(op.mul(x!, x!))))),
   ]),

@@ -52,6 +52,7 @@ export interface OperatorAttributes {
   /** `STOP_GRADIENT`. */
   readonly StopGradient: None;
   readonly Sub: None;
+  readonly Tanh: None;
   readonly TopK: Axis;
   readonly Transpose: { readonly perm: readonly number[] };
   readonly Where: None;

@@ -67,7 +67,18 @@ export function where(condition: Value, a: Value, b: Value): Value {
 
 // Element-wise, one input.
 type Unary =
-  'Abs' | 'Erf' | 'Exp' | 'Log' | 'Neg' | 'Reciprocal' | 'Relu' | 'Round' | 'Sigmoid' | 'Sign' | 'Sqrt';
+  | 'Abs'
+  | 'Erf'
+  | 'Exp'
+  | 'Log'
+  | 'Neg'
+  | 'Reciprocal'
+  | 'Relu'
+  | 'Round'
+  | 'Sigmoid'
+  | 'Sign'
+  | 'Sqrt'
+  | 'Tanh';
 const unary = (op: Unary, x: Value) => single(op, [x], {}, x.shape, x.type);
 export const abs = (x: Value) => unary('Abs', x);
 export const erf = (x: Value) => unary('Erf', x);
@@ -81,6 +92,7 @@ export const round = (x: Value) => unary('Round', x);
 export const sigmoid = (x: Value) => unary('Sigmoid', x);
 export const sign = (x: Value) => unary('Sign', x);
 export const sqrt = (x: Value) => unary('Sqrt', x);
+export const tanh = (x: Value) => unary('Tanh', x);
 /** The exact Gaussian error linear unit, x·Φ(x). */
 export const gelu = (x: Value) => single('Gelu', [x], { approximate: 'none' }, x.shape);
 export const cast = (x: Value, to: 'float32') => single('Cast', [x], { to: 1 }, x.shape, to);

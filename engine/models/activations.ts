@@ -12,7 +12,7 @@ export const silu: Activation = (x) => op.mul(x, op.sigmoid(x));
 const quickGelu: Activation = (x) => op.mul(x, op.sigmoid(op.mul(x, x.graph.scalar(1.702))));
 
 /** The other one of the same source, ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))), with ½·(1 + tanh z) as σ(2·z). */
-const tanhGelu: Activation = (x) => {
+export const tanhGelu: Activation = (x) => {
   const slope = 2 * Math.sqrt(2 / Math.PI);
   const bent = op.mul(op.mul(x, x), x.graph.scalar(0.044715 * slope));
   return op.mul(x, op.sigmoid(op.mul(x, op.add(bent, x.graph.scalar(slope)))));
@@ -32,6 +32,6 @@ const ACTIVATIONS: Readonly<Record<string, Activation>> = {
   relu: op.relu,
 };
 
-/** What `hidden_act` names; `UserError` where it is none of those above. */
-export const readActivation = (config: ModelConfig, byDefault: string): Activation =>
-  ACTIVATIONS[config.oneOf('hidden_act', Object.keys(ACTIVATIONS), byDefault)]!;
+/** What the key names, default `hidden_act`; `UserError` where it is none of those above. */
+export const readActivation = (config: ModelConfig, byDefault: string, key = 'hidden_act'): Activation =>
+  ACTIVATIONS[config.oneOf(key, Object.keys(ACTIVATIONS), byDefault)]!;

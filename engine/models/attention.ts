@@ -8,6 +8,12 @@ export interface AttentionOptions {
   readonly heads: number;
   /** Heads of keys and values; each serves heads / keyHeads consecutive heads of queries. Default as many as queries have. */
   readonly keyHeads?: number;
+  /** What scores are multiplied by. Default 1/√size. */
+  readonly scale?: number;
+  /** What scores stay below: cap · tanh(score / cap). Default no bound. */
+  readonly cap?: number;
+  /** Added to the scores before the mask, as the mask is: what tells keys apart by their place. */
+  readonly bias?: Value;
   /** Added to the scores, [tokens, tokens] or what broadcasts to [batch, heads, tokens, tokens]: rows are queries, columns keys. */
   readonly mask?: Value;
 }
@@ -23,26 +29,33 @@ export function attention(
   name: string,
   { q, k, v }: { readonly q: Value; readonly k: Value; readonly v: Value },
   batch: number,
-  { heads, keyHeads = heads, mask }: AttentionOptions,
+  options: AttentionOptions,
 ): Value {
+  const { heads, keyHeads = heads, mask, cap, bias } = options;
   const [rows, features] = q.shape as readonly [number, number];
   const tokens = rows / batch;
   const size = features / heads;
   const perHead = (x: Value, count: number, perm: readonly number[]) =>
     op.transpose(op.reshape(x, [batch, tokens, count, size]), perm);
-  const scale = q.graph.scalar(1 / Math.sqrt(size));
+  const scale = q.graph.scalar(options.scale ?? 1 / Math.sqrt(size));
   const queries = perHead(op.mul(builder.operand(`${name}.q`, q), scale), heads, [0, 2, 1, 3]);
   const keys = perHead(builder.operand(`${name}.k`, k), keyHeads, [0, 2, 3, 1]);
   const values = perHead(builder.operand(`${name}.v`, v), keyHeads, [0, 2, 1, 3]);
   // Heads that share keys lie one after another: as rows of one product, they need no copies of the keys.
   const groupRows = (heads / keyHeads) * tokens;
   const products = op.matMul(op.reshape(queries, [batch, keyHeads, groupRows, size]), keys);
-  const scores = op.reshape(products, [batch, heads, tokens, tokens]);
+  const bare = op.reshape(products, [batch, heads, tokens, tokens]);
+  const bounded = cap === undefined ? bare : capped(bare, cap);
+  const scores = bias ? op.add(bounded, bias) : bounded;
   const shares = op.softmax(mask ? op.add(scores, mask) : scores);
   const mixed = op.matMul(op.reshape(shares, [batch, keyHeads, groupRows, tokens]), values);
   const apart = op.reshape(mixed, [batch, heads, tokens, size]);
   return op.reshape(op.transpose(apart, [0, 2, 1, 3]), [rows, features]);
 }
+
+/** Numbers kept between −cap and cap: cap · tanh(x / cap) (Gemma 2, section 2). */
+export const capped = (x: Value, cap: number): Value =>
+  op.mul(op.tanh(op.mul(x, x.graph.scalar(1 / cap))), x.graph.scalar(cap));
 
 /**
  * Far below any score, and finite: a score and a mask add up to a number, and its exponential is zero (docs/METHOD.md,

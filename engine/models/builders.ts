@@ -48,13 +48,13 @@ export function fullPrecision(graph: Graph, parameter = parameterInputs(graph)):
       const weight = parameter(`${name}.weight`, [out, x.shape[1]!]);
       return op.gemm(x, weight, { transB: true, ...(bias && { c: parameter(`${name}.bias`, [out]) }) });
     },
-    layerNorm: (name, x, epsilon, { affine = true } = {}) => {
+    layerNorm: (name, x, epsilon, { affine = true, bias = true } = {}) => {
       const features = x.shape.at(-1)!;
-      const of = (kind: string, value: number) =>
-        affine
+      const of = (kind: string, value: number, isLearned: boolean) =>
+        isLearned
           ? parameter(`${name}.${kind}`, [features])
           : graph.constant(new Float32Array(features).fill(value), [features]);
-      return op.layerNormalization(x, of('weight', 1), of('bias', 0), epsilon);
+      return op.layerNormalization(x, of('weight', 1, affine), of('bias', 0, affine && bias), epsilon);
     },
     rmsNorm: (name, x, epsilon) => {
       const meanSquare = op.reduceMean(op.mul(x, x), [-1]);

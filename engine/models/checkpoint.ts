@@ -13,6 +13,7 @@ import { listPart, storedName, type PartListing } from './listing.js';
 import { partsOf, type Model, type Part } from './model.js';
 import type { BuildOptions, Family } from './family.js';
 import { buildModel, familyOf } from './registry.js';
+import { fromStored } from './stored-form.js';
 import { findOwnHead, neededTensors, renameTensors, storedNames, unreadTensors } from './stored-tensors.js';
 
 /** A tensor in memory, row-major. */
@@ -133,7 +134,7 @@ async function readPart(
     const data = await source.read(name);
     if (!data.every(Number.isFinite))
       throw new UserError(`${checkpoint}: the tensor "${name}" holds values that are NaN or infinite.`);
-    tensors.set(entry.name, { data, shape: entry.shape });
+    tensors.set(entry.name, { data: fromStored(entry, data), shape: entry.shape });
   }
   return tensors;
 }

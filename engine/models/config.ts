@@ -91,6 +91,30 @@ export class ModelConfig {
     return value as string[];
   }
 
+  /** A positive number, undefined where the key is null, 0 or false; `fallback` where it is absent. */
+  optionalAmount(key: string, fallback?: number): number | undefined {
+    if (!this.mentions(key)) return fallback;
+    return this.values[key] === false ? undefined : this.amount(key);
+  }
+
+  /** So many positive numbers. */
+  positives(key: string, count: number): readonly number[] {
+    const value = this.get(key);
+    const isPositive = (n: unknown) => typeof n === 'number' && Number.isFinite(n) && n > 0;
+    if (!Array.isArray(value) || value.length !== count || !value.every(isPositive))
+      this.fail(key, `must be a list of ${count} positive numbers, found ${show(value)}`);
+    return value as number[];
+  }
+
+  /** Integers from 0, so many or as many as there are. */
+  counts(key: string, count?: number): readonly number[] {
+    const value = this.get(key, []);
+    const isCount = (n: unknown) => n === 0 || isSize(n, MAX_SIZE);
+    if (!Array.isArray(value) || !value.every(isCount) || (count !== undefined && value.length !== count))
+      this.fail(key, `must be a list of ${count ?? 'any'} integers from 0, found ${show(value)}`);
+    return value;
+  }
+
   oneOf(key: string, allowed: readonly string[], fallback?: string): string {
     const value = this.get(key, fallback);
     if (typeof value !== 'string' || !allowed.includes(value))

@@ -1,7 +1,7 @@
 /** Names and shapes of what a part is made of, found by building its graph with a builder that only takes notes. */
 import { Graph, reachable, type Shape, type Value } from '../graph/ir.js';
 import { portInputs } from './builders.js';
-import type { Builder, LinearOptions, Part } from './model.js';
+import type { Builder, Part, StoredForm } from './model.js';
 
 /**
  * One linear layer of a part. `norm` names the norm whose output it reads directly, where that can be folded: only a norm
@@ -25,18 +25,16 @@ export interface NormEntry {
   readonly foldable: boolean;
 }
 
-export interface ParameterEntry {
+export interface ParameterEntry extends StoredForm {
   readonly name: string;
   readonly shape: Shape;
   /** The shape it has in the checkpoint. */
   readonly storedShape: Shape;
-  /** Its full name in the checkpoint where that is not the part's prefix + name. */
-  readonly storedName?: string;
 }
 
 export interface PartListing {
   readonly linears: readonly LinearEntry[];
-  /** LayerNorms, and RMSNorms, which have no bias; not those without parameters. */
+  /** LayerNorms and RMSNorms, which have no bias; not those without parameters. */
   readonly norms: readonly NormEntry[];
   readonly operands: readonly string[];
   /** The layer that each operand is made of, norms and positions apart; missing where there is more than one. */
@@ -59,23 +57,23 @@ export function listPart(part: Part): PartListing {
   /** What anything but a linear layer reads, as far as it is not a node of the graph. */
   const otherwiseRead = new Set<Value>();
 
-  const declare = (
-    name: string,
-    shape: Shape,
-    stored: Pick<LinearOptions, 'storedShape' | 'storedName'> = {},
-  ) => {
-    const { storedShape = shape, storedName } = stored;
-    parameters.push({ name, shape, storedShape, ...(storedName !== undefined && { storedName }) });
+  const declare = (name: string, shape: Shape, stored: StoredForm = {}) => {
+    const { storedShape = stored.transposed ? [...shape].reverse() : shape } = stored;
+    parameters.push({ name, shape, ...stored, storedShape });
     return graph.input(name, shape);
   };
-  const norm = (name: string, x: Value, { affine = true, bias }: { affine?: boolean; bias: boolean }) => {
+  const norm = (
+    name: string,
+    x: Value,
+    { affine = true, bias, ...stored }: { affine?: boolean; bias: boolean; offset?: number },
+  ) => {
     otherwiseRead.add(x);
     const features = x.shape.at(-1)!;
     const y = graph.input(`${name}()`, x.shape);
     origins.set(y, originOf(x, origins));
     if (!affine) return y;
     norms.push({ name, features, bias });
-    declare(`${name}.weight`, [features]);
+    declare(`${name}.weight`, [features], stored);
     if (bias) declare(`${name}.bias`, [features]);
     normOutputs.set(y, name);
     return y;
@@ -91,8 +89,8 @@ export function listPart(part: Part): PartListing {
       origins.set(y, name);
       return y;
     },
-    layerNorm: (name, x, _epsilon, options) => norm(name, x, { ...options, bias: true }),
-    rmsNorm: (name, x) => norm(name, x, { bias: false }),
+    layerNorm: (name, x, _epsilon, options) => norm(name, x, { bias: true, ...options }),
+    rmsNorm: (name, x, _epsilon, stored) => norm(name, x, { ...stored, bias: false }),
     embedding: (name, ids, rows, features) => {
       declare(`${name}.weight`, [rows, features]);
       return graph.input(`${name}()`, [...ids.shape, features]);

@@ -14,7 +14,7 @@ export interface Builder {
   /** LayerNorm over the last axis of [n, features]. */
   layerNorm(name: string, x: Value, epsilon: number, options?: NormOptions): Value;
   /** RMSNorm over the last axis of [n, features]: x · weight / √(mean x² + ε). */
-  rmsNorm(name: string, x: Value, epsilon: number): Value;
+  rmsNorm(name: string, x: Value, epsilon: number, stored?: Pick<StoredForm, 'offset'>): Value;
   /** Rows of a table [rows, features] at int64 ids [n] → [n, features]. */
   embedding(name: string, ids: Value, rows: number, features: number): Value;
   /** A tensor about to enter a product of two activations (queries, keys, values); a method may quantize it. */
@@ -23,17 +23,28 @@ export interface Builder {
   parameter(name: string, shape: Shape): Value;
 }
 
-export interface LinearOptions {
-  readonly bias?: boolean;
-  /** The weight's shape in the checkpoint where it is not [out, in] but holds the same elements in the same order. */
+/** How a checkpoint has a parameter, as far as it differs from how the part has it. */
+export interface StoredForm {
+  /** The shape where it is another one that holds the same elements in the same order. */
   readonly storedShape?: Shape;
-  /** The weight's full name in the checkpoint where it is not prefix + name but a tensor that another part reads too. */
+  /** The full name where it is not prefix + name but that of a tensor that another part reads too. */
   readonly storedName?: string;
+  /** Whether rows and columns of a matrix are exchanged. */
+  readonly transposed?: boolean;
+  /** What is added to what is stored. */
+  readonly offset?: number;
+}
+
+/** How the checkpoint has the weight, and whether there is a bias; default true. */
+export interface LinearOptions extends Omit<StoredForm, 'offset'> {
+  readonly bias?: boolean;
 }
 
 export interface NormOptions {
   /** Whether a learned weight and bias follow, which the checkpoint then has; default true. */
   readonly affine?: boolean;
+  /** Whether a bias is among them; default true. */
+  readonly bias?: boolean;
 }
 
 /**
@@ -43,7 +54,7 @@ export interface NormOptions {
 export interface Roles {
   /** The table, or the layers, whose output is the stream or is added to it. */
   readonly writers: readonly string[];
-  /** RMSNorms of the stream. Layers that read one of them, and nothing else, read the stream. */
+  /** RMSNorms of the stream. Layers that read one of them, and nothing else, read the stream. None where the stream cannot be turned. */
   readonly norms: readonly string[];
   readonly attention?: AttentionRoles;
   /** The layer that reads the product of two others' outputs, and the one whose output is a factor of it as it stands. */
@@ -58,8 +69,8 @@ export interface AttentionRoles {
   readonly queries: string;
   readonly keys: string;
   readonly values: string;
-  /** The layer that makes the values, and the one that reads their mixture, head by head. */
-  readonly valueLayer: string;
+  /** The layer that makes the values and nothing else, where there is one, and the one that reads their mixture, head by head. */
+  readonly valueLayer?: string;
   readonly outputLayer: string;
 }
 
@@ -92,7 +103,7 @@ export interface Part {
    * @param side what its side ports are fed, by their names
    */
   forward(builder: Builder, x: Value, batch: number, side: Readonly<Record<string, Value>>): Value;
-  /** Absent in families without RMSNorms. */
+  /** Those of the stem are absent where the stream cannot be turned, as in families without RMSNorms. */
   readonly roles?: Roles;
 }
 
@@ -145,6 +156,8 @@ export interface LanguageModel extends Model {
   readonly context: number;
   /** Of models in LLaMA's layout. */
   readonly layout?: DecoderLayout;
+  /** Of models whose layers are no linear modules to other libraries: what they are, as in "its layers are …". */
+  readonly layersAre?: string;
 }
 
 /** What sets models in LLaMA's layout apart, for who has to describe one to other tools. */

@@ -33,7 +33,7 @@ export function smoothingSites(part: Part, listing: PartListing): Site[] {
     if (norm !== undefined)
       sites.push({ layers: listing.linears.filter((l) => l.norm === norm), absorber: { norm } });
   const { attention, gated, gatedFactor } = part.roles ?? {};
-  if (attention) {
+  if (attention?.valueLayer !== undefined) {
     const [from, to] = [layer(attention.valueLayer), layer(attention.outputLayer)];
     const sharing = to.in / from.out;
     const channelOf = (column: number) => {

@@ -76,6 +76,7 @@ function refuse(context: ExportContext): string | undefined {
     return `GGUF is written of language models (${Object.keys(ARCHITECTURES).join(', ')}), not of ${show(family, 40)}.`;
   if (layout.activation !== silu)
     return `The model's activation is not SiLU, which is all that llama.cpp knows of ${family}.`;
+  if (layout.rope.beyond) return 'The model turns positions by the length of a text, which GGUF cannot say.';
   if (layout.rope.gain !== 1)
     return 'The model stretches its context by YaRN, which is not written as GGUF yet.';
   if (stretchOf(layout) === undefined && architecture.name !== 'llama')

@@ -67,6 +67,8 @@ function refuse(context: ExportContext): string | undefined {
   const { family, layout } = model as LanguageModel;
   if (model.towers !== undefined || (model.task !== 'image-classification' && !layout))
     return `ONNX is written of picture classifiers and of language models in LLaMA's layout, not of ${show(family, 40)}.`;
+  if (layout?.rope.beyond)
+    return 'The model turns positions by the length of a text, which is not written as ONNX.';
   if (layout && layout.activation !== silu)
     return "The model's activation is not SiLU, with which alone language models are written as ONNX.";
   return refuseMoreThanWeights(context, 'ONNX');

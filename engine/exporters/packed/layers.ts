@@ -1,7 +1,7 @@
 /** The layers of a packed checkpoint, and what holds each. */
 import { show } from '../../formats/paths.js';
 import type { LinearEntry } from '../../models/listing.js';
-import { blocksOf, partsOf, type Part } from '../../models/model.js';
+import { blocksOf, partsOf, type LanguageModel, type Part } from '../../models/model.js';
 import type { ExportContext } from '../exporter.js';
 import { exportedBits, exportedForm } from '../layer-weight.js';
 import { refuseMerged } from '../merged.js';
@@ -84,6 +84,9 @@ export function refusePacked(
   const { model } = context.original;
   if (model.reads !== 'tokens' && !format.holdsPictures)
     return `${title} is written of language models, which its readers load, not of ${show(model.family, 40)}.`;
+  const { layersAre } = model as LanguageModel;
+  if (layersAre !== undefined)
+    return `${title} holds linear modules, and the layers of ${show(model.family, 40)} are ${layersAre}.`;
   const reason = refuseMerged(context);
   if (reason !== undefined) return reason;
   const blocks = blocksOf(model);

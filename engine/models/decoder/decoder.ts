@@ -24,8 +24,8 @@ export interface DecoderDesign {
   readonly embedded?: Sublayer;
   /** What a block's tensors begin with. */
   readonly prefix: (block: number) => string;
-  /** By block, what sets its graph apart from others of the model; empty for nothing. */
-  readonly variants: readonly string[];
+  /** By block, what sets its graph apart from others of the model; empty for nothing, which is the default. */
+  readonly variants?: readonly string[];
   /** The block of this number; asked for once for each variant. */
   readonly block: (block: number) => BlockDesign;
   readonly head: HeadDesign;
@@ -60,8 +60,9 @@ const stemOf = ({ sizes, table, width = sizes.features, embedded, turnedNorm }: 
   };
 };
 
-function blocksOf({ sizes, prefix, variants, block }: DecoderDesign): readonly Part[] {
-  const { features, tokens } = sizes;
+function blocksOf({ sizes, prefix, block, ...design }: DecoderDesign): readonly Part[] {
+  const { features, tokens, depth } = sizes;
+  const { variants = Array<string>(depth).fill('') } = design;
   const firsts = new Map([...new Set(variants)].map((variant) => [variant, variants.indexOf(variant)]));
   const designs = new Map([...firsts].map(([variant, first]) => [variant, block(first)]));
   return variants.map((variant, index) => ({
@@ -96,12 +97,16 @@ const headOf = ({ sizes, table, head, turnedNorm }: DecoderDesign): Part => {
 /** A family of decoders, by how a configuration becomes a design. */
 export const decoderFamily = ({
   design,
+  layersAre,
   ...names
-}: Omit<Family, 'build'> & {
-  readonly design: (config: ModelConfig, options: BuildOptions) => DecoderDesign;
-}): Family => ({
+}: Omit<Family, 'build'> &
+  Pick<LanguageModel, 'layersAre'> & {
+    readonly design: (config: ModelConfig, options: BuildOptions) => DecoderDesign;
+  }): Family => ({
   ...names,
   build: (config, _architecture, options): LanguageModel => {
+    if (!config.flag('is_causal', true))
+      config.fail('is_causal', 'is false: models whose tokens see those after them are not supported');
     const made = design(config, options);
     const { vocabulary, context, tokens } = made.sizes;
     return {
@@ -115,6 +120,7 @@ export const decoderFamily = ({
       vocabulary,
       context,
       ...(made.layout && { layout: made.layout }),
+      ...(layersAre !== undefined && { layersAre }),
     };
   },
 });
@@ -125,8 +131,3 @@ export const readTied = (
   byDefault: boolean,
   { untied = false }: BuildOptions,
 ): boolean => config.flag('tie_word_embeddings', byDefault) && !untied;
-
-export function refuseOthers(config: ModelConfig): void {
-  if (!config.flag('is_causal', true))
-    config.fail('is_causal', 'is false: models whose tokens see those after them are not supported');
-}

@@ -1,13 +1,16 @@
 /** The sizes of decoders, as their configurations have them. */
 import type { ModelConfig } from '../config.js';
 import type { BuildOptions } from '../family.js';
+import { contextStretch } from '../rope.js';
 
 export interface DecoderSizes {
   /** Of the stream that runs through all blocks. */
   readonly features: number;
   readonly depth: number;
   readonly vocabulary: number;
-  /** The longest sequence that the model knows positions for. */
+  /** Positions that the configuration names. */
+  readonly positions: number;
+  /** The longest sequence that the model knows positions for: more than these where they are stretched dynamically. */
   readonly context: number;
   /** Of a sample, where nobody says otherwise. */
   readonly tokens: number;
@@ -58,23 +61,24 @@ export interface SizeDefaults {
   readonly context: number;
 }
 
-/** @param stretch how many times its configured context a model can be used for */
 export function readSizes(
   config: ModelConfig,
   defaults: SizeDefaults,
   { tokens }: BuildOptions,
-  { keys = USUAL_KEYS, stretch = 1 }: { readonly keys?: SizeKeys; readonly stretch?: number } = {},
+  keys = USUAL_KEYS,
 ): DecoderSizes {
   const contextKey = keyIn(config, keys.context);
-  const context = Math.floor(config.size(contextKey, defaults.context) * stretch);
+  const positions = config.size(contextKey, defaults.context);
+  const context = Math.floor(positions * contextStretch(config));
   const longest = Math.min(context, MAX_TOKENS);
   const length = tokens ?? Math.min(longest, DEFAULT_TOKENS);
   if (!Number.isInteger(length) || length < 1 || length > longest)
-    config.fail(contextKey, `is ${context}; samples may have 1 to ${longest} tokens, not ${length}`);
+    config.fail(contextKey, `is ${positions}; samples may have 1 to ${longest} tokens, not ${length}`);
   return {
     features: config.size(keyIn(config, keys.features), defaults.features, MAX_FEATURES),
     depth: config.size(keyIn(config, keys.depth), defaults.depth, MAX_DEPTH),
     vocabulary: config.size('vocab_size', defaults.vocabulary),
+    positions,
     context,
     tokens: length,
   };

@@ -329,8 +329,8 @@ describe('configuration', () => {
     ],
     [
       'another scaling',
-      { rope_scaling: { rope_type: 'longrope' } },
-      '"rope_scaling.rope_type" is "longrope"; supported: default, linear, dynamic, llama3, yarn',
+      { rope_scaling: { rope_type: 'proportional' } },
+      '"rope_scaling.rope_type" is "proportional"; supported: default, linear, dynamic, longrope, llama3, yarn',
     ],
     [
       'another scaling by its old key',

@@ -58,7 +58,7 @@ function turnsOf(
   stream: Turn,
   parameters: ReadonlyMap<string, HostTensor>,
 ): WeightTurns {
-  const heads = attention && { size: attention.size };
+  const heads = attention?.valueLayer === undefined ? undefined : { size: attention.size };
   const rows = writers.includes(name) ? stream : name === attention?.valueLayer ? heads : undefined;
   if (norm !== undefined && norms.includes(norm))
     return { rows, columns: stream, gain: parameters.get(`${norm}.weight`)!.data };
