@@ -1,6 +1,23 @@
 /** From `model_type` to a family. A new architecture is one file and one line here. */
 import { show } from '../formats/paths.js';
 import type { ModelConfig } from './config.js';
+import { bloom } from './bloom/bloom.js';
+import { cohere } from './cohere/cohere.js';
+import { falcon } from './falcon/falcon.js';
+import { gemma } from './gemma/gemma.js';
+import { gemma2 } from './gemma2/gemma2.js';
+import { gemma3 } from './gemma3/gemma3.js';
+import { gpt2 } from './gpt2/gpt2.js';
+import { gptNeox } from './gpt_neox/gpt_neox.js';
+import { granite } from './granite/granite.js';
+import { mixtral } from './mixtral/mixtral.js';
+import { olmo2 } from './olmo2/olmo2.js';
+import { opt } from './opt/opt.js';
+import { phi } from './phi/phi.js';
+import { phi3 } from './phi3/phi3.js';
+import { qwen3Moe } from './qwen3_moe/qwen3_moe.js';
+import { smollm3 } from './smollm3/smollm3.js';
+import { starcoder2 } from './starcoder2/starcoder2.js';
 import { deit } from './deit/deit.js';
 import { llama } from './llama/llama.js';
 import { mistral } from './mistral/mistral.js';
@@ -10,7 +27,31 @@ import type { Model } from './model.js';
 import { vit } from './vit/vit.js';
 import type { BuildOptions, Family } from './family.js';
 
-export const families: readonly Family[] = [vit, deit, llama, mistral, qwen2, qwen3];
+export const families: readonly Family[] = [
+  vit,
+  deit,
+  llama,
+  mistral,
+  qwen2,
+  qwen3,
+  qwen3Moe,
+  mixtral,
+  phi3,
+  phi,
+  gemma,
+  gemma2,
+  gemma3,
+  olmo2,
+  smollm3,
+  granite,
+  cohere,
+  starcoder2,
+  gpt2,
+  gptNeox,
+  opt,
+  bloom,
+  falcon,
+];
 
 /** The model that a configuration describes. Throws UserError with the reason where none of the families fits. */
 export function buildModel(
