@@ -24,11 +24,12 @@ const mayImport = {
   execution: ['graph', 'runtime', 'models', 'formats', 'data', 'quantized'],
   transforms: ['graph', 'runtime', 'models', 'formats', 'data', 'execution'],
   backends: ['graph', 'runtime', 'models', 'formats', 'execution', 'quantized'],
+  elastic: ['graph', 'runtime', 'formats', 'quantized'],
   methods: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol'],
-    ...['execution', 'transforms', 'backends', 'quantized', 'locks'],
+    ...['execution', 'transforms', 'backends', 'quantized', 'locks', 'elastic'],
   ],
-  exporters: ['graph', 'runtime', 'models', 'formats', 'execution', 'quantized'],
+  exporters: ['graph', 'runtime', 'models', 'formats', 'execution', 'quantized', 'elastic'],
   tasks: ['runtime', 'models', 'data', 'protocol', 'execution', 'methods', 'evaluation'],
   evaluation: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'divergence'],

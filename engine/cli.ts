@@ -441,8 +441,9 @@ program
       { json: asJson = false, yes = false, list, format, out, ...options }: ExportOptions,
       command: Command,
     ) => {
-      if (options.bits === undefined && options.plan === undefined)
-        command.error("error: name the layers' bits, with either --bits or --plan");
+      const holdsAll = exporters.some((exporter) => exporter.name === format && exporter.holdsAllBits);
+      if (options.bits === undefined && options.plan === undefined && !holdsAll)
+        command.error("error: name the layers' bits, with either --bits or --plan; only an elastic file needs none");
       if (list) {
         const { adapters, bits, plan, tie } = options;
         const asked = {

@@ -25,6 +25,7 @@ const tools = {
   demo: 'scripts/demo.ts',
   bench: 'scripts/bench.ts',
   'bench-calibration': 'scripts/bench-calibration.ts',
+  'bench-elastic': 'scripts/bench-elastic.ts',
   'bench-sensitivity': 'scripts/bench-sensitivity.ts',
   'bench-switch': 'scripts/bench-switch.ts',
   'demo-plans': 'scripts/demo-plans.ts',

@@ -6,10 +6,10 @@ import { messageOf, UserError } from '../errors.js';
 import { placeOf } from '../formats/output.js';
 import { SENSITIVITY_FILE } from '../formats/sensitivity.js';
 import { CONFIG_FILE, readSetConfig, setBytes } from '../formats/set.js';
-import { groupSizeOf, type SetConfig } from '../formats/set-config.js';
+import { fingerprintsOf, groupSizeOf, type SetConfig } from '../formats/set-config.js';
 import { deleteSet } from '../formats/set-folder.js';
 import { requireUnlocked } from '../locks/lock.js';
-import { methodNamed } from '../methods/registry.js';
+import { readerNamed } from '../methods/registry.js';
 import { setForm } from '../methods/sets.js';
 import { checkName, fileError } from '../formats/paths.js';
 import type { AdapterSetReport, DeletedSet, ReadableAdapterSet, SetPart } from '../protocol/protocol.js';
@@ -62,12 +62,14 @@ async function report(path: string, models: readonly KnownModel[]): Promise<Adap
 /** The model a set was calibrated for; where that is gone or has changed, the one that looks most like it. */
 function belongsTo(
   path: string,
-  { model }: Pick<SetConfig, 'model'>,
+  config: Pick<SetConfig, 'model' | 'standalone'>,
   models: readonly KnownModel[],
 ): Pick<ReadableAdapterSet, 'model' | 'matches'> {
   const nearest = (candidates: readonly KnownModel[]) =>
     [...candidates].sort((a, b) => shared(b.path, path) - shared(a.path, path))[0];
-  const same = nearest(models.filter((m) => m.fingerprint === model.fingerprint));
+  const { model } = config;
+  const fits = fingerprintsOf(config);
+  const same = nearest(models.filter(({ fingerprint }) => fits.some((one) => one === fingerprint)));
   if (same) return { model: same.path, matches: true };
   const like =
     nearest(models.filter((m) => path.startsWith(m.path + sep))) ??
@@ -84,7 +86,7 @@ function shared(a: string, b: string): number {
 
 function factsOf(config: SetConfig): ReadableAdapterSet['facts'] {
   const { calibration, kv_bits, mode, model, offered, seed } = config;
-  const method = methodNamed(config.method.name);
+  const method = readerNamed(config.method.name);
   return {
     engineVersion: config.engine_version,
     method: { name: method.name, title: method.words.title },

@@ -30,8 +30,25 @@ export interface QuantizedSource {
    * @param owner full name of the first layer that reads it, or of the operand
    */
   activation(owner: string, bits: number): Promise<ActivationForm | undefined>;
+  /** Absent where weights are not all rounded to nearest, from the checkpoint's own and products of low rank. */
+  readonly nearest?: NearestWeights;
+  /**
+   * How many codes one at `bits` can be of, counted from what the 8-bit weight comes to on its grid (`elastic/codes.ts`):
+   * 2, 4, or undefined where it can be any.
+   */
+  readonly beside?: (bits: number) => 2 | 4 | undefined;
   /** Opens a block to be run; absent where `weight` and `activation` are all there is to it (`partOf`). */
   readonly part?: (part: Part) => Promise<PartSource>;
+}
+
+/** Weights that are the nearest of their grid to W + gain · B[:, :rank] A[:rank, :], W the checkpoint's. */
+export interface NearestWeights {
+  /** Directions of every layer: the rows of A. */
+  readonly rank: number;
+  /** Those that a bit-width uses, and what multiplies their product. */
+  at(bits: number): { readonly rank: number; readonly gain: number };
+  /** A [rank, in] and B [out, rank]. @param layer its full name */
+  factors(layer: string): Promise<{ readonly a: Float32Array; readonly b: Float32Array }>;
 }
 
 /** What running one part needs. Names are local to the part. */

@@ -62,6 +62,8 @@ export interface Exporter {
   readonly words: { readonly title: string; readonly description: string };
   /** Ends the name of the file that it writes, such as `.bin`; absent where it writes a folder. */
   readonly ending?: string;
+  /** Whether it holds all bit-widths of a set, whatever bits are asked for. */
+  readonly holdsAllBits?: boolean;
   /** Why the format cannot hold such a set, in one line; undefined where it can. Nothing is read for it. */
   refuse(context: ExportContext): string | undefined;
   /** What holds a layer that is quantized, of an export that is not refused. Absent where bits do not decide it. */

@@ -3,6 +3,7 @@ import { UserError } from '../errors.js';
 import { show } from '../formats/paths.js';
 import { onnx } from './onnx/onnx.js';
 import { awqCheckpoint, compressedTensorsCheckpoint, gptqCheckpoint } from './packed/packed.js';
+import { elasticFile } from './elastic/elastic.js';
 import type { Exporter } from './exporter.js';
 import { gguf } from './gguf/gguf.js';
 import { float32Checkpoint, mergedCheckpoint } from './merged.js';
@@ -15,6 +16,7 @@ export const exporters: readonly Exporter[] = [
   compressedTensorsCheckpoint,
   gptqCheckpoint,
   awqCheckpoint,
+  elasticFile,
 ];
 
 /** Throws UserError for a name that no format has. */

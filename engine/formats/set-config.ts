@@ -45,6 +45,8 @@ export interface SetConfig {
   readonly engine_version: string;
   readonly mode: Mode;
   readonly model: { readonly family: string; readonly fingerprint: string; readonly name: string };
+  /** Fingerprint of the set's own folder as a model; absent where it is none. */
+  readonly standalone?: string;
   /** Absent where nothing was calibrated on. */
   readonly calibration?: { readonly fingerprint: string; readonly samples: number; readonly name: string };
   readonly seed: number;
@@ -61,6 +63,10 @@ export interface SetConfig {
   /** How the set was made, and what its method keeps. */
   readonly method: Named;
 }
+
+/** The fingerprints of the models that a set can be used with: what it was made for, and its own folder where that is one. */
+export const fingerprintsOf = ({ model, standalone }: Pick<SetConfig, 'model' | 'standalone'>): string[] =>
+  standalone === undefined ? [model.fingerprint] : [model.fingerprint, standalone];
 
 /** The group size of a layer at a bit-width; -1 for a whole row. */
 export const groupSizeOf = (layer: Pick<SetLayer, 'group_size'>, bits: number): number =>
@@ -104,6 +110,7 @@ const fields: Fields<Omit<SetConfig, 'schema_version'>> = {
   engine_version: text(),
   mode: oneOf(...MODES),
   model: record({ family: text(), fingerprint: sha256(), name: text() }, 'dropped'),
+  standalone: optional(sha256()),
   calibration: optional(record({ fingerprint: sha256(), samples: integer(1), name: text() }, 'dropped')),
   seed: integer(0),
   offered,

@@ -6,7 +6,7 @@ import { UserError } from '../errors.js';
 import { bytesOf, FLOAT_BYTES } from '../quantized/form.js';
 import { checkpointBytes, quantizedBytes, type SizedModel } from '../quantized/size.js';
 import { readSetConfig, readTensorsDigest, setBytes } from '../formats/set.js';
-import type { SetConfig } from '../formats/set-config.js';
+import { fingerprintsOf, type SetConfig } from '../formats/set-config.js';
 import { setForm, sizedModel } from '../methods/sets.js';
 import { readSensitivity, SENSITIVITY_FILE, type Sensitivity } from '../formats/sensitivity.js';
 import { encodeBits, WHOLE_BITS } from '../plans/bits.js';
@@ -102,19 +102,20 @@ async function sensitivityOf(
   const isSame =
     found.bits.join() === bits.join() && found.layers.join('\n') === layers.map((l) => l.name).join('\n');
   if (!isSame) return undefined;
-  const stale = staleness(found, fingerprint ?? config.model.fingerprint, await readTensorsDigest(folder));
+  const models = fingerprint === undefined ? fingerprintsOf(config) : [fingerprint];
+  const stale = staleness(found, models, await readTensorsDigest(folder));
   const { samples, name: data } = found.calibration;
   const { kind, costs } = found;
   return { path, kind, costs, samples, data, ...(stale !== undefined && { stale }) };
 }
 
-/** Why costs no longer hold, in one sentence. */
+/** Why costs no longer hold, in one sentence. @param fingerprints of the models that the set fits */
 export function staleness(
   { model, tensors_sha256 }: Pick<Sensitivity, 'model' | 'tensors_sha256'>,
-  fingerprint: string,
+  fingerprints: readonly string[],
   digest: string,
 ): string | undefined {
-  if (model.fingerprint !== fingerprint) return 'The model has changed since this was measured.';
+  if (!fingerprints.includes(model.fingerprint)) return 'The model has changed since this was measured.';
   if (tensors_sha256 !== digest) return 'The adapter set was calibrated again since this was measured.';
   return undefined;
 }
@@ -221,6 +222,6 @@ export async function readMeasured(
       bytes: found.bits.map((b) => bytesOf(setForm(config, name, b))),
     };
   });
-  const stale = staleness(found, config.model.fingerprint, await readTensorsDigest(folder));
+  const stale = staleness(found, fingerprintsOf(config), await readTensorsDigest(folder));
   return { bits: found.bits, layers, costs: found.costs, stale };
 }

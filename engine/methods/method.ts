@@ -134,3 +134,6 @@ export interface Baseline<G extends object> {
 
 /** A method whose options nobody outside it knows: it is given back the settings that it made. */
 export type AnyMethod = Method<object, CommonSettings>;
+
+/** What opening a set takes: every method has it, and exports that can be opened as sets. */
+export type SetReader = Pick<AnyMethod, 'name' | 'words' | 'tensors' | 'parts' | 'form' | 'open'>;

@@ -9,7 +9,7 @@ import {
   type SetTensors,
   type WrittenTensor,
 } from '../formats/set.js';
-import { groupSizeOf, type SetConfig } from '../formats/set-config.js';
+import { fingerprintsOf, groupSizeOf, type SetConfig } from '../formats/set-config.js';
 import { show } from '../formats/paths.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import { blocksOf } from '../models/model.js';
@@ -18,7 +18,7 @@ import type { SizedModel } from '../quantized/size.js';
 import type { Programs } from '../runtime/programs.js';
 import { applyTransforms, transformedOutline, transformTensors } from '../transforms/registry.js';
 import type { Outline } from '../transforms/transform.js';
-import { methodNamed } from './registry.js';
+import { readerNamed } from './registry.js';
 import { floatsOf } from './tensors-of.js';
 
 /** An adapter set on disk, its tensors read as they are asked for. */
@@ -31,7 +31,7 @@ export interface AdapterSet {
 /** Everything that a set with this config must or may hold. Throws UserError for a config that is not whole. */
 export function expectedTensors(config: SetConfig): ExpectedTensors {
   const expected = new Map(transformTensors(config));
-  for (const [name, rule] of methodNamed(config.method.name).tensors(config)) {
+  for (const [name, rule] of readerNamed(config.method.name).tensors(config)) {
     if (expected.has(name))
       throw new UserError(`adapter_config.json: two parts of the config claim ${show(name)}.`);
     expected.set(name, rule);
@@ -64,7 +64,7 @@ export function openSource(
 ): QuantizedSource {
   const tensorsOf = floatsOf(tensors);
   const transformed = applyTransforms(programs, checkpoint, config.transforms, tensorsOf);
-  return methodNamed(config.method.name).open(programs, transformed, config, tensors);
+  return readerNamed(config.method.name).open(programs, transformed, config, tensors);
 }
 
 /** Throws UserError unless the adapter set was made for this checkpoint as it is now. */
@@ -73,7 +73,7 @@ export async function requireMatch(
   { config }: Pick<AdapterSet, 'config'>,
   where: string,
 ): Promise<void> {
-  if ((await checkpoint.fingerprint()) !== config.model.fingerprint)
+  if (!fingerprintsOf(config).includes(await checkpoint.fingerprint()))
     throw new UserError(
       `${where} was calibrated for another model, or ${checkpoint.name} has changed since; calibrate again.`,
     );
@@ -81,7 +81,7 @@ export async function requireMatch(
 
 /** What a layer of a set takes at an offered bit-width. */
 export function setForm(config: SetConfig, layer: string, bits: number): WeightForm {
-  const method = methodNamed(config.method.name);
+  const method = readerNamed(config.method.name);
   if (method.form) return method.form(config, layer, bits);
   const own = config.layers[layer]!;
   return { kind: 'grid', in: own.in, out: own.out, bits, groupSize: groupSizeOf(own, bits) };

@@ -6,7 +6,8 @@ import { fingerprintModel } from '../formats/fingerprint.js';
 import { expectObject, readJsonFile } from '../formats/json.js';
 import { refuseOtherFormats } from '../formats/other-formats.js';
 import { show } from '../formats/paths.js';
-import { isFloat, openSafetensors, type TensorSource } from '../formats/safetensors.js';
+import { isFloat, type TensorSource } from '../formats/safetensors.js';
+import { openWeights } from '../formats/weights.js';
 import { sizeOf, type Shape } from '../graph/ir.js';
 import { ModelConfig } from './config.js';
 import { listPart, storedName, type PartListing } from './listing.js';
@@ -44,7 +45,7 @@ export interface Checkpoint<M extends Model = Model> {
 const MAX_CONFIG_BYTES = 4 << 20;
 
 /**
- * Opens a folder with `config.json` and safetensors. Every tensor that the model needs is checked for presence and
+ * Opens a folder with `config.json` and safetensors, or an elastic file. Every tensor that the model needs is checked for presence and
  * shape before any is read. Tensors go by the family's names in all that follows, however the checkpoint calls them. `families`
  * are those of the registry by default. Throws UserError with the reason for a model that is not supported or does not fit.
  */
@@ -66,7 +67,7 @@ export async function openCheckpoint(
   };
   // What is refused by its configuration is refused before weights are looked at.
   build({});
-  const stored = await openSafetensors(folder);
+  const { weights: stored, isElastic } = await openWeights(folder);
   try {
     const family = familyOf(new ModelConfig(values, `${name}/config.json`), families);
     const names = storedNames(stored, family);
@@ -85,6 +86,11 @@ export async function openCheckpoint(
       parameters: [...needed.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0),
       warnings: [
         ...notes,
+        ...(isElastic
+          ? [
+              `${name}: an elastic file; what it is compared with as full precision are its own 8-bit weights.`,
+            ]
+          : []),
         ...(untied === undefined ? [] : [`${name}: ${untied}`]),
         ...unreadTensors(source, needed, family).map((line) => `${name}: ${line}`),
       ],

@@ -5,7 +5,7 @@ import type { DeviceKind, Placement } from './devices.js';
 export interface ExportedSet {
   readonly model: string;
   readonly adapters: string;
-  /** Of every layer. Either this or `plan`. */
+  /** Of every layer. Either this or `plan`; neither where the format holds all bit-widths. */
   readonly bits?: number;
   /** A precision plan. */
   readonly plan?: string;

@@ -1,7 +1,7 @@
 /** The kind `export`: a model with an adapter set at chosen bits, written for other tools. */
 import { resolve } from 'node:path';
 import { UserError } from '../../errors.js';
-import { exporterNamed } from '../../exporters/registry.js';
+import { exporterNamed, exporters } from '../../exporters/registry.js';
 import {
   flag,
   integer,
@@ -18,8 +18,10 @@ import type { ExportedSet, ExportFit } from '../../protocol/exports.js';
 import { bits, device, placement } from './fields.js';
 import type { Kind } from './kind.js';
 
-/** Bits of every layer, where no plan says them. */
+/** Bits of every layer, where no plan says them; of a format that holds all bit-widths they may be missing. */
 const bitsWithoutPlan: Field<number | undefined> = (object, key, where) => {
+  const holdsAll = exporters.some((one) => one.holdsAllBits && one.name === object.format);
+  if (holdsAll && object[key] === undefined && object.plan === undefined) return undefined;
   if ((object[key] === undefined) === (object.plan === undefined))
     throw new UserError(`${where}: it must have either "${key}" or "plan".`);
   return optional(bits)(object, key, where);

@@ -1,4 +1,5 @@
 /** The evaluate job: full precision, baselines and adapter sets on one evaluation set. */
+import { holdsElastic } from '../../formats/weights.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
 import { planBaselines } from '../../evaluation/baselines.js';
 import { closeAdapterSets, openAdapterSets, widthsOf, type NamedSet } from '../../evaluation/sets.js';
@@ -15,9 +16,10 @@ import type { EvaluateRequest, EvaluateResult, EvaluationRow } from '../../proto
 
 /** Keeps the result where the request asks for it. */
 export async function runEvaluate(
-  request: EvaluateRequest,
+  asked: EvaluateRequest,
   job: JobHooks<'evaluate'>,
 ): Promise<EvaluateResult> {
+  const request = await withOwnSet(asked);
   const hooks: Asked = {
     ...(job.announce && { announce: (forecast) => job.announce!(forecast) }),
     signal: job.signal,
@@ -34,6 +36,12 @@ export async function runEvaluate(
 }
 
 type Asked = EvaluationJobHooks & Pick<JobHooks<'evaluate'>, 'announce'>;
+
+/** An elastic file is evaluated with the set that it is, where no other is named. */
+async function withOwnSet(request: EvaluateRequest): Promise<EvaluateRequest> {
+  const { model, adapters = [] } = request;
+  return adapters.length === 0 && (await holdsElastic(model)) ? { ...request, adapters: [model] } : request;
+}
 
 const phaseOf = (rows: readonly EvaluationRow[]): string =>
   rows.length === 0

@@ -82,7 +82,9 @@ async function exportSet(
   hooks: JobHooks<'export'>,
 ): Promise<Pick<ExportResult, 'bits' | 'bytes' | 'device' | 'fits' | 'serve'>> {
   const { config } = set;
-  const layers = await layerBits(request, original, config.offered);
+  const isAll = exporter.holdsAllBits && request.bits === undefined && request.plan === undefined;
+  const asked = isAll ? { bits: config.offered[0]! } : request;
+  const layers = await layerBits(asked, original, config.offered);
   const fits: ExportFit[] = [];
   return withDevice(request, async (programs) => {
     const context = {

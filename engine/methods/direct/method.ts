@@ -37,7 +37,7 @@ import {
   type DirectSettings,
   type Effort,
 } from './settings.js';
-import { formAt, readWeight, storedBits, tensorsAt } from './stored.js';
+import { besideBase, formAt, readWeight, storedBits, tensorsAt } from './stored.js';
 import { widthsWithin } from '../widths.js';
 
 const GROUP_SIZE = 128;
@@ -216,6 +216,7 @@ export const direct: Method<DirectGiven, DirectSettings> = {
       cache: config.kv_bits,
       fixedBits: fixedBits(checkpoint.model, config.embedding_bits, config.head_bits),
       form: (name, bits) => formAt(layout, config.layers[name]!, bits),
+      beside: (bits) => besideBase(layout, bits),
       weight: (name, bits) =>
         readWeight(layout, config.layers[name]!, bits, (what, width) =>
           what === 'scale'

@@ -21,6 +21,13 @@ export function schemeAt(layout: Pick<DirectLayout, 'offered'>, bits: number): S
   return bits > 2 ? 'near' : 'codes';
 }
 
+/** How many codes one can be of, counted from what the 8-bit weight comes to; undefined where it can be any. */
+export function besideBase(layout: Pick<DirectLayout, 'offered'>, bits: number): 2 | 4 | undefined {
+  const scheme = schemeAt(layout, bits);
+  if (scheme === 'codes' || !layout.offered.includes(BASE)) return undefined;
+  return scheme === 'up' ? 2 : 4;
+}
+
 /** The bit-widths of which something is stored, from high to low: those offered, and the base where there is one. */
 export const storedBits = (layout: Pick<DirectLayout, 'offered'>): readonly number[] =>
   hasBase(layout) && !layout.offered.includes(BASE) ? [BASE, ...layout.offered] : layout.offered;

@@ -3,6 +3,7 @@ import {
   fixedBits,
   requireOffered,
   type ActivationForm,
+  type NearestWeights,
   type PartSource,
   type QuantizedSource,
 } from '../../execution/source.js';
@@ -65,9 +66,27 @@ export function elasticSource(
       const part = blocksOf(model).find(({ prefix }) => name.startsWith(prefix))!;
       return activationOf(settings, await tensorsOf(part), name.slice(part.prefix.length), bits);
     },
+    nearest: nearestWeights(settings, async (name) => {
+      const { part, layer } = layers.get(name)!;
+      const learned = await tensorsOf(part);
+      const factor = (what: string) => learned.get(`${layer.name}.${what}`)!.data;
+      return { a: factor('lora_A'), b: factor('lora_B') };
+    }),
     part: async (part) => blockSource(await checkpoint.read(part), settings, part, await tensorsOf(part)),
   };
 }
+
+const nearestWeights = (
+  { groups }: Pick<ElasticSettings, 'groups'>,
+  factors: NearestWeights['factors'],
+): NearestWeights => ({
+  rank: groups.at(-1)!.rank,
+  at: (bits) => {
+    const { rank, gain } = groups.find((group) => group.bits.includes(bits))!;
+    return { rank, gain };
+  },
+  factors,
+});
 
 /** A block that runs at any offered bit-width. @param parameters transforms applied */
 export const blockSource = (
