@@ -6,25 +6,20 @@ import { listAdapters } from '../engine/catalog/adapters.js';
 import { fingerprintCache } from '../engine/catalog/fingerprints.js';
 import { layerNames } from '../engine/execution/model.js';
 import { openElasticModel } from '../engine/execution/quantized-model.js';
-import { meanDivergence } from '../engine/execution/logit-divergence.js';
-import { openSampleCache, samplesIn } from '../engine/execution/sample-store.js';
-import { normals, usePrograms } from '../engine/execution/testing.js';
+import { usePrograms } from '../engine/execution/testing.js';
 import { elasticExporter } from '../engine/exporters/elastic/elastic.js';
 import type { Rounding } from '../engine/exporters/elastic/plan.js';
 import { openSafetensors, writeSafetensors } from '../engine/formats/safetensors.js';
 import { complaint } from '../engine/formats/testing.js';
 import { runEvaluate } from '../engine/jobs/runs/evaluate.js';
 import { runExport } from '../engine/jobs/runs/export.js';
-import { calibrate } from '../engine/methods/calibrate.js';
-import { resolveRequest } from '../engine/methods/request.js';
 import { openAdapterSet, openSource } from '../engine/methods/sets.js';
-import { openCheckpoint, type Checkpoint } from '../engine/models/checkpoint.js';
-import { inputSize } from '../engine/models/model.js';
+import { openCheckpoint } from '../engine/models/checkpoint.js';
+import { makeSmallSet, SAMPLES, samplesOf } from './exports.js';
 import { outlineOf, temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from './fixtures.js';
 import { maxDifference } from './support.js';
 
 const programs = usePrograms();
-const SAMPLES = 3;
 const MODELS = { vit: TINY_VIT, llama: { ...TINY_LLAMA, tie_word_embeddings: true } };
 type ModelName = keyof typeof MODELS;
 const BITS = [8, 6, 5, 4, 3, 2];
@@ -49,39 +44,9 @@ interface Case {
 }
 
 /** @returns the folder of the set */
-async function makeSet(
-  { model, method, mode, options = {}, bits = BITS }: Case,
-  name: string,
-): Promise<string> {
-  const checkpoint = await openCheckpoint(at(model));
-  const resolved = resolveRequest(checkpoint, { model: at(model), method, mode, bits, options });
-  const set = { ...samplesOf(checkpoint), name: 'samples', fingerprint: '0'.repeat(64) };
-  await calibrate(
-    programs,
-    {
-      checkpoint,
-      ...resolved,
-      ...(resolved.settings.samples > 0 && { set }),
-      out: at(name),
-      resume: false,
-      cache: await openSampleCache(Infinity),
-      distance: meanDivergence,
-      engineVersion: '0',
-    },
-    quiet,
-  );
-  await checkpoint.close();
+async function makeSet({ model, ...asked }: Case, name: string): Promise<string> {
+  await makeSmallSet(programs, at(model), at(name), { bits: BITS, ...asked });
   return at(name);
-}
-
-function samplesOf({ model }: Checkpoint) {
-  const size = SAMPLES * inputSize(model.stem);
-  if (model.stem.inputType !== 'int64') {
-    const { data } = normals([size], 'samples');
-    return { data, inputs: samplesIn(data, SAMPLES) };
-  }
-  const data = BigInt64Array.from({ length: size }, (_, i) => BigInt((i * 7 + 3) % 11));
-  return { data, inputs: samplesIn(data, SAMPLES) };
 }
 
 const exported = (model: string, adapters: string, out: string, rounding: Rounding = 'where smaller') =>

@@ -3,12 +3,15 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { meanDivergence } from '../engine/execution/logit-divergence.js';
 import { layerNames } from '../engine/execution/model.js';
-import { openSampleCache } from '../engine/execution/sample-store.js';
+import { openSampleCache, samplesIn } from '../engine/execution/sample-store.js';
+import { normals } from '../engine/execution/testing.js';
 import type { ExportContext, Exporter, Fit } from '../engine/exporters/exporter.js';
 import { calibrate } from '../engine/methods/calibrate.js';
 import { resolveRequest } from '../engine/methods/request.js';
 import { openAdapterSet, openSource } from '../engine/methods/sets.js';
-import { openCheckpoint } from '../engine/models/checkpoint.js';
+import { openCheckpoint, type Checkpoint } from '../engine/models/checkpoint.js';
+import { inputSize } from '../engine/models/model.js';
+import type { CalibrateRequest } from '../engine/protocol/protocol.js';
 import type { Programs } from '../engine/runtime/programs.js';
 
 /** Tokens of `writeTokenizer`. */
@@ -81,6 +84,37 @@ export async function makeRoundingSet(programs: Programs, model: string, out: st
   const common = { resume: false, distance: meanDivergence, engineVersion: '0' };
   const hooks = { signal: new AbortController().signal, status: () => undefined, note: () => undefined };
   await calibrate(programs, { checkpoint, ...resolved, out, cache, ...common }, hooks);
+  await checkpoint.close();
+}
+
+/** Few: for sets of small models that are quick to make. */
+export const SAMPLES = 3;
+
+export function samplesOf({ model }: Pick<Checkpoint, 'model'>) {
+  const size = SAMPLES * inputSize(model.stem);
+  if (model.stem.inputType !== 'int64') {
+    const { data } = normals([size], 'samples');
+    return { data, inputs: samplesIn(data, SAMPLES) };
+  }
+  const data = BigInt64Array.from({ length: size }, (_, i) => BigInt((i * 7 + 3) % 11));
+  return { data, inputs: samplesIn(data, SAMPLES) };
+}
+
+/** An adapter set of any method, calibrated on those. */
+export async function makeSmallSet(
+  programs: Programs,
+  model: string,
+  out: string,
+  asked: Partial<CalibrateRequest>,
+): Promise<void> {
+  const checkpoint = await openCheckpoint(model);
+  const resolved = resolveRequest(checkpoint, { ...asked, model });
+  const set = { ...samplesOf(checkpoint), name: 'samples', fingerprint: '0'.repeat(64) };
+  const common = { resume: false, distance: meanDivergence, engineVersion: '0' };
+  const hooks = { signal: new AbortController().signal, status: () => undefined, note: () => undefined };
+  const cache = await openSampleCache(Infinity);
+  const own = { ...resolved, ...(resolved.settings.samples > 0 && { set }), out, cache };
+  await calibrate(programs, { checkpoint, ...own, ...common }, hooks);
   await checkpoint.close();
 }
 

@@ -257,7 +257,7 @@ export function formatExported({
   fits,
   serve,
 }: ExportResult): string {
-  const line = `Wrote ${out}: ${format}, ${Number(bits.toFixed(3))} bits per weight, ${bytes(size)}, on ${device}, in ${seconds.toFixed(0)} s.`;
+  const line = `Wrote ${out}: ${format}, ${bits === undefined ? 'all bit-widths' : `${Number(bits.toFixed(3))} bits per weight`}, ${bytes(size)}, on ${device}, in ${seconds.toFixed(0)} s.`;
   const lines = [line, ...(serve === undefined ? [] : [`Run it: ${visible(serve)}`])].join('\n');
   if (!fits) return lines;
   const rows = fits.map(({ tensor, container, distance }) => [tensor, container, formatDistance(distance)]);

@@ -55,8 +55,8 @@ export interface ExportRequest extends ExportedSet, Placement {
 export interface ExportResult {
   readonly out: string;
   readonly format: string;
-  /** Mean over the weights of all layers. */
-  readonly bits: number;
+  /** Mean over the weights of all layers; absent where the format holds all bit-widths. */
+  readonly bits?: number;
   /** Of each tensor that the format holds otherwise than the set says it, how. */
   readonly fits?: readonly ExportFit[];
   /** What was written. */

@@ -35,7 +35,26 @@ export function setConfigs(): readonly JsonObject[] {
     ...upgraded,
     of(upgraded[0]!, { name: 'rounding', activations: 'static', products: [] }),
     of(upgraded[1]!, { name: 'gptq', hyperparameters: {} }),
+    elasticSet(upgraded[1]!),
   ];
+}
+
+/** An elastic file of the layers and bit-widths of a set. */
+function elasticSet(config: JsonObject): JsonObject {
+  const offered = [8, 6, 4, 2];
+  const layers = Object.entries(config.layers as Record<string, JsonObject>).slice(0, 3);
+  const sizes = { '8': -1, '6': -1, '4': 4, '2': 4 };
+  const method = {
+    name: 'elastic',
+    codes: { '8': 'base', '6': 'up', '4': 'near', '2': 'rounded' },
+    directions: { '8': { rank: 0, gain: 0 }, '2': { rank: 2, gain: 1 } },
+    half_zeros: [2],
+    scales: 'F16',
+    parameters: { 'model.norm.weight': [8] },
+    tables: { 'lm_head.weight': [5, 8] },
+  };
+  const own = layers.map(([name, layer]) => [name, { ...layer, group_size: sizes, input: name }] as const);
+  return { ...config, standalone: digest, offered, transforms: [], layers: Object.fromEntries(own), method };
 }
 
 export const sensitivity = {

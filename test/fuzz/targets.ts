@@ -25,18 +25,24 @@ import { parseSetConfig } from '../../engine/formats/set-config.js';
 import { readSensitivity } from '../../engine/formats/sensitivity.js';
 import { readEvaluation } from '../../engine/jobs/evaluations.js';
 import { crashed, parseRecord, resumed, stopped } from '../../engine/jobs/record.js';
+import { runExport } from '../../engine/jobs/runs/export.js';
 import { openMeasured } from '../../engine/jobs/sensitivity-file.js';
 import { openProgress, progressMade } from '../../engine/methods/progress.js';
-import { methodNamed } from '../../engine/methods/registry.js';
-import { expectedTensors, openAdapterSet, setForm } from '../../engine/methods/sets.js';
+import { readerNamed } from '../../engine/methods/registry.js';
+import { expectedTensors, openAdapterSet, openSource, setForm } from '../../engine/methods/sets.js';
+import { openCheckpoint } from '../../engine/models/checkpoint.js';
 import { ModelConfig } from '../../engine/models/config.js';
 import { listPart } from '../../engine/models/listing.js';
+import { partsOf } from '../../engine/models/model.js';
 import { buildModel } from '../../engine/models/registry.js';
 import { applyEdits, editPath, editPlan, editWholePlan } from '../../engine/plans/edit.js';
 import { parsePlan, resolvePlan } from '../../engine/plans/plan.js';
 import { bytesOf } from '../../engine/quantized/form.js';
+import { openPrograms } from '../../engine/runtime/programs.js';
+import { openRuntime } from '../../engine/runtime/session.js';
 import { serve } from '../../engine/server.js';
 import { readFrames } from '../../engine/server/frames.js';
+import { makeRoundingSet } from '../exports.js';
 import { writeRandomModel } from '../fixtures.js';
 import { TINY } from '../tiny.js';
 import { mutateBytes, mutateText, pick } from './mutate.js';
@@ -268,7 +274,7 @@ const setFolder: Target = {
       const names = [...expectedTensors(parseSetConfig(config, 'config'))].filter(([, { optional }]) => !optional);
       const entries = names.map(([name, { shape, dtype = 'F32' }]) => {
         const size = shape.reduce((a, b) => a * b, 1);
-        return { name, shape, dtype, data: dtype === 'U8' ? new Uint8Array(size) : new Float32Array(size).fill(0.5) };
+        return { name, shape, dtype, data: dtype === 'I8' ? new Int8Array(size) : dtype === 'U8' ? new Uint8Array(size) : new Float32Array(size).fill(0.5) };
       });
       const path = join(folder, 'adapter_model.safetensors');
       await writeSafetensors(path, entries);
@@ -303,6 +309,43 @@ const modelFolder: Target = {
     };
   },
 };
+
+/** Of a model in codes, its tensors and both of its configurations changed; read as far as its weights at every bit-width. */
+const elasticFile: Target = {
+  name: 'elastic file',
+  open: async (folder) => {
+    const [model, set, made] = ['model', 'set', 'made'].map((name) => join(folder, name)) as [string, string, string];
+    const runtime = openRuntime('cpu', 1);
+    const programs = openPrograms(runtime);
+    await writeRandomModel(model, TINY.llama);
+    await makeRoundingSet(programs, model, set);
+    const quiet = { signal: new AbortController().signal, status: () => undefined, note: () => undefined };
+    await runExport({ model, adapters: set, format: 'elastic', out: made, device: 'cpu', threads: 1 }, quiet);
+    const names = ['config.json', 'adapter_config.json', 'adapter_model.safetensors'] as const;
+    const [config, head, tensors] = await Promise.all(names.map((name) => readFile(join(made, name))));
+    return async (random) => {
+      const bytes = random.integer(2) === 0 ? tensors! : mutateBytes(random, tensors!);
+      const tensors_sha256 = createHash('sha256').update(bytes).digest('hex');
+      const own = { ...(JSON.parse(head!.toString()) as object), tensors_sha256 };
+      await writeFile(join(made, names[0]), random.integer(4) === 0 ? mutateText(random, JSON.parse(config!.toString())) : config!);
+      await writeFile(join(made, names[1]), random.integer(2) === 0 ? mutateText(random, own) : JSON.stringify(own));
+      await writeFile(join(made, names[2]), bytes);
+      const checkpoint = await openCheckpoint(made);
+      try {
+        const opened = await openAdapterSet(made);
+        try {
+          const source = openSource(programs, checkpoint, opened);
+          for (const part of partsOf(checkpoint.model)) await source.checkpoint.read(part);
+          for (const layer of Object.keys(opened.config.layers).slice(0, 2)) for (const bits of source.offered) await source.weight(layer, bits);
+        } finally {
+          await opened.close();
+        }
+      } finally {
+        await checkpoint.close();
+      }
+    };
+  },
+}; // prettier-ignore
 
 const shards: Target = {
   name: 'safetensors index',
@@ -425,11 +468,12 @@ export const targets: readonly Target[] = [
   jsonFile('set config', samples.setConfigs, async (path) => {
     const config = parseSetConfig(await readJsonFile(path), 'adapter_config.json');
     expectedTensors(config);
-    methodNamed(config.method.name).parts(config);
+    readerNamed(config.method.name).parts(config);
     for (const layer of Object.keys(config.layers).slice(0, 5))
       for (const bits of config.offered.slice(0, 9)) bytesOf(setForm(config, layer, bits));
   }),
   setFolder,
+  elasticFile,
   plan,
   jsonFile('sensitivity', () => [samples.sensitivity], readSensitivity),
   jsonFile('sensitivity progress', () => [{ identity: samples.sensitivity, costs: [[0.1, 0]] }], async (path) => {

@@ -46,7 +46,7 @@ export const exporting: Kind<'export'> = {
   result: {
     out: text(),
     format: text(),
-    bits: number(1, 8),
+    bits: optional(number(1, 8)),
     fits: optional(list(record<ExportFit>({ tensor: text(), container: text(), distance: number(0) }))),
     bytes: integer(0),
     serve: optional(text()),

@@ -82,7 +82,7 @@ async function exportSet(
   hooks: JobHooks<'export'>,
 ): Promise<Pick<ExportResult, 'bits' | 'bytes' | 'device' | 'fits' | 'serve'>> {
   const { config } = set;
-  const isAll = exporter.holdsAllBits && request.bits === undefined && request.plan === undefined;
+  const isAll = exporter.holdsAllBits === true && request.bits === undefined && request.plan === undefined;
   const asked = isAll ? { bits: config.offered[0]! } : request;
   const layers = await layerBits(asked, original, config.offered);
   const fits: ExportFit[] = [];
@@ -110,7 +110,7 @@ async function exportSet(
     );
     await exporter.write(context, out);
     return {
-      bits: averageBits(layerWeights(original), [...layers.values()]),
+      ...(!exporter.holdsAllBits && { bits: averageBits(layerWeights(original), [...layers.values()]) }),
       ...(fits.length > 0 && { fits }),
       bytes: await bytesAt(out),
       ...(exporter.serve && { serve: exporter.serve(context, out) }),
