@@ -443,7 +443,9 @@ program
     ) => {
       const holdsAll = exporters.some((exporter) => exporter.name === format && exporter.holdsAllBits);
       if (options.bits === undefined && options.plan === undefined && !holdsAll)
-        command.error("error: name the layers' bits, with either --bits or --plan; only an elastic file needs none");
+        command.error(
+          "error: name the layers' bits, with either --bits or --plan; only an elastic file needs none",
+        );
       if (list) {
         const { adapters, bits, plan, tie } = options;
         const asked = {

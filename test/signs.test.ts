@@ -32,7 +32,8 @@ vi.mock('../engine/methods/registry.js', async (load) => {
   const registry = await load<typeof Registry>();
   const { signs } = await import('./signs.js');
   const all = [...registry.methods, signs];
-  return { methods: all, methodNamed: (name: string) => registry.methodNamed(name, all) };
+  const readerNamed = (name: string) => registry.readerNamed(name, [...all, ...registry.readers]);
+  return { methods: all, methodNamed: (name: string) => registry.methodNamed(name, all), readerNamed };
 });
 
 const programs = usePrograms();

@@ -58,7 +58,9 @@ function refuse({ original, source, config }: ExportContext): string | undefined
   const average = source.offered.find((bits) => !Number.isInteger(bits));
   if (average !== undefined)
     return `The adapter set offers ${average} bits on average; an elastic file has whole bit-widths alone.`;
-  if (Object.keys(config.layers).some((layer) => source.offered.includes(8) && hasHalves(source.form(layer, 8))))
+  if (
+    Object.keys(config.layers).some((layer) => source.offered.includes(8) && hasHalves(source.form(layer, 8)))
+  )
     return 'The adapter set has half zero points at 8 bits; an elastic file has them below 8 alone.';
   for (const layer of Object.keys(config.layers))
     for (const bits of source.offered) {
