@@ -91,6 +91,21 @@ export function rowsOf(
   return filled;
 }
 
+/** Columns `start` to `start + count` of the first `rows` rows, [rows, count], filled up with zeros. */
+export function columnsOf(
+  { perChunk, chunks }: Chunked,
+  start: number,
+  count: number,
+  rows: number,
+): Float32Array {
+  const chunk = chunks[Math.floor(start / perChunk)]!;
+  const at = start % perChunk;
+  const found = new Float32Array(rows * count);
+  for (let row = 0; row < rows; row++)
+    found.set(chunk.subarray(row * perChunk + at, row * perChunk + at + count), row * count);
+  return found;
+}
+
 /**
  * left · rightᵀ, added up chunk by chunk: `left` [rows, n], and of `right` [m, n] the `panel` rows from `start` on →
  * [rows, panel].

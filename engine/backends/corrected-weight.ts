@@ -2,7 +2,8 @@
 import { Graph } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
 import type { Programs } from '../runtime/programs.js';
-import { timesInverse, type Factored } from './moment-factor.js';
+import { timesInverse } from './inverse.js';
+import type { Factored } from './moment-factor.js';
 
 /**
  * W' = W + C (H + λI)⁻¹ for the correlation C [out, in] between what the layer's output lacks and its quantized input:

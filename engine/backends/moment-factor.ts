@@ -4,16 +4,7 @@ import { requireFinite } from '../execution/finite.js';
 import { Graph } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
 import type { Programs } from '../runtime/programs.js';
-import {
-  chunked,
-  fromChunks,
-  panelOf,
-  rowsOf,
-  setElement,
-  timesRows,
-  toChunks,
-  type Chunked,
-} from './columns.js';
+import { chunked, columnsOf, panelOf, rowsOf, setElement, toChunks, type Chunked } from './columns.js';
 import { factorSquare } from './square.js';
 
 /** So far damping is raised, tenfold each time (docs/METHOD.md, section 13). */
@@ -160,16 +151,6 @@ async function factorize(
   }
 }
 
-/** Columns `start` to `start + count` of the first `rows` rows, [rows, count], filled up with zeros. */
-function columnsOf({ perChunk, chunks }: Chunked, start: number, count: number, rows: number): Float32Array {
-  const chunk = chunks[Math.floor(start / perChunk)]!;
-  const at = start % perChunk;
-  const found = new Float32Array(rows * count);
-  for (let row = 0; row < rows; row++)
-    found.set(chunk.subarray(row * perChunk + at, row * perChunk + at + count), row * count);
-  return found;
-}
-
 /** `before` [rows, panel]ᵀ · `chunk` [rows, perChunk] + `sum` [panel, perChunk] → `next`. */
 function addMadeGraph(rows: number, panel: number, perChunk: number): Graph {
   const graph = new Graph();
@@ -185,77 +166,4 @@ function solveGraph(panel: number, perChunk: number): Graph {
   const left = op.sub(graph.input('own', [panel, perChunk]), graph.input('sum', [panel, perChunk]));
   graph.output('rows', op.gemm(graph.input('inverse', [panel, panel]), left, { transA: true }));
   return graph;
-}
-
-/**
- * X · M⁻¹ for X [rows, n], its columns in their own order: forwards through U, then backwards through Uᵀ.
- */
-export async function timesInverse(
-  programs: Programs,
-  data: Float32Array,
-  rows: number,
-  { order, upper, inverses }: Factored,
-  signal: AbortSignal,
-): Promise<Float32Array> {
-  const { runtime } = programs;
-  const n = order.length;
-  const panel = panelOf(n);
-  const x = toChunks(data, rows, order);
-  const label = `panel ${rows}×${panel}`;
-  const forwards = await programs.getBuilt(panelGraph, [rows, panel, false], label, { keep: false });
-  const backwards = await programs.getBuilt(panelGraph, [rows, panel, true], label, { keep: false });
-  /** X, replaced by Y with Y U = X, then by Z with Z Uᵀ = Y: what is not yet replaced counts as zero in products. */
-  let right = x;
-  for (const program of [forwards, backwards]) {
-    const isBack = program === backwards;
-    const solved = chunked(rows, n);
-    for (let i = 0; i < inverses.length; i++) {
-      if (signal.aborted) throw new CancelledError();
-      const at = isBack ? inverses.length - 1 - i : i;
-      const start = at * panel;
-      const sum = isBack
-        ? await timesRows(programs, solved, upper, start, panel)
-        : await timesRows(programs, solved, transposedColumns(upper, start, panel), 0, panel);
-      const outputs = await program.run({
-        own: runtime.tensor(columnsOf(right, start, panel, rows), [rows, panel]),
-        sum: runtime.tensor(sum, [rows, panel]),
-        inverse: runtime.tensor(inverses[at]!, [panel, panel]),
-      });
-      setColumns(solved, start, panel, await runtime.read(outputs.solved!));
-    }
-    right = solved;
-  }
-  return fromChunks(right, order);
-}
-
-/** (`own` − `sum`) [rows, panel] · `inverse` [panel, panel], or its transpose → `solved`. */
-function panelGraph(rows: number, panel: number, transB: boolean): Graph {
-  const graph = new Graph();
-  const left = op.sub(graph.input('own', [rows, panel]), graph.input('sum', [rows, panel]));
-  graph.output('solved', op.gemm(left, graph.input('inverse', [panel, panel]), { transB }));
-  return graph;
-}
-
-/** Columns `start` to `start + count` of U as rows, cut into chunks: [count, n]. */
-function transposedColumns({ columns: n, perChunk, chunks }: Chunked, start: number, count: number): Chunked {
-  const found = chunked(count, n);
-  const own = chunks[Math.floor(start / perChunk)]!;
-  const at = start % perChunk;
-  for (let k = 0; k < Math.min(n, start + count); k++) {
-    const into = found.chunks[Math.floor(k / perChunk)]!;
-    for (let j = 0; j < count; j++) into[j * perChunk + (k % perChunk)] = own[k * perChunk + at + j]!;
-  }
-  return found;
-}
-
-function setColumns(
-  { rows, perChunk, chunks }: Chunked,
-  start: number,
-  count: number,
-  data: Float32Array,
-): void {
-  const chunk = chunks[Math.floor(start / perChunk)]!;
-  const at = start % perChunk;
-  for (let row = 0; row < rows; row++)
-    chunk.set(data.subarray(row * count, (row + 1) * count), row * perChunk + at);
 }
