@@ -90,7 +90,7 @@ const OPTIONS = {
 const WHOLE = ['vit', 'deit', 'llama', 'mistral', 'qwen2', 'qwen3'];
 const PART = {
   methods: ['quept', 'direct', 'rounding'],
-  changes: ['{}', '{"kvBits":4}', '{"smooth":"on","rotation":"on"}'],
+  changes: ['{}', '{"kvBits":4}', '{"smooth":"on"}', '{"smooth":"on","rotation":"on"}'],
 };
 
 const cases = methods.flatMap((method) =>

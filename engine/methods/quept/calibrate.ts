@@ -356,6 +356,10 @@ function describe(
   const offered = groups.flatMap(({ bits }) => bits);
   const byGroup = (losses: readonly number[]) =>
     Object.fromEntries(groups.map((g, i) => [g.bits.join(), losses[i]!]));
+  // Smoothing may scale layers of a block whose norms stay as they are.
+  const isScaled = blocks.some(({ shapes }) =>
+    [...shapes.keys()].some((name) => name.endsWith('.input_scale')),
+  );
   const norms = blocksOf(model).flatMap((part, i) =>
     listing(part)
       .norms.filter(({ name }) => blocks[i]!.shapes.has(`${name}.weight`))
@@ -393,7 +397,7 @@ function describe(
           },
         ]
       : []),
-    ...(norms.length > 0 ? [{ name: 'rescaling', norms: Object.fromEntries(norms) }] : []),
+    ...(norms.length > 0 || isScaled ? [{ name: 'rescaling', norms: Object.fromEntries(norms) }] : []),
   ];
   return {
     embedding_bits: embeddingBits,
