@@ -95,27 +95,36 @@ describe('a set of all bit-widths', () => {
   });
 });
 
-describe('high effort', () => {
-  const asked = { bits: [3, 2], effort: 'high' };
+const TRAINED = [
+  [
+    'high',
+    [
+      ['while gradients pass', (phase: string) => phase === 'gradients'],
+      ['in training', (phase: string) => phase.startsWith('training') && phase.includes('block 2')],
+    ],
+  ],
+  ['best', [['in training', (phase: string) => phase.startsWith('training end to end')]]],
+] as const;
+
+describe.each(TRAINED)('%s effort', (effort, stops) => {
+  const asked = { bits: [3, 2], effort };
   beforeAll(async () => {
-    await run('trained', asked);
+    await run(effort, asked);
   });
 
-  it.each([
-    ['while gradients pass', (phase: string) => phase === 'gradients'],
-    ['in training', (phase: string) => phase.startsWith('training') && phase.includes('block 2')],
-  ])('interrupted %s and resumed, has the same bytes', async (when, stop) => {
-    const name = `killed ${when}`;
+  it.each(stops)('interrupted %s and resumed, has the same bytes', async (when, stop) => {
+    const name = `${effort} killed ${when}`;
     await expect(run(name, asked, stop)).rejects.toThrow('Cancelled.');
     await run(name, { ...asked, resume: true });
-    expect(await bytesOf(name)).toBe(await bytesOf('trained'));
+    expect(await bytesOf(name)).toBe(await bytesOf(effort));
   });
 
   it('is at no bit-width further from the model on held-out samples than less effort', async () => {
-    await run('untrained', { ...asked, effort: 'default' });
+    const untrained = `less than ${effort}`;
+    await run(untrained, { ...asked, effort: 'default' });
     const inputs = samplesIn(IDS.subarray((SAMPLES - HELD_OUT) * TOKENS), HELD_OUT);
     const costs: number[][] = [];
-    for (const name of ['trained', 'untrained']) {
+    for (const name of [effort, untrained]) {
       const set = await openAdapterSet(join(folder, name));
       const source = openSource(programs, checkpoint, set);
       const models = asked.bits.map((bits) => quantizedParts(programs, source, bits));

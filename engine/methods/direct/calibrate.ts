@@ -8,10 +8,11 @@ import type { Artefact, CalibrationContext } from '../method.js';
 import { chooseStages } from './choice.js';
 import { directCost } from './cost.js';
 import { keepCurvatures } from './curvature.js';
+import { distil } from './distil.js';
 import { keptReader, setTensors, type Stage } from './kept.js';
 import { onePass } from './once.js';
 import { cut } from './samples.js';
-import { layoutAt, ownWidths, type DirectSettings } from './settings.js';
+import { EARLY_SAMPLES, layoutAt, ownWidths, type DirectSettings } from './settings.js';
 import { runStage } from './stage.js';
 import { start } from './start.js';
 import { ownStreams } from './streams.js';
@@ -27,6 +28,7 @@ export async function calibrate(asked: CalibrationContext, settings: DirectSetti
   const blocks = blocksOf(model).length;
   const stages = stagesOf(settings);
   const { seen, heldOut } = split(inputs, stages.length > 1);
+  const early = settings.effort === 'best' ? cut(seen, 0, Math.min(seen.samples, EARLY_SAMPLES)) : seen;
   const works = worksOf(asked.checkpoint, settings, stages, inputs.samples);
   const phases = [...works.keys()];
   const total = [...works.values()].reduce((sum, work) => sum + work);
@@ -44,7 +46,8 @@ export async function calibrate(asked: CalibrationContext, settings: DirectSetti
   for (const stage of stages) {
     if (stage === 'trained')
       await keepCurvatures(context, settings, seen, (done) => report('curvature')(done, 0));
-    await runStage(context, RUN[stage](context, settings), seen, report(stage));
+    if (stage === 'distilled') await distil(context, settings, seen, (done) => report(stage)(done, 0));
+    else await runStage(context, RUN[stage](context, settings), early, report(stage));
   }
   const chosen = await chooseStages(context, settings, stages, heldOut, (done) => report('choice')(done, -1));
   const read = keptReader(checkpoint.model, progress, (bits) => chosen.get(bits) ?? 'once');
@@ -79,13 +82,14 @@ const WORDS = {
   stream: 'a stream each',
   curvature: 'gradients',
   trained: 'training',
+  distilled: 'training end to end',
   choice: 'comparing',
 } as const;
 type CalibrationPhase = keyof typeof WORDS;
 /** Phases that do not go from block to block. */
-const WHOLE: ReadonlySet<CalibrationPhase> = new Set(['curvature', 'choice']);
+const WHOLE: ReadonlySet<CalibrationPhase> = new Set(['curvature', 'distilled', 'choice']);
 /** The effort at which a stage is the last. */
-const EFFORTS = { once: 'quick', stream: 'default', trained: 'high' } as const;
+const EFFORTS = { once: 'quick', stream: 'default', trained: 'high', distilled: 'best' } as const;
 /** Roughly what an element of a tensor, and of a loop on the host, takes in operations of products; what is not counted, of all. */
 const [ELEMENT, LOOKED] = [25, 200] as const;
 const [START, CURVATURE, CHOICE] = [0.03, 0.03, 0.03] as const;
@@ -115,7 +119,8 @@ function worksOf(
 /** What there is to do at an effort. */
 function stagesOf(settings: DirectSettings): readonly Stage[] {
   if (settings.effort === 'quick' || ownWidths(settings).length === 0) return ['once'];
-  return settings.effort === 'default' ? ['once', 'stream'] : ['once', 'stream', 'trained'];
+  if (settings.effort === 'default') return ['once', 'stream'];
+  return ['once', 'stream', settings.effort === 'high' ? 'trained' : 'distilled'];
 }
 
 /** The samples that are calibrated on, and those behind them that are held out; all are both where there is just one. */

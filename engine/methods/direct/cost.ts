@@ -9,8 +9,9 @@ import type { Outline } from '../../transforms/transform.js';
 import type { CalibrationCost } from '../method.js';
 import { PANEL } from '../../backends/columns.js';
 import { curvatureSums } from './curvature.js';
+import { distilCost } from './distil-cost.js';
 import { TRIED } from './grids.js';
-import { layoutAt, ownWidths, type DirectSettings } from './settings.js';
+import { EARLY_SAMPLES, layoutAt, ownWidths, type DirectSettings } from './settings.js';
 import { storedBits, tensorsAt } from './stored.js';
 import { stepsFor } from './train.js';
 import { trainedShapes, trainStepGraph } from './train-step.js';
@@ -31,13 +32,15 @@ export function directCost(
   const { effort } = settings;
   const blocks = blocksOf(model);
   const batch = batchOf(model, samples);
-  const runs = Math.ceil(samples / batch);
+  const runs = Math.ceil((effort === 'best' ? Math.min(samples, EARLY_SAMPLES) : samples) / batch);
   const widths = storedBits(settings).length;
   const own = effort === 'quick' ? 0 : ownWidths(settings).length;
   const isTrained = effort === 'high' && own > 0;
   const trained = isTrained
     ? blocks.map((part) => trainedBlock(part, listing(part), settings, samples, stepsFor(model, samples)))
     : [];
+  const distilled =
+    effort === 'best' && own > 0 ? distilCost({ model, listing }, settings, samples) : undefined;
   const isSwept = isTrained && !model.towers?.length;
   const sweep = isSwept ? [sweepWork({ model, listing }, samples, batch, curvatureSums)] : [];
   const works = blocks.map((part) => blockWork(part, listing, { batch, runs, widths, own }));
@@ -55,7 +58,13 @@ export function directCost(
   // The sweep back keeps what every block reads.
   const swept = isSwept ? samples * yielded.reduce((sum, n) => sum + n) * FLOAT : 0;
   return {
-    work: [...works, ...trained.map(({ work }) => work), ...stems, ...sweep].reduce(addWork),
+    work: [
+      ...works,
+      ...trained.map(({ work }) => work),
+      ...stems,
+      ...sweep,
+      ...(distilled ? [distilled.work] : []),
+    ].reduce(addWork),
     looked:
       ((widths + own) * LOOKED + (isTrained ? own * (TRIED + 2) : 0)) *
       layers.reduce((n, l) => n + l.in * l.out, 0),
@@ -70,6 +79,7 @@ export function directCost(
     tensors: Math.max(
       ((2 + own) * parameters + (4 + 2 * own) * widest * widest + 5 * largest) * FLOAT,
       ...trained.map(({ bytes }) => 2 * parameters * FLOAT + bytes),
+      distilled?.bytes ?? 0,
     ),
   };
 }

@@ -8,12 +8,13 @@ import { ownersOf } from './quantizers.js';
 import type { DirectSettings } from './settings.js';
 import { storedBits, tensorsAt, type ReadTensor } from './stored.js';
 
-/** How the weights of a bit-width were made: from one pass, on a stream of their own, or trained on one. */
-export const STAGES = ['once', 'stream', 'trained'] as const;
+/** How the weights of a bit-width were made: from one pass, on a stream of their own, trained on one, or trained all at once. */
+export const STAGES = ['once', 'stream', 'trained', 'distilled'] as const;
 export type Stage = (typeof STAGES)[number];
 
-export const stageFile = (stage: Stage, index: number): string =>
-  blockFile(index, stage === 'once' ? '' : `${stage}-`);
+/** Bit-widths that are trained all blocks at once have a file each. */
+export const stageFile = (stage: Stage, index: number, bits?: number): string =>
+  blockFile(index, stage === 'once' ? '' : stage === 'distilled' ? `${stage}-${bits!}-` : `${stage}-`);
 
 export const keptName = (layer: string, what: string, bits: number): string => `${layer}.${what}.${bits}`;
 
@@ -35,7 +36,7 @@ export function keptReader(
   const latest = new Map<Stage, { readonly file: string; readonly kept: Promise<Kept> }>();
   return (part, layer) => async (what, bits) => {
     const stage = stageOf(bits);
-    const file = stageFile(stage, blocksOf(model).indexOf(part));
+    const file = stageFile(stage, blocksOf(model).indexOf(part), bits);
     if (latest.get(stage)?.file !== file)
       latest.set(stage, { file, kept: progress.load(file).then((kept) => kept!) });
     const { tensors, bytes } = await latest.get(stage)!.kept;

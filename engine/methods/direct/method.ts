@@ -49,7 +49,7 @@ const FIXED_BITS = 8;
 const options: MethodOptions<DirectGiven> = {
   effort: choice(
     {
-      help: 'one pass for all bit-widths; a stream each for 4 bits and less, whose errors are made up for; their weights trained, too',
+      help: 'one pass for all bit-widths; a stream each for 4 bits and less, whose errors are made up for; their weights trained, block by block, or all blocks at once',
       standard: 'default',
     },
     ...EFFORTS,
@@ -79,6 +79,8 @@ const options: MethodOptions<DirectGiven> = {
 
 /** Windows of text, and pictures (docs/METHOD.md, section 13). */
 const SAMPLES = { tokens: 128, pixels: 1024 } as const;
+/** Where all blocks are trained at once. */
+const MANY_SAMPLES = { tokens: 2048, pixels: 2048 } as const;
 const USUAL_BITS = { 'weight-only': [8, 7, 6, 5, 4, 3, 2], 'weight-activation': [8, 7, 6, 5, 4] } as const;
 
 /** What a set's config says of the method. */
@@ -135,7 +137,7 @@ function settings(outline: Outline, common: CommonOptions, given: Partial<Direct
   return {
     mode,
     offered,
-    samples: common.samples ?? SAMPLES[outline.model.reads],
+    samples: common.samples ?? (effort === 'best' ? MANY_SAMPLES : SAMPLES)[outline.model.reads],
     batch: 32,
     seed,
     effort,
@@ -155,11 +157,15 @@ function refuse({ model }: Outline, isWeightOnly: boolean, given: Partial<Direct
     refuseOption(given, 'kvBits', 'only weights are quantized');
   } else {
     refuseOption(given, 'groupSize', 'with activations, whole rows share a scale');
-    if (given.effort === 'high')
+    if (given.effort === 'high' || given.effort === 'best')
       throw new UserError(
-        'With --effort high the direct method trains weights alone: leave --effort out, or activations.',
+        `With --effort ${given.effort} the direct method trains weights alone: leave --effort out, or activations.`,
       );
   }
+  if (given.effort === 'best' && model.towers?.length)
+    throw new UserError(
+      'With --effort best the direct method trains models of one chain alone: take --effort high.',
+    );
   if (!model.stem.roles)
     refuseOption(given, 'rotation', `models of the family "${model.family}" cannot be rotated`);
   if (!blocksOf(model).some(({ roles }) => roles?.attention))

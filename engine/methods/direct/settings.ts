@@ -4,9 +4,9 @@ import type { Layout } from './grids.js';
 
 /**
  * How much a calibration may cost: `quick`, one pass for all bit-widths; `default`, a stream of its own for each of 4 bits
- * and less, whose errors its targets make up for; `high`, weights of these trained too.
+ * and less, whose errors its targets make up for; `high`, weights of these trained too, block by block; `best`, all blocks at once.
  */
-export const EFFORTS = ['quick', 'default', 'high'] as const;
+export const EFFORTS = ['quick', 'default', 'high', 'best'] as const;
 export type Effort = (typeof EFFORTS)[number];
 
 export interface DirectGiven {
@@ -16,6 +16,9 @@ export interface DirectGiven {
   readonly rotation?: 'on' | 'off';
   readonly kvBits?: number;
 }
+
+/** At best effort, samples that weights are computed from before they are trained on all. */
+export const EARLY_SAMPLES = 256;
 
 /** What a set's layout depends on. */
 export interface DirectLayout {

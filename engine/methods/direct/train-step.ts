@@ -31,28 +31,33 @@ export const weightName = (layer: string): string => `${layer}.weight`;
 /** Logarithms of what scales are multiplied by. */
 export const growthName = (layer: string): string => `${layer}.growth`;
 
+/** A block whose weights are rounded as they stand. */
+export interface RoundedBlock {
+  readonly y: Value;
+  /** What a step replaces, as `trainedShapes` names it. */
+  readonly state: ReadonlyMap<string, Value>;
+  /** Of each layer the scales that it began with. */
+  readonly scales: ReadonlyMap<string, Value>;
+}
+
 /**
- * Inputs: `x` and `side.<name>` of the stream, `y` what the block yields in full precision on its own; the block's
- * parameters; of each layer `<layer>.scale` and `.zero` [rows, 1], the grids it began on; `levels` []; the state of
- * `trainedShapes` with moments `.m` and `.v`; `rate.weight` in steps of the grid, `rate.growth` and `correction` (see
- * `adamScalars`); `curvature` C [features, features], symmetric. Outputs: `next.<name>` of state and moments, and `loss` [1], the
- * mean over tokens of e C eᵀ, e the error of each, over its energy, so that no token with huge activations decides everything.
+ * Inputs: `x` and `side.<name>`; the block's parameters; of each layer `<layer>.scale` and `.zero` [rows, 1], the grids it began
+ * on; `levels` []; the state of `trainedShapes`.
  */
-export function trainStepGraph(
+export function roundedBlock(
+  graph: Graph,
   part: Part,
   linears: readonly LinearEntry[],
   groupSize: number,
   batch: number,
-): Graph {
-  const graph = new Graph();
+): RoundedBlock {
   const shapes = trainedShapes(linears, groupSize);
   const state = new Map([...shapes].map(([name, shape]) => [name, graph.input(name, shape)]));
   const levels = graph.input('levels', []);
   const scales = new Map<string, Value>();
-  const plain = fullPrecision(graph);
   const parameter = parameterInputs(graph);
   const builder: Builder = {
-    ...plain,
+    ...fullPrecision(graph),
     linear: (name, x, out, { bias = true } = {}) => {
       const growth = state.get(growthName(name))!;
       const before = parameter(`${name}.scale`, growth.shape);
@@ -68,20 +73,23 @@ export function trainStepGraph(
     },
   };
   const { x, side } = portInputs(graph, part, batch);
-  const y = graph.input('y', part.outputShape(batch));
-  const difference = op.sub(part.forward(builder, x, batch, side), y);
-  const channels = [y.shape.length - 1];
-  const energy = op.add(op.reduceSum(op.mul(y, y), channels), graph.scalar(SMALLEST_ENERGY));
-  const tokens = energy.shape.reduce((n, length) => n * length, 1);
-  const features = y.shape.at(-1)!;
-  const costs = op.gemm(difference, graph.input('curvature', [features, features]));
-  const weighted = op.div(costs, op.mul(energy, graph.scalar(tokens)));
-  graph.output('loss', op.reshape(op.reduceSum(op.mul(difference, weighted), [...y.shape.keys()]), [1]));
-  const names = [...state.keys()];
-  const slopes = gradients(
-    [{ value: difference, cotangent: op.mul(weighted, graph.scalar(2)) }],
-    names.map((name) => state.get(name)!),
-  );
+  return { y: part.forward(builder, x, batch, side), state, scales };
+}
+
+interface Learning extends Pick<RoundedBlock, 'state' | 'scales'> {
+  readonly linears: readonly LinearEntry[];
+  readonly groupSize: number;
+}
+
+/**
+ * A step of Adam. Inputs: moments `.m` and `.v` of the state; `rate.weight` in steps of the grid, `rate.growth` and `correction`
+ * (see `adamScalars`). Outputs: `next.<name>` of state and moments. @param slopes the gradient with respect to each of the state
+ */
+export function learn(
+  graph: Graph,
+  { linears, groupSize, state, scales }: Learning,
+  slopes: readonly (Value | undefined)[],
+): void {
   const correction = graph.input('correction', []);
   const ratesOf = { weight: graph.input('rate.weight', []), growth: graph.input('rate.growth', []) };
   const rates = new Map(
@@ -94,13 +102,42 @@ export function trainStepGraph(
       ];
     }),
   );
-  for (const [i, name] of names.entries()) {
-    const moment = (suffix: string) => graph.input(`${name}.${suffix}`, shapes.get(name)!);
-    const before = { parameter: state.get(name)!, first: moment('m'), second: moment('v') };
+  for (const [i, [name, parameter]] of [...state].entries()) {
+    const moment = (suffix: string) => graph.input(`${name}.${suffix}`, parameter.shape);
+    const before = { parameter, first: moment('m'), second: moment('v') };
     const after = adam(before, slopes[i]!, rates.get(name)!, correction, { beta2: BETA2, epsilon: EPSILON });
     graph.output(`next.${name}`, after.parameter);
     graph.output(`next.${name}.m`, after.first);
     graph.output(`next.${name}.v`, after.second);
   }
+}
+
+/**
+ * Inputs: those of `roundedBlock`, with `x` and `side.<name>` of the stream, and of `learn`; `y` what the block yields in full
+ * precision on its own; `curvature` C [features, features], symmetric. Outputs: those of `learn`, and `loss` [1], the
+ * mean over tokens of e C eᵀ, e the error of each, over its energy, so that no token with huge activations decides everything.
+ */
+export function trainStepGraph(
+  part: Part,
+  linears: readonly LinearEntry[],
+  groupSize: number,
+  batch: number,
+): Graph {
+  const graph = new Graph();
+  const { y: found, state, scales } = roundedBlock(graph, part, linears, groupSize, batch);
+  const y = graph.input('y', part.outputShape(batch));
+  const difference = op.sub(found, y);
+  const channels = [y.shape.length - 1];
+  const energy = op.add(op.reduceSum(op.mul(y, y), channels), graph.scalar(SMALLEST_ENERGY));
+  const tokens = energy.shape.reduce((n, length) => n * length, 1);
+  const features = y.shape.at(-1)!;
+  const costs = op.gemm(difference, graph.input('curvature', [features, features]));
+  const weighted = op.div(costs, op.mul(energy, graph.scalar(tokens)));
+  graph.output('loss', op.reshape(op.reduceSum(op.mul(difference, weighted), [...y.shape.keys()]), [1]));
+  const slopes = gradients(
+    [{ value: difference, cotangent: op.mul(weighted, graph.scalar(2)) }],
+    [...state.values()],
+  );
+  learn(graph, { linears, groupSize, state, scales }, slopes);
   return graph;
 }

@@ -2,24 +2,21 @@
  * The bit-widths of 4 and less with their weights trained through the rounding, block by block, each on a stream of its own:
  * from grids for plain rounding (docs/METHOD.md, section 13).
  */
-import { createRandom } from '../../data/random.js';
 import { batchReader, tensorsOfBatch } from '../../execution/batches.js';
 import { disposeAll, openPlainPart, placeAll } from '../../execution/part.js';
 import { passPart } from '../../execution/part-by-part.js';
-import { everySample, type SampleStore } from '../../execution/sample-store.js';
-import { CancelledError, UserError } from '../../errors.js';
+import type { SampleStore } from '../../execution/sample-store.js';
+import { CancelledError } from '../../errors.js';
 import { sizeOf } from '../../graph/ir.js';
-import { adamScalars } from '../../graph/optimizers.js';
 import type { HostTensor } from '../../models/checkpoint.js';
-import { byInput, type LinearEntry } from '../../models/listing.js';
+import { byInput } from '../../models/listing.js';
 import type { Model } from '../../models/model.js';
-import { toFloats, type GridWeight } from '../../quantized/weight.js';
-import type { Runtime, Tensor } from '../../runtime/session.js';
+import type { Tensor } from '../../runtime/session.js';
 import type { CalibrationContext } from '../method.js';
 import type { KeptTensor } from '../progress.js';
 import { inPhase } from '../phases.js';
 import { batchOf, type BlockAt } from '../walk.js';
-import { asStored, codeOf, groupsOf, type Grids } from './grids.js';
+import { asStored, type Grids } from './grids.js';
 import { curvatureOf } from './curvature.js';
 import { keepBlock } from './kept.js';
 import { searchNearest } from './nearest.js';
@@ -27,9 +24,10 @@ import { blockMoments, DAMPING } from './once.js';
 import { BASE, layoutAt, ownWidths, type DirectSettings } from './settings.js';
 import type { StageRun } from './stage.js';
 import { stageReader } from './stage-source.js';
-import { allowedNear, schemeAt, storeWeight } from './stored.js';
+import { schemeAt } from './stored.js';
 import { streamsOf } from './streams.js';
-import { BETA2, growthName, trainedShapes, trainStepGraph, weightName } from './train-step.js';
+import { readTrained, roundedTo, sampleOrder, stepSizes, type Trained } from './trained.js';
+import { trainedShapes, trainStepGraph } from './train-step.js';
 
 /** Steps of a block, times that they see each sample, and samples of a step, at most (docs/METHOD.md, section 13). */
 const STEPS = 160;
@@ -37,7 +35,6 @@ const EPOCHS = 12;
 const BATCH = 8;
 /** Learning rates: of weights in steps of their grid, of logarithms of scales; and what is left of them at the end. */
 const RATES = { weight: 0.005, growth: 3e-3 } as const;
-const FINAL_RATE = 0.01;
 
 /** How a block is trained on so many samples: steps, and samples of each. */
 export function stepsFor(model: Model, samples: number): { readonly steps: number; readonly batch: number } {
@@ -82,7 +79,12 @@ async function roundBlock(
       for (const layer of listing.linears) {
         const { name } = layer;
         const base = schemeAt(settings, bits) === 'near' ? await readBase(part, layer, BASE) : undefined;
-        keepBlock(kept, name, bits, rounded(trained.get(name)!, own.get(name)!, layer, settings, bits, base));
+        keepBlock(
+          kept,
+          name,
+          bits,
+          roundedTo(trained.get(name)!, own.get(name)!, layer, settings, bits, base),
+        );
       }
     }
   } finally {
@@ -154,12 +156,6 @@ interface WidthTask {
   readonly grids: ReadonlyMap<string, Grids>;
 }
 
-/** A layer's weight before it is rounded [out, in], and the scales of its grids. */
-interface Trained {
-  readonly weight: Float32Array;
-  readonly scale: Float32Array;
-}
-
 async function trainWidth(
   { programs, checkpoint, hooks }: CalibrationContext,
   settings: DirectSettings,
@@ -206,7 +202,7 @@ async function trainWidth(
         ...fixed,
         ...state,
         ...tensorsOfBatch(runtime, part, reader.read(picked), batch),
-        ...stepSizes(runtime, step, steps),
+        ...stepSizes(runtime, step, steps, RATES),
         levels,
         y: runtime.tensor(y, part.outputShape(batch)),
       });
@@ -215,62 +211,8 @@ async function trainWidth(
       outputs.loss!.dispose();
       status((step + 1) / steps);
     }
-    const found = new Map<string, Trained>();
-    for (const { name } of linears) {
-      const growth = await runtime.read(state[growthName(name)]!);
-      const scale = grids.get(name)!.scale.map((s, grid) => asStored(s * Math.exp(growth[grid]!)));
-      const weight = (await runtime.read(state[weightName(name)]!)).slice();
-      if (![weight, scale].every((numbers) => numbers.every(Number.isFinite)))
-        throw new UserError(
-          `${part.prefix}${name}: training at ${bits} bits became NaN; take --effort default, or another device.`,
-        );
-      found.set(name, { weight, scale });
-    }
-    return found;
+    return await readTrained(programs, part, linears, state, grids, bits);
   } finally {
     disposeAll({ ...fixed, ...state });
   }
-}
-
-/** The weight on its grids, as near to what was trained as it is stored. @param base the layer's, where it lies near one */
-function rounded(
-  { weight, scale }: Trained,
-  { zero }: Grids,
-  { in: columns, out }: LinearEntry,
-  settings: DirectSettings,
-  bits: number,
-  base: GridWeight | undefined,
-): ReadonlyMap<string, KeptTensor> {
-  const layout = layoutAt(settings, bits);
-  const { groupSize, halves } = layout;
-  const groups = groupsOf(columns, groupSize);
-  const perGroup = groupSize === -1 ? columns : groupSize;
-  const allowed = base && allowedNear(toFloats(base), columns, layout, 'near', { scale, zero });
-  const last = 2 ** bits - 1;
-  const codes = Uint8Array.from(weight, (x, i) => {
-    const row = Math.floor(i / columns);
-    const grid = row * groups + Math.floor((i - row * columns) / perGroup);
-    const least = allowed ? allowed.first[i]! : 0;
-    return codeOf(x, scale[grid]!, zero[grid]!, halves, least, allowed ? least + allowed.count - 1 : last);
-  });
-  const found: GridWeight = { kind: 'grid', shape: [out, columns], bits, codes, groupSize, scale, zero };
-  return storeWeight(settings, found, allowed, undefined);
-}
-
-/** All samples in an order of chance, over and over. */
-function* sampleOrder(seed: number, block: string, bits: number, samples: number): Generator<number, never> {
-  for (let epoch = 0; ; epoch++)
-    yield* createRandom(seed, 'order', block, bits, epoch).shuffle(everySample({ samples }));
-}
-
-/** Cosine decay over all steps, as Adam takes it. */
-function stepSizes(runtime: Runtime, step: number, steps: number): Record<string, Tensor> {
-  const decay = FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + Math.cos((Math.PI * step) / steps));
-  const sizes: Record<string, Tensor> = {};
-  for (const kind of ['weight', 'growth'] as const) {
-    const { rate, correction } = adamScalars(RATES[kind] * decay, step + 1, { beta2: BETA2 });
-    sizes[`rate.${kind}`] = runtime.tensor(Float32Array.of(rate), []);
-    sizes.correction = runtime.tensor(Float32Array.of(correction), []);
-  }
-  return sizes;
 }
