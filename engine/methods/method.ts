@@ -98,6 +98,8 @@ export interface Method<G extends object, S extends CommonSettings> {
   readonly options: MethodOptions<G>;
   /** Settings to start from, by name; the first is the default. */
   readonly recipes: readonly string[];
+  /** What it does best at 2 bits and less, for people who choose it for that: bit-widths or averages, and its own options. */
+  readonly extremes?: readonly Extreme<G>[];
   /** The modes that it has for a model, the usual one first; none where it has nothing for it. */
   modes(this: void, outline: Outline): readonly Mode[];
   /**
@@ -123,6 +125,12 @@ export interface Method<G extends object, S extends CommonSettings> {
   open(programs: Programs, checkpoint: Checkpoint, config: SetConfig, tensors: SetTensors): QuantizedSource;
   /** What an evaluation shows beside sets of other methods, where it is asked for this one as a baseline. */
   baselines?(this: void, outline: Outline, sets: readonly SetConfig[]): readonly Baseline<G>[];
+}
+
+export interface Extreme<G extends object> {
+  /** From high to low. */
+  readonly bits: readonly number[];
+  readonly given: Partial<G>;
 }
 
 /** A set that an evaluation calibrates for itself. */

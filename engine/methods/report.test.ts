@@ -67,6 +67,17 @@ it('says which methods can be compared with, and which have the paper', async ()
   ]);
 });
 
+it('says what methods do best at 2 bits and less', async () => {
+  const found = await reportMethods(at('llama'));
+  expect(
+    found.flatMap(({ name, extremes }) => extremes.map(({ bits, options }) => [name, bits, options])),
+  ).toEqual([
+    ['direct', [2, 1], { effort: 'best' }],
+    ['oac', [2.3, 2.1], { backend: 'spqr', hessian: 'weighted' }],
+    ['oac', [1], { backend: 'billm', hessian: 'weighted' }],
+  ]);
+});
+
 it('leaves out a mode that its standard settings do not fit', async () => {
   // No Hadamard matrix of order 92 is known here, so the model cannot be rotated.
   await writeRandomModel(at('odd'), {

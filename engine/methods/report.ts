@@ -1,7 +1,7 @@
 /** What clients are told of the methods. */
 import { UserError } from '../errors.js';
 import { openCheckpoint } from '../models/checkpoint.js';
-import type { MethodModeReport, MethodReport, Mode } from '../protocol/protocol.js';
+import type { ExtremeReport, MethodModeReport, MethodReport, Mode } from '../protocol/protocol.js';
 import { WHOLE_BITS } from '../plans/bits.js';
 import type { Outline } from '../transforms/transform.js';
 import type { AnyMethod } from './method.js';
@@ -33,6 +33,9 @@ const reportOf = (method: AnyMethod, outline: Outline): MethodReport => ({
     ...(option.choices && { choices: option.choices }),
     ...(option.standard !== undefined && { standard: option.standard }),
   })),
+  extremes: (method.extremes ?? [])
+    .filter(({ bits, given }) => unlessRefused(() => method.settings(outline, { bits }, given)))
+    .map(({ bits, given }) => ({ bits, options: given as ExtremeReport['options'] })),
   baseline: method.baselines !== undefined,
 });
 

@@ -80,6 +80,8 @@ export interface MethodReport {
   /** Settings to start from, the default first. */
   readonly recipes: readonly string[];
   readonly options: readonly MethodOptionReport[];
+  /** What it does best at 2 bits and less, where it has something for that. */
+  readonly extremes: readonly ExtremeReport[];
   /** Whether evaluations can calibrate it for comparison (`EvaluateRequest.baseline`). */
   readonly baseline: boolean;
 }
@@ -93,6 +95,14 @@ export interface MethodModeReport {
   readonly allowed: readonly number[];
   /** Samples that it draws; 0 where it needs none, and takes none. */
   readonly samples: number;
+}
+
+/** What to ask for where few bits are to be as good as they can be. */
+export interface ExtremeReport {
+  /** Bit-widths or averages of bits, from high to low. */
+  readonly bits: readonly number[];
+  /** The method's own, by name. */
+  readonly options: Readonly<Record<string, string | number>>;
 }
 
 export interface MethodOptionReport {

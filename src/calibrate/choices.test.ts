@@ -47,6 +47,7 @@ const quept: MethodReport = {
   ],
   recipes: ['default', 'paper'],
   options: [option('epochs'), option('groups', 'list'), option('guard', 'on|off', ['on', 'off'])],
+  extremes: [],
   baseline: false,
 };
 const gptq: MethodReport = {
@@ -242,6 +243,7 @@ describe('methods to choose from', () => {
     title: 'Direct',
     modes: [{ mode: 'weight-only', bits: [8, 4], allowed: [8, 4, 2, 1], samples: 128 }],
     options: [option('effort', 'quick|high', ['quick', 'high'])],
+    extremes: [{ bits: [2, 1], options: { effort: 'high' } }],
   };
   const offered = methodChoices([direct, quept, gptq, rounding]);
   const extreme = offered.find(({ way }) => way === 'extreme')!;

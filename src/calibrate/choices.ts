@@ -86,21 +86,20 @@ export type Way = 'learned' | 'computed' | 'extreme' | 'dataless';
 export interface MethodChoice {
   readonly way: Way;
   readonly method: MethodReport;
-  /** Where it is other than the method's usual. */
+  /** Where it is other than the method's usual: bit-widths or averages, and options. */
   readonly bits?: readonly number[];
+  readonly options?: MethodValues;
 }
 
-/** At most so many bits are extreme: whoever wants them takes what else makes a method better there. */
+/** At most so many bits are extreme. */
 const EXTREME_BITS = 2;
-const EXTREME_OPTIONS: MethodValues = { effort: 'high' };
 
-/** All methods by the ways that they go, those of a way together, the usual method's way first; methods that go down to 1 bit once more for that. */
+/** All methods by the ways that they go, those of a way together, the usual method's way first; once more for what they do best at extreme bits. */
 export function methodChoices(methods: readonly MethodReport[]): MethodChoice[] {
   const usual = methods.map((method): MethodChoice => ({ way: wayOf(method), method }));
-  const extreme = methods.flatMap((method): MethodChoice[] => {
-    const bits = method.modes[0]!.allowed.filter((width) => width <= EXTREME_BITS);
-    return bits.some((width) => width < EXTREME_BITS) ? [{ way: 'extreme', method, bits }] : [];
-  });
+  const extreme = methods.flatMap((method) =>
+    method.extremes.map((own): MethodChoice => ({ way: 'extreme', method, ...own })),
+  );
   const all = [...usual, ...extreme];
   const ways = new Set(
     [...usual.filter(({ way }) => way !== 'dataless'), ...extreme, ...usual].map(({ way }) => way),
@@ -114,7 +113,10 @@ function wayOf(method: MethodReport): Way {
 }
 
 /** What choosing a method changes: options are its own, and bit-widths that it does not have are none of it. */
-export function chosenMethod(answers: Answers, { method, bits, way }: MethodChoice): Partial<Answers> {
+export function chosenMethod(
+  answers: Answers,
+  { method, bits, options = {} }: MethodChoice,
+): Partial<Answers> {
   const { mode } = methodOf({ ...answers, method: method.name });
   const { bits: before } = answers;
   const isExtreme = before !== undefined && Math.max(...before) <= EXTREME_BITS;
@@ -123,7 +125,7 @@ export function chosenMethod(answers: Answers, { method, bits, way }: MethodChoi
   if (method.name === answers.method && widths === undefined) return {};
   return {
     method: method.name,
-    options: way === 'extreme' ? known(EXTREME_OPTIONS, method) : {},
+    options,
     ...(widths && { bits: widths }),
   };
 }

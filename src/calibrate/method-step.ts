@@ -41,13 +41,13 @@ function methodItems(
   costs: ReadonlyMap<MethodChoice, string>,
 ): Choice<MethodChoice>[] {
   return choices.flatMap((choice, i) => {
-    const { way, method, bits } = choice;
+    const { way, method, bits, options = {} } = choice;
     const took = costs.get(choice);
     const item = {
       value: choice,
       label: bits ? vscode.l10n.t('{0} at {1} bits', method.title, formatBits(bits, locale())) : method.title,
       ...(took !== undefined && { description: took }),
-      detail: method.description,
+      detail: [method.description, ...Object.values(options)].join(' · '),
     };
     const isFirst = choices[i - 1]?.way !== way;
     return isFirst ? [{ label: WAYS()[way], kind: vscode.QuickPickItemKind.Separator }, item] : [item];

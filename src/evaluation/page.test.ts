@@ -92,6 +92,7 @@ const method = (name: string, baseline: boolean, mode: Mode, samples: number): M
   modes: [{ mode, bits: [8, 4], allowed: [8, 4], samples }],
   recipes: ['default'],
   options: [],
+  extremes: [],
   baseline,
 });
 const METHODS = [

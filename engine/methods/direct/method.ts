@@ -180,6 +180,7 @@ export const direct: Method<DirectGiven, DirectSettings> = {
   },
   options,
   recipes: ['default'],
+  extremes: [{ bits: [2, 1], given: { effort: 'best' } }],
   modes,
   settings,
   cost: directCost,

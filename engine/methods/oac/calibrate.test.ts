@@ -317,7 +317,13 @@ describe('refuses', () => {
     [TINY_LLAMA, { averageBits: 2.3 }, {}, /--average-bits would have no effect: the back-end gptq/],
     [TINY_LLAMA, { backend: 'billm', averageBits: 2.3 }, {}, /--average-bits would have no effect/],
     [TINY_LLAMA, { backend: 'billm' }, { bits: [2, 1] }, /^The back-end billm has 1 bit, not 2\.$/],
-    [TINY_LLAMA, { backend: 'spqr' }, { bits: [2] }, /give --average-bits in place of --bits\.$/],
+    [TINY_LLAMA, { backend: 'spqr' }, { bits: [2] }, /^SpQR has averages above 2.08 bits, not 2/],
+    [
+      TINY_LLAMA,
+      { backend: 'spqr', averageBits: 3 },
+      { bits: [3] },
+      /give --average-bits or --bits, not both\.$/,
+    ],
     [TINY_LLAMA, { backend: 'spqr', averageBits: [3, 2] }, {}, /^SpQR has averages above 2.08 bits, not 2/],
   ])('%j %j %j', (config, options, common, message) => {
     expect(() => settings(config, options, common)).toThrow(message);

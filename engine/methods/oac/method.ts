@@ -98,6 +98,10 @@ export const oac: Method<OacGiven, OacSettings> = {
   },
   options,
   recipes: ['default'],
+  extremes: [
+    { bits: [2.3, 2.1], given: { backend: 'spqr', hessian: 'weighted' } },
+    { bits: [1], given: { backend: 'billm', hessian: 'weighted' } },
+  ],
   // Gradients are carried back through one chain.
   modes: ({ model }) => (model.towers?.length ? [] : ['weight-only']),
   settings: ({ model }, { mode = 'weight-only', bits, samples = SAMPLES, seed = 0 }, given) => {
@@ -151,9 +155,11 @@ function offeredBy(
     if (other !== undefined) throw new UserError(`The back-end billm has 1 bit, not ${other}.`);
     return [1];
   }
-  if (bits)
-    throw new UserError('The back-end spqr has averages of bits: give --average-bits in place of --bits.');
-  const { averageBits = AVERAGES, groupSize } = given;
+  if (bits && given.averageBits !== undefined)
+    throw new UserError(
+      'The bits of the back-end spqr are averages: give --average-bits or --bits, not both.',
+    );
+  const { averageBits = bits ?? AVERAGES, groupSize } = given;
   const averages = new Set(typeof averageBits === 'number' ? [averageBits] : averageBits);
   for (const average of averages) averageLayout(average, groupSize);
   return [...averages].sort((a, b) => b - a);
