@@ -10,6 +10,8 @@ import { duration } from '../engine/time-left.js';
 import { mean, pairedDifference, type Run } from './measured-methods.js';
 
 const NONE = '–';
+/** Columns of a group that takes about .3 bits for its scale and zero point. */
+const FINER = 64;
 
 /** A label for every method that has the mode for a model, and for each of its back-ends, at those of the bit-widths that it has, or averages. */
 export async function allMethods(path: string, mode: Mode, bits: readonly number[]): Promise<string[]> {
@@ -42,7 +44,15 @@ function labelsOf(checkpoint: Checkpoint, method: AnyMethod, mode: Mode, bits: r
       return bits
         .filter((averageBits) => has({}, { averageBits }))
         .map((average) => `${label}:averageBits=${average}`);
-    return [`${label}:bits=${own[0] === own.at(-1) ? own[0] : `${own[0]}-${own.at(-1)}`}`];
+    // Between whole bits lie smaller groups of columns.
+    const between = new Set(bits.filter((width) => !Number.isInteger(width)).map(Math.floor));
+    const finer = own.filter((width) => between.has(width) && has({ bits: [width] }, { groupSize: FINER }));
+    return [
+      `${label}:bits=${own[0] === own.at(-1) ? own[0] : `${own[0]}-${own.at(-1)}`}`,
+      ...(backend === undefined && 'groupSize' in method.options
+        ? finer.map((width) => `${label}:bits=${width}:groupSize=${FINER}`)
+        : []),
+    ];
   });
 }
 
