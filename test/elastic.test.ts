@@ -15,6 +15,7 @@ import { runEvaluate } from '../engine/jobs/runs/evaluate.js';
 import { runExport } from '../engine/jobs/runs/export.js';
 import { openAdapterSet, openSource } from '../engine/methods/sets.js';
 import { openCheckpoint } from '../engine/models/checkpoint.js';
+import { openElasticSession } from '../engine/sessions/elastic-session.js';
 import { makeSmallSet, SAMPLES, samplesOf } from './exports.js';
 import { outlineOf, temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from './fixtures.js';
 import { maxDifference } from './support.js';
@@ -150,7 +151,7 @@ describe('an elastic file', () => {
     expect(maxDifference(other[0]!, own[0]!)).toBeLessThan(0.01);
   });
 
-  it('is listed as a model with its own set, which it is evaluated with', async () => {
+  it('is listed as a model with its own set, which it is opened and evaluated with', async () => {
     const set = await makeSet({ model: 'vit', method: 'rounding', mode: 'weight-only' }, 'listed-set');
     await exported('vit', set, 'listed');
     const [found] = await listAdapters(
@@ -162,6 +163,10 @@ describe('an elastic file', () => {
     expect(found).toMatchObject({ model: at('listed'), matches: true, facts: { offered: BITS } });
     const [alone] = await listAdapters([at('listed')], [at('vit')], fingerprintCache(), quiet.signal);
     expect(alone).toMatchObject({ model: at('vit'), matches: true });
+    const session = await openElasticSession(programs, at('listed'), at('listed'));
+    const layers = layerNames(outlineOf('vit', MODELS.vit));
+    expect(await session.use(layers.map(() => 2))).toBe(layers.length);
+    await session.close();
     const asked = { model: at('listed'), data: at('none'), bits: [7] };
     expect(await complaint(() => runEvaluate(asked, quiet))).toContain(
       'has no 7-bit setting; it has 8, 6, 5, 4, 3, 2',
