@@ -8,11 +8,13 @@ import {
   inputSize,
   partsOf,
   type Chain,
+  type LanguageModel,
   type Model,
   type Part,
 } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import type { Tensor } from '../runtime/session.js';
+import { openGeneration, type Generation } from './generation.js';
 import { disposeAll, type RunnablePart, type Tensors } from './part.js';
 import { plainParts, type OpenPart } from './part-by-part.js';
 
@@ -34,6 +36,8 @@ export interface RunnableModel {
   row(inputs: Tensor, row: number, side?: Tensors): Promise<Float32Array>;
   /** The logits read back. */
   run(inputs: Tensor, batch: number, side?: Tensors): Promise<Float32Array>;
+  /** A text that goes on; undefined of models whose parts do not keep keys and values. */
+  generation(): Generation | undefined;
   dispose(): void;
 }
 
@@ -51,11 +55,12 @@ export async function openPlainModel(programs: Programs, checkpoint: Checkpoint)
   return joinParts(programs, checkpoint.model, parts);
 }
 
-/** @param parts all of the model's; they become the whole model's to dispose of */
+/** @param parts all of the model's; they become the whole model's to dispose of @param version changes when they are switched */
 export function joinParts(
   programs: Programs,
   model: Model,
   parts: ReadonlyMap<Part, RunnablePart>,
+  version: () => number = () => 0,
 ): RunnableModel {
   /** Elements of one of the head's samples. */
   const size = inputSize(model.head);
@@ -102,6 +107,10 @@ export function joinParts(
       return read(y);
     },
     run: async (inputs, batch, side) => read(await logits(inputs, batch, side)),
+    generation: () => {
+      const own = model as Partial<LanguageModel>;
+      return own.keeps ? openGeneration(programs, own as LanguageModel, parts, version) : undefined;
+    },
     dispose: () => parts.forEach((part) => part.dispose()),
   };
 }

@@ -3,15 +3,25 @@ import { Graph } from '../graph/ir.js';
 import { buildPart, fullPrecision, type PortShapes } from '../models/builders.js';
 import type { HostTensor } from '../models/checkpoint.js';
 import type { Part } from '../models/model.js';
+import type { Rope } from '../models/rope.js';
 import type { Programs } from '../runtime/programs.js';
 import { remembered } from '../runtime/remembered.js';
 import type { Program, Tensor } from '../runtime/session.js';
+import { keeping } from './kept-tokens.js';
 
-/** A part in full precision: inputs `x`, `side.<name>` for its side ports and the parameters, output `y`. */
-export function plainGraph(part: Part, batch: number, shapes?: PortShapes): Graph {
+/** A part in full precision: inputs `x`, `side.<name>` for its side ports and the parameters, output `y`; see `keeping`. */
+export function plainGraph(part: Part, batch: number, shapes?: PortShapes, kept?: Kept): Graph {
   const graph = new Graph();
-  graph.output('y', buildPart(graph, part, fullPrecision(graph), batch, shapes));
+  const plain = fullPrecision(graph);
+  const builder = kept ? keeping(graph, plain, kept.room, kept.rope) : plain;
+  graph.output('y', buildPart(graph, part, builder, batch, shapes));
   return graph;
+}
+
+/** That keys and values are kept, with so much room for tokens before; 0 where a text begins. */
+export interface Kept {
+  readonly room: number;
+  readonly rope: Rope;
 }
 
 export type Tensors = Readonly<Record<string, Tensor>>;
@@ -24,6 +34,11 @@ export interface RunnablePart {
    * @param side what feeds its side ports, `side.<name>` for each
    */
   run(x: Tensor, batch: number, side?: Tensors): Promise<Tensor>;
+  /**
+   * A sample whose keys and values are kept: from its beginning, or one token of it behind those that are.
+   * @param before what `keeping` declares beside the part's own inputs
+   */
+  keep(x: Tensor, kept: Kept, before: Tensors): Promise<Tensors>;
   dispose(): void;
 }
 
@@ -34,15 +49,16 @@ export async function openPlainPart(
 ): Promise<RunnablePart> {
   const fixed = await placeAll(programs, parameters);
   const known = new Map<string, Promise<Program>>();
+  const outputs = async (ports: Tensors, batch: number, kept?: Kept, before: Tensors = {}) => {
+    const name = `plain ${runOf(part, ports, batch)}${keptName(kept)}`;
+    const program = await remembered(known, name, () =>
+      programs.get(plainGraph(part, batch, shapesOf(ports), kept), name),
+    );
+    return program.run({ ...fixed, ...ports, ...before });
+  };
   return {
-    run: async (x, batch, side = {}) => {
-      const inputs = { ...side, x };
-      const name = `plain ${runOf(part, inputs, batch)}`;
-      const program = await remembered(known, name, () =>
-        programs.get(plainGraph(part, batch, shapesOf(inputs)), name),
-      );
-      return (await program.run({ ...fixed, ...inputs })).y!;
-    },
+    run: async (x, batch, side = {}) => (await outputs({ ...side, x }, batch)).y!,
+    keep: (x, kept, before) => outputs({ x }, 1, kept, before),
     dispose: () => disposeAll(fixed),
   };
 }
@@ -80,6 +96,8 @@ export const runOf = ({ kind }: Part, inputs: Tensors, batch: number) =>
   `${kind} ×${batch} on ${Object.entries(inputs)
     .map(([name, { shape }]) => `${name} ${shape.join('×')}`)
     .join()}`;
+
+export const keptName = (kept: Kept | undefined): string => (kept ? ` behind ${kept.room}` : '');
 
 export const shapesOf = (tensors: Tensors): PortShapes =>
   Object.fromEntries(Object.entries(tensors).map(([name, { shape }]) => [name, shape]));

@@ -40,13 +40,15 @@ export async function openElasticModel(
   for (const part of partsOf(model))
     if (!blocks.has(part)) parts.set(part, await openFixedPart(programs, source, part));
   let current: ReadonlyMap<Part, Widths> = new Map();
+  let version = 0;
   const switchTo = async (own: ReadonlyMap<Part, Widths>) => {
     let changed = 0;
+    version++;
     for (const [part, block] of blocks) changed += await block.use(own.get(part) ?? (() => undefined));
     return changed;
   };
   return {
-    ...joinParts(programs, model, parts),
+    ...joinParts(programs, model, parts, () => version),
     bits: [...source.offered].sort((a, b) => b - a),
     use: async (widths) => {
       const own = new Map([...blocks.keys()].map((part) => [part, widthsIn(source, part, widths)]));

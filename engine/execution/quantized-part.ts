@@ -8,7 +8,8 @@ import type { Programs } from '../runtime/programs.js';
 import { remembered } from '../runtime/remembered.js';
 import type { Program, Runtime, Tensor } from '../runtime/session.js';
 import { cacheOf, limitsOf, quantizeInput, quantizeOperand, type Cache } from './activations.js';
-import { disposeAll, runOf, shapesOf, type RunnablePart } from './part.js';
+import { keeping } from './kept-tokens.js';
+import { disposeAll, keptName, runOf, shapesOf, type Kept, type RunnablePart, type Tensors } from './part.js';
 import type { ActivationForm, KeptMemory, PartSource } from './source.js';
 
 /**
@@ -25,7 +26,7 @@ export interface QuantizedActivations {
 
 /**
  * A part whose weights come in quantized. Inputs: `x`, `side.<name>` for its side ports, the parameters, for each quantizer
- * `<name>.lower` and `<name>.upper`, scalars, and for those with a grid `<name>.scale` [1, 1]. Output `y`.
+ * `<name>.lower` and `<name>.upper`, scalars, and for those with a grid `<name>.scale` [1, 1]. Output `y`. See `keeping`.
  * @param shapes of `x` and of what feeds side ports
  */
 export function quantizedGraph(
@@ -33,6 +34,7 @@ export function quantizedGraph(
   { inputs, grids, cache }: QuantizedActivations,
   batch: number,
   shapes?: PortShapes,
+  kept?: Kept,
 ): Graph {
   const graph = new Graph();
   const plain = fullPrecision(graph);
@@ -50,7 +52,7 @@ export function quantizedGraph(
     known.set(name, found);
     return found;
   };
-  const builder: Builder = {
+  const own: Builder = {
     ...plain,
     linear: (name, x, out) => {
       const quantizer = inputs.get(name);
@@ -60,6 +62,7 @@ export function quantizedGraph(
     },
     operand: (name, x) => quantizeOperand(name, x, { grid, cache }),
   };
+  const builder = kept ? keeping(graph, own, kept.room, kept.rope) : own;
   graph.output('y', buildPart(graph, part, builder, batch, shapes));
   return graph;
 }
@@ -93,6 +96,16 @@ export async function openElasticPart(
   let activations: QuantizedActivations = { inputs: new Map(), grids: new Set(), cache: undefined };
   let limits: Record<string, Tensor> = {};
   const known = new Map<string, Promise<Program>>();
+  const outputs = async (ports: Tensors, batch: number, kept?: Kept, before: Tensors = {}) => {
+    const now = activations;
+    const name = `quantized ${runOf(part, ports, batch)}${keptName(kept)} [${activationKey(now)}]`;
+    const program = await remembered(known, name, () =>
+      programs.get(quantizedGraph(part, now, batch, shapesOf(ports), kept), name),
+    );
+    const feeds: Record<string, Tensor> = { ...fixed, ...limits, ...ports, ...before };
+    for (const { name } of linears) feeds[`${name}.weight`] = switcher.weight(name) ?? weights.get(name)!;
+    return program.run(feeds);
+  };
 
   return {
     use: async (widths, cached = true) => {
@@ -104,17 +117,8 @@ export async function openElasticPart(
       ({ activations, limits } = activationInputs(runtime, listing, source, bitsOf, cache));
       return switched.filter(Boolean).length;
     },
-    run: async (x, batch, side = {}) => {
-      const now = activations;
-      const ports = { ...side, x };
-      const name = `quantized ${runOf(part, ports, batch)} [${activationKey(now)}]`;
-      const program = await remembered(known, name, () =>
-        programs.get(quantizedGraph(part, now, batch, shapesOf(ports)), name),
-      );
-      const feeds: Record<string, Tensor> = { ...fixed, ...limits, ...ports };
-      for (const { name } of linears) feeds[`${name}.weight`] = switcher.weight(name) ?? weights.get(name)!;
-      return (await program.run(feeds)).y!;
-    },
+    run: async (x, batch, side = {}) => (await outputs({ ...side, x }, batch)).y!,
+    keep: (x, kept, before) => outputs({ x }, 1, kept, before),
     dispose: () => {
       disposeAll(fixed);
       switcher.dispose();

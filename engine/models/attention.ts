@@ -14,14 +14,14 @@ export interface AttentionOptions {
   readonly cap?: number;
   /** Added to the scores before the mask, as the mask is: what tells keys apart by their place. */
   readonly bias?: Value;
-  /** Added to the scores, [tokens, tokens] or what broadcasts to [batch, heads, tokens, tokens]: rows are queries, columns keys. */
+  /** Added to the scores, [tokens, all] or what broadcasts to [batch, heads, tokens, tokens]: rows are queries, columns keys. */
   readonly mask?: Value;
 }
 
 /**
  * Multi-head attention among the tokens of a sample (Vaswani et al. 2017, section 3.2.2), softmax in floating point.
  * @param q,k,v [batch·tokens, heads·size], keys and values with their own number of heads; their names as operands are
- *   `${name}.q`, `.k`, `.v`
+ *   `${name}.q`, `.k`, `.v`; kept ones come before them (`Builder.kept`)
  * @returns as q
  */
 export function attention(
@@ -36,19 +36,24 @@ export function attention(
   const tokens = rows / batch;
   const size = features / heads;
   const perHead = (x: Value, count: number, perm: readonly number[]) =>
-    op.transpose(op.reshape(x, [batch, tokens, count, size]), perm);
+    op.transpose(op.reshape(x, [batch, x.shape[0]! / batch, count, size]), perm);
+  const seen = (operand: string, x: Value) => {
+    const own = builder.operand(operand, x);
+    return builder.kept?.extend(operand, own) ?? own;
+  };
   const scale = q.graph.scalar(options.scale ?? 1 / Math.sqrt(size));
   const queries = perHead(op.mul(builder.operand(`${name}.q`, q), scale), heads, [0, 2, 1, 3]);
-  const keys = perHead(builder.operand(`${name}.k`, k), keyHeads, [0, 2, 3, 1]);
-  const values = perHead(builder.operand(`${name}.v`, v), keyHeads, [0, 2, 1, 3]);
+  const keys = perHead(seen(`${name}.k`, k), keyHeads, [0, 2, 3, 1]);
+  const all = keys.shape[3]!;
+  const values = perHead(seen(`${name}.v`, v), keyHeads, [0, 2, 1, 3]);
   // Heads that share keys lie one after another: as rows of one product, they need no copies of the keys.
   const groupRows = (heads / keyHeads) * tokens;
   const products = op.matMul(op.reshape(queries, [batch, keyHeads, groupRows, size]), keys);
-  const bare = op.reshape(products, [batch, heads, tokens, tokens]);
+  const bare = op.reshape(products, [batch, heads, tokens, all]);
   const bounded = cap === undefined ? bare : capped(bare, cap);
   const scores = bias ? op.add(bounded, bias) : bounded;
   const shares = op.softmax(mask ? op.add(scores, mask) : scores);
-  const mixed = op.matMul(op.reshape(shares, [batch, keyHeads, groupRows, tokens]), values);
+  const mixed = op.matMul(op.reshape(shares, [batch, keyHeads, groupRows, all]), values);
   const apart = op.reshape(mixed, [batch, heads, tokens, size]);
   return op.reshape(op.transpose(apart, [0, 2, 1, 3]), [rows, features]);
 }
@@ -61,7 +66,7 @@ export const capped = (x: Value, cap: number): Value =>
  * Far below any score, and finite: a score and a mask add up to a number, and its exponential is zero (docs/METHOD.md,
  * section 11).
  */
-const MASKED = -1e9;
+export const MASKED = -1e9;
 
 /**
  * The mask [tokens, tokens] of a causal model: a token attends to itself and those before it.

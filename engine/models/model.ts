@@ -21,6 +21,24 @@ export interface Builder {
   operand(name: string, x: Value): Value;
   /** A parameter that is used as it is, such as position embeddings. */
   parameter(name: string, shape: Shape): Value;
+  /** Where keys and values are kept for tokens to come. Of parts of models that `keeps` is true of. */
+  readonly kept?: KeptTokens;
+}
+
+/** Tokens whose keys and values are kept, before those that run. */
+export interface KeptTokens {
+  /**
+   * All keys or values that tokens can attend to, kept ones first, from those of the tokens that run.
+   * @param operand as in `Builder.operand`, which they have passed @param x [tokens, channels] @returns [all, channels]
+   */
+  extend(operand: string, x: Value): Value;
+  /** Of one token that runs behind others; absent where a text begins. */
+  readonly next?: {
+    /** Turns heads [1, 1, heads, size] by the token's position. */
+    readonly turn: (x: Value) => Value;
+    /** What is added to its scores, [1, all]. @param window the most tokens it attends to, itself included; undefined for all */
+    readonly mask: (window: number | undefined) => Value;
+  };
 }
 
 /** How a checkpoint has a parameter, as far as it differs from how the part has it. */
@@ -158,6 +176,8 @@ export interface LanguageModel extends Model {
   readonly layout?: DecoderLayout;
   /** Of models whose layers are no linear modules to other libraries: what they are, as in "its layers are …". */
   readonly layersAre?: string;
+  /** The rope of all blocks that can run behind kept tokens; absent where they cannot. */
+  readonly keeps?: Rope;
 }
 
 /** What sets models in LLaMA's layout apart, for who has to describe one to other tools. */

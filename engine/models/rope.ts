@@ -232,19 +232,7 @@ export function rotation(rope: Rope, tokens: number): (x: Value) => Value {
       ),
     );
   const [cosines, sines] = [table(Math.cos), table(Math.sin)];
-  const turn = (x: Value): Value => {
-    const [cos, sin] = [cosines(x.graph), sines(x.graph)];
-    const [a, b] = neighbours ? ofNeighbours(x) : (op.split(x, [pairs, pairs], -1) as [Value, Value]);
-    const turned = [op.sub(op.mul(a, cos), op.mul(b, sin)), op.add(op.mul(b, cos), op.mul(a, sin))];
-    if (!neighbours) return op.concat(turned, -1);
-    return op.reshape(
-      op.concat(
-        turned.map((y) => op.reshape(y, [...y.shape, 1])),
-        -1,
-      ),
-      x.shape,
-    );
-  };
+  const turn = (x: Value) => turnBy(x, cosines(x.graph), sines(x.graph), neighbours);
   return (x) => {
     const others = x.shape.at(-1)! - 2 * pairs;
     if (others === 0) return turn(x);
@@ -252,6 +240,30 @@ export function rotation(rope: Rope, tokens: number): (x: Value) => Value {
     return op.concat([turn(first), rest], -1);
   };
 }
+
+/** Heads [batch, tokens, heads, size], all of them, by cosines and sines of their angles, [tokens, 1, size / 2] each. */
+export function turnBy(x: Value, cos: Value, sin: Value, neighbours = false): Value {
+  const pairs = cos.shape.at(-1)!;
+  const [a, b] = neighbours ? ofNeighbours(x) : (op.split(x, [pairs, pairs], -1) as [Value, Value]);
+  const turned = [op.sub(op.mul(a, cos), op.mul(b, sin)), op.add(op.mul(b, cos), op.mul(a, sin))];
+  if (!neighbours) return op.concat(turned, -1);
+  return op.reshape(
+    op.concat(
+      turned.map((y) => op.reshape(y, [...y.shape, 1])),
+      -1,
+    ),
+    x.shape,
+  );
+}
+
+/** Cosines and sines [size / 2] of the turns at a position, by the waves' gain. */
+export const turnsAt = (
+  { frequencies, gain }: Waves,
+  position: number,
+): { readonly cos: Float32Array; readonly sin: Float32Array } => ({
+  cos: Float32Array.from(frequencies, (f) => gain * Math.cos(position * f)),
+  sin: Float32Array.from(frequencies, (f) => gain * Math.sin(position * f)),
+});
 
 /** The first and the second of each two neighbouring channels. */
 function ofNeighbours(x: Value): readonly [Value, Value] {

@@ -140,9 +140,11 @@ describe('a prediction of text', () => {
       await session.use(bits);
       await elastic.use(widthsOf(layers, bits));
       for (const [tokens, expected] of [
-        [10, [32]],
-        [30, [32, 64]],
-        [62, [64, CONTEXT]],
+        // The text once, filled up, and then token by token.
+        [10, [32, 1]],
+        [30, [32, 1]],
+        [62, [64, 1]],
+        // Here the window moves, and nothing that was kept is of use.
         [CONTEXT + 5, [CONTEXT]],
       ] as const) {
         lengths.clear();

@@ -4,6 +4,7 @@ import * as op from '../../graph/ops.js';
 import type { ModelConfig } from '../config.js';
 import type { BuildOptions, Family } from '../family.js';
 import type { Builder, DecoderLayout, LanguageModel, Part, Roles } from '../model.js';
+import type { Rope } from '../rope.js';
 import type { DecoderSizes } from './sizes.js';
 
 /** What a block, or a layer of it, makes of tokens [batch·tokens, features]; its output is as its input. */
@@ -32,6 +33,8 @@ export interface DecoderDesign {
   /** Of a model that can be turned: the RMSNorm of its head. */
   readonly turnedNorm?: string;
   readonly layout?: DecoderLayout;
+  /** As in the model. */
+  readonly keeps?: Rope;
 }
 
 export interface HeadDesign {
@@ -121,6 +124,7 @@ export const decoderFamily = ({
       context,
       ...(made.layout && { layout: made.layout }),
       ...(layersAre !== undefined && { layersAre }),
+      ...(made.keeps && { keeps: made.keeps }),
     };
   },
 });

@@ -30,6 +30,8 @@ export interface SelfAttention extends HeadSizes, Pick<AttentionOptions, 'scale'
   readonly mask: (tokens: number) => (graph: Graph) => Value;
   /** By the length of samples, what is added to the scores before that. Default nothing. */
   readonly bias?: (tokens: number) => (graph: Graph) => Value;
+  /** The most tokens that one attends to, itself included; default all before it. */
+  readonly window?: number | undefined;
 }
 
 /** A linear layer of a sublayer, by its full name in the block. */
@@ -92,13 +94,15 @@ export const fixedRoles = (attention: SelfAttention, down: string, valueLayer?: 
 });
 
 export function selfAttention(design: SelfAttention): Sublayer {
-  const { name, heads, keyHeads, headSize, project, output, headNorm, turn, mask, bias, scale, cap } = design;
+  const { name, heads, keyHeads, headSize, project, output, headNorm, turn, mask, bias, scale, cap, window } =
+    design;
   const [queryNorm, keyNorm] = design.headNorms ?? ['q_norm', 'k_norm'];
   /** Queries or keys [batch·tokens, count·headSize] as they enter the product. */
   const positioned = (b: Builder, norm: string, x: Value, batch: number, count: number): Value => {
     const length = x.shape[0]! / batch;
     const normal = headNorm ? headNorm(b, norm, x, count) : x;
-    const turned = turn ? turn(length)(op.reshape(normal, [batch, length, count, headSize])) : normal;
+    const turns = turn && (b.kept?.next?.turn ?? turn(length));
+    const turned = turns ? turns(op.reshape(normal, [batch, length, count, headSize])) : normal;
     return op.reshape(turned, x.shape);
   };
   return (b, x, batch) => {
@@ -116,7 +120,7 @@ export function selfAttention(design: SelfAttention): Sublayer {
       {
         heads,
         keyHeads,
-        mask: mask(length)(x.graph),
+        mask: b.kept?.next?.mask(window) ?? mask(length)(x.graph),
         ...(bias && { bias: bias(length)(x.graph) }),
         ...(scale !== undefined && { scale }),
         ...(cap !== undefined && { cap }),

@@ -83,7 +83,7 @@ export function readAttentionBias(config: ModelConfig): Required<AttentionBias> 
 /** Attention with layers for queries, keys, values and output. */
 export const usualAttention = (
   { heads, keyHeads, headSize }: HeadSizes,
-  options: Pick<SelfAttention, 'headNorm' | 'turn' | 'mask' | 'scale' | 'cap'> & {
+  options: Pick<SelfAttention, 'headNorm' | 'turn' | 'mask' | 'window' | 'scale' | 'cap'> & {
     readonly bias?: AttentionBias;
   },
 ): SelfAttention => {

@@ -82,13 +82,21 @@ export const llamaFamily = (
         block: (index) => {
           const headNorm = layout.headNorms ? perHead(norm) : undefined;
           return preNormBlock(
-            usualAttention(heads, { bias, headNorm, turn, mask: causal(windows[index]) }),
+            usualAttention(heads, {
+              bias,
+              headNorm,
+              turn,
+              mask: causal(windows[index]),
+              window: windows[index],
+            }),
             perceptron,
             norm,
           );
         },
         turnedNorm: FINAL_NORM,
         layout,
+        // Turns that change with the length of a text leave nothing to keep.
+        ...(!layout.rope.beyond && { keeps: layout.rope }),
       };
     },
   });

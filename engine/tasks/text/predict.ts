@@ -3,7 +3,7 @@ import { unixLines } from '../../data/text/line-ends.js';
 import { endTokens } from '../../data/text/end-tokens.js';
 import { openTokenizer } from '../../data/text/tokenizer.js';
 import { UserError } from '../../errors.js';
-import { SHORTEST } from '../../evaluation/choices.js';
+import { filledLength } from '../../execution/kept-tokens.js';
 import type { Checkpoint } from '../../models/checkpoint.js';
 import type { LanguageModel } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
@@ -27,18 +27,23 @@ export async function textPredictor(
     if (ids.length === 0) throw new UserError('The text is empty; type something to continue.');
     const start = ids.length;
     let first: ReturnType<typeof likeliest> | undefined;
+    const generation = model.generation();
     for (let added = 0; added < Math.max(1, input.tokens ?? DEFAULT_TOKENS); added++) {
       signal.throwIfAborted();
       const seen = ids.slice(-length);
-      // What lies behind a token does not reach it: texts are filled up to a few lengths, each of which is compiled once.
-      const filled = Math.min(length, Math.max(SHORTEST, 2 ** Math.ceil(Math.log2(seen.length))));
-      const window = new BigInt64Array(filled);
-      window.set(seen.map(BigInt));
-      const logits = await model.row(runtime.tensor(window, [1, filled]), seen.length - 1);
-      const found = likeliest(logits);
+      const found = likeliest(await logitsBehind(seen));
       first ??= found;
       if (input.tokens === 0 || ends.has(found[0]!.index)) break;
       ids.push(found[0]!.index);
+    }
+    /** Where a text is longer than the model reads at once, positions move, and nothing that was kept is of use. */
+    async function logitsBehind(seen: readonly number[]): Promise<Float32Array> {
+      if (generation && seen.length === ids.length)
+        return seen.length === start ? generation.begin(seen) : generation.follow(seen.at(-1)!);
+      const filled = filledLength(seen.length, length);
+      const window = new BigInt64Array(filled);
+      window.set(seen.map(BigInt));
+      return model.row(runtime.tensor(window, [1, filled]), seen.length - 1);
     }
     return {
       text: await tokenizer.decode(ids.slice(start), signal),
