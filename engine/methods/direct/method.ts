@@ -131,7 +131,8 @@ function settings(outline: Outline, common: CommonOptions, given: Partial<Direct
   const offered = isWeightOnly
     ? widthsWithin('The direct method', bits, MIN_BITS)
     : widthsWithin('The direct method', bits, MIN_ACTIVATION_BITS, ' for weights and activations');
-  const rotate = !isWeightOnly && isText && given.rotation !== 'off';
+  const canRotate = isText && outline.model.stem.roles !== undefined;
+  const rotate = !isWeightOnly && canRotate && given.rotation !== 'off';
   if (rotate) rotateModel(outline, { keys: kvBits <= MAX_BITS });
   const fixed = isWeightOnly || isText ? 16 : FIXED_BITS;
   return {

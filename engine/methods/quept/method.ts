@@ -142,9 +142,13 @@ const modes = ({ model }: Outline): readonly Mode[] =>
 
 function recipesOf({ model }: Outline, mode: Mode): Record<'default' | 'paper', QueptOptions> {
   if (model.reads === 'pixels') return { default: DEFAULT_VIT, paper: PAPER_VIT };
-  return mode === 'weight-activation'
-    ? { default: DEFAULT_TEXT_ACTIVATIONS, paper: PAPER_TEXT_ACTIVATIONS }
-    : { default: DEFAULT_TEXT, paper: PAPER_TEXT };
+  if (mode === 'weight-only') return { default: DEFAULT_TEXT, paper: PAPER_TEXT };
+  // What cannot be rotated is calibrated as it is.
+  const rotate = model.stem.roles !== undefined;
+  return {
+    default: { ...DEFAULT_TEXT_ACTIVATIONS, rotate },
+    paper: { ...PAPER_TEXT_ACTIVATIONS, rotate },
+  };
 }
 
 /** The recipe's settings with what was given in their place. */
