@@ -92,9 +92,10 @@ export function averagesTable(
   columns: readonly number[],
   against: string,
 ): string[] {
-  const other = methods.find((label) => label === against || label.startsWith(`${against}:`));
+  const others = methods.filter((label) => label === against || label.startsWith(`${against}:`));
   const cells = (label: string) => columns.map((column) => cellOf(runs, label, columns, column));
   const klOf = ({ run, width }: Cell) => run.kl.get(width)!;
+  const theirs = columns.map((_, i) => others.map((label) => cells(label)[i]).find((cell) => cell));
   const rows = methods.map((label) => [
     label,
     ...cells(label).map((cell) =>
@@ -105,13 +106,13 @@ export function averagesTable(
     ...took(runs.find((run) => run.label === label)!),
   ]);
   const differences = methods
-    .filter((label) => label !== other)
+    .filter((label) => !others.includes(label))
     .map((label) => [
       label,
       ...cells(label).map((own, i) => {
-        const theirs = other === undefined ? undefined : cells(other)[i];
-        if (!own || !theirs) return NONE;
-        const { change, error } = pairedDifference([{ own: klOf(own), other: klOf(theirs) }]);
+        const other = theirs[i];
+        if (!own || !other) return NONE;
+        const { change, error } = pairedDifference([{ own: klOf(own), other: klOf(other) }]);
         return `${change < 0 ? '' : '+'}${change.toPrecision(2)} ±${error.toPrecision(1)}`;
       }),
     ]);
@@ -119,10 +120,10 @@ export function averagesTable(
   return [
     'By average bits: KL in nats, perplexity, and in brackets the bits a weight, everything stored counted; what the calibration of all of a row took:',
     table([...header, 'seconds', 'CPU seconds', 'peak memory'], rows),
-    ...(other === undefined
+    ...(others.length === 0
       ? []
       : [
-          `KL less that of ${other}, in pairs on the same windows (standard error over windows):`,
+          `KL less that of ${against}, in pairs on the same windows (standard error over windows):`,
           table(header, differences),
         ]),
   ];
