@@ -92,7 +92,12 @@ describe('a calibration', () => {
     const request = await requestOf(name);
     const forecasts: Forecast[] = [];
     const announce = (forecast: Forecast) => Promise.resolve(void forecasts.push(forecast));
-    await runCalibrate(request, { ...hooks, announce });
+    const phases: string[] = [];
+    const status = ({ phase }: { phase: string }) => void phases.push(phase);
+    await runCalibrate(request, { ...hooks, status, announce });
+    // No epoch beyond the last, while what was learned is still held against its start.
+    for (const [, n, of] of phases.join('\n').matchAll(/epoch (\d+)\/(\d+)/g))
+      expect(Number(n)).toBeLessThanOrEqual(Number(of));
     const set = await openSafetensors(join(request.out, 'adapter_model.safetensors'));
     const written = [...set.tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
     await set.close();
