@@ -176,7 +176,8 @@ describe.each(Object.keys(TINY))('%s', (family) => {
       expect(fine).toBeGreaterThan(0);
       expect(fine).toBeLessThan(coarse);
       // Keys and values at 4 bits cost what they do, whatever the rest has.
-      if (!('kvBits' in change)) expect(fine).toBeLessThan(0.1);
+      // A token between two experts may change sides, and with it what a block yields.
+      if (!('kvBits' in change)) expect(fine).toBeLessThan('num_experts' in TINY[family]! ? 0.3 : 0.1);
       for (const model of [plain, transformed, elastic]) model.dispose();
       await opened.close();
     },
