@@ -1,6 +1,6 @@
 /**
  * Installs the reference libraries that `npm run test:peers` compares the engine with, as test/peers/requirements.txt pins them,
- * into a Python environment in the user's cache (`PEERS_CACHE` names another folder): 2 GB, about a minute, once. Does nothing
+ * into a Python environment in the user's cache (`PEERS_CACHE` names another folder): 3 GB, about two minutes, once. Does nothing
  * where it is. Run alone, it prints where its Python lies.
  */
 import { execFile } from 'node:child_process';
@@ -20,6 +20,8 @@ const requirements = fileURLToPath(new URL('../test/peers/requirements.txt', imp
 const REVISION = 2;
 /** llama.cpp, built for this machine, by npm. Other builds of it, for graphics cards, are several times as large. */
 const LLAMA = ['node-llama-cpp', `@node-llama-cpp/${llamaBuild()}`].map((name) => `${name}@3.21.1`);
+/** transformers.js, with the builds of ONNX Runtime that it runs in. */
+const WEB = ['@huggingface/transformers@4.3.2'];
 /** Downloads may be cut. */
 const TRIES = 3;
 /** Nothing of what torch needs on a machine with CUDA is wanted, so pip follows no needs: the list is whole. */
@@ -68,7 +70,7 @@ async function install(python, root, log) {
   if (lacking.length > 0)
     throw new Error(`The reference libraries need ${lacking.join(' and ')} (on Debian: gcc).`);
 
-  log('Installing the reference libraries (2 GB, about a minute, once)…');
+  log('Installing the reference libraries (3 GB, about two minutes, once)…');
   const unfinished = `${root}.${process.pid}`;
   try {
     await mkdir(cache, { recursive: true });
@@ -79,14 +81,10 @@ async function install(python, root, log) {
       const { stdout } = await exec(pythonOf(unfinished), ['-c', find]);
       await standInForCuda(join(stdout.trim(), 'lib'));
     }
-    const folder = join(unfinished, 'node');
-    await mkdir(folder);
-    await writeFile(join(folder, 'package.json'), '{"private": true}');
-    await retried(log, () =>
-      exec('npm', ['install', '--ignore-scripts', '--omit=optional', ...LLAMA], { cwd: folder }),
-    );
+    await installNode(join(unfinished, 'node'), ['--omit=optional', ...LLAMA], log);
+    await installNode(join(unfinished, 'web'), WEB, log);
     const check =
-      'import torch, transformers, tokenizers, timm, PIL, safetensors, numpy, gguf, onnxruntime, compressed_tensors; torch.zeros(1)';
+      'import torch, transformers, tokenizers, timm, PIL, safetensors, numpy, gguf, onnxruntime, onnxruntime_genai, compressed_tensors; torch.zeros(1)';
     await exec(pythonOf(unfinished), ['-c', check]);
     await writeFile(join(unfinished, 'requirements.txt'), readFileSync(requirements));
     await rename(unfinished, root).catch((error) => {
@@ -104,6 +102,12 @@ const installPackages = (python, log) =>
   retried(log, () =>
     exec(python, ['-m', 'pip', ...PIP, '--requirement', requirements], { maxBuffer: 64 << 20 }),
   );
+
+async function installNode(folder, packages, log) {
+  await mkdir(folder);
+  await writeFile(join(folder, 'package.json'), '{"private": true}');
+  await retried(log, () => exec('npm', ['install', '--ignore-scripts', ...packages], { cwd: folder }));
+}
 
 async function retried(log, install) {
   for (let attempt = 1; ; attempt++)

@@ -1,5 +1,5 @@
 /** Checkpoints of packed integers, unpacked by what their formats say alone. */
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { usePrograms } from '../engine/execution/testing.js';
@@ -220,18 +220,31 @@ it('is refused where it cannot hold a set', async () => {
     expect(gptqCheckpoint.refuse({ ...context, source: outliers })).toMatch(/has outliers/);
     return Promise.resolve();
   });
-  const path = at('set', 'adapter_config.json');
-  const text = await readFile(path, 'utf8');
-  await writeFile(path, JSON.stringify({ ...(JSON.parse(text) as object), head_bits: 8 }));
-  await withContext(4, (context) => {
-    expect(compressedTensorsCheckpoint.refuse(context)).toMatch(/"lm_head", outside of the blocks/);
-    return Promise.resolve();
-  });
-  await writeFile(path, text);
   await writeRandomModel(at('vit'), TINY_VIT);
   await makeRoundingSet(programs, at('vit'), at('vit-set'));
   await withExportContext(programs, at('vit'), at('vit-set'), 4, (context) => {
     expect(gptqCheckpoint.refuse(context)).toMatch(/language models/);
+    expect(compressedTensorsCheckpoint.refuse(context)).toBeUndefined();
+    const mixed = { ...context, bitsOf: (layer: string) => (layer.endsWith('query') ? 8 : 4) };
+    expect(compressedTensorsCheckpoint.refuse(mixed)).toMatch(/several containers/);
     return Promise.resolve();
   });
+});
+
+it('has layers outside of blocks, which readers do not pack, as a merged checkpoint has them', async () => {
+  await cp(at('set'), at('head-set'), { recursive: true });
+  const path = at('head-set', 'adapter_config.json');
+  const config = JSON.parse(await readFile(path, 'utf8')) as object;
+  await writeFile(path, JSON.stringify({ ...config, head_bits: 2 }));
+  await withExportContext(programs, at('llama'), at('head-set'), 4, async (context) => {
+    expect(compressedTensorsCheckpoint.refuse(context)).toBeUndefined();
+    await compressedTensorsCheckpoint.write(context, at('head'));
+  });
+  const stored = await openSafetensors(at('head'));
+  const [, columns] = stored.tensors.get('lm_head.weight')!.shape as [number, number];
+  const head = await stored.read('lm_head.weight');
+  for (let row = 0; row * columns < head.length; row++)
+    expect(new Set(head.slice(row * columns, (row + 1) * columns)).size).toBeLessThanOrEqual(4);
+  expect(await readFile(at('head', 'config.json'), 'utf8')).toMatch(/"ignore": \[\s*"lm_head"/);
+  await stored.close();
 });

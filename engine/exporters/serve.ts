@@ -20,7 +20,7 @@ export const serveGguf = (_context: ExportContext, out: string): string =>
 /** In transformers.js, which looks for models in one folder. @param dtype its name of the file */
 export function serveOnnx(context: ExportContext, out: string, dtype: string): string {
   const [task, input] = isText(context) ? ['text-generation', 'TEXT'] : ['image-classification', 'PICTURE'];
-  const script = `import { env, pipeline } from '@huggingface/transformers'; const [folder, name, input] = process.argv.slice(1); env.localModelPath = folder; const run = await pipeline('${task}', name, { dtype: '${dtype}' }); console.log(await run(input))`;
+  const script = `import { env, pipeline } from '@huggingface/transformers'; const [folder, name, input] = process.argv.slice(1); env.localModelPath = folder; env.allowRemoteModels = false; const run = await pipeline('${task}', name, { dtype: '${dtype}' }); console.log(await run(input))`;
   const words = [script, dirname(out), basename(out)].map(shellWord);
   return `node --input-type=module --eval ${words.join(' ')} ${input}`;
 }

@@ -3,7 +3,7 @@ import { show } from '../../formats/paths.js';
 import type { LinearEntry } from '../../models/listing.js';
 import { blocksOf, partsOf, type LanguageModel, type Part } from '../../models/model.js';
 import type { ExportContext } from '../exporter.js';
-import { exportedBits, exportedForm } from '../layer-weight.js';
+import { exportedForm } from '../layer-weight.js';
 import { refuseMerged } from '../merged.js';
 import { isQuantized, linearOf, ownersOf } from '../parameters.js';
 import { containerFor, type Container, type PackedFormat } from './containers.js';
@@ -16,24 +16,27 @@ export interface Layer {
 
 export const nameOf = ({ part, entry }: Layer) => part.prefix + entry.name;
 
-/** Quantized layers by the names of their weights in the checkpoint. */
+/**
+ * Layers that are packed, by the names of their weights in the checkpoint: those of blocks. Readers pack no others, which have the
+ * values that the set makes of them, as in a merged checkpoint.
+ */
 export function layersOf(context: ExportContext): ReadonlyMap<string, Layer> {
+  const blocks = blocksOf(context.source.checkpoint.model);
   const layers = [...ownersOf(context)].flatMap(([name, owners]) =>
     owners
-      .filter((owner) => isQuantized(context, owner))
+      .filter((owner) => blocks.includes(owner.part) && isQuantized(context, owner))
       .map((owner) => [name, { part: owner.part, entry: linearOf(context, owner)! }] as const),
   );
   return new Map(layers);
 }
 
-/** Full names of layers that stay in floating point. */
-export const floatingLayers = (context: ExportContext): string[] =>
-  partsOf(context.source.checkpoint.model).flatMap((part) =>
-    context.source.checkpoint
-      .listing(part)
-      .linears.filter((layer) => exportedBits(context, part, layer) === undefined)
-      .map(({ name }) => part.prefix + name),
-  );
+/** Full names of layers that are not packed. */
+export function floatingLayers(context: ExportContext): string[] {
+  const { model, listing } = context.source.checkpoint;
+  const packed = new Set([...layersOf(context).values()].map(nameOf));
+  const names = partsOf(model).flatMap((part) => listing(part).linears.map(({ name }) => part.prefix + name));
+  return names.filter((name) => !packed.has(name));
+}
 
 /** What holds each quantized layer by its full name, or why the format cannot hold one, in a line. */
 export function containersOf(
@@ -48,7 +51,16 @@ export function containersOf(
       return `The layer ${show(nameOf(layer))} ${container}, which ${title} cannot hold.`;
     containers.set(nameOf(layer), container);
   }
-  return format.leastGroup === undefined ? containers : inOneGroupSize(containers, title, format.leastGroup);
+  const isText = context.original.model.reads === 'tokens';
+  const { leastGroup = isText ? undefined : 1 } = format;
+  if (leastGroup === undefined) return containers;
+  const shared = inOneGroupSize(containers, title, leastGroup);
+  if (isText || typeof shared === 'string') return shared;
+  // transformers calls layers of pictures' models otherwise than their checkpoints do, so that the config cannot name some of them.
+  const kinds = new Set([...shared.values()].map(({ bits, isSymmetric }) => `${bits} ${isSymmetric}`));
+  return kinds.size === 1
+    ? shared
+    : `The plan's bits take several containers, which ${title} cannot tell apart in a picture classifier.`;
 }
 
 /** All in groups of one size, which all of them are made of. */
@@ -89,10 +101,6 @@ export function refusePacked(
     return `${title} holds linear modules, and the layers of ${show(model.family, 40)} are ${layersAre}.`;
   const reason = refuseMerged(context);
   if (reason !== undefined) return reason;
-  const blocks = blocksOf(model);
-  const outside = [...layersOf(context).values()].find(({ part }) => !blocks.includes(part));
-  if (outside)
-    return `The adapter set quantizes ${show(nameOf(outside))}, outside of the blocks, where readers of ${title} quantize nothing.`;
   const containers = containersOf(context, title, format);
   return typeof containers === 'string' ? containers : undefined;
 }

@@ -17,7 +17,7 @@ import type { ExportContext, Exporter } from '../exporter.js';
 import { untied } from '../fused.js';
 import { withZeroInside } from '../grids.js';
 import { exportedWeight } from '../layer-weight.js';
-import { elementsOf, layoutsOf, METADATA, type Merged } from '../merged.js';
+import { elementsOf, layoutsOf, mergedCheckpoint, METADATA, type Merged } from '../merged.js';
 import { modelFiles, withConfig, withValue, writeInto } from '../model-files.js';
 import { partReader, withProgress } from '../parameters.js';
 import { serveCheckpoint } from '../serve.js';
@@ -68,7 +68,8 @@ export function packedCheckpoint(
     refuse: (context) => refusePacked(context, words.title, format),
     holderOf: (context, part, entry) => {
       const containers = containersOf(context, words.title, format) as ReadonlyMap<string, Container>;
-      const container = containers.get(nameOf({ part, entry }))!;
+      const container = containers.get(nameOf({ part, entry }));
+      if (!container) return mergedCheckpoint.holderOf!(context, part, entry);
       const scaleType = format.scaleType(storedDtype(context.original, part, entry));
       return {
         container: containerName(container),
