@@ -12,7 +12,10 @@ export function zerosOf({ bits, zeroBits = bits, level }: GridForm): Zeros {
 
 /** Whether all values of a weight are on grids of consecutive columns. */
 export const isPlain = (form: WeightForm): form is GridForm =>
-  form.kind === 'grid' && (form.outliers ?? 0) === 0 && (!form.ordered || form.groupSize === -1);
+  form.kind === 'grid' &&
+  (form.outliers ?? 0) === 0 &&
+  !form.apart &&
+  (!form.ordered || form.groupSize === -1);
 
 /**
  * Grids whose zero points are codes, as all containers have them: a grid whose values are all on one side of zero is widened to

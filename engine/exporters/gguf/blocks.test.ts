@@ -131,6 +131,7 @@ it('what is on no grid of consecutive columns is rounded to 8 bits', () => {
   for (const form of [
     { ...grid, outliers: 1 },
     { ...grid, ordered: true },
+    { ...grid, apart: { elements: 3, groups: 2, bits: 2, zeroBits: 2 } },
     { ...grid, groupSize: 24 },
     binary,
   ])
