@@ -114,7 +114,9 @@ function requireRotatable(checkpoint: Pick<Checkpoint, 'name' | 'model' | 'listi
       );
   };
   require(streamFeatures(model), 'the stream between blocks');
-  if (roles.attention) require(roles.attention.size, `a head of ${part.prefix}${roles.attention.valueLayer ?? roles.attention.outputLayer}`);
+  if (roles.attention)
+    require(roles.attention
+      .size, `a head of ${part.prefix}${roles.attention.valueLayer ?? roles.attention.outputLayer}`);
   const shared = checkpoint.listing(part).norms.find((n) => roles.norms.includes(n.name) && !n.foldable);
   if (shared)
     throw new UserError(
