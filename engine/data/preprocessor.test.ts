@@ -151,3 +151,10 @@ test('reads the file of a model folder, the nested one first, and does not do wi
   await writeFile(join(folder, 'processor_config.json'), '{"image_processor": {"size": 28}}');
   expect(await readPreprocessor(folder, model)).toEqual(parse({ size: 28 }, 28, 1));
 });
+
+test('reads a file as Python does: NaN, and the later of two equal keys', async () => {
+  const folder = await temporaryFolder();
+  await writeFile(join(folder, 'preprocessor_config.json'), '{"size": 32, "size": 28, "max_ratio": NaN}');
+  const found = await readPreprocessor(folder, { channels: 1, imageSize: 28, family: 'vit' });
+  expect(found).toEqual(parse({ size: 28 }, 28, 1));
+});

@@ -68,7 +68,7 @@ export async function readPreprocessor(folder: string, model: ModelInput): Promi
 
 async function readJson(folder: string, name: string) {
   const path = join(folder, name);
-  return existsSync(path) ? readJsonFile(path, { maxBytes: 1 << 20 }) : undefined;
+  return existsSync(path) ? readJsonFile(path, { maxBytes: 1 << 20, python: true }) : undefined;
 }
 
 /**

@@ -15,7 +15,7 @@ const merges = ['▁ t', 'h e', '▁t he', '▁ ▁', 'a n', '▁ an', 'an d', '
   (pair) => pair.split(' ') as [string, string],
 );
 
-const openWith = async (json: object, config: object = CONFIG, vocabulary?: number) =>
+const openWith = async (json: object, config: object | string = CONFIG, vocabulary?: number) =>
   openTokenizer(
     await folderOf({ 'tokenizer.json': json, 'tokenizer_config.json': config }),
     vocabulary === undefined ? {} : { vocabulary },
@@ -186,6 +186,11 @@ test('needs no tokenizer_config.json', async () => {
   const tokenizer = await openTokenizer(folder);
   expect(tokenizer.bos).toBeUndefined();
   expect((await tokenizer.encode(['the'], { special: 'all' }))[0]).toHaveLength(2);
+});
+
+test('reads tokenizer_config.json as Python does: Infinity, and the later of two equal keys', async () => {
+  const config = '{"model_max_length": Infinity, "eos_token": "y", "eos_token": "x"}';
+  expect((await openWith(wordLevel(['x', 'y']), config)).eos).toBe(1);
 });
 
 test('adds the tokens that only tokenizer_config.json has, as AutoTokenizer does', async () => {

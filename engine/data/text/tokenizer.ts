@@ -88,4 +88,6 @@ async function readText(path: string): Promise<string> {
 }
 
 const readConfig = async (path: string): Promise<JsonObject> =>
-  (await isFile(path)) ? expectObject(await readJsonFile(path), 'tokenizer_config.json') : {};
+  (await isFile(path))
+    ? expectObject(await readJsonFile(path, { python: true }), 'tokenizer_config.json')
+    : {};
