@@ -170,7 +170,7 @@ describe('small or dead activations', () => {
   ])('%s are calibrated: learned scales stay positive', async (name, pattern, factor) => {
     const path = await writeModel(name, 'vit', (tensor) => (pattern.test(tensor) ? factor : 1));
     // A rate that takes ordinary scales below zero, too.
-    const options = { epochs: 4, batch: 4, rank: 1, rateScale: 1e-2 };
+    const options = { epochs: 4, batch: 4, rank: 1, rateScale: 1e-2, guard: 'off' };
     for (const logits of (await quantized(path, 'vit', { ...asked, options })).values())
       expect(logits.every(Number.isFinite)).toBe(true);
   });

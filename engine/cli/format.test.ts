@@ -87,7 +87,7 @@ describe('models', () => {
   it('keep to one line each, whatever their names hold', () => {
     const hostile = { path: 'x/\u001b[31mred\nx/forged', name: 'red' };
     const printed = formatModels([
-      { ...hostile, ...supported },
+      { ...hostile, ...supported, warnings: ['one\u001b[2K\ntwo'] },
       { ...hostile, supported: false, reason: 'a\u0007b' },
     ]);
     expect(printed).not.toMatch(/[^\P{Cc}\n]/u);

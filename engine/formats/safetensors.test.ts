@@ -79,6 +79,16 @@ describe('a single file', () => {
     await source.close();
   });
 
+  it('gives the bytes of tensors of dtypes that nothing is known of, and no numbers', async () => {
+    const tensor = { dtype: 'F4', shape: [2, 2], data_offsets: [0, 2] };
+    await writeFile(at('x.safetensors'), safetensorsBytes({ a: tensor }, Uint8Array.of(0x12, 0x34)));
+    const source = await openSafetensors(at('x.safetensors'));
+    expect(source.tensors.get('a')).toMatchObject({ dtype: 'F4', shape: [2, 2], byteLength: 2 });
+    expect(await source.readBytes('a')).toEqual(Uint8Array.of(0x12, 0x34));
+    expect(await complaint(() => source.read('a'))).toContain('holds F4, not floating-point numbers');
+    await source.close();
+  });
+
   it('names the tensor and the file when asked for what it has not', async () => {
     await writeSafetensors(at('x.safetensors'), [matrix, ids]);
     const source = await openSafetensors(at('x.safetensors'));

@@ -402,6 +402,13 @@ describe('a checkpoint by other names', () => {
       text.replace(/}$/, ', "limits": [NaN, -Infinity], "num_channels": 7, "num_channels": 1}'),
     );
     expect(await opened()).toMatchObject({ warnings: [] });
+    const file = join(folder, 'model.safetensors');
+    const spare = { name: 'spare', dtype: 'U8' as const, shape: [4], data: new Uint8Array(4) };
+    await writeSafetensors(file, [...(await entries()), spare]);
+    const bytes = (await readFile(file)).toString('latin1').replace('"U8"', '"F4"');
+    await writeFile(file, bytes, 'latin1');
+    const { warnings } = await opened();
+    expect(warnings).toEqual([expect.stringContaining('one tensor is not read')]);
   });
 });
 

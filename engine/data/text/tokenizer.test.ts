@@ -129,10 +129,10 @@ const components: [string, object, string, number[]][] = [
   ],
   ['matches removed', wordLevel(['a', 'b', ' '], split({ Regex: '( )' }, 'Removed')), 'a b', [1, 2]],
   [
-    'matches kept, what is between them cut',
-    wordLevel(['a', 'b', ', '], split({ Regex: '[a-z]' }, 'Isolated', true)),
+    'matches kept, what is between them removed',
+    wordLevel(['a', 'b', ', '], split({ Regex: '[a-z]' }, 'Removed', true)),
     'a, b',
-    [1, 3, 2],
+    [1, 2],
   ],
   [
     'matches joined to what is before them',
