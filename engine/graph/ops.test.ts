@@ -65,6 +65,7 @@ const cases: Readonly<Record<string, readonly (readonly [Shape[], Build])[]>> = 
         'sigmoid',
         'sign',
         'sqrt',
+        'tanh',
         'gelu',
         'stopGradient',
       ] as const
