@@ -1,8 +1,11 @@
+import { mkdir, readdir } from 'node:fs/promises';
 import { expect, it } from 'vitest';
-import { formatAllocated } from './allocate.js';
+import { useTemporaryFolder } from '../formats/testing.js';
+import { allocate, formatAllocated } from './allocate.js';
 import { bestMeasured } from '../jobs/measured-plan.js';
 import type { ComparePlansRequest } from '../jobs/requests.js';
 
+const at = useTemporaryFolder();
 const least = [8, 2];
 const candidates = {
   least,
@@ -43,4 +46,13 @@ it('never gives a plan that measures worse than the uniform one, and says what w
   expect(await told(found)).toContain(
     'The plan of least predicted cost measured 0.8400 nats, worse than all layers at 3 bits; what was written measured best of 3.',
   );
+});
+
+it('says how costs are measured where an adapter set has none, and writes nothing', async () => {
+  await mkdir(at('set'));
+  const found = allocate(at('set'), { averageBits: 3, out: at('a.precision.json') }, () => expect.fail());
+  await expect(found).rejects.toThrow(
+    `${at('set')} has no sensitivity.json yet; measure it first: elastic-precision sensitivity MODEL --adapters ${at('set')} --data DATA`,
+  );
+  expect(await readdir(at())).toEqual(['set']);
 });

@@ -7,7 +7,7 @@ import { UserError } from '../errors.js';
 import { writeFileAtomic } from '../formats/atomic.js';
 import { placeOf, tryFolder } from '../formats/output.js';
 import { SENSITIVITY_FILE } from '../formats/sensitivity.js';
-import { statPath } from '../formats/paths.js';
+import { isThere, statPath } from '../formats/paths.js';
 import { whileLocked } from '../locks/lock.js';
 import { constrained, describePrecision, readMeasured } from '../jobs/precision.js';
 import { bestMeasured, type Compare } from '../jobs/measured-plan.js';
@@ -18,7 +18,7 @@ import { compileGlob } from '../plans/globs.js';
 import { formatBytesUp, formatWidth } from '../plans/numbers.js';
 import { parsePlan } from '../plans/plan.js';
 import { totalsOf } from '../plans/totals.js';
-import { bytes } from './format.js';
+import { bytes, commandLine } from './format.js';
 import type { Budget, MeasuredPlan, Placement, PrecisionTable } from '../protocol/protocol.js';
 
 export interface AllocateOptions extends Placement {
@@ -75,7 +75,7 @@ async function allocateInto(
   options: AllocateOptions,
   compare: Compare,
 ): Promise<Allocated> {
-  const path = (await statPath(file)).isDirectory() ? join(file, SENSITIVITY_FILE) : file;
+  const path = await sensitivityAt(file);
   const folder = resolve(options.adapters ?? dirname(path));
   const { bits, layers, costs, stale } = await readMeasured(path, folder);
   const names = layers.map(({ name }) => name);
@@ -116,6 +116,15 @@ async function allocateInto(
     ...(stale !== undefined && { stale }),
     ...(measured && { measured }),
   };
+}
+
+/** Throws UserError where nothing is there, or an adapter set without one. */
+async function sensitivityAt(file: string): Promise<string> {
+  if (!(await statPath(file)).isDirectory()) return file;
+  const path = join(file, SENSITIVITY_FILE);
+  if (await isThere(path)) return path;
+  const command = commandLine('sensitivity', 'MODEL', '--adapters', file, '--data', 'DATA');
+  throw new UserError(`${file} has no ${SENSITIVITY_FILE} yet; measure it first: ${command}`);
 }
 
 /** One line or more that say what was found. */
