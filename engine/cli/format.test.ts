@@ -298,6 +298,7 @@ describe('exports', () => {
     expect(formatExported({ ...result, serve: 'llama-server --model /a' })).toMatch(
       /\nRun it: llama-server --model \/a$/,
     );
+    expect(formatExported({ ...result, out: '/a\nWrote b' })).toMatch(/^Wrote \/a\\u000aWrote b: gguf/);
     const distances = [0, 1e-6, 0.0014];
     const fits = distances.map((distance, i) => ({ tensor: `t${i}`, container: 'Q4_K', distance }));
     const lines = formatExported({ ...result, fits }).split('\n');

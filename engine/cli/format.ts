@@ -258,7 +258,7 @@ export function formatExported({
   serve,
 }: ExportResult): string {
   const line = `Wrote ${out}: ${format}, ${bits === undefined ? 'all bit-widths' : `${Number(bits.toFixed(3))} bits per weight`}, ${bytes(size)}, on ${device}, in ${seconds.toFixed(0)} s.`;
-  const lines = [line, ...(serve === undefined ? [] : [`Run it: ${visible(serve)}`])].join('\n');
+  const lines = [visible(line), ...(serve === undefined ? [] : [`Run it: ${visible(serve)}`])].join('\n');
   if (!fits) return lines;
   const rows = fits.map(({ tensor, container, distance }) => [tensor, container, formatDistance(distance)]);
   return `${table(['tensor', 'held in', 'of its error'], rows)}\n${lines}`;

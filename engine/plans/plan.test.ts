@@ -117,6 +117,8 @@ describe('resolvePlan', () => {
     expect(found.bits).toEqual([1.08, 2.3, 2, 2.3]);
     expect(said(text, found)).toEqual(['bits "x.1.q"']);
     expect(found.problems[0]!.message).toBe('2 bits are not offered; there are 1.08, 2.3, 4.');
+    const one = resolvePlan(parsePlan('{ "default": 1 }').plan!, layers, bits);
+    expect(one.problems[0]!.message).toBe('1 bit is not offered; there are 2, 3, 4, 6, 8.');
   });
 
   it('says nothing of a default that decides no layer', () => {

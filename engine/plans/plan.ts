@@ -153,7 +153,8 @@ export function resolvePlan(
     return [first.bits, first.key];
   });
 
-  const lacking = (width: number) => `${width} bits are not offered; there are ${bits.join(', ')}.`;
+  const lacking = (width: number) =>
+    `${width === 1 ? '1 bit is' : `${width} bits are`} not offered; there are ${bits.join(', ')}.`;
   if (!offered.has(plan.default) && decided.some(([, key]) => key === undefined))
     problems.push(problem('bits', lacking(plan.default), places.default ?? NOWHERE));
   let helped = 0;
