@@ -112,13 +112,16 @@ describe('the method of a command line', () => {
   const common = [new Option('--mode <mode>'), new Option('--method <name>'), new Option('--json')];
   const found = async (...args: string[]) => (await methodOfArguments(common, args))?.name;
 
-  it('is the usual one of the model for the mode and the recipe, wherever these stand', async () => {
+  it('is the usual one of the model for the mode, the recipe and the options, wherever these stand', async () => {
     expect(await found(vit)).toBe('quept');
     expect(await found('--json', llama)).toBe('direct');
     expect(await found('--group-size', '64', llama)).toBe('direct');
     expect(await found(llama, '--recipe', 'paper')).toBe('quept');
     expect(await found(llama, '--help')).toBe('direct');
     expect(await found('--mode=weight-only', vit)).toBe('direct');
+    expect(await found('--epochs', '2', llama, '--rank=2')).toBe('quept');
+    expect(await found('--backend', 'spqr', llama)).toBe('oac');
+    expect(await found('--epochs', '2', '--effort', 'quick', llama)).toBe('direct');
   });
 
   it('is the one that is named, whatever the model', async () => {

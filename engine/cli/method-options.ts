@@ -8,7 +8,7 @@ import { usualMethodFor } from '../methods/usual.js';
 import type { Mode } from '../protocol/protocol.js';
 
 /**
- * The method of a line of `calibrate`: the one that it names, or else the usual one of its model for its mode and recipe.
+ * The method of a line of `calibrate`: the one that it names, or else the usual one of its model for its mode, recipe and options.
  * Undefined where that cannot be seen for a fault of the line, which whoever parses it refuses. Throws UserError for a model
  * that cannot be read, unless help is asked for.
  * @param common the options of a calibration by any method
@@ -34,6 +34,7 @@ interface Line {
   readonly method?: string;
   readonly mode?: Mode;
   readonly recipe?: string;
+  readonly options: Readonly<Record<string, unknown>>;
   readonly help?: boolean;
 }
 
@@ -44,12 +45,19 @@ function readLine(common: readonly Option[], args: readonly string[]): Line | un
     .configureOutput({ writeErr: () => undefined })
     .helpOption(false)
     .option('-h, --help');
-  const own = methods.flatMap(({ options }) => Object.keys(options).map((key) => `--${kebab(key)} <value>`));
-  const flags = [...common.map((option) => option.flags), '--recipe <name>', ...own];
+  const own = new Set(methods.flatMap(({ options }) => Object.keys(options)));
+  const flags = [
+    ...common.map((option) => option.flags),
+    '--recipe <name>',
+    ...[...own].map((key) => `--${kebab(key)} <value>`),
+  ];
   for (const flag of new Set(flags)) command.option(flag);
   try {
     const { operands, unknown } = command.parseOptions([...args]);
-    return unknown.length > 0 ? undefined : { ...command.opts<Omit<Line, 'model'>>(), model: operands[0] };
+    if (unknown.length > 0) return undefined;
+    const typed = command.opts<Record<string, unknown>>();
+    const options = Object.fromEntries(Object.entries(typed).filter(([key]) => own.has(key)));
+    return { ...typed, options, model: operands[0] };
   } catch (error) {
     if (error instanceof CommanderError) return undefined;
     throw error;

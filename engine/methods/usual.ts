@@ -20,6 +20,8 @@ export function methodsFor(outline: Outline): AnyMethod[] {
 interface Asked {
   readonly mode?: Mode;
   readonly recipe?: string;
+  /** Options of its own that the method is given, by name. */
+  readonly options?: Readonly<Record<string, unknown>>;
 }
 
 /** `usualMethod` of the checkpoint in a folder. Throws UserError where it is not supported. */
@@ -30,15 +32,16 @@ export async function usualMethodFor(folder: string, asked: Asked): Promise<AnyM
 }
 
 /**
- * The method of a calibration that names none: the first for the model that has the mode and the recipe asked for. Where
- * none has both, the first of all, which refuses them in its own words.
+ * The method of a calibration that names none: the first for the model that has the mode, the recipe and the options asked
+ * for. Where none has all, the first of all, which refuses them in its own words.
  */
-export function usualMethod(outline: Outline, { mode, recipe }: Asked): AnyMethod {
+export function usualMethod(outline: Outline, { mode, recipe, options = {} }: Asked): AnyMethod {
   const fit = methodsFor(outline);
   const found = fit.find(
     (method) =>
       (mode === undefined || method.modes(outline).includes(mode)) &&
-      (recipe === undefined || method.recipes.includes(recipe)),
+      (recipe === undefined || method.recipes.includes(recipe)) &&
+      Object.keys(options).every((name) => Object.hasOwn(method.options, name)),
   );
   return found ?? fit[0] ?? methods[0]!;
 }
