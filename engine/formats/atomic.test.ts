@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, utimes, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
-import { removeStaleTemporaries, stageFile, writeFileAtomic } from './atomic.js';
+import { makeFileAtomic, removeStaleTemporaries, stageFile, writeFileAtomic } from './atomic.js';
 import { complaint, useTemporaryFolder } from './testing.js';
 
 const at = useTemporaryFolder();
@@ -36,6 +36,22 @@ describe('writeFileAtomic', () => {
     await mkdir(at('folder', 'full'), { recursive: true });
     expect(await complaint(() => writeFileAtomic(at('folder'), ''))).toMatch(/^Cannot write .*folder/);
     expect(await readdir(at())).toEqual(['folder']);
+  });
+});
+
+describe('makeFileAtomic', () => {
+  it('replaces nothing, what came to be there meanwhile neither', async () => {
+    await makeFileAtomic(at('a'), pieces('o', 'ne'));
+    expect(await complaint(() => makeFileAtomic(at('a'), 'two'))).toContain('is there already');
+    expect(await readFile(at('a'), 'utf8')).toBe('one');
+    async function* slow() {
+      yield Buffer.from('mi');
+      await writeFile(at('b'), 'theirs');
+      yield Buffer.from('ne');
+    }
+    expect(await complaint(() => makeFileAtomic(at('b'), slow()))).toContain('is there already');
+    expect(await readFile(at('b'), 'utf8')).toBe('theirs');
+    expect((await readdir(at())).sort()).toEqual(['a', 'b']);
   });
 });
 

@@ -90,6 +90,23 @@ export async function createFileExclusive(path: string, data: string): Promise<b
 }
 
 /**
+ * Makes the file `path`, which must not be there yet, nor come to be there while it is written: whole, or not at all. Throws
+ * `UserError` as `writeFileAtomic` does and where `path` is taken.
+ */
+export async function makeFileAtomic(path: string, data: FileData): Promise<void> {
+  await requireAbsent(path);
+  await removeStaleTemporaries(dirname(path));
+  const staged = await stageFile(path, data);
+  try {
+    // A rename would replace it.
+    await requireAbsent(path);
+    await staged.commit();
+  } finally {
+    await staged.discard();
+  }
+}
+
+/**
  * Makes the folder `path`, which must not be there yet, with what `fill` writes into the folder that it is given: whole, or
  * not at all. Throws `UserError` as `writeFileAtomic` does and where `path` is taken, and whatever `fill` throws.
  */

@@ -1,7 +1,6 @@
 /** GGUF, which llama.cpp and what is built on it (Ollama, LM Studio) load: one file with weights, tokenizer and chat template. */
-import { dirname } from 'node:path';
 import { UserError } from '../../errors.js';
-import { removeStaleTemporaries, requireAbsent, writeFileAtomic } from '../../formats/atomic.js';
+import { makeFileAtomic } from '../../formats/atomic.js';
 import { float32ToHalf } from '../../formats/floats.js';
 import { show } from '../../formats/paths.js';
 import { silu } from '../../models/activations.js';
@@ -50,9 +49,7 @@ export const gguf: Exporter = {
     const metadata = await metadataOf(context, tensors);
     const bytes = bytesIn(context);
     const entries = tensors.map((layout) => ({ ...layout, data: () => bytes(layout) }));
-    await requireAbsent(out);
-    await removeStaleTemporaries(dirname(out));
-    await writeFileAtomic(out, ggufPieces(metadata, withProgress(entries, context)));
+    await makeFileAtomic(out, ggufPieces(metadata, withProgress(entries, context)));
   },
 };
 
