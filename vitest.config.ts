@@ -6,6 +6,8 @@ export default defineConfig({
     // ONNX Runtime keeps native state a process and runs its own threads.
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 60_000,
+    // For what never ends: how long a test takes depends on what else the machine does.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
   },
 });

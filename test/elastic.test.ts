@@ -33,7 +33,7 @@ const at = (...path: string[]) => join(folder, ...path);
 beforeAll(async () => {
   ({ folder, cleanUp } = await temporaryFolder());
   for (const name of Object.keys(MODELS)) await writeRandomModel(at(name), MODELS[name as ModelName]);
-}, 60_000);
+});
 afterAll(() => cleanUp());
 
 interface Case {
@@ -132,7 +132,6 @@ describe('an elastic file', () => {
         found.forEach((logits, i) => expect(maxDifference(logits, expected[i]!)).toBeLessThan(1e-4));
       }
     },
-    120_000,
   );
 
   it('rounds its base to the codes of all bit-widths but for a few, where directions are stored', async () => {

@@ -60,7 +60,7 @@ const hashOf = async (out: string) =>
     .update(await readFile(at(out, 'adapter_model.safetensors')))
     .digest('hex');
 
-describe.skipIf(process.platform !== 'linux')('an engine that is killed', { timeout: 300_000 }, () => {
+describe.skipIf(process.platform !== 'linux')('an engine that is killed', () => {
   it('in the middle of a job is started again; the job is interrupted, and resumed to the same bytes', async () => {
     const { client, pids, changes, jobs } = open('killed');
     const { job: whole } = await client.request('jobs/start', calibration('whole'));

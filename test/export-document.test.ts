@@ -22,7 +22,7 @@ const apart = (text: string) => ({
   bounds: [...text.matchAll(/≤ ([\d.]+) %/g)].map(([, bound]) => Number(bound)),
 });
 
-it('has what every format makes of sets of every method', { timeout: 300_000 }, async () => {
+it('has what every format makes of sets of every method', async () => {
   const written = await readFile(DOCUMENT, 'utf8');
   const [before] = written.split(TABLES) as [string];
   const style = { parser: 'markdown', printWidth: 110, singleQuote: true } as const;

@@ -94,7 +94,7 @@ async function hashes(path: string): Promise<Record<string, string>> {
   return found;
 }
 
-describe.each(formats)('an export as %s', { timeout: 120_000 }, (format, ending) => {
+describe.each(formats)('an export as %s', (format, ending) => {
   it('that is killed leaves nothing that looks finished, and starts anew', async () => {
     const [inside, out] = [format, `model${ending}`];
     await mkdir(at(inside));

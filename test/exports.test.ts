@@ -59,7 +59,7 @@ beforeAll(async () => {
     for (const method of methodsOf(name)) await makeSet(name, method, 'weight-only');
   }
   await makeSet('vit', 'rounding', 'weight-activation');
-}, 120_000);
+});
 afterAll(() => cleanUp());
 
 const setOf = (model: string, method: string, mode = 'weight-only') => at(`${model}-${method}-${mode}`);

@@ -123,7 +123,7 @@ describe.each(names.filter((name) => !(name in REFUSED)))('%s', (name) => {
   it.each([
     ['as it is written today', ''],
     ['as it was written before', '.v4'],
-  ] as const)('%s', { timeout: 60_000 }, async (_, older) => {
+  ] as const)('%s', async (_, older) => {
     const source = await openSafetensors(join(goldens, name, 'expected.safetensors'));
     const checkpoint = await openCheckpoint(await checkpointOf(name, older));
     expect(checkpoint.warnings).toEqual([]);

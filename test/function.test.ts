@@ -116,7 +116,6 @@ it('covers every family', () =>
 describe.each(Object.keys(TINY))('%s', (family) => {
   it.each(cases.filter((one) => one.family === family))(
     '$method, $mode, $change',
-    { timeout: 60_000 },
     async ({ method, mode, change }) => {
       const checkpoint = checkpoints.get(family)!;
       const counts = done.get(family) ?? { kept: 0, refused: 0 };

@@ -113,7 +113,7 @@ describe('token merge', () => {
 });
 
 describe('block calibration', () => {
-  it('follows the trajectory of 40 steps and ends where it ends', { timeout: 120_000 }, async () => {
+  it('follows the trajectory of 40 steps and ends where it ends', async () => {
     const golden = await readGolden('block_calibration.safetensors');
     const at = (key: string) => golden.floats(key);
     const [dim, heads, hidden, tokens, batch, samples, steps] = [48, 3, 96, 17, 8, 32, 40];

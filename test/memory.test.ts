@@ -36,7 +36,7 @@ beforeAll(async () => {
   ({ folder, cleanUp } = await temporaryFolder());
   for (const depth of [SHALLOW, DEEP])
     for (const size of ['wide', 'narrow'] as const) await writeModel(depth, size);
-}, 120_000);
+});
 afterAll(() => cleanUp());
 
 const model = (depth: number, size: Size = 'wide') => join(folder, `${size}-${depth}`);

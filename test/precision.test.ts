@@ -54,7 +54,7 @@ beforeAll(async () => {
   expect(done).toMatchObject({ state: 'finished', result: { layers: 12, bits: [2, 4, 8], samples: 16 } });
   measured = await readFile(at('set', 'sensitivity.json'), 'utf8');
   table = await engine.request('precision/describe', { model: at('model'), adapters: at('set') });
-}, 120_000);
+});
 afterEach(async () => {
   await Promise.all(engines.map((engine) => engine.kill()));
   engines = [];
@@ -118,7 +118,7 @@ describe('sensitivity', () => {
       expect(rank).toBeLessThan(3);
       expect(Math.abs(Math.log(total(found.costs) / total(exact.costs)))).toBeLessThan(0.7);
     }
-  }, 60_000);
+  });
 
   it('killed and resumed has the same bytes', async () => {
     const out = at('again.json');
@@ -133,7 +133,7 @@ describe('sensitivity', () => {
     await next.reaches(job.id, 'finished');
     expect(await readFile(out, 'utf8')).toBe(measured);
     expect(existsSync(`${out}.partial`)).toBe(false);
-  }, 60_000);
+  });
 
   it('does not go on from what was measured on something else', async () => {
     const out = at('other.json');
@@ -284,7 +284,7 @@ describe('a session', () => {
     expect(await failure(cancelled)).toMatchObject({ code: ErrorCode.requestCancelled });
     await engine.request('session/close', { session });
     expect(await failure(ask())).toMatchObject({ code: ErrorCode.userError });
-  }, 60_000);
+  });
 
   it('that crashes is reported, and ends with the engine', async () => {
     const engine = await open('crash');
@@ -297,5 +297,5 @@ describe('a session', () => {
     const [child] = childrenOf(engine.child.pid!);
     await engine.kill();
     await until(() => !isRunning(child!));
-  }, 60_000);
+  });
 });

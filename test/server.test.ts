@@ -270,7 +270,7 @@ const hashes = async (out: string) =>
 const partial = (out: string, file: string) => existsSync(at('sets', `${out}.partial`, file));
 
 // Generous: a busy machine takes its time.
-describe('a calibration', { timeout: 300_000 }, () => {
+describe('a calibration', () => {
   let expected: string[];
   beforeAll(async () => {
     const { model, data } = calibration('').request;
@@ -409,7 +409,7 @@ describe('a calibration', { timeout: 300_000 }, () => {
   });
 });
 
-it('estimates a calibration without starting it', { timeout: 120_000 }, async () => {
+it('estimates a calibration without starting it', async () => {
   const engine = await open('estimate');
   await mkdir(at('sets'), { recursive: true });
   const { model } = calibration('').request;

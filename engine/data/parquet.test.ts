@@ -140,7 +140,7 @@ test('survives flipped bytes', async () => {
       expect(error).toMatchObject({ name: 'UserError' });
     }
   }
-}, 60_000);
+});
 
 test('knows other rows and other content by the fingerprint', async () => {
   const open = async (labels: number[]) =>
