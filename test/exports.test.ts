@@ -314,14 +314,16 @@ describe('an export', () => {
   const remains = async () =>
     (await readdir(folder)).filter((name) => name.startsWith('.') || name === 'never');
 
-  it('replaces nothing, and stays out of the model', async () => {
+  it('replaces nothing, and stays out of the model and the adapter set', async () => {
     await mkdir(at('taken'));
     expect(await complaintOf({ out: at('taken') })).toContain('is there already');
     await symlink(at('nowhere'), at('dangling'));
     expect(await complaintOf({ out: at('dangling') })).toContain('is there already');
-    expect(await complaintOf({ out: at('vit', 'inside') })).toContain("lies in the model's folder");
+    expect(await complaintOf({ out: at('vit', 'inside') })).toContain('lies in the folder of the model');
     await symlink(at('vit'), at('alias'));
-    expect(await complaintOf({ out: at('alias', 'inside') })).toContain("lies in the model's folder");
+    expect(await complaintOf({ out: at('alias', 'inside') })).toContain('lies in the folder of the model');
+    const set = join(setOf('vit', 'rounding'), 'inside');
+    expect(await complaintOf({ out: set })).toContain('lies in the folder of the adapter set');
     await writeFile(at('file'), '');
     expect(await complaintOf({ out: at('file', 'inside') })).toMatch(/^Cannot write .*not a folder\.$/);
     expect(await readdir(at('taken'))).toEqual([]);

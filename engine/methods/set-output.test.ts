@@ -77,6 +77,7 @@ describe('a place for an adapter set', () => {
     ['the model', () => at('model'), /is the model's folder/],
     ['a link to the model', () => at('to-model'), /is the model's folder/],
     ['a folder above the model', () => at(), /holds "circle", which is not part of an adapter set/],
+    ['one with a folder for its tensors', () => at('odd'), /adapter_model\.safetensors: it is a folder/],
     ['another model', () => at('other'), /holds "model\.safetensors", which is not part/],
   ])('that is %s is refused in one line, and nothing is left', async (_, out, reason) => {
     await writeFile(at('file'), '');
@@ -86,6 +87,8 @@ describe('a place for an adapter set', () => {
     await symlink('model', at('to-model'));
     await mkdir(at('other'));
     await writeFile(at('other', 'model.safetensors'), '');
+    await mkdir(at('odd'));
+    await symlink('../model', at('odd', TENSORS_FILE));
     const before = await readdir(at());
     expect(await complaint(() => open(out(), { force: true, resume: true }))).toMatch(reason);
     expect(await readdir(at())).toEqual(before);

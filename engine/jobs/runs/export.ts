@@ -138,17 +138,26 @@ export async function layerBits(
 }
 
 /**
- * Where it is written, links of its folder followed. Throws UserError where that is taken or lies in the model's folder, of
- * which it would become a part.
+ * Where it is written, links of its folder followed. Throws UserError where that is taken or lies in the folder of the model
+ * or the adapter set, of which it would become a part.
  */
-async function outputOf({ out, model }: Pick<ExportRequest, 'out' | 'model'>): Promise<string> {
+async function outputOf({
+  out,
+  model,
+  adapters,
+}: Pick<ExportRequest, 'out' | 'model' | 'adapters'>): Promise<string> {
   if (out.trim() !== '') await requireAbsent(resolve(out));
   const place = await placeOf(out);
-  const root = await realpath(model).catch((error: unknown) => {
-    throw fileError(error, 'read', model);
-  });
-  if (place.startsWith(root + sep))
-    throw new UserError(`${place} lies in the model's folder; choose a place outside of it.`);
+  for (const [folder, what] of [
+    [model, 'model'],
+    [adapters, 'adapter set'],
+  ] as const) {
+    const root = await realpath(folder).catch((error: unknown) => {
+      throw fileError(error, 'read', folder);
+    });
+    if (place.startsWith(root + sep))
+      throw new UserError(`${place} lies in the folder of the ${what}; choose a place outside of it.`);
+  }
   return place;
 }
 

@@ -284,14 +284,17 @@ describe('configuration', () => {
     ['Mistral', MISTRAL, { num_key_value_heads: 8, max_position_embeddings: 131072, vocab_size: 32000 }],
     ['Qwen 2', QWEN2, { num_key_value_heads: 32, max_position_embeddings: 32768, vocab_size: 151936 }],
     ['Qwen 3', QWEN3, { num_key_value_heads: 32, head_dim: 128, max_position_embeddings: 32768 }],
-    ['LLaMA', {}, { num_key_value_heads: 32, max_position_embeddings: 2048, intermediate_size: 11008 }],
+    ['LLaMA', {}, { num_key_value_heads: 64, max_position_embeddings: 2048, intermediate_size: 11008 }],
   ])('has the defaults of %s', (_, family, defaults) => {
-    const base = { ...family, hidden_size: 64, num_attention_heads: 32 };
-    const shapes = (config: object) =>
-      partsOf(modelOf(config, 8)).map((part) => [
+    const base = { ...family, hidden_size: 128, num_attention_heads: 64 };
+    const shapes = (config: object) => {
+      const model = modelOf(config, 8);
+      const parts = partsOf(model).map((part) => [
         part.kind,
         listPart(part).parameters.map(({ shape }) => shape),
       ]);
+      return { context: model.context, parts };
+    };
     const missing = Object.fromEntries(Object.keys(defaults).map((key) => [key, undefined]));
     expect(shapes({ ...base, ...missing })).toEqual(shapes({ ...base, ...defaults }));
   });
