@@ -1,6 +1,6 @@
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { expect, it } from 'vitest';
-import { useTemporaryFolder } from '../formats/testing.js';
+import { complaint, useTemporaryFolder } from '../formats/testing.js';
 import { allocate, formatAllocated } from './allocate.js';
 import { bestMeasured } from '../jobs/measured-plan.js';
 import type { ComparePlansRequest } from '../jobs/requests.js';
@@ -55,4 +55,22 @@ it('says how costs are measured where an adapter set has none, and writes nothin
     `${at('set')} has no sensitivity.json yet; measure it first: elastic-precision sensitivity MODEL --adapters ${at('set')} --data DATA`,
   );
   expect(await readdir(at())).toEqual(['set']);
+});
+
+it.each<[string, string, boolean, RegExp]>([
+  ['a plan, which is not asked to be replaced', 'plan', false, /is there already; .* --force\.$/],
+  ['something that is no plan', 'thesis', true, /is not a precision plan; choose another name\.$/],
+  ['a folder', 'folder', true, /it is a folder\.$/],
+  ['a link that leads nowhere', 'dangling', true, /a link that leads nowhere\.$/],
+  ['below a file', 'thesis/plan', false, /a part of the path is not a folder\.$/],
+])('where its place is %s, nothing is read and nothing written', async (_, name, force, reason) => {
+  const files = { plan: '{"default": 4}', thesis: 'years of work' };
+  for (const [file, text] of Object.entries(files)) await writeFile(at(file), text);
+  await mkdir(at('folder'));
+  await symlink('nowhere', at('dangling'));
+  const before = await readdir(at());
+  const asked = { averageBits: 3, out: at(name), force };
+  expect(await complaint(() => allocate(at('no set'), asked, () => expect.fail()))).toMatch(reason);
+  expect(await readdir(at())).toEqual(before);
+  for (const [file, text] of Object.entries(files)) expect(await readFile(at(file), 'utf8')).toBe(text);
 });
