@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /** The command line (docs/COMMANDS.md): parses arguments, runs a job, prints its result. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { allocate, formatAllocated, type AllocateOptions } from './cli/allocate.js';
+import { allocate, type AllocateOptions, type SizeExports } from './cli/allocate.js';
+import { formatAllocated } from './cli/allocated.js';
 import { beforeWork, shorterCalibration, type Asked } from './cli/before-work.js';
 import {
   bytes,
@@ -381,6 +382,12 @@ program
       parsed(parseBytes),
     ),
   )
+  .addOption(
+    new Option(
+      '--format <name>',
+      'the size is that of an export in this format, and the bits are among those that it holds (needs --model)',
+    ).choices(exporters.filter(({ holdsAllBits }) => !holdsAllBits).map(({ name }) => name)),
+  )
   .addOption(new Option('--fix <glob=bits...>', 'layers with bits of their own').argParser(fix))
   .option('--adapters <folder>', 'adapter set (default: the folder of the file)')
   .option('--model <folder>', 'checkpoint folder')
@@ -402,7 +409,8 @@ program
       run('compare-plans', request, (status) => bar.update(status.done, formatStatus(status))).finally(() =>
         bar.stop(),
       );
-    print({ json: asJson ?? false }, await allocate(file, options, compare), formatAllocated);
+    const size: SizeExports = (request) => run('size-exports', request);
+    print({ json: asJson ?? false }, await allocate(file, options, compare, size), formatAllocated);
   });
 
 program

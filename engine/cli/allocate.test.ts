@@ -1,7 +1,8 @@
 import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { expect, it } from 'vitest';
 import { complaint, useTemporaryFolder } from '../formats/testing.js';
-import { allocate, formatAllocated } from './allocate.js';
+import { allocate } from './allocate.js';
+import { formatAllocated } from './allocated.js';
 import { bestMeasured } from '../jobs/measured-plan.js';
 import type { ComparePlansRequest } from '../jobs/requests.js';
 
@@ -50,7 +51,12 @@ it('never gives a plan that measures worse than the uniform one, and says what w
 
 it('says how costs are measured where an adapter set has none, and writes nothing', async () => {
   await mkdir(at('set'));
-  const found = allocate(at('set'), { averageBits: 3, out: at('a.precision.json') }, () => expect.fail());
+  const found = allocate(
+    at('set'),
+    { averageBits: 3, out: at('a.precision.json') },
+    () => expect.fail(),
+    () => expect.fail(),
+  );
   await expect(found).rejects.toThrow(
     `${at('set')} has no sensitivity.json yet; measure it first: elastic-precision sensitivity MODEL --adapters ${at('set')} --data DATA`,
   );

@@ -10,14 +10,17 @@ import { SENSITIVITY_FILE } from '../formats/sensitivity.js';
 import { isThere, statPath } from '../formats/paths.js';
 import { whileLocked } from '../locks/lock.js';
 import { constrained, describePrecision, readMeasured } from '../jobs/precision.js';
+import { pricedByFormat, type SizePlans } from '../jobs/export-prices.js';
 import { bestMeasured, type Compare } from '../jobs/measured-plan.js';
-import { best, solve } from '../plans/allocate.js';
+import type { PlanSize, SizeExportsRequest } from '../jobs/requests.js';
+import { best, planSize, solve } from '../plans/allocate.js';
 import { budgetOfSize, sizeWithin } from '../plans/budget.js';
 import { candidatesBeside, type Candidates } from '../plans/candidates.js';
 import { compileGlob } from '../plans/globs.js';
-import { formatBytesUp, formatWidth } from '../plans/numbers.js';
+import { formatBytesUp } from '../plans/numbers.js';
 import { parsePlan } from '../plans/plan.js';
 import { totalsOf } from '../plans/totals.js';
+import type { Allocated } from './allocated.js';
 import { bytes, commandLine } from './format.js';
 import type { Budget, MeasuredPlan, Placement, PrecisionTable } from '../protocol/protocol.js';
 
@@ -26,6 +29,8 @@ export interface AllocateOptions extends Placement {
   readonly averageBits?: number;
   /** Bytes of the whole model. */
   readonly maxSize?: number;
+  /** The export format that the size is of; without it, it is that of the weights as this engine counts them. */
+  readonly format?: string;
   /** A glob of layers, and their bits. */
   readonly fix?: readonly (readonly [string, number])[];
   readonly adapters?: string;
@@ -41,31 +46,24 @@ export interface AllocateOptions extends Placement {
   readonly force?: boolean;
 }
 
-export interface Allocated {
-  readonly out: string;
-  readonly averageBits: number;
-  /** Of the layers alone. */
-  readonly layerBytes: number;
-  /** Of the model as it would ship, and what it takes to stay switchable; known where its folder is. */
-  readonly bytes?: number;
-  readonly switchableBytes?: number;
-  /** The sum of the layers' sensitivities, nats. */
-  readonly cost: number;
-  readonly exact: boolean;
-  readonly stale?: string;
-  readonly measured?: MeasuredPlan;
-}
-
 /**
  * @param file `sensitivity.json`, or the adapter set that has one
- * @param compare measures plans, where data is given. Throws UserError with the smallest possible where nothing fits
+ * @param compare measures plans, where data is given @param size needed for a format. Throws UserError with the smallest possible where nothing fits
  */
-export async function allocate(file: string, options: AllocateOptions, compare: Compare): Promise<Allocated> {
+export async function allocate(
+  file: string,
+  options: AllocateOptions,
+  compare: Compare,
+  size?: SizeExports,
+): Promise<Allocated> {
   const [kind, budget] = budgetOf(options);
   requireModel(options);
   const place = await openPlanOutput(options);
-  return whileLocked(place, () => allocateInto(place, kind, budget, file, options, compare));
+  return whileLocked(place, () => allocateInto(place, kind, budget, file, options, compare, size));
 }
+
+/** Asks what plans take in an export format. */
+export type SizeExports = (request: SizeExportsRequest) => Promise<readonly PlanSize[]>;
 
 async function allocateInto(
   place: string,
@@ -74,41 +72,50 @@ async function allocateInto(
   file: string,
   options: AllocateOptions,
   compare: Compare,
+  size?: SizeExports,
 ): Promise<Allocated> {
   const path = await sensitivityAt(file);
   const folder = resolve(options.adapters ?? dirname(path));
-  const { bits, layers, costs, stale } = await readMeasured(path, folder);
+  const { stale, ...measuredCosts } = await readMeasured(path, folder);
+  const { model, format } = options;
+  const described = await describe(model, folder);
+  const sizes =
+    format === undefined ? undefined : sizesIn(size!, { model: model!, adapters: folder, format });
+  const priced = sizes && (await pricedByFormat(measuredCosts, sizes));
+  const { bits, layers, costs } = priced ?? measuredCosts;
   const names = layers.map(({ name }) => name);
-  const fixed = new Map<string, number>();
-  for (const [glob, width] of options.fix ?? []) {
-    const matched = names.filter(compileGlob(glob));
-    if (matched.length === 0) throw new UserError(`No layer matches "${glob}".`);
-    for (const name of matched) fixed.set(name, width);
-  }
-  const limits = [...fixed].map(([layer, width]) => ({ layer, fixed: width }));
-  const allocation = constrained(layers, costs, limits);
-  const described = await describe(options.model, folder);
-  const whole = { layers, otherBytes: described?.otherBytes ?? 0 };
+  const allocation = constrained(layers, costs, fixedIn(names, options.fix ?? []));
+  const whole = { layers, otherBytes: (priced ?? described)?.otherBytes ?? 0 };
   const frontier = solve(bits, allocation, kind);
-  const size = sizeWithin(kind, whole, budget);
-  const least = best(frontier, size)?.bits();
-  if (!least) {
-    const smallest = showSmallest(kind, budgetOfSize(kind, whole, frontier.points[0]!.size));
-    throw new UserError(
-      `No plan is within ${showSize(kind, budget)}; the smallest possible has ${smallest}.`,
-    );
-  }
-  const candidates = () => candidatesBeside(least, bits, allocation, kind, size);
   const inFolder = { ...options, adapters: folder };
-  const { plan, measured } = await chosen(least, candidates, inFolder, compare);
+  let within = sizeWithin(kind, whole, budget);
+  let found: Awaited<ReturnType<typeof chosen>>;
+  let exported: number | undefined;
+  for (;;) {
+    const least = best(frontier, within)?.bits();
+    if (!least) {
+      const smallest = showSmallest(kind, budgetOfSize(kind, whole, frontier.points[0]!.size));
+      throw new UserError(
+        `No plan is within ${showSize(kind, budget)}; the smallest possible has ${smallest}.`,
+      );
+    }
+    const candidates = () => candidatesBeside(least, bits, allocation, kind, within);
+    found = await chosen(least, candidates, inFolder, compare);
+    exported = sizes && (await sizeOfPlan(sizes, found.plan));
+    if (kind !== 'bytes' || exported === undefined || exported <= budget) break;
+    // An index and alignment took more than the layers' own bytes.
+    within = Math.min(within, planSize(bits, allocation, kind, found.plan)) - (exported - budget);
+  }
+  const { plan, measured } = found;
   await writeFileAtomic(place, planText(names, plan, place, inFolder));
   const totals = totalsOf({ bits, layers, otherBytes: 0, sensitivity: { costs } }, plan);
   return {
     out: options.out,
     averageBits: totals.averageBits,
     layerBytes: totals.bytes,
+    ...(format !== undefined && { format }),
     ...(described && {
-      bytes: totals.bytes + described.otherBytes,
+      bytes: exported ?? totals.bytes + described.otherBytes,
       switchableBytes: described.switchableBytes!,
     }),
     cost: totals.cost!,
@@ -118,6 +125,29 @@ async function allocateInto(
   };
 }
 
+const sizesIn =
+  (size: SizeExports, request: Omit<SizeExportsRequest, 'plans'>): SizePlans =>
+  (plans) =>
+    size({ ...request, plans });
+
+/** Throws UserError for a plan that the format cannot hold. */
+async function sizeOfPlan(sizes: SizePlans, plan: readonly number[]): Promise<number> {
+  const [size] = await sizes([plan]);
+  if ('refusal' in size!) throw new UserError(size.refusal);
+  return size!.bytes;
+}
+
+/** Throws UserError for a glob that matches no layer. */
+function fixedIn(names: readonly string[], globs: NonNullable<AllocateOptions['fix']>) {
+  const fixed = new Map<string, number>();
+  for (const [glob, width] of globs) {
+    const matched = names.filter(compileGlob(glob));
+    if (matched.length === 0) throw new UserError(`No layer matches "${glob}".`);
+    for (const name of matched) fixed.set(name, width);
+  }
+  return [...fixed].map(([layer, width]) => ({ layer, fixed: width }));
+}
+
 /** Throws UserError where nothing is there, or an adapter set without one. */
 async function sensitivityAt(file: string): Promise<string> {
   if (!(await statPath(file)).isDirectory()) return file;
@@ -125,21 +155,6 @@ async function sensitivityAt(file: string): Promise<string> {
   if (await isThere(path)) return path;
   const command = commandLine('sensitivity', 'MODEL', '--adapters', file, '--data', 'DATA');
   throw new UserError(`${file} has no ${SENSITIVITY_FILE} yet; measure it first: ${command}`);
-}
-
-/** One line or more that say what was found. */
-export function formatAllocated(r: Allocated): string {
-  return [
-    `Wrote ${r.out}: ${r.averageBits.toFixed(3)} bits per weight, ${r.bytes === undefined ? `${bytes(r.layerBytes)} of layers` : bytes(r.bytes)}, predicted cost ${nats(r.cost)}.`,
-    ...(r.switchableBytes === undefined
-      ? []
-      : [`To stay switchable: ${bytes(r.switchableBytes)}, the original model and the adapter set.`]),
-    ...(r.measured
-      ? measuredLines(r.measured)
-      : ['Predicted, not measured: with --model and --data it is compared with uniform bit-widths.']),
-    ...(r.exact ? [] : ['Sizes were rounded up to be told apart; a slightly better plan may exist.']),
-    ...(r.stale === undefined ? [] : [r.stale]),
-  ].join('\n');
 }
 
 /** Where the plan is written. Throws UserError where it cannot be, or what is there is not a plan to be replaced. */
@@ -154,24 +169,6 @@ async function openPlanOutput({ out, force = false }: AllocateOptions): Promise<
     throw new UserError(`${out} is there and is not a precision plan; choose another name.`);
   return place;
 }
-
-function measuredLines({ cost, predictedBest, uniform, plans, samples, data }: MeasuredPlan): string[] {
-  const all = uniform && `all layers at ${formatWidth(uniform.bits, 'en')} bits`;
-  const beside =
-    uniform === undefined
-      ? 'no uniform bit-width is within the budget'
-      : `${all!}, the highest within the budget, cost ${nats(uniform.cost)}`;
-  return [
-    `Measured cost ${nats(cost)} on ${samples} samples of ${data}; ${beside}.`,
-    ...(predictedBest > cost
-      ? [
-          `The plan of least predicted cost measured ${nats(predictedBest)}${uniform && predictedBest > uniform.cost ? `, worse than ${all!}` : ''}; what was written measured best of ${plans}.`,
-        ]
-      : []),
-  ];
-}
-
-const nats = (cost: number) => `${cost.toPrecision(4)} nats`;
 
 /** The plan of least predicted cost, or, where there is data, the candidate that measured best. */
 async function chosen(
@@ -200,9 +197,20 @@ function budgetOf({ averageBits, maxSize }: AllocateOptions): [Budget, number] {
 }
 
 /** Throws UserError for what has no effect, or cannot be told, without the model. */
-function requireModel({ model, maxSize, data, samples, length, batch, threads }: AllocateOptions): void {
+function requireModel({
+  model,
+  maxSize,
+  format,
+  data,
+  samples,
+  length,
+  batch,
+  threads,
+}: AllocateOptions): void {
   if (model === undefined && maxSize !== undefined)
     throw new UserError('A size is that of the whole model: name its folder with --model.');
+  if (model === undefined && format !== undefined)
+    throw new UserError('An export is of the whole model: name its folder with --model.');
   if (model === undefined && data !== undefined)
     throw new UserError('Measuring runs the model: name its folder with --model.');
   if (data === undefined && [samples, length, batch, threads].some((value) => value !== undefined))

@@ -54,6 +54,18 @@ export interface ComparePlansResult {
   readonly data: string;
 }
 
+/** Plans whose sizes in an export format are wanted. */
+export interface SizeExportsRequest {
+  readonly model: string;
+  readonly adapters: string;
+  readonly format: string;
+  /** Of each plan the bits of every layer, in the model's order. */
+  readonly plans: readonly (readonly number[])[];
+}
+
+/** What a plan takes in a format, or why that cannot hold it. */
+export type PlanSize = { readonly bytes: number } | { readonly refusal: string };
+
 /** @property partial what of the result there is by now */
 export interface JobStatus<K extends JobKind> extends Status {
   readonly partial?: JobTypes[K]['partial'];
@@ -74,6 +86,7 @@ export interface Jobs extends QueuedJobs {
   'estimate-all': { request: EstimateAllRequest; result: readonly Estimated[]; status: never };
   'compare-plans': { request: ComparePlansRequest; result: ComparePlansResult; status: Status };
   'list-exports': { request: ExportedSet; result: readonly ExportFormat[]; status: never };
+  'size-exports': { request: SizeExportsRequest; result: readonly PlanSize[]; status: never };
   devices: { request: Record<string, never>; result: readonly DeviceReport[]; status: never };
 }
 

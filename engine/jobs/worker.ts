@@ -12,6 +12,7 @@ import { runComparePlans } from './runs/compare-plans.js';
 import { runEstimate } from './runs/estimate.js';
 import { runEstimateAll } from './runs/estimate-all.js';
 import { listExports } from './runs/list-exports.js';
+import { sizeExports } from './runs/size-exports.js';
 
 type Run<K extends WorkKind> = (
   request: Jobs[K]['request'],
@@ -25,6 +26,7 @@ const answers: { readonly [K in Exclude<WorkKind, JobKind>]: Run<K> } = {
   'estimate-all': (request) => runEstimateAll(request),
   'compare-plans': (request, hooks) => runComparePlans(request, hooks),
   'list-exports': (request) => listExports(request),
+  'size-exports': (request) => sizeExports(request),
   devices: async () => {
     const found = await listDevices();
     await keepBest(found);
