@@ -1,7 +1,8 @@
 /**
  * What a calibration by the direct method takes on random models of the LLaMA layout: time and arithmetic of each phase, per
  * weight that is quantized, beside large matrix products of the same device that take turns with it; and peak memory. Two
- * blocks are built and calibrated; the whole model is said by scaling.
+ * blocks are built and calibrated; the whole model is said by scaling. A block before these, on a quarter of the windows, is
+ * not counted: sessions and machine code are made there, once for a whole model.
  * Usage: npm run bench:calibration [-- --sizes 0.1,1.1] [--effort quick] [--bits 8,6,4,3,2] [--windows 32] [--length 512]
  *        [--blocks 2] [--device cpu] [--threads N] [--json]
  * CPU seconds are of all threads, and say what the work takes on a machine that is busy otherwise; with more than one thread
@@ -219,30 +220,11 @@ const widths = parseWidths(flags.bits).sort((a, b) => b - a);
 const { signal } = new AbortController();
 
 async function measure(size: Size) {
+  await calibrate(randomCheckpoint(size, 1, length), Math.ceil(windows / 4));
   const checkpoint = randomCheckpoint(size, built, length);
-  const method = methodNamed('direct');
-  const common = { mode: 'weight-only', bits: widths, samples: windows } as const;
-  const settings = method.settings(checkpoint, common, { effort: flags.effort });
-  const random = createRandom(0, 'tokens');
-  const ids = BigInt64Array.from({ length: windows * length }, () => BigInt(random.integer(VOCABULARY)));
-  const set = { inputs: samplesIn(ids, windows), name: 'random tokens', fingerprint: '0' };
-  const folder = await mkdtemp(join(tmpdir(), 'elastic-precision-'));
-  const cache = await openSampleCache(Infinity);
   meter.reset();
   const start = now();
-  try {
-    const progress = await openProgress(join(folder, 'set'), {}, false);
-    const hooks = {
-      signal,
-      status: () => undefined,
-      note: (line: string) => void process.stderr.write(`${line}\n`),
-    };
-    const distance = meanDivergence;
-    await method.calibrate({ programs, checkpoint, set, cache, distance, progress, hooks }, settings);
-  } finally {
-    cache.close();
-    await rm(folder, { recursive: true, force: true });
-  }
+  const settings = await calibrate(checkpoint, windows);
   const layers = blocksOf(checkpoint.model).flatMap((part) => checkpoint.listing(part).linears);
   const weights = layers.reduce((sum, layer) => sum + layer.in * layer.out, 0);
   const seconds = median(meter.probes.map((p) => p.seconds));
@@ -265,6 +247,32 @@ async function measure(size: Size) {
     flops: [...meter.phases.values()].reduce((sum, { flops }) => sum + flops, 0),
     peakMemory: process.resourceUsage().maxRSS * 1024,
   };
+}
+
+/** @returns what the method was set to */
+async function calibrate(checkpoint: Checkpoint, samples: number) {
+  const method = methodNamed('direct');
+  const common = { mode: 'weight-only', bits: widths, samples } as const;
+  const settings = method.settings(checkpoint, common, { effort: flags.effort });
+  const random = createRandom(0, 'tokens');
+  const ids = BigInt64Array.from({ length: samples * length }, () => BigInt(random.integer(VOCABULARY)));
+  const set = { inputs: samplesIn(ids, samples), name: 'random tokens', fingerprint: '0' };
+  const folder = await mkdtemp(join(tmpdir(), 'elastic-precision-'));
+  const cache = await openSampleCache(Infinity);
+  try {
+    const progress = await openProgress(join(folder, 'set'), {}, false);
+    const hooks = {
+      signal,
+      status: () => undefined,
+      note: (line: string) => void process.stderr.write(`${line}\n`),
+    };
+    const distance = meanDivergence;
+    await method.calibrate({ programs, checkpoint, set, cache, distance, progress, hooks }, settings);
+  } finally {
+    cache.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+  return settings;
 }
 
 const median = (list: readonly number[]) => [...list].sort((a, b) => a - b)[list.length >> 1]!;

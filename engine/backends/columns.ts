@@ -2,6 +2,7 @@
 import { Graph } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
 import type { Programs } from '../runtime/programs.js';
+import { inOrder } from './gather.js';
 
 /** Rows of a factor, or columns of a weight, between two products (docs/METHOD.md, section 13). */
 export const PANEL = 128;
@@ -54,13 +55,12 @@ export function toChunks(
   const columns = order.length;
   const found = chunked(rows, columns);
   const { perChunk, chunks } = found;
+  const arranged = inOrder(order);
   for (let row = 0; row < rows; row++) {
     const from = columns * (rowOrder ? rowOrder[row]! : row);
-    for (let c = 0, first = 0; first < columns; c++, first += perChunk) {
-      const chunk = chunks[c]!;
-      const end = Math.min(columns, first + perChunk);
-      for (let i = first, to = row * perChunk; i < end; i++, to++) chunk[to] = data[from + order[i]!]!;
-    }
+    const line = arranged(data.subarray(from, from + columns));
+    for (const [c, chunk] of chunks.entries())
+      chunk.set(line.subarray(c * perChunk, (c + 1) * perChunk), row * perChunk);
   }
   return found;
 }

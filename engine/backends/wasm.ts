@@ -27,6 +27,7 @@ export const times = two(0x6c);
 /** Of a number that is not negative. */
 export const quarter = (value: Code): Code => [value, int(2), 0x76];
 export const loadInt = (address: Code, offset = 0): Code => [address, 0x28, at(offset)];
+export const storeInt = (address: Code, value: Code, offset = 0): Code => [address, value, 0x36, at(offset)];
 export const loadDouble = (address: Code): Code => [address, 0x2b, at(0)];
 
 /** Runs the body once, and again as long as the condition holds then. */

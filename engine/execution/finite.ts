@@ -12,9 +12,16 @@ export function requireFinite(values: Float32Array, where: string): void {
     );
 }
 
-/** Times zero everything is zero, but what is not finite: ten times as fast as asking of each number. */
+/** Times zero everything is zero, but what is not finite: ten times as fast as asking of each number, and four sums faster than one. */
 function areFinite(values: Float32Array): boolean {
-  let sum = 0;
-  for (const x of values) sum += x * 0;
-  return sum === 0;
+  let [a, b, c, d] = [0, 0, 0, 0];
+  const whole = values.length - (values.length % 4);
+  for (let i = 0; i < whole; i += 4) {
+    a += values[i]! * 0;
+    b += values[i + 1]! * 0;
+    c += values[i + 2]! * 0;
+    d += values[i + 3]! * 0;
+  }
+  for (let i = whole; i < values.length; i++) a += values[i]! * 0;
+  return a + b + c + d === 0;
 }

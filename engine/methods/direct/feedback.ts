@@ -179,6 +179,8 @@ async function sweep(
   const rules = rulesOf(rounding);
   const scale = linesOfGrids(rounding, rounding.grids.scale, 1);
   const zero = linesOfGrids(rounding, rounding.grids.zero, 0);
+  /** Zeros behind the lines of a panel that is not full, which comes first. */
+  const room = new Float32Array(panel * n);
   for (let start = Math.floor((n - 1) / panel) * panel; start >= 0; start -= panel) {
     if (signal.aborted) throw new CancelledError();
     const columns = Math.min(panel, n - start);
@@ -188,7 +190,7 @@ async function sweep(
     const program = await programs.getBuilt(productGraph, shape, `product ${shape.join('×')}`, {
       keep: false,
     });
-    const lines = rowsFrom(matrix, start, columns, from, panel);
+    const lines = rowsFrom(matrix, start, columns, from, room.subarray(0, panel * width));
     const outputs = await program.run({
       a: runtime.tensor(lines, [panel, width]),
       b: runtime.tensor(errors.subarray(from * rows), [width, rows]),
@@ -239,26 +241,25 @@ function linesOfGrids({ out, rows, layout, groupAt }: Rounding, values: Float32A
   return found;
 }
 
-/** `count` rows from `start` on of a matrix, from column `from` on, [height, …], filled up with zeros. */
+/** Puts `count` rows from `start` on of a matrix, from column `from` on, one behind another. @returns `into` */
 function rowsFrom(
   { columns: n, perChunk, chunks }: Chunked,
   start: number,
   count: number,
   from: number,
-  height: number,
+  into: Float32Array,
 ): Float32Array {
   const width = n - from;
-  const found = new Float32Array(height * width);
   for (const [c, chunk] of chunks.entries()) {
     const first = Math.max(from, c * perChunk);
     const end = Math.min(n, (c + 1) * perChunk);
     if (first >= end) continue;
     for (let j = 0; j < count; j++) {
       const at = (start + j) * perChunk - c * perChunk;
-      found.set(chunk.subarray(at + first, at + end), j * width + first - from);
+      into.set(chunk.subarray(at + first, at + end), j * width + first - from);
     }
   }
-  return found;
+  return into;
 }
 
 /** What codes may be: from `first`, or 0, on, up to `span` above it and no more than `last`. */

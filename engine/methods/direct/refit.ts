@@ -65,16 +65,16 @@ export async function refitScales(
     }
   }
   const next = scale.slice();
+  const room = { lower: new Float64Array(groups * groups), x: new Float64Array(groups) };
   for (let row = 0; row < out; row++) {
     const at = row * groups;
     const system = systems.subarray(at * groups, (at + groups) * groups);
     const b = right.subarray(at, at + groups);
     const before = scale.subarray(at, at + groups);
-    const solved = solve(system, b);
-    if (!solved) continue;
-    const limited = solved.map((s, g) =>
-      stored(Math.min(Math.max(s, LEAST * before[g]!), MOST * before[g]!)),
-    );
+    const limited = solve(system, b, room);
+    if (!limited) continue;
+    for (const [g, s] of before.entries())
+      limited[g] = stored(Math.min(Math.max(limited[g]!, LEAST * s), MOST * s));
     if (lossOf(system, b, limited) < lossOf(system, b, before)) next.set(limited, at);
   }
   return next;
@@ -103,11 +103,18 @@ function lossOf(a: Float64Array, b: Float64Array, s: ArrayLike<number>): number 
   return sum;
 }
 
-/** The solution of A x = b for a symmetric positive definite A [n, n]; undefined where it is not, as where all steps are 0. */
-function solve(a: Float64Array, b: Float64Array): Float64Array | undefined {
+/**
+ * The solution of A x = b for a symmetric positive definite A [n, n], in `room`; undefined where it is not, as where all steps
+ * are 0.
+ */
+function solve(
+  a: Float64Array,
+  b: Float64Array,
+  { lower, x }: { readonly lower: Float64Array; readonly x: Float64Array },
+): Float64Array | undefined {
   const n = b.length;
-  const lower = a.slice();
-  const x = b.slice();
+  lower.set(a);
+  x.set(b);
   for (let j = 0; j < n; j++) {
     for (let k = 0; k < j; k++) {
       const share = lower[j * n + k]!;
