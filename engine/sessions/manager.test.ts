@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { UserError } from '../errors.js';
+import { CancelledError, UserError } from '../errors.js';
 import type { SessionClosed } from '../protocol/protocol.js';
 import { openSessions } from './manager.js';
 import { SessionEnded, type SessionProcess, type SessionWork } from './process.js';
@@ -94,5 +94,25 @@ describe('sessions', () => {
     expect(await Promise.all(processes.map(({ process }) => process.ended))).toEqual(['SIGKILL', 'SIGKILL']);
     await expect(sessions.use({ session: second, bits: [4] }, signal)).rejects.toThrow(UserError);
     expect(closed).toEqual([]);
+  });
+
+  it('closed by the client while they work say so, and not that they crashed', async () => {
+    const { sessions, processes, open } = setUp();
+    const session = await open();
+    const asking = sessions.predict({ session, input: { text: 'to be' } }, signal);
+    const closing = sessions.close({ session });
+    processes[0]!.asked.at(-1)!.fail(new SessionEnded('SIGKILL'));
+    await expect(asking).rejects.toThrow('The session was closed before it had answered.');
+    expect(await closing).toEqual({});
+  });
+
+  it('whose opening is cancelled end', async () => {
+    const { sessions, processes } = setUp();
+    const stop = new AbortController();
+    const opening = sessions.open({ model: '/model', adapters: '/set' }, stop.signal);
+    stop.abort();
+    processes[0]!.asked[0]!.fail(new SessionEnded('SIGKILL'));
+    await expect(opening).rejects.toThrow(CancelledError);
+    expect(await processes[0]!.process.ended).toBe('SIGKILL');
   });
 });

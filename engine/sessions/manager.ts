@@ -1,6 +1,6 @@
 /** The open sessions of a client: one process each, closed when nothing was asked of it for a time. */
 import { randomBytes } from 'node:crypto';
-import { UserError } from '../errors.js';
+import { CancelledError, UserError } from '../errors.js';
 import type {
   Empty,
   OpenSessionParams,
@@ -35,6 +35,8 @@ interface Open {
   readonly process: SessionProcess;
   asked: number;
   idle: NodeJS.Timeout | undefined;
+  /** Whether the client has closed it. */
+  closed: boolean;
 }
 
 const IDLE_MILLISECONDS = 10 * 60_000;
@@ -57,6 +59,10 @@ export function openSessions(
     clearTimeout(idle);
     sessions.delete(session);
     process.kill();
+  };
+  const close = (session: string, open: Open) => {
+    open.closed = true;
+    forget(session, open);
   };
   const rest = (session: string, open: Open) => {
     if (open.asked > 0 || !sessions.has(session)) return;
@@ -81,7 +87,7 @@ export function openSessions(
       return await open.process.ask<T>(work, signal, progress);
     } catch (error) {
       if (!(error instanceof SessionEnded)) throw error;
-      throw new UserError(crashed(error.how));
+      throw new UserError(open.closed ? CLOSED : crashed(error.how));
     } finally {
       open.asked--;
       rest(session, open);
@@ -92,7 +98,7 @@ export function openSessions(
     open: async ({ model, adapters, device }, signal) => {
       const session = randomBytes(8).toString('hex');
       const process = start((text) => hooks.output(text));
-      sessions.set(session, { process, asked: 0, idle: undefined });
+      sessions.set(session, { process, asked: 0, idle: undefined, closed: false });
       void process.ended.then((how) => end(session, crashed(how)));
       const abort = () => process.kill();
       signal.addEventListener('abort', abort, { once: true });
@@ -103,7 +109,7 @@ export function openSessions(
       } catch (error) {
         const open = sessions.get(session);
         if (open) forget(session, open);
-        throw error;
+        throw signal.aborted ? new CancelledError() : error;
       } finally {
         signal.removeEventListener('abort', abort);
       }
@@ -117,18 +123,20 @@ export function openSessions(
     close: async ({ session }) => {
       const open = sessions.get(session);
       if (open) {
-        forget(session, open);
+        close(session, open);
         await open.process.ended;
       }
       return {};
     },
     closeAll: async () => {
       const all = [...sessions];
-      for (const [session, open] of all) forget(session, open);
+      for (const [session, open] of all) close(session, open);
       await Promise.all(all.map(([, { process }]) => process.ended));
     },
   };
 }
+
+const CLOSED = 'The session was closed before it had answered.';
 
 const crashed = (how: string) =>
   `The session's process ended unexpectedly (${how}${how === 'SIGKILL' ? ', perhaps for want of memory' : ''}); open it again.`;
