@@ -29,16 +29,18 @@ const mayImport = {
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol'],
     ...['execution', 'transforms', 'backends', 'quantized', 'locks', 'elastic'],
   ],
-  exporters: ['graph', 'runtime', 'models', 'formats', 'execution', 'quantized', 'elastic'],
-  tasks: ['runtime', 'models', 'data', 'protocol', 'execution', 'methods', 'evaluation'],
+  exporters: ['graph', 'runtime', 'models', 'formats', 'plans', 'execution', 'quantized', 'elastic'],
+  tasks: ['runtime', 'models', 'data', 'protocol', 'execution', 'methods', 'evaluation', 'verification'],
   evaluation: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'divergence'],
-    ...['execution', 'quantized', 'methods', 'version'],
+    ...['execution', 'quantized', 'methods', 'version', 'verification'],
   ],
+  verification: ['runtime', 'models', 'formats', 'methods', 'protocol', 'entry'],
   catalog: ['graph', 'models', 'formats', 'data', 'plans', 'protocol', 'methods', 'quantized', 'locks'],
   jobs: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'catalog', 'entry', 'version'],
     ...['execution', 'quantized', 'methods', 'evaluation', 'exporters', 'tasks', 'time-left', 'locks'],
+    'verification',
   ],
   sessions: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'jobs', 'entry', 'divergence'],

@@ -39,10 +39,19 @@ import type {
   ExportRequest,
   SensitivityRequest,
   SkippedSamples,
+  VerifiedExport,
 } from './protocol/protocol.js';
 
 type SensitivityOptions = Starting & Omit<SensitivityRequest, 'model'>;
 type EvaluateOptions = Starting & Omit<EvaluateRequest, 'model' | 'plans'> & { readonly plan?: string[] };
+
+interface VerifyOptions
+  extends
+    Starting,
+    Omit<EvaluateRequest, 'adapters' | 'bits' | 'plans' | 'exports'>,
+    Omit<VerifiedExport, 'path'> {
+  readonly adapters: string;
+}
 
 const DONE = 0;
 const FAILED = 1;
@@ -130,7 +139,8 @@ In this order, of which the first two are enough to begin with:
   elastic-precision sensitivity MODEL --data DATA --adapters SET
   elastic-precision allocate    SET --average-bits 3.5 --out small.precision.json
   elastic-precision evaluate    MODEL --data OTHER_DATA --adapters SET --plan small.precision.json
-  elastic-precision export      MODEL --adapters SET --plan small.precision.json --format FORMAT --out EXPORTED`,
+  elastic-precision export      MODEL --adapters SET --plan small.precision.json --format FORMAT --out EXPORTED
+  elastic-precision verify      EXPORTED --model MODEL --adapters SET --plan small.precision.json --data OTHER_DATA`,
   )
   .exitOverride();
 
@@ -317,17 +327,26 @@ program
   .addOption(threads())
   .addOption(json())
   .action(async (model: string, { json: asJson, yes = false, plan, ...options }: EvaluateOptions) => {
-    const bar = progressBar('Evaluating');
     const request = { ...options, model, ...(plan && { plans: plan }) };
-    const result = await run('evaluate', request, (status) => bar.update(status.done, formatStatus(status)), {
-      yes,
-      shorter: ['--limit', 'fewer --bits'],
-    }).finally(() => bar.stop());
-    reportSkipped(result);
-    print({ json: asJson ?? false }, result, formatEvaluation);
-    if (result.saved !== undefined) log(`Kept in ${result.saved}.`);
-    log(`Took ${result.seconds.toFixed(0)} s and at most ${bytes(result.peakMemory)} of memory.`);
+    await evaluated(request, 'Evaluating', { json: asJson ?? false, yes });
   });
+
+/** Evaluates, and prints the table. */
+async function evaluated(
+  request: EvaluateRequest,
+  title: string,
+  { json: asJson, yes: sure }: { readonly json: boolean; readonly yes: boolean },
+): Promise<void> {
+  const bar = progressBar(title);
+  const result = await run('evaluate', request, (status) => bar.update(status.done, formatStatus(status)), {
+    yes: sure,
+    shorter: ['--limit', ...(request.exports ? [] : ['fewer --bits'])],
+  }).finally(() => bar.stop());
+  reportSkipped(result);
+  print({ json: asJson }, result, formatEvaluation);
+  if (result.saved !== undefined) log(`Kept in ${result.saved}.`);
+  log(`Took ${result.seconds.toFixed(0)} s and at most ${bytes(result.peakMemory)} of memory.`);
+}
 
 program
   .command('sensitivity')
@@ -478,6 +497,35 @@ program
       print({ json: asJson }, result, formatExported);
     },
   );
+
+program
+  .command('verify')
+  .description('run exported files in what they are for, and score them beside the set that they came of')
+  .argument('<exports...>', 'GGUF files, and folders that exports wrote, all at the same bits')
+  .requiredOption('--model <folder>', 'checkpoint folder that was exported (required)')
+  .requiredOption('--adapters <folder>', 'adapter set that was exported (required)')
+  .addOption(new Option('--bits <n>', 'bits of every layer, as they were exported').argParser(width))
+  .addOption(new Option('--plan <file>', 'precision plan, instead of --bits').conflicts('bits'))
+  .addOption(new Option('--tie', 'the plan was exported with --tie'))
+  .requiredOption('--data <path>', 'what to score on, as for evaluate (required)')
+  .addOption(
+    new Option('--limit <n>', 'only the first pictures, windows of text or questions').argParser(whole(1)),
+  )
+  .addOption(length())
+  .addOption(new Option('--save <name>', 'keep the result where the editor lists it: in the adapter set'))
+  .addOption(cacheMemory())
+  .addOption(yes())
+  .addOption(device())
+  .addOption(threads())
+  .addOption(json())
+  .action(async (paths: string[], options: VerifyOptions, command: Command) => {
+    const { json: asJson = false, yes: sure = false, bits, plan, tie, adapters, ...rest } = options;
+    if (bits === undefined && plan === undefined)
+      command.error('error: name the bits that were exported, with either --bits or --plan');
+    const at = { ...(plan === undefined ? { bits: bits! } : { plan }), ...(tie && { tie }) };
+    const exports = paths.map((path) => ({ path, ...at }));
+    await evaluated({ ...rest, adapters: [adapters], exports }, 'Verifying', { json: asJson, yes: sure });
+  });
 
 program
   .command('devices')

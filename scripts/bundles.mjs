@@ -16,6 +16,7 @@ const engine = {
   job: 'engine/jobs/job.ts',
   worker: 'engine/jobs/worker.ts',
   session: 'engine/sessions/child.ts',
+  foreign: 'engine/verification/foreign.ts',
   reader: 'engine/server/reader-thread.ts',
   tokenizer: 'engine/data/text/tokenizer-child.ts',
   probe: 'engine/runtime/probe.ts',

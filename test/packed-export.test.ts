@@ -5,7 +5,6 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { usePrograms } from '../engine/execution/testing.js';
 import { layerNames } from '../engine/execution/model.js';
 import type { ExportContext } from '../engine/exporters/exporter.js';
-import { tied } from '../engine/exporters/fused.js';
 import { compressedTensors } from '../engine/exporters/packed/containers.js';
 import {
   awqCheckpoint,
@@ -14,6 +13,8 @@ import {
   packedCheckpoint,
 } from '../engine/exporters/packed/packed.js';
 import { openSafetensors, type TensorSource } from '../engine/formats/safetensors.js';
+import { tied } from '../engine/plans/fused.js';
+import { openCheckpoint } from '../engine/models/checkpoint.js';
 import { toFloats, type GridWeight } from '../engine/quantized/weight.js';
 import { makeRoundingSet, withExportContext } from './exports.js';
 import { temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from './fixtures.js';
@@ -117,6 +118,11 @@ describe.each([
         expect(Math.abs(unpack(Math.floor(i / 96), i % 96) - value)).toBeLessThan(most / 1000);
       });
       expect(stored.tensors.has(`${layer}.weight`)).toBe(false);
+      const read = await openCheckpoint(at(out), { packed: true });
+      const own = await read.source.read(`${layer}.weight`);
+      expect(own).toHaveLength(expected.length);
+      own.forEach((value, i) => expect(value).toBeCloseTo(unpack(Math.floor(i / 96), i % 96), 6));
+      await read.close();
       expect(stored.tensors.has('model.embed_tokens.weight')).toBe(true);
       await stored.close();
     });
@@ -183,6 +189,11 @@ it('has groups of one size in formats that know no others, which readers need no
       const stored = await openSafetensors(out);
       const layer = 'model.layers.0.mlp.down_proj';
       expect(stored.tensors.get(`${layer}.scales`)!.shape).toEqual([5, 192]);
+      const read = await openCheckpoint(out, { packed: true });
+      const weight = await read.source.read(`${layer}.weight`);
+      const expected = toFloats(await context.source.weight(layer, 4));
+      weight.forEach((value, i) => expect(Math.abs(value - expected[i]!)).toBeLessThan(1e-3));
+      await read.close();
       const scales = await stored.read(`${layer}.scales`);
       const { scale } = (await context.source.weight(layer, 4)) as GridWeight;
       for (const [group, own] of [0, 0, 0, 0, 1].entries())
@@ -190,6 +201,24 @@ it('has groups of one size in formats that know no others, which readers need no
       await stored.close();
     }
   });
+});
+
+it('is read by what its configuration says of each layer, and refused where that does not fit', async () => {
+  const mixed = { bitsOf: (layer: string) => (layer.endsWith('down_proj') ? 8 : 4) };
+  for (const exporter of [compressedTensorsCheckpoint, gptqCheckpoint]) {
+    const out = at(`wrong-${exporter.name}`);
+    await withContext(4, (context) => exporter.write({ ...context, ...mixed }, out));
+    const path = join(out, 'config.json');
+    const written = await readFile(path, 'utf8');
+    await expect(openCheckpoint(out)).rejects.toThrow(/quantized already are not supported/);
+    await (await openCheckpoint(out, { packed: true })).close();
+    await writeFile(path, written.replaceAll('down_proj', 'up_proj'));
+    await expect(openCheckpoint(out, { packed: true })).rejects.toThrow(
+      /the layer "model.layers.0.mlp.(down|up)_proj"(: its (qzeros|g_idx)| is packed, and no group)/,
+    );
+    await writeFile(path, written.replace(/"(num_)?bits": 4/, '"$1bits": "x"'));
+    await expect(openCheckpoint(out, { packed: true })).rejects.toThrow(/bits" must be an integer/);
+  }
 });
 
 it('says what vLLM cannot run as one layer, until it is tied', async () => {

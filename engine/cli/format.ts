@@ -143,14 +143,17 @@ const DIFFERENCE_NOTE = '±: standard error of the difference; *: more than two 
 export function formatEvaluation({ task, rows }: Pick<EvaluateResult, 'task' | 'rows'>): string {
   const { scores, samples, cells } = MEASURES[task];
   const full = rows.find((row) => row.kind === 'full');
+  const withRuntimes = rows.some(({ runtime }) => runtime !== undefined);
   const lines = rows.map((row) => [
     row.label,
+    ...(withRuntimes ? [row.runtime ?? ''] : []),
     bitsOf(row),
     bytes(row.bytes),
     ...cells(row, full),
     String(row.samples),
   ]);
-  const printed = table(['model', 'bits', 'size', ...scores, samples], lines);
+  const header = ['model', ...(withRuntimes ? ['runtime'] : []), 'bits', 'size', ...scores, samples];
+  const printed = table(header, lines);
   const whole = rows.some((row) => row.scoreError !== undefined) ? `${printed}\n${ERROR_NOTE}` : printed;
   return [whole, formatDifferences({ task, rows })].filter(Boolean).join('\n\n');
 }

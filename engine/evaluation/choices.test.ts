@@ -10,7 +10,7 @@ import { usePrograms } from '../execution/testing.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import { evaluateChoices, lengthsFor, rightAnswers } from './choices.js';
 import { pairedError } from './paired-error.js';
-import type { TextCandidate } from './rows.js';
+import type { OwnCandidate } from './rows.js';
 import { roundedSource } from '../execution/testing.js';
 import { logProbabilities } from './testing.js';
 import type { EvaluationRow } from '../protocol/protocol.js';
@@ -37,7 +37,7 @@ async function withLengths<T>(lengths: readonly number[], use: (built: Checkpoin
   return use(built).finally(() => Promise.all(built.map((checkpoint) => checkpoint.close())));
 }
 
-const full: TextCandidate = {
+const full: OwnCandidate = {
   ...{ label: 'full', kind: 'full', bits: 'fp', bytes: 1 },
   build: (built) => ({ model: built.model, open: plainParts(programs, built) }),
 };
@@ -101,7 +101,7 @@ describe('evaluateChoices', () => {
   });
 
   it('knows how far chance takes an accuracy from that of full precision', async () => {
-    const coarse: TextCandidate = {
+    const coarse: OwnCandidate = {
       ...{ label: 'rounding', kind: 'baseline', bits: 2, bytes: 1 },
       build: (built) => ({
         model: built.model,

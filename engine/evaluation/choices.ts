@@ -4,8 +4,8 @@ import type { Checkpoint } from '../models/checkpoint.js';
 import { inputSize } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { withDistances, type Scored } from './paired-error.js';
-import { requireFinite, rowOf, type EvaluationHooks, type TextCandidate } from './rows.js';
-import { NOT_SCORED, tokenScores, type LossLimits, type Texts } from './token-losses.js';
+import { requireFinite, rowOf, scoresOf, type EvaluationHooks, type TextCandidates } from './rows.js';
+import { NOT_SCORED, type LossLimits, type Texts } from './token-losses.js';
 import type { EvaluationRow } from '../protocol/protocol.js';
 
 /** The shortest texts run at this many tokens (docs/METHOD.md, section 11). */
@@ -32,7 +32,7 @@ const tokensRead = ({ ids }: ScoredText): number => ids.length - 1;
 export async function evaluateChoices(
   programs: Programs,
   checkpoints: readonly Checkpoint[],
-  candidates: readonly TextCandidate[],
+  candidates: TextCandidates,
   items: readonly EncodedItem[],
   limits: LossLimits,
   { signal, status }: EvaluationHooks,
@@ -54,15 +54,16 @@ export async function evaluateChoices(
     const sums = new Float64Array(texts.length);
     let before = 0;
     for (const { checkpoint, indices, tokens } of classes) {
-      const { model, open } = candidate.build(checkpoint);
       const side = fillUp(
         indices.map((t) => texts[t]!),
         tokens,
       );
       const own = indices.length * tokens;
-      const { losses } = await tokenScores(
+      const { losses } = await scoresOf(
         programs,
-        { model, open, texts: side, limits },
+        checkpoint,
+        candidate,
+        { texts: side, limits },
         {
           signal,
           status: (done) => status((i + (before + done * own) / total) / candidates.length, rows),

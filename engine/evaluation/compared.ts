@@ -19,7 +19,7 @@ export interface Compared {
  */
 export async function openCompared(
   programs: Programs,
-  { request, sets, widths, baselines, hooks }: Evaluation,
+  { request, sets, widths, baselines, exports, hooks }: Evaluation,
   size: number,
   sample: number,
 ): Promise<Compared> {
@@ -30,7 +30,7 @@ export async function openCompared(
   const compared = baselines.planned.length * baselineWidths(widths).length;
   await hooks.begin?.({
     samples: size / sample,
-    rows: 1 + own.reduce((sum, n) => sum + n, compared),
+    rows: 1 + own.reduce((sum, n) => sum + n, compared) + exports.length,
     sets: sets.length + baselines.planned.length,
     device: programs.runtime.device,
     baselines: baselines.planned,

@@ -11,6 +11,7 @@ import type {
   RowHead,
 } from '../protocol/protocol.js';
 import type { Baselines } from './baselines.js';
+import type { NamedExport } from './exported.js';
 import type { NamedSet } from './sets.js';
 
 /** A result but for what the job adds. */
@@ -46,6 +47,8 @@ export interface Evaluation<M extends Model = Model> {
   /** The bit-widths that sets have rows for, from high to low. */
   readonly widths: readonly number[];
   readonly baselines: Baselines;
+  /** Files that were exported of the sets. Whoever asks closes them. */
+  readonly exports: readonly NamedExport[];
   readonly hooks: EvaluationJobHooks;
 }
 

@@ -40,10 +40,15 @@ export function withDistances(own: Scored, before: readonly Scored[]): Evaluatio
   if (!full) return own.row;
   const scoreError = pairedError(own.samples.score, full.samples.score);
   const against = others
-    .filter(({ row }) => own.row.kind === 'adapters' && row.bits === own.row.bits)
+    .filter(({ row }) => isHeldAgainst(own.row, row) && row.bits === own.row.bits)
     .map((other) => differenceOf(own, other));
   return { ...own.row, ...finite({ scoreError }), ...(against.length > 0 && { against }) };
 }
+
+/** A set against all before it, a file against sets. */
+const isHeldAgainst = (own: EvaluationRow, other: EvaluationRow): boolean =>
+  (own.kind === 'adapters' && other.kind !== 'exported') ||
+  (own.kind === 'exported' && other.kind === 'adapters');
 
 function differenceOf(own: Scored, other: Scored): Difference {
   const { label, kind } = other.row;

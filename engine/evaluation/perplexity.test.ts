@@ -10,7 +10,7 @@ import { headOf, type LanguageModel } from '../models/model.js';
 import { openPrograms, type Programs } from '../runtime/programs.js';
 import { openRuntime } from '../runtime/session.js';
 import { evaluatePerplexity, type Windows } from './perplexity.js';
-import type { TextCandidate } from './rows.js';
+import type { OwnCandidate } from './rows.js';
 import { roundedSource } from '../execution/testing.js';
 import type { EvaluationRow } from '../protocol/protocol.js';
 
@@ -19,7 +19,7 @@ let checkpoint: Checkpoint;
 let model: LanguageModel;
 let programs: Programs;
 let plain: RunnableModel;
-let full: TextCandidate;
+let full: OwnCandidate;
 let cleanUp: () => Promise<void>;
 const hooks = { signal: new AbortController().signal, status: () => undefined };
 const limits = { memory: 1 << 20 };
@@ -111,7 +111,7 @@ describe('evaluatePerplexity', () => {
 
   it('runs every candidate, and reports the rows that are done while it goes on', async () => {
     const rounded = roundedSource(programs, checkpoint, [8, 2]);
-    const candidates = [8, 2].map((bits): TextCandidate => {
+    const candidates = [8, 2].map((bits): OwnCandidate => {
       const open = quantizedParts(programs, rounded, bits);
       return { label: 'rounding', kind: 'baseline', bits, bytes: bits, build: () => ({ model, open }) };
     });

@@ -4,8 +4,8 @@ import type { Checkpoint } from '../models/checkpoint.js';
 import { headOf } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import { withDistances, type Scored } from './paired-error.js';
-import { requireFinite, rowOf, type EvaluationHooks, type TextCandidate } from './rows.js';
-import { NOT_SCORED, tokenScores, type LossLimits, type Reference } from './token-losses.js';
+import { requireFinite, rowOf, scoresOf, type EvaluationHooks, type TextCandidates } from './rows.js';
+import { NOT_SCORED, type LossLimits, type Reference } from './token-losses.js';
 import type { EvaluationRow } from '../protocol/protocol.js';
 
 /** Windows of token ids, side by side: [count, length]. */
@@ -17,12 +17,12 @@ export interface Windows {
 
 /**
  * exp of the mean −log p over the tokens of all windows, the first of each window not scored, and the mean divergence of
- * their logits from those of the first candidate, one row per candidate.
+ * their logits from those of the first candidate, one row per candidate. The first is full precision.
  */
 export async function evaluatePerplexity(
   programs: Programs,
   checkpoint: Checkpoint,
-  candidates: readonly TextCandidate[],
+  candidates: TextCandidates,
   windows: Windows,
   limits: LossLimits,
   { signal, status }: EvaluationHooks,
@@ -41,7 +41,7 @@ export async function evaluatePerplexity(
   const scored: Scored[] = [];
   try {
     for (const [i, candidate] of candidates.entries()) {
-      const { model, open } = candidate.build(checkpoint);
+      const { model } = checkpoint;
       const keep = i === 0 && candidates.length > 1 ? cache.store(count, headOf(model).size) : undefined;
       const texts = { ...windows, next };
       const left = { ...limits, memory: limits.memory - cache.held.memory };
@@ -49,12 +49,15 @@ export async function evaluatePerplexity(
         signal,
         status: (done: number) => status((i + done) / candidates.length, rows),
       };
-      const scores = await tokenScores(
+      const compared = { ...(reference && { reference }), ...(keep && { keep }) };
+      const scores = await scoresOf(
         programs,
-        { model, open, texts, limits: left, ...(reference && { reference }), ...(keep && { keep }) },
+        checkpoint,
+        candidate,
+        { texts, limits: left, ...compared },
         hooks,
       );
-      if (keep) reference = { store: keep, head: await open(model.head) };
+      if (keep) reference = { store: keep, head: await candidates[0].build(checkpoint).open(model.head) };
       // Tokens of one window are not independent of each other; windows nearly are.
       const [losses, divergences] = [meansOf(scores.losses), meansOf(scores.divergences)];
       const perplexity = Math.exp(mean(losses));

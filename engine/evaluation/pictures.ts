@@ -6,12 +6,12 @@ import type { Preprocessor } from '../data/preprocessor.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { VisionModel } from '../models/model.js';
 import type { RunnableModel } from '../execution/model.js';
+import type { ElasticModel, Widths } from '../execution/quantized-model.js';
 import type { Runtime } from '../runtime/session.js';
 import { classificationScorer } from './classification.js';
 import { withDistances } from './paired-error.js';
-import type { Candidate } from './evaluate.js';
 import { fullHead, requireFinite, rowOf, type EvaluationHooks } from './rows.js';
-import type { EvaluationRow } from '../protocol/protocol.js';
+import type { EvaluationRow, RowHead } from '../protocol/protocol.js';
 
 /** Pictures that run at once (docs/METHOD.md, section 11). */
 const BATCH = 100;
@@ -21,12 +21,18 @@ const BATCH = 100;
  */
 const CHUNK_BYTES = 256 << 20;
 
+/** A classifier that is switched to the bits of its layers before it runs. */
+export interface PictureCandidate extends RowHead {
+  readonly widths: Widths;
+  readonly model: Pick<ElasticModel, 'use' | 'run'>;
+}
+
 /** Full precision first, then the candidates in their order. Throws UserError where no picture can be read or no label fits. */
 export async function evaluateClassifier(
   runtime: Runtime,
   checkpoint: Checkpoint<VisionModel>,
   plain: RunnableModel,
-  candidates: readonly Candidate[],
+  candidates: readonly PictureCandidate[],
   pictures: {
     readonly source: ImageSource;
     readonly indices: readonly number[];

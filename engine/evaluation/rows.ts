@@ -1,11 +1,14 @@
 /** What an evaluation yields, whatever it measures: a row for full precision and one for each candidate. */
 import { UserError } from '../errors.js';
-import type { OpenPart } from '../execution/part-by-part.js';
+import type { OpenPart, PassHooks } from '../execution/part-by-part.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { Model } from '../models/model.js';
+import type { Programs } from '../runtime/programs.js';
 import { formatWidth } from '../plans/numbers.js';
 import type { EvaluationRow, RowHead } from '../protocol/protocol.js';
 import { checkpointBytes } from '../quantized/size.js';
+import { foreignScores, type ForeignScored } from './foreign-losses.js';
+import { tokenScores, type Scored, type TokenScores } from './token-losses.js';
 
 export interface EvaluationHooks {
   readonly signal: AbortSignal;
@@ -16,20 +19,47 @@ export interface EvaluationHooks {
   readonly status: (done: number, rows: readonly EvaluationRow[]) => void;
 }
 
-/** A language model at a precision, to be run part by part; full precision is one too. */
-export interface TextCandidate extends RowHead {
+/** A language model at a precision, to be run part by part, full precision too; or in a runtime that is not this engine's. */
+export type TextCandidate = OwnCandidate | ForeignCandidate;
+
+/** Full precision, and what is held against it. */
+export type TextCandidates = readonly [OwnCandidate, ...TextCandidate[]];
+
+export interface ForeignCandidate extends RowHead {
+  readonly start: ForeignScored['start'];
+}
+
+export interface OwnCandidate extends RowHead {
   /** @param checkpoint may be built for texts of any length; the model that comes back is built for the same */
   build(checkpoint: Checkpoint): { readonly model: Model; readonly open: OpenPart };
+}
+
+/** How a candidate scores texts. @param checkpoint built for texts of their length */
+export function scoresOf(
+  programs: Programs,
+  checkpoint: Checkpoint,
+  candidate: TextCandidate,
+  { texts, limits, reference, keep }: Pick<Scored, 'texts' | 'limits' | 'reference' | 'keep'>,
+  hooks: PassHooks,
+): Promise<TokenScores> {
+  const compared = reference && { reference };
+  if ('start' in candidate) {
+    const { start, label } = candidate;
+    return foreignScores(programs, { start, label, head: checkpoint.model.head, texts, ...compared }, hooks);
+  }
+  const own = { ...candidate.build(checkpoint), texts, limits, ...compared, ...(keep && { keep }) };
+  return tokenScores(programs, own, hooks);
 }
 
 /** The score that a row's task is known by. */
 export const mainScore = ({ top1, perplexity, accuracy }: EvaluationRow): number | undefined =>
   top1 ?? perplexity ?? accuracy;
 
-export const rowOf = ({ label, kind, method, bits, bytes }: RowHead): RowHead => ({
+export const rowOf = ({ label, kind, method, runtime, bits, bytes }: RowHead): RowHead => ({
   label,
   kind,
   ...(method !== undefined && { method }),
+  ...(runtime !== undefined && { runtime }),
   bits,
   bytes,
 });

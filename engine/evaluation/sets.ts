@@ -18,10 +18,10 @@ export interface NamedSet {
 }
 
 /** Opens the sets; the caller closes them. Throws UserError for a set of another model, or one that lacks a bit-width asked for. */
-export async function openAdapterSets(
-  checkpoint: Checkpoint,
-  { adapters = [], bits: asked = [], plans = [] }: EvaluateRequest,
-): Promise<NamedSet[]> {
+export async function openAdapterSets(checkpoint: Checkpoint, request: EvaluateRequest): Promise<NamedSet[]> {
+  const { adapters = [], exports = [] } = request;
+  const asked = [...(request.bits ?? []), ...exports.flatMap(({ bits }) => bits ?? [])];
+  const plans = plansOf(request);
   const sets: NamedSet[] = [];
   if (plans.length > 0 && adapters.length === 0)
     throw new UserError('A precision plan needs an adapter set: name it with --adapters.');
@@ -35,7 +35,7 @@ export async function openAdapterSets(
       const missing = asked.find((bits) => !offered.includes(bits));
       if (missing !== undefined)
         throw new UserError(`${folder} has no ${missing}-bit setting; it has ${offered.join(', ')}.`);
-      for (const path of plans) opened.push(await openPlan(path, checkpoint, offered));
+      for (const { path, tie } of plans) opened.push(await openPlan(path, checkpoint, offered, tie));
     }
     return sets;
   } catch (error) {
@@ -48,13 +48,24 @@ export async function closeAdapterSets(sets: readonly NamedSet[]): Promise<void>
   for (const { set } of sets) await set.close();
 }
 
-/** The bit-widths asked for, or all of the adapter sets, from high to low. Throws UserError where baselines have none. */
+/** The plans asked for, and those of exports, each once. */
+function plansOf({ plans = [], exports = [] }: EvaluateRequest): Pick<NamedPlan, 'path' | 'tie'>[] {
+  const all = [
+    ...plans.map((path) => ({ path, tie: false })),
+    ...exports.flatMap(({ plan, tie = false }) => (plan === undefined ? [] : [{ path: plan, tie }])),
+  ];
+  return all.filter((one, i) => all.findIndex(({ path, tie }) => path === one.path && tie === one.tie) === i);
+}
+
+/** The bit-widths asked for and those of exports, or all of the adapter sets, from high to low. Throws UserError where baselines have none. */
 export function widthsOf(
-  { bits, plans = [], baseline = [] }: EvaluateRequest,
+  { bits, plans = [], baseline = [], exports = [] }: EvaluateRequest,
   sets: readonly NamedSet[],
 ): number[] {
-  const asked = bits ?? (plans.length > 0 ? [] : sets).flatMap(({ set }) => set.config.offered);
-  const widths = [...new Set(asked)].sort((a, b) => b - a);
+  const named = plans.length > 0 || exports.length > 0;
+  const asked = bits ?? (named ? [] : sets).flatMap(({ set }) => set.config.offered);
+  const verified = exports.flatMap((one) => one.bits ?? []);
+  const widths = [...new Set([...asked, ...verified])].sort((a, b) => b - a);
   if (widths.length > 0 && sets.length === 0 && baseline.length === 0)
     throw new UserError(
       `Nothing is quantized to ${widths.join(', ')} bits: name an adapter set with --adapters, or a method to compare with, such as --baseline rounding.`,

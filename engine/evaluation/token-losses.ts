@@ -4,13 +4,13 @@
  */
 import { openSampleCache, samplesIn, type SampleStore } from '../execution/sample-store.js';
 import { CancelledError } from '../errors.js';
-import { Graph } from '../graph/ir.js';
-import * as op from '../graph/ops.js';
-import { disposeAll, type RunnablePart } from '../execution/part.js';
-import { divergenceOf, logProbabilities, rowsAtOnce } from '../execution/logit-divergence.js';
+import type { RunnablePart } from '../execution/part.js';
+import { rowsAtOnce } from '../execution/logit-divergence.js';
 import { passBlocks, passingSize, type OpenPart, type PassHooks } from '../execution/part-by-part.js';
-import { inputSize, outputSize, type Model } from '../models/model.js';
+import { inputSize, outputSize, type Model, type Part } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
+import type { Tensor } from '../runtime/session.js';
+import { rowScorer } from './scored-rows.js';
 
 /** Texts of one length, side by side. */
 export interface Texts {
@@ -94,43 +94,26 @@ export async function tokenScores(
 
   /** Scores the tokens of the texts in `store`, the first at position `from`. */
   async function score(from: number, store: SampleStore, done: (share: number) => void): Promise<void> {
-    const { runtime } = programs;
-    const features = inputSize(model.head);
     const vocabulary = outputSize(model.head);
     const scored: number[] = [];
     for (let at = 0; at < store.samples * length; at++)
       if (texts.next[from + at] !== NOT_SCORED) scored.push(at);
     const rows = Math.max(1, Math.min(scored.length, atOnce ?? rowsAtOnce(vocabulary)));
-    const parameters = [rows, vocabulary, reference !== undefined] as const;
-    const label = `scores ${rows}×${vocabulary}`;
-    const program = await programs.getBuilt(scoresGraph, parameters, label, { keep: false });
+    const scoreOf = await rowScorer(programs, rows, vocabulary, reference !== undefined);
     const head = await open(model.head);
-    const buffer = new Float32Array(rows * features);
-    const logitsOf = (own: RunnablePart, source: SampleStore, first: number, picked: readonly number[]) => {
-      for (const [row, at] of picked.entries())
-        source.readSpan((first + at) * features, buffer.subarray(row * features, (row + 1) * features));
-      return own.run(runtime.tensor(buffer, model.head.inputShape(rows)), rows);
-    };
+    const runOwn = headRunner(programs, head, model.head, rows);
+    const runReference = reference && headRunner(programs, reference.head, model.head, rows);
     try {
       for (let start = 0; start < scored.length; start += rows) {
         if (signal.aborted) throw new CancelledError();
         const picked = scored.slice(start, start + rows);
-        const targets = new BigInt64Array(rows);
-        for (const [row, at] of picked.entries())
-          targets[row] = BigInt(row * vocabulary + texts.next[from + at]!);
-        const feeds = {
-          logits: await logitsOf(head, store, 0, picked),
-          ...(reference && { reference: await logitsOf(reference.head, reference.store, from, picked) }),
-        };
-        const outputs = await program.run({ ...feeds, targets: runtime.tensor(targets, [rows]) });
-        disposeAll(feeds);
-        for (const [name, into] of [
-          ['nll', losses],
-          ['kl', divergences],
-        ] as const) {
-          if (!outputs[name]) continue;
-          const found = await runtime.read(outputs[name]);
-          for (const [row, at] of picked.entries()) into[from + at] = found[row]!;
+        const next = picked.map((at) => texts.next[from + at]!);
+        const logits = await runOwn(store, picked);
+        const other = picked.map((at) => from + at);
+        const { nll, kl } = await scoreOf(logits, next, await runReference?.(reference!.store, other));
+        for (const [row, at] of picked.entries()) {
+          losses[from + at] = nll[row]!;
+          if (kl) divergences[from + at] = kl[row]!;
         }
         done(Math.min(1, (start + rows) / scored.length));
       }
@@ -140,19 +123,20 @@ export async function tokenScores(
   }
 }
 
-/**
- * Of every row: −log p of its target, and KL(reference ‖ logits). `logits` and `reference` [rows, vocabulary], `targets`
- * [rows] (index into the flat logits) → `nll` [rows], `kl` [rows].
- */
-function scoresGraph(rows: number, vocabulary: number, isCompared: boolean): Graph {
-  const graph = new Graph();
-  const of = (name: string) => logProbabilities(graph.input(name, [rows, vocabulary]));
-  const q = of('logits');
-  const targets = graph.input('targets', [rows], 'int64');
-  graph.output('nll', op.neg(op.gather(op.reshape(q, [rows * vocabulary]), targets)));
-  if (!isCompared) return graph;
-  graph.output('kl', divergenceOf(of('reference'), q));
-  return graph;
+/** Makes of stored tokens at most `rows` rows of logits [rows, vocabulary]; rows beyond them are of no meaning. */
+export function headRunner(
+  { runtime }: Programs,
+  head: RunnablePart,
+  part: Part,
+  rows: number,
+): (store: SampleStore, tokens: readonly number[]) => Promise<Tensor> {
+  const features = inputSize(part);
+  const buffer = new Float32Array(rows * features);
+  return (store, tokens) => {
+    for (const [row, token] of tokens.entries())
+      store.readSpan(token * features, buffer.subarray(row * features, (row + 1) * features));
+    return head.run(runtime.tensor(buffer, part.inputShape(rows)), rows);
+  };
 }
 
 /** Copies all samples of a store to another, where they begin at `first`. */

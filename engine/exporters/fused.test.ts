@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { fusedLayers, tied, untied } from './fused.js';
+import { fusedLayers, tied } from '../plans/fused.js';
+import { untied } from './fused.js';
 
 const layers = ['q', 'k', 'v', 'o'].map((name) => `model.layers.0.self_attn.${name}_proj`);
 const [q, k, v, o] = layers as [string, string, string, string];

@@ -5,6 +5,7 @@ import { UserError } from '../errors.js';
 import { fingerprintModel } from '../formats/fingerprint.js';
 import { expectObject, readJsonFile } from '../formats/json.js';
 import { refuseOtherFormats } from '../formats/other-formats.js';
+import { isPacked, unpacked } from '../formats/packed.js';
 import { show } from '../formats/paths.js';
 import { isFloat, type TensorSource } from '../formats/safetensors.js';
 import { openWeights } from '../formats/weights.js';
@@ -61,14 +62,16 @@ export async function openCheckpoint(
     await readJsonFile(configPath, { maxBytes: MAX_CONFIG_BYTES, python: true }),
     'config.json',
   );
+  const packed = options.packed === true && isPacked(values);
   const build = (known: BuildOptions) => {
     const config = new ModelConfig(values, `${name}/config.json`);
-    return { model: buildModel(config, { ...options, ...known }, families), notes: config.notes };
+    return { model: buildModel(config, { ...options, packed, ...known }, families), notes: config.notes };
   };
   // What is refused by its configuration is refused before weights are looked at.
   build({});
-  const { weights: stored, isElastic } = await openWeights(folder);
+  const { weights, isElastic } = await openWeights(folder);
   try {
+    const stored = packed ? await unpacked(weights, values, name) : weights;
     const family = familyOf(new ModelConfig(values, `${name}/config.json`), families);
     const names = storedNames(stored, family);
     const stores = (tensor: string) => names.find(tensor) !== undefined;
@@ -100,10 +103,20 @@ export async function openCheckpoint(
       close: () => stored.close(),
     };
   } catch (error) {
-    await stored.close();
+    await weights.close();
     throw error;
   }
 }
+
+/** A checkpoint with the weights of another source, which has the same tensors by the same names, and stays its owner's. */
+export const withWeights = <M extends Model>(
+  checkpoint: Checkpoint<M>,
+  source: TensorSource,
+): Checkpoint<M> => ({
+  ...checkpoint,
+  source,
+  read: (part) => readPart(source, part, checkpoint.listing(part), checkpoint.name),
+});
 
 /** Listings by kind: parts of one kind are listed once. */
 function listParts(model: Model): (part: Part) => PartListing {

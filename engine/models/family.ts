@@ -9,6 +9,8 @@ export interface BuildOptions {
   readonly untied?: boolean;
   /** Whether the checkpoint has a tensor of this name; unknown before its weights are looked at. */
   readonly stores?: (tensor: string) => boolean;
+  /** Takes weights that are packed integers, as exports have them: they are unpacked when they are read. Default false. */
+  readonly packed?: boolean;
 }
 
 /** One architecture: how its `config.json` becomes a model. */

@@ -67,7 +67,8 @@ export function buildModel(
       `is ${show(architecture)}; supported for ${show(family.modelType)} are ${family.architectures.join(', ')}`,
     );
   for (const key of ['quantization_config', 'compression_config'])
-    if (config.has(key)) config.fail(key, 'is present: weights that are quantized already are not supported');
+    if (config.has(key) && !options.packed)
+      config.fail(key, 'is present: weights that are quantized already are not supported');
   return family.build(config, architecture, options);
 }
 

@@ -26,8 +26,20 @@ export interface EvaluateRequest extends Placement {
   readonly baselineSamples?: number;
   /** Bytes of memory for activations of text. Default half of what is free. */
   readonly cacheMemory?: number;
+  /** Files that exports of the adapter set wrote, each run in what it is for, beside the set at the same bits. */
+  readonly exports?: readonly VerifiedExport[];
   /** Keeps the result as `evaluations/<this name>.json` in the first adapter set's folder, or the model's where there is none. */
   readonly save?: string;
+}
+
+/** A file or folder that an export wrote, and the bits that it was exported at. */
+export interface VerifiedExport {
+  readonly path: string;
+  /** Of every layer. Either this or `plan`. */
+  readonly bits?: number;
+  readonly plan?: string;
+  /** As it was exported. */
+  readonly tie?: boolean;
 }
 
 export interface EvaluateResult extends SkippedSamples {
@@ -36,7 +48,7 @@ export interface EvaluateResult extends SkippedSamples {
   readonly task: EvaluationTask;
   /** Name of the evaluation set. */
   readonly data: string;
-  /** Full precision first, then the baselines and the adapter sets, each from high to low bit-widths. */
+  /** Full precision first, then the baselines and the adapter sets, each from high to low bit-widths, then exported files. */
   readonly rows: readonly EvaluationRow[];
   readonly seconds: number;
   /** The highest resident memory of the process, bytes. */
@@ -45,19 +57,21 @@ export interface EvaluateResult extends SkippedSamples {
   readonly saved?: string;
 }
 
-/** Full precision, a set calibrated for comparison, an adapter set. */
-export type RowKind = 'full' | 'baseline' | 'adapters';
+/** Full precision, a set calibrated for comparison, an adapter set, a file that was exported. */
+export type RowKind = 'full' | 'baseline' | 'adapters' | 'exported';
 
 /** One model at one bit-width, over the whole evaluation set. */
 export interface EvaluationRow {
-  /** The kind, told further where several rows have it; for an adapter set its name. */
+  /** The kind, told further where several rows have it; for an adapter set its name, for a file its own. */
   readonly label: string;
   readonly kind: RowKind;
   /** The method of a quantized model. */
   readonly method?: string;
+  /** What ran an exported file, such as `ONNX Runtime 1.30.0`. */
+  readonly runtime?: string;
   /** A bit-width, or the mean over layers that have different ones. */
   readonly bits: number | 'fp';
-  /** Size of the model: on disk in full precision, as integers at a bit-width. */
+  /** Size of the model: on disk in full precision, as integers at a bit-width; of an exported file all that lies on disk. */
   readonly bytes: number;
   /** Pictures, windows of text or questions that the scores are means over. */
   readonly samples: number;
@@ -75,7 +89,7 @@ export interface EvaluationRow {
    * unit, the samples paired. Absent for full precision itself, and from a single sample.
    */
   readonly scoreError?: number;
-  /** Of an adapter set: how far it is from every baseline and every set before it that has the same bits. */
+  /** Of an adapter set: how far it is from every baseline and every set before it that has the same bits; of a file, from the sets. */
   readonly against?: readonly Difference[];
 }
 
@@ -93,7 +107,7 @@ export interface Difference {
 }
 
 /** What a row says of its model. */
-export type RowHead = Pick<EvaluationRow, 'label' | 'kind' | 'method' | 'bits' | 'bytes'>;
+export type RowHead = Pick<EvaluationRow, 'label' | 'kind' | 'method' | 'runtime' | 'bits' | 'bytes'>;
 
 export type EvaluationReport = ReadableEvaluation | UnreadableEvaluation;
 

@@ -79,7 +79,7 @@ async function knownProcessor(threads: number): Promise<KnownDevice | undefined>
 const ratesFile = () => join(cacheFolder(), 'elastic-precision', 'rates.json');
 
 /** The user's, where programs keep what they can make again. */
-function cacheFolder(): string {
+export function cacheFolder(): string {
   const { env, platform } = process;
   const usual = { darwin: join(homedir(), 'Library', 'Caches'), win32: env.LOCALAPPDATA }[platform as string];
   return env.XDG_CACHE_HOME ?? usual ?? join(homedir(), '.cache');

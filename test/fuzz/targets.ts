@@ -18,8 +18,12 @@ import { openChoices } from '../../engine/data/text/choices.js';
 import { endTokens } from '../../engine/data/text/end-tokens.js';
 import { openText } from '../../engine/data/text/source.js';
 import { openTokenizer } from '../../engine/data/text/tokenizer.js';
-import { parseJsonStrict, readJsonFile } from '../../engine/formats/json.js';
+import { f32, ggufPieces, text } from '../../engine/exporters/gguf/file.js';
+import { F32 } from '../../engine/exporters/gguf/weights.js';
+import { readGgufHeader } from '../../engine/formats/gguf-header.js';
+import { expectObject, parseJsonStrict, readJsonFile } from '../../engine/formats/json.js';
 import { decodeOnnxModel, encodeOnnxModel, onnxTensor } from '../../engine/formats/onnx.js';
+import { isPacked, unpacked } from '../../engine/formats/packed.js';
 import { openSafetensors, writeSafetensors } from '../../engine/formats/safetensors.js';
 import { parseSetConfig } from '../../engine/formats/set-config.js';
 import { readSensitivity } from '../../engine/formats/sensitivity.js';
@@ -135,6 +139,68 @@ function safetensorsFile(random: Random, header: object, data: Uint8Array): Buff
   length.writeBigUInt64LE(random.integer(8) === 0 ? pick(random, odd) : BigInt(text.length));
   return Buffer.concat([length, text, data]);
 }
+
+async function ggufFile(): Promise<Buffer[]> {
+  const metadata = [
+    ['general.architecture', text('llama')],
+    ['llama.rope.freq_base', f32(1e4)],
+    ['tokenizer.ggml.tokens', text(['a', 'bc'])],
+  ] as const;
+  const data = () => Promise.resolve(new Uint8Array(32));
+  const pieces: Uint8Array[] = [];
+  for await (const piece of ggufPieces(metadata, [{ name: 'x.weight', shape: [2, 4], type: F32, data }]))
+    pieces.push(piece);
+  return [Buffer.concat(pieces)];
+}
+
+/** Layers [8, 32] in the three kinds of integers. */
+const PACKED = [
+  {
+    tensors: { weight_packed: [8, 4], weight_scale: [8, 2], weight_zero_point: [1, 2], weight_shape: [2] },
+    config: {
+      quant_method: 'compressed-tensors',
+      config_groups: { group_0: { targets: ['x'], weights: { num_bits: 4, symmetric: false } } },
+    },
+  },
+  {
+    tensors: { qweight: [4, 32], qzeros: [2, 4], scales: [2, 32], g_idx: [32] },
+    config: { quant_method: 'gptq', bits: 4, format: 'gptq_v2', dynamic: { '+:^y$': { bits: 8 } } },
+  },
+  { tensors: { qweight: [32, 1], qzeros: [2, 1], scales: [2, 8] }, config: { quant_method: 'awq', bits: 4 } },
+] satisfies readonly { readonly tensors: Readonly<Record<string, number[]>>; readonly config: object }[];
+
+const packed: Target = {
+  name: 'packed weights',
+  open: (folder) =>
+    Promise.resolve(async (random) => {
+      const { tensors, config } = pick(random, PACKED);
+      const entries = Object.entries<number[]>(tensors).map(([suffix, own]) => {
+        const shape = random.integer(8) === 0 ? own.map((n) => n + random.integer(3)) : [...own];
+        const count = shape.reduce((a, b) => a * b, 1);
+        const words = () => Int32Array.from({ length: count }, () => random.integer(2 ** 31));
+        const sizes = BigInt64Array.from({ length: count }, (_, i) =>
+          BigInt([8, 32][i] ?? random.integer(99)),
+        );
+        const kind = suffix.includes('scale') ? 'F32' : suffix === 'weight_shape' ? 'I64' : 'I32';
+        const groups = () => Int32Array.from({ length: count }, (_, i) => i >> 4);
+        const data = kind === 'F32' ? new Float32Array(count).fill(0.5) : kind === 'I64' ? sizes : suffix === 'g_idx' ? groups() : words(); // prettier-ignore
+        return { name: `x.${suffix}`, dtype: kind, shape, data: () => data } as const;
+      });
+      const path = join(folder, 'packed.safetensors');
+      await writeSafetensors(path, entries);
+      const place = join(folder, 'packed.json');
+      await writeFile(place, mutateText(random, { quantization_config: config }));
+      const values = expectObject(await readJsonFile(place), 'config.json');
+      if (!isPacked(values)) return;
+      const source = await openSafetensors(path);
+      try {
+        const weights = await unpacked(source, values, 'packed');
+        for (const name of weights.tensors.keys()) if (name.endsWith('.weight')) await weights.read(name);
+      } finally {
+        await source.close();
+      }
+    }),
+};
 
 const HEADER = {
   __metadata__: { format: 'pt', at: '[0,1]' },
@@ -457,6 +523,8 @@ export const targets: readonly Target[] = [
       }),
   },
   shards,
+  packed,
+  binaryFile('GGUF header', 'a.gguf', ggufFile, readGgufHeader),
   ...Object.keys(CONFIGS).map(family),
   modelFolder,
   jsonFile('preprocessor', samples.preprocessors, async (path) => {

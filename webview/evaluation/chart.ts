@@ -194,7 +194,7 @@ export const fullSwatch = (): SVGSVGElement =>
 
 /** Colours and symbols repeat after six adapter sets, but not together. */
 const lookOf = ({ kind, look }: Pick<Series, 'kind' | 'look'>): string =>
-  kind === 'adapters' ? `look-${look % 6}` : `baseline-${look % 2}`;
+  kind === 'baseline' ? `baseline-${look % 2}` : `look-${look % 6}${kind === 'exported' ? ' exported' : ''}`;
 
 const SYMBOLS = [
   'M-4.5 0A4.5 4.5 0 1 0 4.5 0A4.5 4.5 0 1 0 -4.5 0Z',

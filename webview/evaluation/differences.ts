@@ -36,13 +36,14 @@ export function differencesFrom(
 }
 
 function differenceRow(
-  { label, kind, bits, bytes, samples }: EvaluationRow,
+  { label, kind, runtime, bits, bytes, samples }: EvaluationRow,
   { score, scoreError, kl, klError }: Difference,
   task: EvaluationTask,
 ): DifferenceRow {
   return {
     label,
     kind,
+    ...(runtime !== undefined && { runtime }),
     bits,
     bytes,
     samples,

@@ -123,7 +123,7 @@ export function resultsView(actions: ResultsActions): Results {
         sortRows(listed, state.sorting).map((row) => ({
           key: rowKey(row),
           cells: [
-            nameOf(row, strings),
+            row.runtime === undefined ? nameOf(row, strings) : `${row.label} · ${row.runtime}`,
             bitsText(row, view.locale),
             formatBytes(row.bytes, view.locale),
             ...listedMetrics.map((m) =>

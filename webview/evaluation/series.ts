@@ -23,10 +23,12 @@ export interface Chartable {
   readonly series: readonly Series[];
 }
 
+const ORDER: readonly Series['kind'][] = ['baseline', 'adapters', 'exported'];
+
 /** Tells rows apart, and finds the same one again in a later message. */
 export const rowKey = (row: EvaluationRow): string => `${row.kind}/${row.bits}/${row.label}`;
 
-/** Baselines first, so that adapter sets are drawn over them. Rows without a finite value have no point. */
+/** Baselines first, so that adapter sets are drawn over them, and exported files over both. Rows without a finite value have no point. */
 export function chartable(rows: readonly EvaluationRow[], metric: Metric): Chartable {
   const full = rows.find((row) => row.kind === 'full');
   const groups = new Map<string, EvaluationRow[]>();
@@ -35,13 +37,14 @@ export function chartable(rows: readonly EvaluationRow[], metric: Metric): Chart
     const key = `${row.kind}/${row.label}`;
     groups.set(key, [...(groups.get(key) ?? []), row]);
   }
-  const looks = { baseline: 0, adapters: 0 };
+  // Files share the looks of sets, of which none is alike.
+  const looks = { baseline: 0, own: 0 };
   const series = [...groups.values()].map((group): Series => {
-    const { label, kind } = group[0]!;
+    const { label, kind } = group[0]! as EvaluationRow & Pick<Series, 'kind'>;
     return {
       label,
-      kind: kind as Series['kind'],
-      look: looks[kind as Series['kind']]++,
+      kind,
+      look: looks[kind === 'baseline' ? kind : 'own']++,
       points: group
         .flatMap((row) => {
           const value = row[metric.key];
@@ -54,11 +57,11 @@ export function chartable(rows: readonly EvaluationRow[], metric: Metric): Chart
   return {
     // Its divergence from itself is zero, which has no place on a logarithmic axis.
     ...(full && metric.key !== 'kl' && { full }),
-    series: [...series.filter((s) => s.kind === 'baseline'), ...series.filter((s) => s.kind === 'adapters')],
+    series: ORDER.flatMap((kind) => series.filter((s) => s.kind === kind)),
   };
 }
 
-/** The smallest quantized model that is no more than `tolerance` worse than full precision. */
+/** The smallest quantized model, exported files apart, that is no more than `tolerance` worse than full precision. */
 export function bestTrade(rows: readonly EvaluationRow[], metric: Metric): EvaluationRow | undefined {
   const whole = rows.find((row) => row.kind === 'full');
   const full = whole?.[metric.key];
@@ -67,6 +70,7 @@ export function bestTrade(rows: readonly EvaluationRow[], metric: Metric): Evalu
     .filter(
       (row) =>
         row.kind !== 'full' &&
+        row.kind !== 'exported' &&
         // While an evaluation runs, a row may have seen but some of them.
         row.samples === whole?.samples &&
         withinTolerance(metric, row[metric.key], full),

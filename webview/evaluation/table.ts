@@ -35,6 +35,7 @@ export function toCsv(rows: readonly EvaluationRow[], task: Result['task']): str
   const columns: Exclude<keyof EvaluationRow, 'against'>[] = [
     'label',
     'kind',
+    ...(rows.some((row) => row.runtime !== undefined) ? (['runtime'] as const) : []),
     'bits',
     'bytes',
     'samples',

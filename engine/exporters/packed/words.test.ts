@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { turned, unpackAwq, unpackRows } from '../../formats/packed-words.js';
 import { packAwq, packRows, transposed } from './words.js';
 
 /** [out, in] = [8, 8]. */
@@ -30,4 +31,14 @@ it("has outputs in AWQ's order", () => {
   ];
   expect([...packAwq(transposed(codes, 8), 8)]).toEqual(rows);
   expect([...packAwq(zeros, 1)]).toEqual([2020042630]);
+});
+
+it.each([1, 2, 3, 4, 5, 6, 7, 8])('are read back at %i bits, rows that end within a word too', (bits) => {
+  const values = Uint8Array.from({ length: 3 * 37 }, (_, i) => (7 * i + 3) % 2 ** bits);
+  expect(unpackRows(packRows(values, 3, bits), 3, 37, bits)).toEqual(values);
+});
+
+it("are read back in AWQ's order, and turned", () => {
+  expect(unpackAwq(packAwq(codes, 8), 8, 8)).toEqual(codes);
+  expect(turned(transposed(codes, 2), 32)).toEqual(codes);
 });

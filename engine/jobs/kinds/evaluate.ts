@@ -1,10 +1,33 @@
 /** The kind `evaluate`: scores of a model at many bit-widths. */
-import { integer, list, oneOf, optional, path, text } from '../../formats/json-fields.js';
+import { UserError } from '../../errors.js';
+import {
+  flag,
+  integer,
+  list,
+  oneOf,
+  optional,
+  path,
+  record,
+  text,
+  type Fields,
+} from '../../formats/json-fields.js';
 import { checkName } from '../../formats/paths.js';
+import type { VerifiedExport } from '../../protocol/protocol.js';
 import { evaluationPath } from '../evaluations.js';
 import { evaluateResult, rows } from './evaluation-fields.js';
 import { bits, placement } from './fields.js';
 import type { Kind } from './kind.js';
+
+const verified: Fields<VerifiedExport> = {
+  path: path(),
+  bits: (object, key, where) => {
+    if ((object[key] === undefined) === (object.plan === undefined))
+      throw new UserError(`${where}: it must have either "${key}" or "plan".`);
+    return optional(bits)(object, key, where);
+  },
+  plan: optional(path()),
+  tie: optional(flag()),
+};
 
 export const evaluate: Kind<'evaluate'> = {
   title: 'Evaluate',
@@ -22,6 +45,7 @@ export const evaluate: Kind<'evaluate'> = {
     baselineData: optional(path()),
     baselineSamples: optional(integer(1)),
     cacheMemory: optional(integer(0)),
+    exports: optional(list(record(verified))),
     save: optional((object, key, where) => checkName(text()(object, key, where))),
   },
   result: evaluateResult,

@@ -19,7 +19,7 @@ const share = optional(number(0, 1));
 const positive = optional(number(0));
 /** Evaluations that were kept before any method could be a baseline name it as the kind of a row. */
 const rowKind: Field<RowKind> = (object, key, where) => {
-  const kind = oneOf('full', 'baseline', 'adapters', 'rounding', 'gptq')(object, key, where);
+  const kind = oneOf('full', 'baseline', 'adapters', 'exported', 'rounding', 'gptq')(object, key, where);
   return kind === 'rounding' || kind === 'gptq' ? 'baseline' : kind;
 };
 
@@ -36,6 +36,7 @@ const row: Fields<EvaluationRow> = {
   label: text(),
   kind: rowKind,
   method: optional(text()),
+  runtime: optional(text()),
   bits: either(number(MIN_BITS), oneOf('fp')),
   bytes: integer(0),
   samples: integer(0),

@@ -37,6 +37,10 @@ const evaluate: Required<EvaluateRequest> = {
   },
   ...{ task: 'perplexity', baseline: ['rounding', 'gptq'], baselineData: '/b', baselineSamples: 3 },
   ...{ cacheMemory: 9, save: 'name' },
+  exports: [
+    { path: '/e.gguf', bits: 4 },
+    { path: '/e', plan: '/plan.json', tie: true },
+  ],
 };
 
 const parseCalibrate = (value: unknown) => parseRequest('calibrate', value, 'request');

@@ -4,6 +4,7 @@ import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
 import { planBaselines } from '../../evaluation/baselines.js';
 import { closeAdapterSets, openAdapterSets, widthsOf, type NamedSet } from '../../evaluation/sets.js';
 import type { Evaluated, EvaluationJobHooks, Measured } from '../../evaluation/evaluate.js';
+import { closeExports, openExports, type NamedExport } from '../../evaluation/exported.js';
 import { taskOf } from '../../tasks/registry.js';
 import type { Task } from '../../tasks/task.js';
 import { announced } from '../announce.js';
@@ -64,9 +65,9 @@ async function evaluate(request: EvaluateRequest, hooks: Asked): Promise<Evaluat
         evaluationAmounts(checkpoint, evaluated, request.cacheMemory),
       );
     const asked = { ...hooks, begin: async (evaluated: Evaluated) => void (await begin(evaluated)) };
-    const measured = await evaluateSets(request, task, checkpoint, sets, asked).finally(() =>
-      closeAdapterSets(sets),
-    );
+    const measured = await withExports(request, checkpoint, sets, (exports) =>
+      evaluateSets(request, task, checkpoint, sets, exports, asked),
+    ).finally(() => closeAdapterSets(sets));
     const seconds = (performance.now() - started) / 1000;
     return { ...measured, ...namedSkipped(measured.skipped), seconds, peakMemory: peakMemory() };
   } finally {
@@ -74,16 +75,28 @@ async function evaluate(request: EvaluateRequest, hooks: Asked): Promise<Evaluat
   }
 }
 
+/** Opens files that are to be verified for `use`. */
+async function withExports<T>(
+  { exports: files = [], threads }: EvaluateRequest,
+  checkpoint: Checkpoint,
+  sets: readonly NamedSet[],
+  use: (exports: readonly NamedExport[]) => Promise<T>,
+): Promise<T> {
+  const exports = await openExports(checkpoint, files, sets, threads);
+  return use(exports).finally(() => closeExports(exports));
+}
+
 async function evaluateSets(
   request: EvaluateRequest,
   task: Task,
   checkpoint: Checkpoint,
   sets: readonly NamedSet[],
+  exports: readonly NamedExport[],
   hooks: EvaluationJobHooks,
 ): Promise<Measured> {
   const widths = widthsOf(request, sets);
   const baselines = planBaselines(task, checkpoint, request, sets, widths);
   return task
-    .evaluate({ request, checkpoint, sets, widths, baselines, hooks })
+    .evaluate({ request, checkpoint, sets, widths, baselines, exports, hooks })
     .finally(() => baselines.close());
 }

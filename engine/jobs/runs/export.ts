@@ -1,20 +1,21 @@
 /** The export job: from an adapter set and the bits of its layers to what other tools read. */
-import { realpath, readdir, stat, statfs } from 'node:fs/promises';
-import { dirname, join, resolve, sep } from 'node:path';
+import { realpath, statfs } from 'node:fs/promises';
+import { dirname, resolve, sep } from 'node:path';
 import { UserError } from '../../errors.js';
 import { openPlan } from '../../evaluation/plan-file.js';
 import { layerNames, layerWeights } from '../../execution/model.js';
 import { requireOffered } from '../../execution/source.js';
 import type { Exporter } from '../../exporters/exporter.js';
-import { tied } from '../../exporters/fused.js';
 import { exporterNamed, exporters } from '../../exporters/registry.js';
 import { requireAbsent } from '../../formats/atomic.js';
 import { placeOf, tryFile } from '../../formats/output.js';
 import { fileError } from '../../formats/paths.js';
+import { bytesAt } from '../../formats/sizes.js';
 import { whileLocked } from '../../locks/lock.js';
 import { openAdapterSet, openSource, requireMatch, type AdapterSet } from '../../methods/sets.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
 import { formatBytes, formatBytesUp } from '../../plans/numbers.js';
+import { tied } from '../../plans/fused.js';
 import { averageBits } from '../../plans/totals.js';
 import type { ExportFit, ExportRequest, ExportResult } from '../../protocol/protocol.js';
 import { withDevice } from '../../runtime/with-device.js';
@@ -168,12 +169,4 @@ async function requireSpace(out: string, bytes: number): Promise<void> {
     throw new UserError(
       `${out} would take ${formatBytesUp(bytes, 'en')}, and its drive has ${formatBytes(free, 'en')} left; free some, or choose another.`,
     );
-}
-
-/** Of a file, or of all files of a folder. */
-async function bytesAt(path: string): Promise<number> {
-  const found = await stat(path);
-  if (!found.isDirectory()) return found.size;
-  const sizes = await Promise.all((await readdir(path)).map((name) => bytesAt(join(path, name))));
-  return sizes.reduce((a, b) => a + b, 0);
 }

@@ -5,7 +5,8 @@ import { selectFirst } from '../../data/select.js';
 import { UserError } from '../../errors.js';
 import type { Candidate, Evaluation, Measured } from '../../evaluation/evaluate.js';
 import { openCompared } from '../../evaluation/compared.js';
-import { evaluateClassifier } from '../../evaluation/pictures.js';
+import { evaluateClassifier, type PictureCandidate } from '../../evaluation/pictures.js';
+import { exportedPictures } from '../../evaluation/exported.js';
 import type { EvaluationHooks } from '../../evaluation/rows.js';
 import { rowsOf } from '../../evaluation/sets.js';
 import { openPlainModel, type RunnableModel } from '../../execution/model.js';
@@ -18,35 +19,39 @@ import type { Programs } from '../../runtime/programs.js';
 import { withDevice } from '../../runtime/with-device.js';
 
 export async function evaluatePictures(evaluation: Evaluation<VisionModel>): Promise<Measured> {
-  const { request, checkpoint, sets, widths } = evaluation;
+  const { request, checkpoint, sets, widths, hooks } = evaluation;
   if (request.task !== undefined)
     throw new UserError(`${checkpoint.name} is an image classifier; the task "${request.task}" is for text.`);
   const pictures = await openPictures(checkpoint, request.data, request.limit);
   const { source, indices } = pictures;
   return withDevice(request, async (programs) => {
     const compared = await openCompared(programs, evaluation, indices.length, 1);
-    const candidates: Candidate[] = [];
+    const candidates: PictureCandidate[] = [];
     for (const named of compared.sets) {
       const rows = rowsOf(checkpoint, named, sets, widths);
       if (rows.length === 0) continue;
       const model = await openElasticModel(programs, openSource(programs, checkpoint, named.set));
       for (const { head, widths: own } of rows) candidates.push({ ...head, widths: own, model });
     }
-    const rows = await evaluateClassifier(
-      programs.runtime,
-      checkpoint,
-      await openPlainModel(programs, checkpoint),
-      candidates,
-      pictures,
-      compared.hooks,
-    );
-    return {
-      device: programs.runtime.device,
-      task: 'image-classification',
-      data: source.name,
-      rows,
-      skipped: source.skipped,
-    };
+    const files: Awaited<ReturnType<typeof exportedPictures>>[] = [];
+    try {
+      for (const one of evaluation.exports)
+        files.push(await exportedPictures(programs, checkpoint, one, hooks.signal));
+      candidates.push(...files);
+      const rows = await evaluateClassifier(
+        programs.runtime,
+        checkpoint,
+        await openPlainModel(programs, checkpoint),
+        candidates,
+        pictures,
+        compared.hooks,
+      );
+      const { device } = programs.runtime;
+      const { name: data, skipped } = source;
+      return { device, task: 'image-classification', data, rows, skipped };
+    } finally {
+      for (const file of files) file.close();
+    }
   });
 }
 

@@ -9,7 +9,14 @@ import { evaluateChoices, lengthsFor } from '../../evaluation/choices.js';
 import type { Candidate, Evaluation, Measured } from '../../evaluation/evaluate.js';
 import { openCompared } from '../../evaluation/compared.js';
 import { evaluatePerplexity } from '../../evaluation/perplexity.js';
-import { fullHead, rowOf, type EvaluationHooks, type TextCandidate } from '../../evaluation/rows.js';
+import { exportedText } from '../../evaluation/exported.js';
+import {
+  fullHead,
+  rowOf,
+  type EvaluationHooks,
+  type OwnCandidate,
+  type TextCandidates,
+} from '../../evaluation/rows.js';
 import { rowsOf, textCandidate } from '../../evaluation/sets.js';
 import type { RunnableModel } from '../../execution/model.js';
 import { plainParts } from '../../execution/part-by-part.js';
@@ -22,7 +29,7 @@ import { withDevice } from '../../runtime/with-device.js';
 import type { MeasuredRows } from '../task.js';
 
 export async function evaluateText(asked: Evaluation<LanguageModel>): Promise<Measured> {
-  const { request, checkpoint, sets, widths, hooks } = asked;
+  const { request, checkpoint, sets, widths, exports, hooks } = asked;
   const { signal } = hooks;
   const { model } = checkpoint;
   const tokenizer = await openTokenizer(checkpoint.folder, { vocabulary: model.vocabulary, signal });
@@ -36,14 +43,15 @@ export async function evaluateText(asked: Evaluation<LanguageModel>): Promise<Me
   try {
     return await withDevice(request, async (programs) => {
       const compared = await openCompared(programs, asked, evaluation.tokens, model.tokens);
-      const full: TextCandidate = {
+      const full: OwnCandidate = {
         ...fullHead(checkpoint),
         build: (built) => ({ model: built.model, open: plainParts(programs, built) }),
       };
       const candidates = compared.sets.flatMap((named) =>
         rowsOf(checkpoint, named, sets, widths).map((row) => textCandidate(programs, named, row)),
       );
-      const all = [full, ...candidates];
+      const files = exports.map((one) => exportedText(programs, one));
+      const all: TextCandidates = [full, ...candidates, ...files];
       const rows = await evaluation.run(programs, all, compared.memory, compared.hooks);
       const { name, skipped } = evaluation.source;
       return { device: programs.runtime.device, task, data: name, rows, skipped };
@@ -61,7 +69,7 @@ interface OpenSet {
   readonly tokens: number;
   run(
     programs: Programs,
-    candidates: readonly TextCandidate[],
+    candidates: TextCandidates,
     memory: number,
     hooks: EvaluationHooks,
   ): Promise<EvaluateResult['rows']>;
@@ -140,7 +148,7 @@ export async function measureText(
     ...(limit !== undefined && { limit }),
     signal: hooks.signal,
   });
-  const texts = [
+  const texts: TextCandidates = [
     { ...fullHead(checkpoint), build: () => full },
     { ...rowOf(plan), build: () => plan.model },
   ];
