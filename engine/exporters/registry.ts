@@ -6,12 +6,14 @@ import { awqCheckpoint, compressedTensorsCheckpoint, gptqCheckpoint } from './pa
 import { elasticFile } from './elastic/elastic.js';
 import type { Exporter } from './exporter.js';
 import { gguf } from './gguf/gguf.js';
+import { tensorTypes } from './gguf/tensor-types.js';
 import { float32Checkpoint, mergedCheckpoint } from './merged.js';
 
 export const exporters: readonly Exporter[] = [
   mergedCheckpoint,
   float32Checkpoint,
   gguf,
+  tensorTypes,
   onnx,
   compressedTensorsCheckpoint,
   gptqCheckpoint,

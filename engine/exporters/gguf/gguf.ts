@@ -94,7 +94,7 @@ function stretchOf(layout: DecoderLayout): number | undefined {
 }
 
 /** A tensor of the file. */
-interface Tensor extends GgufLayout {
+export interface Tensor extends GgufLayout {
   /** What it is; absent for the divisors of frequencies. */
   readonly owner?: { readonly part: Part; readonly entry: ParameterEntry };
   /** The layer whose weight it is, where it is quantized. */
@@ -103,7 +103,7 @@ interface Tensor extends GgufLayout {
 
 const DIVISORS = 'rope_freqs.weight';
 
-function layoutsOf(context: ExportContext): Tensor[] {
+export function layoutsOf(context: ExportContext): Tensor[] {
   const layout = layoutOf(context);
   const { checkpoint } = context.source;
   const tensors = partsOf(checkpoint.model).flatMap((part) =>

@@ -207,7 +207,7 @@ function sentencePiece(
   for (const [a, b] of merges) {
     const whole = a + b;
     if (whole !== last && seen.has(whole)) throw refusal('its merges do not follow from scores of pieces');
-    if (whole !== last) scores[ids.get(whole) ?? 0] = -seen.size;
+    if (whole !== last) scores[ids.get(whole) ?? 0] = 0 - seen.size;
     seen.add(whole);
     last = whole;
   }
