@@ -43,6 +43,7 @@ const MODELS: readonly { title: string; config: object; tokens: boolean; rows: r
       { method: 'oac', options: SPQR, offered: [3.4] },
       { method: 'oac', options: { backend: 'billm' }, offered: [1] },
       { method: 'adpq' },
+      { method: 'sliderquant', options: { epochs: 2, fill: 2 } },
       { method: 'rounding' },
       { method: 'rounding', mode: 'weight-activation' },
     ],

@@ -17,6 +17,10 @@ const CLASSIFY =
 export const serveGguf = (_context: ExportContext, out: string): string =>
   `llama-server --model ${shellWord(out)}`;
 
+/** In this engine, which opens it in place of model and set. */
+export const serveElastic = (_context: ExportContext, out: string): string =>
+  `elastic-precision evaluate ${shellWord(out)} --data DATA`;
+
 /** In transformers.js, which looks for models in one folder. @param dtype its name of the file */
 export function serveOnnx(context: ExportContext, out: string, dtype: string): string {
   const [task, input] = isText(context) ? ['text-generation', 'TEXT'] : ['image-classification', 'PICTURE'];

@@ -56,7 +56,7 @@ const READERS: Readonly<
 /** What is refused, and nothing else is. */
 const REFUSED: Readonly<Record<SampleName, (format: string, bits: number) => boolean>> = {
   'llama-speeches': (format, bits) => format === 'awq' && bits > 4,
-  'vit-fashion': (format) => ['gguf', 'gptq', 'awq'].includes(format),
+  'vit-fashion': (format) => ['gguf', 'gguf-types', 'gptq', 'awq'].includes(format),
 };
 
 for (const sample of ['llama-speeches', 'vit-fashion'] as const)

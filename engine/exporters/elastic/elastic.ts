@@ -14,6 +14,7 @@ import type { ExportContext, Exporter } from '../exporter.js';
 import { isPlain, zerosOf } from '../grids.js';
 import { modelFiles, writeInto } from '../model-files.js';
 import { withProgress } from '../parameters.js';
+import { serveElastic } from '../serve.js';
 import { elasticPlan, type ElasticPlan, type Rounding } from './plan.js';
 import { openSpool } from './spool.js';
 import { elementsOf, layoutsOf } from './tensors.js';
@@ -30,6 +31,7 @@ export function elasticExporter(rounding: Rounding): Exporter {
     },
     holdsAllBits: true,
     refuse,
+    serve: serveElastic,
     size: async (context) => {
       const plan = await elasticPlan(context, rounding);
       const files = await modelFiles(context.original.folder);

@@ -1,12 +1,12 @@
 /** How an elastic file holds the bit-widths of a set: decided without a weight, so that its size is known. */
 import {
   BASE_BITS,
-  elasticTensors,
   ELASTIC,
   type Directions,
   type ElasticConfig,
   type Scheme,
 } from '../../elastic/layout.js';
+import { elasticTensors } from '../../elastic/tensors.js';
 import type { QuantizedSource } from '../../execution/source.js';
 import { byteLengthOf } from '../../formats/safetensors-header.js';
 import type { SetConfig } from '../../formats/set-config.js';

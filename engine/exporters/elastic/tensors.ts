@@ -1,5 +1,5 @@
 /** The tensors of an elastic file: what they are, and their elements. */
-import { baseTensors, elasticTensors, ownerOf } from '../../elastic/layout.js';
+import { baseTensors, elasticTensors, ownerOf } from '../../elastic/tensors.js';
 import { UserError } from '../../errors.js';
 import { roundedCodes } from '../../execution/rounded.js';
 import { show } from '../../formats/paths.js';

@@ -1,5 +1,6 @@
 /** Elastic files as sets: a base in 8 bits, and what makes codes of every other bit-width of it (docs/FORMATS.md). */
-import { ELASTIC, elasticForm, elasticTensors, readElasticConfig, schemeOf } from '../../elastic/layout.js';
+import { ELASTIC, elasticForm, readElasticConfig, schemeOf } from '../../elastic/layout.js';
+import { elasticTensors } from '../../elastic/tensors.js';
 import { expectedGrids } from '../activation-grids.js';
 import type { SetReader } from '../method.js';
 import { elasticSource } from './source.js';

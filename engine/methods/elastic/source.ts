@@ -5,12 +5,12 @@ import {
   BASE_BITS,
   directionsOf,
   elasticForm,
-  ownerOf,
   schemeOf,
   STORED_BITS,
   zeroBitsOf,
   type ElasticConfig,
 } from '../../elastic/layout.js';
+import { ownerOf } from '../../elastic/tensors.js';
 import { UserError } from '../../errors.js';
 import { fixedBits, requireOffered, type QuantizedSource } from '../../execution/source.js';
 import type { SetTensors } from '../../formats/set.js';
