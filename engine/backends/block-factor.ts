@@ -105,7 +105,7 @@ async function factorDiagonal(
       }
     const factored = factorSquare(square, panel);
     if (!factored) return undefined;
-    const inverse = Float32Array.from(factored.inverse);
+    const inverse = new Float32Array(factored.inverse);
     inverses.push(inverse);
     const outputs = await solve.run({
       inverse: runtime.tensor(inverse, [panel, panel]),

@@ -9,8 +9,8 @@ export const F64 = 0x7c;
 export const V128 = 0x7b;
 
 const simd = (...opcode: readonly number[]): Code => [0xfd, ...opcode];
-/** Alignment is a hint; offsets below 128 take a byte. */
-const at = (offset: number): Code => [0, offset];
+/** Alignment is a hint. */
+const at = (offset: number): Code => [0, unsigned(offset)];
 const two =
   (instruction: Code) =>
   (a: Code, b: Code): Code => [a, b, instruction];
@@ -67,7 +67,7 @@ export const andNot = two(simd(0x4f));
 /** Four float32 numbers. `least` and `most` are of numbers that are not NaN. */
 export const f32x4 = {
   splat: one(simd(0x13)),
-  loadSplat: (address: Code): Code => [address, simd(0x09), at(0)],
+  loadSplat: (address: Code, offset = 0): Code => [address, simd(0x09), at(offset)],
   nearest: one(simd(0x6a)),
   add: two(simd(0xe4, 0x01)),
   sub: two(simd(0xe5, 0x01)),

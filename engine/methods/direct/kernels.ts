@@ -32,6 +32,8 @@ import { numbered, openKernels, type Room } from '../../backends/kernels.js';
 export const TILE = 32;
 const VECTORS = [0, 1, 2, 3, 4, 5, 6, 7];
 const VECTOR = 16;
+/** Columns whose changes a turn of the innermost loop adds up. */
+const AT_ONCE = 2;
 const FLOAT = 4;
 
 /**
@@ -129,6 +131,24 @@ function sweepPanel(): WasmFunction {
       store(get(l.to), f32x4.sub(get(l.x), get(l.old)), offset),
     ];
   };
+  /** What columns from `from` on add to the sums, in their order. */
+  const addColumns = (count: number): Code[] => [
+    ...Array.from({ length: count }, (_, k): Code => [
+      set(l.factor, f32x4.loadSplat(get(l.from), k * FLOAT)),
+      ...sums.map((sum, i) =>
+        set(
+          sum,
+          f32x4.add(get(sum), f32x4.mul(get(l.factor), load(get(l.offset), k * TILE * FLOAT + VECTOR * i))),
+        ),
+      ),
+    ]),
+    set(l.from, add(get(l.from), int(count * FLOAT))),
+    set(l.offset, add(get(l.offset), int(count * TILE * FLOAT))),
+  ];
+  const whileLeft = (count: number, body: Code): Code => {
+    const isLeft = atLeast(subtract(get(l.end), get(l.from)), int(count * FLOAT));
+    return when(isLeft, repeatWhile(isLeft, body));
+  };
   const column = [
     set(l.j, subtract(get(l.j), int(1))),
     set(l.line, add(get(l.corner), times(get(l.j), get(l.stride)))),
@@ -137,19 +157,10 @@ function sweepPanel(): WasmFunction {
     set(l.pivot, f32x4.loadSplat(get(l.from))),
     set(l.end, add(get(l.line), times(get(l.columns), int(FLOAT)))),
     ...sums.map((sum) => set(sum, zeros)),
-    set(l.offset, get(l.to)),
+    set(l.offset, add(get(l.to), int(TILE * FLOAT))),
     set(l.from, add(get(l.from), int(FLOAT))),
-    when(
-      less(get(l.from), get(l.end)),
-      repeatWhile(less(get(l.from), get(l.end)), [
-        set(l.factor, f32x4.loadSplat(get(l.from))),
-        set(l.offset, add(get(l.offset), int(TILE * FLOAT))),
-        ...sums.map((sum, i) =>
-          set(sum, f32x4.add(get(sum), f32x4.mul(get(l.factor), load(get(l.offset), VECTOR * i)))),
-        ),
-        set(l.from, add(get(l.from), int(FLOAT))),
-      ]),
-    ),
+    whileLeft(AT_ONCE, addColumns(AT_ONCE)),
+    whileLeft(1, addColumns(1)),
     set(l.group, add(loadInt(add(get(l.groups), times(get(l.j), int(4)))), get(l.t))),
     set(l.offset, add(times(get(l.j), get(l.rowBytes)), get(l.t))),
     set(l.byte, quarter(get(l.offset))),
