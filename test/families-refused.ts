@@ -6,8 +6,6 @@ const family = (type: string) => `"model_type" is "${type}"; supported are `;
 const NO_TYPE = '"model_type" is missing';
 
 export const REFUSED: Readonly<Record<string, string>> = {
-  beit: family('beit'),
-  'beit-shared': family('beit'),
   'bert-embed': family('bert'),
   'bert-mlm': family('bert'),
   'bert-sequence': family('bert'),
@@ -32,9 +30,6 @@ export const REFUSED: Readonly<Record<string, string>> = {
   'roberta-sequence': family('roberta'),
   siglip: family('siglip'),
   smolvlm: family('smolvlm'),
-  swin: family('swin'),
-  'swin-absolute': family('swin'),
-  'swin-window7': family('swin'),
   swinv2: family('swinv2'),
   'timm-deit_distilled': NO_TYPE,
   'timm-swin': NO_TYPE,

@@ -13,6 +13,7 @@ import { openCheckpoint } from '../engine/models/checkpoint.js';
 import { makeRoundingSet, withExportContext, writeTokenizer } from './exports.js';
 import { temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from './fixtures.js';
 import { maxDifference } from './support.js';
+import { TINY } from './tiny.js';
 
 const programs = usePrograms();
 let folder: string;
@@ -28,7 +29,9 @@ const MODELS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   qwen3: { ...LONGER, model_type: 'qwen3', architectures: ['Qwen3ForCausalLM'], head_dim: 16 },
   mistral: { ...LONGER, model_type: 'mistral', architectures: ['MistralForCausalLM'], sliding_window: 3 },
   vit: TINY_VIT,
-  deit: { ...TINY_VIT, model_type: 'deit', architectures: ['DeiTForImageClassificationWithTeacher'] },
+  deit: TINY.deit!,
+  beit: TINY.beit!,
+  swin: TINY.swin!,
 };
 
 async function exported(model: string, bits: number): Promise<ort.InferenceSession> {
@@ -169,18 +172,19 @@ it('a text that is filled up in front is read as alone', async () => {
   await session.release();
 });
 
-describe.each(['vit', 'deit'])('%s', (name) => {
+describe.each(['vit', 'deit', 'beit', 'swin'])('%s', (name) => {
+  const side = MODELS[name]!.image_size as number;
   it('scores any number of pictures as the set does', async () => {
     await writeRandomModel(at(name), MODELS[name]);
     await makeRoundingSet(programs, at(name), at(`${name}-set`));
     for (const bits of [4, 8]) {
       const session = await exported(name, bits);
       for (const count of [1, 3]) {
-        const { data } = normals([count, 1, 8, 8], 'pictures');
+        const { data } = normals([count, 1, side, side], 'pictures');
         const { logits } = await session.run({
-          pixel_values: new ort.Tensor('float32', data, [count, 1, 8, 8]),
+          pixel_values: new ort.Tensor('float32', data, [count, 1, side, side]),
         });
-        const expected = await ours(name, bits, data, [count, 1, 8, 8]);
+        const expected = await ours(name, bits, data, [count, 1, side, side]);
         expect(logits!.dims).toEqual([count, 6]);
         const spread = Math.max(...expected) - Math.min(...expected);
         expect(maxDifference(logits!.data as Float32Array, expected) / spread).toBeLessThan(1e-4);

@@ -9,6 +9,25 @@ const TINY_GEMMA = { ...TINY_LLAMA, head_dim: 8, hidden_act: 'gelu_pytorch_tanh'
 export const TINY: Readonly<Record<string, Config>> = {
   vit: TINY_VIT,
   deit: { ...TINY_VIT, model_type: 'deit', architectures: ['DeiTForImageClassificationWithTeacher'] },
+  beit: {
+    ...TINY_VIT,
+    model_type: 'beit',
+    architectures: ['BeitForImageClassification'],
+    use_relative_position_bias: true,
+    layer_scale_init_value: 0.1,
+  },
+  swin: {
+    model_type: 'swin',
+    architectures: ['SwinForImageClassification'],
+    image_size: 20,
+    num_channels: 1,
+    embed_dim: 16,
+    depths: [2, 1],
+    num_heads: [2, 4],
+    window_size: 3,
+    mlp_ratio: 2,
+    id2label: TINY_VIT.id2label,
+  },
   llama: TINY_LLAMA,
   mistral: {
     ...TINY_LLAMA,

@@ -197,7 +197,7 @@ function processorOf(config: JsonObject, family: string, where: string): Process
   const key = ['image_processor_type', 'feature_extractor_type'].find(
     (name) => config[name] !== undefined && config[name] !== null,
   );
-  if (key === undefined) return family === 'deit' ? deit : vit;
+  if (key === undefined) return ({ deit, beit } as Record<string, Processor>)[family] ?? vit;
   const type = expectString(config, key, where);
   const name = /^(\w+?)(?:ImageProcessor(?:Fast|Pil)?|FeatureExtractor)$/.exec(type)?.[1] ?? '';
   const processor = PROCESSORS.get(name);

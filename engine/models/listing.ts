@@ -102,7 +102,7 @@ export function listPart(part: Part): PartListing {
       if (producer !== undefined) producers.set(name, producer);
       return x;
     },
-    parameter: (name, shape) => declare(name, shape),
+    parameter: (name, shape, stored) => declare(name, shape, stored),
   };
   const { x, side } = portInputs(graph, part, 1);
   // What comes from outside is made by no layer of the part.

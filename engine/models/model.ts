@@ -20,7 +20,7 @@ export interface Builder {
   /** A tensor about to enter a product of two activations (queries, keys, values); a method may quantize it. */
   operand(name: string, x: Value): Value;
   /** A parameter that is used as it is, such as position embeddings. */
-  parameter(name: string, shape: Shape): Value;
+  parameter(name: string, shape: Shape, stored?: Pick<StoredForm, 'storedName'>): Value;
   /** Where keys and values are kept for tokens to come. Of parts of models that `keeps` is true of. */
   readonly kept?: KeptTokens;
 }

@@ -1,6 +1,7 @@
 /** From `model_type` to a family. A new architecture is one file and one line here. */
 import { show } from '../formats/paths.js';
 import type { ModelConfig } from './config.js';
+import { beit } from './beit/beit.js';
 import { bloom } from './bloom/bloom.js';
 import { cohere } from './cohere/cohere.js';
 import { falcon } from './falcon/falcon.js';
@@ -17,6 +18,7 @@ import { phi } from './phi/phi.js';
 import { phi3 } from './phi3/phi3.js';
 import { qwen3Moe } from './qwen3_moe/qwen3_moe.js';
 import { smollm3 } from './smollm3/smollm3.js';
+import { swin } from './swin/swin.js';
 import { starcoder2 } from './starcoder2/starcoder2.js';
 import { deit } from './deit/deit.js';
 import { llama } from './llama/llama.js';
@@ -30,6 +32,8 @@ import type { BuildOptions, Family } from './family.js';
 export const families: readonly Family[] = [
   vit,
   deit,
+  beit,
+  swin,
   llama,
   mistral,
   qwen2,

@@ -7,11 +7,12 @@
  *   `<layer>.input_scale` [in]                       multiplies the weight's columns
  *   `<layer>.output_scale` [out]                     multiplies the weight's rows, and the bias
  */
-import { blocksOf } from '../models/model.js';
+import { listPart, type PartListing } from '../models/listing.js';
+import { blocksOf, type Builder, type Chain, type Part } from '../models/model.js';
 import { integer, mapOf } from '../formats/json-fields.js';
 import type { NamedTensors } from '../execution/tensors.js';
 import type { Checkpoint, HostTensor } from '../models/checkpoint.js';
-import type { TensorsOf, Transform } from './transform.js';
+import type { Outline, TensorsOf, Transform } from './transform.js';
 
 export interface RescalingConfig {
   /** Norms whose weight (and bias) differ from the model's, by full name, with their size. */
@@ -87,9 +88,70 @@ export const rescaling: Transform<RescalingConfig> = {
         [`${name}.bias`, { shape: [size], optional: true }] as const,
       ]),
     ]),
-  outline: (checkpoint) => checkpoint,
-  apply: (_programs, checkpoint, _config, tensorsOf) => rescaled(checkpoint, tensorsOf),
+  outline: (checkpoint, config) => withBiases(checkpoint, config).outline,
+  apply: (_programs, checkpoint, config, tensorsOf) => {
+    const { outline, before } = withBiases(checkpoint, config);
+    const inner = rescaled(checkpoint, tensorsOf);
+    return {
+      ...inner,
+      ...outline,
+      read: async (part) => {
+        const parameters = await inner.read(before.get(part) ?? part);
+        for (const { name, out } of outline.listing(part).linears.filter((layer) => layer.bias))
+          if (!parameters.has(`${name}.bias`))
+            parameters.set(`${name}.bias`, { data: new Float32Array(out), shape: [out] });
+        return parameters;
+      },
+    };
+  },
 };
+
+/**
+ * Model and listings in which layers that read a rescaled norm have a bias where the norm has one: what the norm is shifted by
+ * goes out again in theirs. And what parts that have changed so were before.
+ */
+function withBiases(
+  checkpoint: Outline,
+  { norms }: RescalingConfig,
+): { readonly outline: Outline; readonly before: ReadonlyMap<Part, Part> } {
+  const before = new Map<Part, Part>();
+  const listings = new Map<string, PartListing>();
+  const changed = (part: Part): Part => {
+    const { norms: own, linears } = checkpoint.listing(part);
+    const shifted = own
+      .filter(({ name, bias }) => bias && part.prefix + name in norms)
+      .map(({ name }) => name);
+    const given = linears.filter(({ norm, bias }) => !bias && norm !== undefined && shifted.includes(norm));
+    if (given.length === 0) return part;
+    const names = new Set(given.map(({ name }) => name));
+    const other: Part = {
+      ...part,
+      kind: `${part.kind}, with biases of ${[...names].join(' ')}`,
+      forward: (b, ...rest) => {
+        const linear: Builder['linear'] = (name, x, out, options) =>
+          b.linear(name, x, out, names.has(name) ? { ...options, bias: true } : options);
+        return part.forward({ ...b, linear }, ...rest);
+      },
+    };
+    before.set(other, part);
+    if (!listings.has(other.kind)) listings.set(other.kind, listPart(other));
+    return other;
+  };
+  const changedAll = <C extends Chain>(chain: C): C => ({ ...chain, blocks: chain.blocks.map(changed) });
+  const model = changedAll(checkpoint.model);
+  const { towers } = model;
+  return {
+    outline:
+      before.size === 0 && !towers
+        ? checkpoint
+        : {
+            ...checkpoint,
+            model: towers ? { ...model, towers: towers.map(changedAll) } : model,
+            listing: (part) => listings.get(part.kind) ?? checkpoint.listing(part),
+          },
+    before,
+  };
+}
 
 /** The checkpoint with its blocks rescaled. @param tensorsOf what is kept of a block, other tensors among it */
 export const rescaled = (checkpoint: Checkpoint, tensorsOf: TensorsOf): Checkpoint => ({

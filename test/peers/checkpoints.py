@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageClas
 from reference import floats, seed_everything, serve
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-PREFIX = {"vit": "vit.", "deit": "deit."}
+PREFIX = {family: f"{family}." for family in ("vit", "deit", "beit", "swin")}
 TABLE, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 

@@ -6,8 +6,10 @@ import { attention } from '../attention.js';
 import type { ModelConfig } from '../config.js';
 import type { Family } from '../family.js';
 import type { Builder, Part, VisionModel } from '../model.js';
+import { cutPatches, gridOf, patchesIn, patchWeight, type Patching } from '../vision/patches.js';
+import { MAX_DEPTH, MAX_FEATURES, readTiles } from '../vision/sizes.js';
 
-export interface VitConfig {
+export interface VitConfig extends Patching {
   readonly features: number;
   readonly depth: number;
   readonly heads: number;
@@ -15,27 +17,13 @@ export interface VitConfig {
   readonly activation: Activation;
   readonly epsilon: number;
   readonly qkvBias: boolean;
-  readonly image: VisionModel['image'];
-  readonly patch: { readonly height: number; readonly width: number };
   readonly classes: number;
   readonly classNames: ReadonlyMap<number, string>;
 }
 
-/** Far above any real model's; below these, numbers of elements are exact and the list of blocks is short. */
-const MAX_SIDE = 1 << 16;
-const MAX_CHANNELS = 1 << 10;
-const MAX_FEATURES = 1 << 20;
-const MAX_DEPTH = 1 << 12;
-
 /** Reads and checks the keys that `vit` and `deit` have in common. */
 export function readVitConfig(config: ModelConfig): VitConfig {
-  const [height, width] = config.pair('image_size', 224, MAX_SIDE);
-  const [patchHeight, patchWidth] = config.pair('patch_size', 16, MAX_SIDE);
-  if (height % patchHeight !== 0 || width % patchWidth !== 0)
-    config.fail(
-      'patch_size',
-      `must divide image_size (${height}×${width}), found ${patchHeight}×${patchWidth}`,
-    );
+  const patching = readTiles(config, { image: 224, patch: 16 });
   const features = config.size('hidden_size', 768, MAX_FEATURES);
   const heads = config.size('num_attention_heads', 12);
   if (features % heads !== 0)
@@ -44,6 +32,7 @@ export function readVitConfig(config: ModelConfig): VitConfig {
     config.fail('head_dim', `must be hidden_size over num_attention_heads (${features / heads})`);
   const { count, names } = config.classes();
   return {
+    ...patching,
     features,
     depth: config.size('num_hidden_layers', 12, MAX_DEPTH),
     heads,
@@ -51,47 +40,49 @@ export function readVitConfig(config: ModelConfig): VitConfig {
     activation: readActivation(config, 'gelu'),
     epsilon: config.positive('layer_norm_eps', 1e-12),
     qkvBias: config.flag('qkv_bias', true),
-    image: { channels: config.size('num_channels', 3, MAX_CHANNELS), height, width },
-    patch: { height: patchHeight, width: patchWidth },
     classes: count,
     classNames: names,
   };
 }
 
-/** Cuts a picture into patches: [batch, C, H, W] → [batch·patches, C·h·w], the order of a convolution's weight. */
-function patches(pixels: Value, { image, patch }: VitConfig, batch: number): Value {
-  const rows = image.height / patch.height;
-  const columns = image.width / patch.width;
-  const cut = op.reshape(pixels, [batch * image.channels, rows, patch.height, columns, patch.width]);
-  const gridFirst = op.transpose(cut, [0, 1, 3, 2, 4]);
-  const grid = op.reshape(gridFirst, [batch, image.channels, rows * columns, patch.height * patch.width]);
-  return op.reshape(op.transpose(grid, [0, 2, 1, 3]), [
-    batch * rows * columns,
-    image.channels * patch.height * patch.width,
-  ]);
-}
-
 /** Patch and position embeddings after the special tokens, each a parameter [1, 1, features]. */
-export function vitStem(config: VitConfig, prefix: string, specialTokens: readonly string[]): Part {
-  const { image, patch, features } = config;
-  const count = (image.height / patch.height) * (image.width / patch.width);
+export function vitStem(
+  config: VitConfig,
+  prefix: string,
+  specialTokens: readonly string[],
+  isPositioned = true,
+): Part {
+  const { image, features } = config;
+  const count = patchesIn(gridOf(config));
   return {
     prefix: `${prefix}.embeddings.`,
     kind: 'stem',
     inputShape: (batch) => [batch, image.channels, image.height, image.width],
     outputShape: (batch) => [batch * (specialTokens.length + count), features],
     forward: (b, x, batch) => {
-      const embedded = b.linear('patch_embeddings.projection', patches(x, config, batch), features, {
-        storedShape: [features, image.channels, patch.height, patch.width],
+      const embedded = b.linear('patch_embeddings.projection', cutPatches(x, config, batch), features, {
+        storedShape: patchWeight(config, features),
       });
       const special = specialTokens.map((name) =>
         op.expand(b.parameter(name, [1, 1, features]), [batch, 1, features]),
       );
       const tokens = op.concat([...special, op.reshape(embedded, [batch, count, features])], 1);
+      const shape = [batch * (specialTokens.length + count), features];
+      if (!isPositioned) return op.reshape(tokens, shape);
       const positions = b.parameter('position_embeddings', [1, specialTokens.length + count, features]);
-      return op.reshape(op.add(tokens, positions), [batch * (specialTokens.length + count), features]);
+      return op.reshape(op.add(tokens, positions), shape);
     },
   };
+}
+
+/** What sets blocks of ViT's kin apart. */
+export interface BlockTraits {
+  /** Whether keys have a bias where queries and values have one; default true. */
+  readonly keyBias?: boolean;
+  /** Factors of each feature of what attention and perceptron add to the stream, by their names: [features]. Default none. */
+  readonly scales?: readonly [string, string];
+  /** What is added to the scores of attention, [1, heads, tokens, tokens]. */
+  readonly bias?: (b: Builder) => Value;
 }
 
 /** Pre-norm encoder block: attention, then a two-layer perceptron, each added to the stream. */
@@ -107,6 +98,7 @@ export function vitBlock(
   prefix: string,
   index: number,
   tokens: number,
+  { keyBias = true, scales, bias }: BlockTraits = {},
 ): Part {
   return {
     prefix: `${prefix}.encoder.layer.${index}.`,
@@ -114,15 +106,22 @@ export function vitBlock(
     inputShape: (batch) => [batch * tokens, features],
     outputShape: (batch) => [batch * tokens, features],
     forward: (b, x, batch) => {
+      const scaled = (branch: 0 | 1, y: Value) =>
+        scales ? op.mul(y, b.parameter(scales[branch], [features])) : y;
       const before = b.layerNorm('layernorm_before', x, epsilon);
       const [q, k, v] = ['query', 'key', 'value'].map((name) =>
-        b.linear(`attention.attention.${name}`, before, features, { bias: qkvBias }),
+        b.linear(`attention.attention.${name}`, before, features, {
+          bias: qkvBias && (keyBias || name !== 'key'),
+        }),
       ) as [Value, Value, Value];
-      const mixed = attention(b, 'attention.attention', { q, k, v }, batch, { heads });
-      const attended = op.add(x, b.linear('attention.output.dense', mixed, features));
+      const mixed = attention(b, 'attention.attention', { q, k, v }, batch, {
+        heads,
+        ...(bias && { bias: bias(b) }),
+      });
+      const attended = op.add(x, scaled(0, b.linear('attention.output.dense', mixed, features)));
       const after = b.layerNorm('layernorm_after', attended, epsilon);
       const activated = activation(b.linear('intermediate.dense', after, hidden));
-      return op.add(attended, b.linear('output.dense', activated, features));
+      return op.add(attended, scaled(1, b.linear('output.dense', activated, features)));
     },
   };
 }
@@ -150,8 +149,8 @@ export function vitModel(
   specialTokens: readonly string[],
   head: (tokens: number) => Part,
 ): VisionModel {
-  const { image, patch, depth, classes, classNames } = config;
-  const tokens = specialTokens.length + (image.height / patch.height) * (image.width / patch.width);
+  const { image, depth, classes, classNames } = config;
+  const tokens = specialTokens.length + patchesIn(gridOf(config));
   return {
     family,
     task: 'image-classification',

@@ -1,0 +1,109 @@
+/** BEiT (Bao et al. 2022), Hugging Face layout `beit`: a ViT with scaled branches and biases for offsets between patches. */
+import type { Value } from '../../graph/ir.js';
+import * as op from '../../graph/ops.js';
+import type { Family } from '../family.js';
+import type { Builder, Part, VisionModel } from '../model.js';
+import { gridOf, meanOfTokens, patchesIn, type Grid } from '../vision/patches.js';
+import { finalTokens, otherVitNames, readVitConfig, vitBlock, vitStem, type VitConfig } from '../vit/vit.js';
+
+/** Of the class token to patches, of patches to it, and to itself: one row each, after those of offsets. */
+const CLASS_ROWS = 3;
+
+/**
+ * For every pair of tokens, the class token first, the row of a table of biases for what lies between them.
+ * @returns [tokens²], queries outside
+ */
+export function tokenIndices({ rows, columns }: Grid): BigInt64Array<ArrayBuffer> {
+  const patches = rows * columns;
+  const offsets = (2 * rows - 1) * (2 * columns - 1);
+  const between = (query: number, key: number) => {
+    const down = Math.floor(query / columns) - Math.floor(key / columns) + rows - 1;
+    const right = (query % columns) - (key % columns) + columns - 1;
+    return down * (2 * columns - 1) + right;
+  };
+  const tokens = patches + 1;
+  return BigInt64Array.from({ length: tokens * tokens }, (_, i) => {
+    const [query, key] = [Math.floor(i / tokens), i % tokens];
+    if (query > 0 && key > 0) return BigInt(between(query - 1, key - 1));
+    return BigInt(offsets + (query > 0 ? 1 : key > 0 ? 0 : 2));
+  });
+}
+
+const TABLE = 'relative_position_bias.relative_position_bias_table';
+
+/** A learned bias for every pair of tokens and head: [1, heads, tokens, tokens]. */
+function tokenBias(b: Builder, config: VitConfig, storedName?: string): Value {
+  const grid = gridOf(config);
+  const rows = (2 * grid.rows - 1) * (2 * grid.columns - 1) + CLASS_ROWS;
+  const table = b.parameter(`attention.attention.${TABLE}`, [rows, config.heads], {
+    ...(storedName !== undefined && { storedName }),
+  });
+  const tokens = patchesIn(grid) + 1;
+  const indices = table.graph.constant(tokenIndices(grid), [tokens * tokens]);
+  return op.reshape(op.transpose(op.gather(table, indices), [1, 0]), [1, config.heads, tokens, tokens]);
+}
+
+/** Classifies the normed mean of all patches, or the class token of the normed stream. */
+function head(config: VitConfig, isMean: boolean): Part {
+  const { features, epsilon, classes } = config;
+  const patches = patchesIn(gridOf(config));
+  const mean = (b: Builder, x: Value, batch: number) => {
+    const own = op.slice(op.reshape(x, [batch, patches + 1, features]), 1, 1, patches + 1);
+    return b.layerNorm('beit.pooler.layernorm', meanOfTokens(own), epsilon);
+  };
+  return {
+    prefix: '',
+    kind: 'head',
+    inputShape: (batch) => [batch * (patches + 1), features],
+    outputShape: (batch) => [batch, classes],
+    forward: (b, x, batch) =>
+      b.linear(
+        'classifier',
+        isMean ? mean(b, x, batch) : finalTokens(b, 'beit.layernorm', x, config, batch, 1)[0]!,
+        classes,
+      ),
+  };
+}
+
+export const beit: Family = {
+  modelType: 'beit',
+  architectures: ['BeitForImageClassification'],
+  otherNames: otherVitNames('beit'),
+  ignores: /(^|\.)(relative_position_index|embeddings\.mask_token)$/,
+  build: (modelConfig) => {
+    const config = readVitConfig(modelConfig);
+    const own = modelConfig.flag('use_relative_position_bias', false);
+    const shared = modelConfig.flag('use_shared_relative_position_bias', false);
+    if (own && shared)
+      modelConfig.fail(
+        'use_shared_relative_position_bias',
+        'is true beside "use_relative_position_bias"; blocks have a bias of their own or share one',
+      );
+    const isScaled = modelConfig.optionalAmount('layer_scale_init_value', 0.1) !== undefined;
+    const { image, depth, classes, classNames } = config;
+    const tokens = patchesIn(gridOf(config)) + 1;
+    const traits = {
+      keyBias: false,
+      ...(isScaled && { scales: ['lambda_1', 'lambda_2'] as const }),
+      ...((own || shared) && {
+        bias: (b: Builder) => tokenBias(b, config, shared ? `beit.encoder.${TABLE}` : undefined),
+      }),
+    };
+    return {
+      family: 'beit',
+      task: 'image-classification',
+      reads: 'pixels',
+      stem: vitStem(
+        config,
+        'beit',
+        ['cls_token'],
+        modelConfig.flag('use_absolute_position_embeddings', false),
+      ),
+      blocks: Array.from({ length: depth }, (_, index) => vitBlock(config, 'beit', index, tokens, traits)),
+      head: head(config, modelConfig.flag('use_mean_pooling', true)),
+      image,
+      classes,
+      classNames,
+    } satisfies VisionModel;
+  },
+};
