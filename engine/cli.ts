@@ -598,7 +598,7 @@ try {
       log(
         isKind(running) && kindOf(running).progress
           ? 'Cancelled. What is done so far is kept: continue with --resume.'
-          : 'Cancelled.',
+          : 'Cancelled. Nothing of it is kept.',
       );
     else if (error instanceof UserError) log(error.message);
     else

@@ -218,7 +218,7 @@ describe('evaluate, with baselines', () => {
     });
     const code = await new Promise((resolve) => child.once('close', resolve));
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
-    expect(stderr).toMatch(/^About .*\nEvaluating .*\nCancelled\.\n$/s);
+    expect(stderr).toMatch(/^About .*\nEvaluating .*\nCancelled\. Nothing of it is kept\.\n$/s);
     for (const name of await readdir(scratch))
       if (name.startsWith('elastic-precision')) expect(await readdir(join(scratch, name))).toEqual([]);
   });

@@ -91,7 +91,7 @@ it.skipIf(process.platform !== 'linux')('that would work for minutes ends with C
   const tokenizer = tokenizerOf(child.pid!)!;
   child.kill('SIGINT');
   expect(await closed).toEqual([1, null]);
-  expect(stderr).toMatch(/^Cancelled\.$/m);
+  expect(stderr).toMatch(/^Cancelled\. Nothing of it is kept\.$/m);
   await until(() => !isRunning(tokenizer));
 });
 

@@ -181,7 +181,7 @@ export function formatDifferences({ task, rows }: Pick<EvaluateResult, 'task' | 
   return tables.length > 0 ? `${tables.join('\n\n')}\n${DIFFERENCE_NOTE}` : '';
 }
 
-/** Where a job is, and its newest figures: `block 3/12, epoch 2/20, loss at 7/8 bits 0.213, loss at 4 bits 0.618`. */
+/** Where a job is, and its newest figures: `block 3/12, epoch 2/20, relative loss at 7/8 bits 0.713, relative loss at 4 bits 0.618`. */
 export const formatStatus = ({ phase, series = [] }: Pick<Status, 'phase' | 'series'>): string =>
   [phase, ...series.map(({ label, value }) => `${label} ${value.toPrecision(3)}`)].join(', ');
 

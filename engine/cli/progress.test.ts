@@ -5,9 +5,13 @@ import { progressBar } from './progress.js';
 let now = 0;
 beforeEach(() => {
   now = 5000;
+  vi.useFakeTimers();
   vi.spyOn(performance, 'now').mockImplementation(() => now);
 });
-afterEach(() => vi.restoreAllMocks());
+afterEach(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+});
 
 /** A stream that keeps what is written to it, and a bar on it that is updated at a time in seconds after its start. */
 function bar(terminal: { columns?: number } | undefined) {
@@ -17,6 +21,14 @@ function bar(terminal: { columns?: number } | undefined) {
   return {
     written,
     stop: () => progress.stop(),
+    /** Lets seconds pass in which nothing is heard. */
+    wait: (seconds: number) => {
+      for (let i = 0; i < seconds; i++) {
+        now += 1000;
+        vi.advanceTimersByTime(1000);
+      }
+      return written.at(-1);
+    },
     at: (seconds: number, done: number, detail = '') => {
       now = 5000 + 1000 * seconds;
       progress.update(done, detail);
@@ -41,6 +53,19 @@ describe('on a stream that is no terminal', () => {
     expect(at(1, 1, 'a\u001b]0;x\u0007\nb')).toBe('Working 100 % · a\\u001b]0;x\\u0007\\u000ab\n');
   });
 
+  it('writes a line a minute while nothing is heard, until it is stopped', () => {
+    const { at, wait, written, stop } = bar(undefined);
+    at(0, 0);
+    at(10, 0.01, 'block 1');
+    expect(wait(49)).toBe('Working   0 %\n');
+    expect(wait(1)).toBe('Working   1 %, 15 min 40 s left · block 1\n');
+    wait(180);
+    expect(written).toHaveLength(5);
+    stop();
+    wait(180);
+    expect(written).toHaveLength(5);
+  });
+
   it('writes the end even where it comes close to the line before', () => {
     const { at, written } = bar(undefined);
     at(0, 0.97);
@@ -55,6 +80,14 @@ describe('on a terminal', () => {
     const { at } = bar({ columns: 200 });
     expect(at(0, 0, 'block 1')).toBe(`\r\u001b[KWorking ${'░'.repeat(24)}   0 % · block 1`);
     expect(at(10, 0.25)).toBe(`\r\u001b[KWorking ${'█'.repeat(6)}${'░'.repeat(18)}  25 %, 30 s left`);
+  });
+
+  it('counts the time left down while nothing is heard', () => {
+    const { at, wait } = bar({ columns: 200 });
+    at(0, 0);
+    at(10, 0.25);
+    expect(wait(5)).toContain('25 %, 25 s left');
+    expect(wait(100)).toContain('25 %, 0 s left');
   });
 
   it('gives up the bar before the figures', () => {

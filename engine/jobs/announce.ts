@@ -7,11 +7,11 @@ import type { JobHooks, WorkKind } from './requests.js';
 /** Resolves to the request, on the device that `auto` comes to, once the work may begin. Rejects where it may not. */
 export async function announced<R extends Placement>(
   request: R,
-  { announce }: Pick<JobHooks<WorkKind>, 'announce'>,
+  { announce, signal }: Pick<JobHooks<WorkKind>, 'announce' | 'signal'>,
   amounts: () => Amounts,
 ): Promise<R> {
   if (!announce) return request;
-  const device = await knownDevice(request);
+  const device = await knownDevice(request, signal);
   await announce(forecastOf(amounts(), device));
   return { ...request, device: device.kind };
 }

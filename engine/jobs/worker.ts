@@ -23,12 +23,12 @@ type Run<K extends WorkKind> = (
 const answers: { readonly [K in Exclude<WorkKind, JobKind>]: Run<K> } = {
   models: ({ folders }, { signal }) => listModels(folders, signal),
   estimate: (request) => runEstimate(request),
-  'estimate-all': (request) => runEstimateAll(request),
+  'estimate-all': (request, hooks) => runEstimateAll(request, hooks),
   'compare-plans': (request, hooks) => runComparePlans(request, hooks),
-  'list-exports': (request) => listExports(request),
+  'list-exports': (request, hooks) => listExports(request, undefined, hooks.signal),
   'size-exports': (request) => sizeExports(request),
-  devices: async () => {
-    const found = await listDevices();
+  devices: async (_, { signal }) => {
+    const found = await listDevices(undefined, signal);
     await keepBest(found);
     return found;
   },

@@ -6,34 +6,42 @@ import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { listSupportedBackends } from 'onnxruntime-node';
 import { findEntry, nodeEnvironment } from '../entry.js';
-import { UserError } from '../errors.js';
+import { CancelledError, UserError } from '../errors.js';
 import { tryDevice, type Trial } from './measure.js';
 import type { DeviceKind, DeviceReport } from '../protocol/protocol.js';
 
 const KINDS: readonly DeviceKind[] = ['cpu', 'webgpu', 'cuda'];
 
-/** Tries every device, one after another so that they do not disturb each other; a few seconds in all. */
-export async function listDevices(threads?: number): Promise<DeviceReport[]> {
+/**
+ * Tries every device, one after another so that they do not disturb each other; a few seconds in all. Aborting `signal` ends
+ * that at once, with CancelledError.
+ */
+export async function listDevices(threads?: number, signal?: AbortSignal): Promise<DeviceReport[]> {
   const reports: DeviceReport[] = [];
-  for (const kind of KINDS) reports.push(await reportDevice(kind, threads));
+  for (const kind of KINDS) reports.push(await reportDevice(kind, threads, signal));
   return reports;
 }
 
 /** The device to use: the fastest by measurement for `auto`, else the one named. Throws where that one is not available. */
-export async function chooseDevice(wanted: 'auto' | DeviceKind): Promise<DeviceKind> {
+export async function chooseDevice(wanted: 'auto' | DeviceKind, signal?: AbortSignal): Promise<DeviceKind> {
   if (wanted === 'cpu') return 'cpu';
   if (wanted !== 'auto') {
-    const report = await reportDevice(wanted);
+    const report = await reportDevice(wanted, 0, signal);
     if (!report.available) throw new UserError(`The device "${wanted}" is not available: ${report.reason}`);
     return wanted;
   }
-  const available = (await listDevices()).filter((report) => report.available);
+  const available = (await listDevices(undefined, signal)).filter((report) => report.available);
   return available.sort((a, b) => b.gflops - a.gflops)[0]?.kind ?? 'cpu';
 }
 
-export async function reportDevice(kind: DeviceKind, threads = 0): Promise<DeviceReport> {
+export async function reportDevice(
+  kind: DeviceKind,
+  threads = 0,
+  signal?: AbortSignal,
+): Promise<DeviceReport> {
   const missing = missingProvider(kind);
-  const trial = missing === undefined ? await runTrial(kind, threads) : { reason: missing };
+  const trial = missing === undefined ? await runTrial(kind, threads, signal) : { reason: missing };
+  if (signal?.aborted) throw new CancelledError();
   return 'reason' in trial
     ? { kind, available: false, ...trial }
     : { kind, available: true, name: nameOf(kind), ...trial };
@@ -52,21 +60,28 @@ function missingProvider(kind: DeviceKind): string | undefined {
 }
 
 /** In a process of its own where the engine is bundled, else in this one. */
-function runTrial(kind: DeviceKind, threads: number): Promise<Trial> {
+function runTrial(kind: DeviceKind, threads: number, signal: AbortSignal | undefined): Promise<Trial> {
   const entry = findEntry('probe.js');
-  return entry === undefined ? tryDevice(kind, threads) : tryInProcess(entry, kind, 60, threads);
+  return entry === undefined ? tryDevice(kind, threads) : tryInProcess(entry, kind, 60, threads, signal);
 }
 
 /**
  * Runs `entry` with `kind` as its argument in a process of its own: a driver that aborts ends that one only.
  * @param seconds how long it may take
+ * @param signal ends it once aborted
  */
-export function tryInProcess(entry: string, kind: DeviceKind, seconds = 60, threads = 0): Promise<Trial> {
+export function tryInProcess(
+  entry: string,
+  kind: DeviceKind,
+  seconds = 60,
+  threads = 0,
+  signal?: AbortSignal,
+): Promise<Trial> {
   return new Promise((resolve) => {
     execFile(
       process.execPath,
       [entry, kind, `${threads}`],
-      { env: nodeEnvironment(), timeout: seconds * 1000, killSignal: 'SIGKILL' },
+      { env: nodeEnvironment(), timeout: seconds * 1000, killSignal: 'SIGKILL', ...(signal && { signal }) },
       (error, stdout, stderr) => {
         const trial = parseTrial(stdout);
         if (trial) resolve('reason' in trial ? { reason: explain(kind, trial.reason, stderr) } : trial);

@@ -27,12 +27,17 @@ const FIELDS = {
 };
 
 /**
- * The device that a job runs on, at its rates. The processor is measured a few times, not each time; `auto` measures all. Throws UserError for one that is not available.
+ * The device that a job runs on, at its rates. The processor is measured a few times, not each time; `auto` measures all. Throws
+ * UserError for one that is not available, and CancelledError once `signal` is aborted.
  */
-export async function knownDevice({ device = 'auto', threads = 0 }: Placement): Promise<KnownDevice> {
+export async function knownDevice(
+  { device = 'auto', threads = 0 }: Placement,
+  signal?: AbortSignal,
+): Promise<KnownDevice> {
   const known = device === 'cpu' ? await knownProcessor(threads) : undefined;
   if (known) return known;
-  const measured = device === 'auto' ? await listDevices(threads) : [await reportDevice(device, threads)];
+  const measured =
+    device === 'auto' ? await listDevices(threads, signal) : [await reportDevice(device, threads, signal)];
   return deviceOf(device, await keepBest(measured, threads));
 }
 

@@ -1,7 +1,7 @@
 /** The one place that talks to ONNX Runtime: compiles graphs for a device and runs them there. */
 import './telemetry.js';
 import * as ort from 'onnxruntime-node';
-import { messageOf, UserError } from '../errors.js';
+import { CancelledError, messageOf, UserError } from '../errors.js';
 import { encodeOnnxModel } from '../formats/onnx.js';
 import { toOnnx } from '../graph/lower.js';
 import { Graph, sizeOf, type DType, type Shape, type TensorData, type Value } from '../graph/ir.js';
@@ -73,9 +73,11 @@ class OrtTensor implements Tensor {
 /**
  * Opens a device. Nothing is checked until a graph is compiled for it: see `devices.ts` for what is there.
  * @param threads how many CPU threads a run may use; 0 leaves it to ONNX Runtime (one per physical core)
+ * @param signal once aborted, nothing more is compiled or run: what is asked for rejects with CancelledError
  */
-export function openRuntime(device: DeviceKind, threads = 0): Runtime {
+export function openRuntime(device: DeviceKind, threads = 0, signal?: AbortSignal): Runtime {
   const compile = async (graph: Graph, name: string, options: CompileOptions = {}): Promise<Program> => {
+    if (signal?.aborted) throw new CancelledError();
     const { keep = true, logSeverityLevel = 3, profile } = options;
     const onDevice = keep && device === 'webgpu';
     try {
@@ -92,7 +94,7 @@ export function openRuntime(device: DeviceKind, threads = 0): Runtime {
         logSeverityLevel,
         ...(profile !== undefined && { enableProfiling: true, profileFilePrefix: profile }),
       });
-      return openProgram(session, name, device, graph.inputs);
+      return openProgram(session, name, device, graph.inputs, signal);
     } catch (error) {
       throw new UserError(`The device "${device}" cannot run "${name}": ${firstLine(error)}`);
     }
@@ -145,6 +147,7 @@ function openProgram(
   name: string,
   device: DeviceKind,
   declared: ReadonlyMap<string, Value>,
+  signal: AbortSignal | undefined,
 ): Program {
   let left = 0;
   let closed = false;
@@ -166,6 +169,7 @@ function openProgram(
     name,
     run: async (feeds) => {
       if (closed) throw new Error(`The program "${name}" was disposed of.`);
+      if (signal?.aborted) throw new CancelledError();
       const inputs = Object.fromEntries(
         session.inputNames.map((key) => [key, fed(feeds, key, declared.get(key)!, name)]),
       );

@@ -37,7 +37,7 @@ describe('jobs', () => {
     assert.ok(job.series.length > 0);
     const [row, ...details] = (await draw(extension.trees.jobs)).split('\n');
     assert.match(row!, /^Calibrate vit-fashion · first · finished · \d+ (s|min) \[job finished removable\]$/);
-    assert.match(details.join('\n'), /^ {2}loss at 4\/8 bits · \d[\d.e-]* \[detail\]$/m);
+    assert.match(details.join('\n'), /^ {2}relative loss at 4\/8 bits · \d[\d.e-]* \[detail\]$/m);
     assert.ok(existsSync(join(workspace('vit-fashion'), 'adapters', 'first', 'adapter_config.json')));
   });
 

@@ -11,11 +11,12 @@ import sys
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 
 def main(folder, path, count, length):
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    # As tokenizer.json has it: version 5 makes a GPT2Tokenizer of its own, which does not part digits.
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=os.path.join(folder, "tokenizer.json"))
     with open(path, encoding="utf-8") as file:
         ids = torch.tensor(tokenizer(file.read(), verbose=False).input_ids)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { Allocated } from '../../engine/cli/allocate.js';
+import type { Allocated } from '../../engine/cli/allocated.js';
 import { table } from '../../engine/cli/format.js';
 import { unixLines } from '../../engine/data/text/line-ends.js';
 import { openTokenizer } from '../../engine/data/text/tokenizer.js';
@@ -58,7 +58,8 @@ it('has the tokens and the perplexity that transformers finds', async () => {
 
   const { result, usage } = await evaluate();
   const found = result.rows[0]!.perplexity!;
-  expect(found).toBeCloseTo(theirs.perplexity, 4);
+  // Of sums in float32, in another order.
+  expect(Math.abs(found / theirs.perplexity - 1)).toBeLessThan(5e-5);
   expect(found).toBeCloseTo(PERPLEXITY, 4);
   say(`${ids.length} tokens, perplexity ${found.toFixed(5)} (${theirs.perplexity.toFixed(5)})`, usage);
 });

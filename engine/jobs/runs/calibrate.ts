@@ -1,6 +1,6 @@
 /** The calibrate job: from paths and settings to an adapter set. */
 import { dirname } from 'node:path';
-import { UserError } from '../../errors.js';
+import { CancelledError, UserError } from '../../errors.js';
 import { defaultCacheMemory, openSampleCache, type SampleCache } from '../../execution/sample-store.js';
 import type { SetConfig } from '../../formats/set-config.js';
 import { calibrate } from '../../methods/calibrate.js';
@@ -37,7 +37,7 @@ export async function runCalibrate(
       const samples =
         request.data === undefined ? 0 : await task.count(request.data, resolved.settings.samples);
       // What is left of one that goes on is not known.
-      const placed = await announced(request, resume ? {} : hooks, () =>
+      const placed = await announced(request, resume ? { signal: hooks.signal } : hooks, () =>
         calibrationAmounts(checkpoint, resolved, samples, request.cacheMemory),
       );
       return await calibrateInto(output.place, task, checkpoint, resolved, placed, hooks);
@@ -89,13 +89,16 @@ async function calibrateWith(
 ): Promise<CalibrateResult> {
   const started = performance.now();
   const { out, resume = false } = request;
-  // One that goes on shows where it was.
-  const prepare = (phase: string) => resume || hooks.status({ done: 0, phase });
+  const prepare = (phase: string) => {
+    if (hooks.signal.aborted) throw new CancelledError();
+    // One that goes on shows where it was.
+    if (!resume) hooks.status({ done: 0, phase });
+  };
   prepare('reading samples');
   const read = await readSamples();
   const samples = read?.set.inputs.samples ?? 0;
   prepare('preparing the model');
-  return withDevice(request, async (programs) => {
+  return withDevice({ ...request, signal: hooks.signal }, async (programs) => {
     const { distance } = task;
     const asked = {
       checkpoint,

@@ -14,7 +14,7 @@ export const runComparePlans = (
   hooks: JobHooks<'compare-plans'>,
 ): Promise<ComparePlansResult> =>
   withMeasuring(request, tmpdir(), hooks, ({ original, adapters, task, set, batch, cache }) =>
-    withDevice(request, async (programs) => {
+    withDevice({ ...request, signal: hooks.signal }, async (programs) => {
       const layers = layerNames(original);
       const source = openSource(programs, original, adapters);
       const { checkpoint } = source;

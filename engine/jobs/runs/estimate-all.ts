@@ -9,17 +9,20 @@ import { knownDevice } from '../../runtime/known-rates.js';
 import { taskOf } from '../../tasks/registry.js';
 import { calibrationAmounts } from '../forecasts/calibration.js';
 import { forecastOf } from '../forecasts/forecast.js';
-import type { EstimateAllRequest, Estimated } from '../requests.js';
+import type { EstimateAllRequest, Estimated, JobHooks } from '../requests.js';
 
 /** The usual method first; what a method refuses is left out. Throws UserError where all do. */
-export async function runEstimateAll(request: EstimateAllRequest): Promise<readonly Estimated[]> {
+export async function runEstimateAll(
+  request: EstimateAllRequest,
+  { signal }: Pick<JobHooks<'estimate-all'>, 'signal'>,
+): Promise<readonly Estimated[]> {
   const checkpoint = await openCheckpoint(
     request.model,
     request.length === undefined ? {} : { tokens: request.length },
   );
   try {
     taskOf(checkpoint, request);
-    const device = await knownDevice(request);
+    const device = await knownDevice(request, signal);
     let refusal: unknown;
     const found = methodsFor(checkpoint).flatMap((method) =>
       effortsOf(method).flatMap((effort): Estimated[] => {

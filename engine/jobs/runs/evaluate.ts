@@ -61,10 +61,18 @@ async function evaluate(request: EvaluateRequest, hooks: Asked): Promise<Evaluat
     const sets = await openAdapterSets(checkpoint, request);
     const { announce } = hooks;
     const begin = (evaluated: Evaluated) =>
-      announced({ ...request, device: evaluated.device }, { ...(announce && { announce }) }, () =>
-        evaluationAmounts(checkpoint, evaluated, request.cacheMemory),
+      announced(
+        { ...request, device: evaluated.device },
+        { signal: hooks.signal, ...(announce && { announce }) },
+        () => evaluationAmounts(checkpoint, evaluated, request.cacheMemory),
       );
-    const asked = { ...hooks, begin: async (evaluated: Evaluated) => void (await begin(evaluated)) };
+    const asked = {
+      ...hooks,
+      begin: async (evaluated: Evaluated) => {
+        await begin(evaluated);
+        hooks.status(0, []);
+      },
+    };
     const measured = await withExports(request, checkpoint, sets, (exports) =>
       evaluateSets(request, task, checkpoint, sets, exports, asked),
     ).finally(() => closeAdapterSets(sets));

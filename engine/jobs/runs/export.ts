@@ -87,7 +87,7 @@ async function exportSet(
   const asked = isAll ? { bits: config.offered[0]! } : request;
   const layers = await layerBits(asked, original, config.offered);
   const fits: ExportFit[] = [];
-  return withDevice(request, async (programs) => {
+  return withDevice({ ...request, signal: hooks.signal }, async (programs) => {
     const context = {
       programs,
       original,
@@ -109,6 +109,7 @@ async function exportSet(
     await announced({ ...request, device: programs.runtime.device }, hooks, () =>
       exportAmounts(original, bytes),
     );
+    hooks.status({ done: 0, phase: 'reading the set' });
     await exporter.write(context, out);
     return {
       ...(!exporter.holdsAllBits && { bits: averageBits(layerWeights(original), [...layers.values()]) }),

@@ -12,17 +12,18 @@ import { layerBits, withSet } from './export.js';
 export function listExports(
   request: ExportedSet,
   known: readonly Exporter[] = exporters,
+  signal = new AbortController().signal,
 ): Promise<readonly ExportFormat[]> {
   return withSet(request, async (original, set) => {
     const layers = await layerBits(request, original, set.config.offered);
-    return withDevice({ device: 'cpu', threads: 1 }, (programs) => {
+    return withDevice({ device: 'cpu', threads: 1, signal }, (programs) => {
       const context: ExportContext = {
         programs,
         original,
         source: openSource(programs, original, set),
         config: set.config,
         bitsOf: (layer) => layers.get(layer)!,
-        hooks: { signal: new AbortController().signal, status: () => undefined, fit: () => undefined },
+        hooks: { signal, status: () => undefined, fit: () => undefined },
       };
       return Promise.all(known.map((exporter) => formatOf(exporter, context)));
     });

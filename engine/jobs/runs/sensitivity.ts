@@ -61,10 +61,10 @@ async function measure(
   const bits = [...adapters.config.offered].sort((a, b) => a - b);
   const layers = layerNames(original);
   const { exact = false, resume = false, cacheMemory } = request;
-  const placed = await announced(request, resume ? {} : hooks, () =>
+  const placed = await announced(request, resume ? { signal: hooks.signal } : hooks, () =>
     sensitivityAmounts(original, { samples, batch, offered: bits.length, exact }, cacheMemory),
   );
-  return withDevice(placed, async (programs) => {
+  return withDevice({ ...placed, signal: hooks.signal }, async (programs) => {
     const { device } = programs.runtime;
     const identity: SensitivityIdentity = {
       model: { family, name: original.name, fingerprint: await original.fingerprint() },
@@ -80,6 +80,11 @@ async function measure(
     const source = openSource(programs, original, adapters);
     const announce = announcer(`${layers.length} layers at ${bits.length} bit-widths`, costs.length, hooks);
     const measuring = { source, inputs: set.inputs, batch, cache };
+    hooks.status({
+      done: costs.length / layers.length,
+      phase: `${costs.length}/${layers.length} layers`,
+      place: costs.length,
+    });
     const heard: SensitivityHooks = {
       signal: hooks.signal,
       status: (done) => {

@@ -195,6 +195,12 @@ async function reconstructChain(
       parameters: await checkpoint.read(part),
     };
     const saved = await progress.block(index);
+    const phase = saved ? 'passing what is kept' : 'starting values';
+    status({
+      done: index / blocks.length,
+      phase: `block ${index + 1}/${blocks.length}, ${phase}`,
+      place: index,
+    });
     const start = saved?.tensors ?? (await startBlock(context.programs, block, plain));
     const begun = saved ? start : await computedFrom(context.programs, block, start, plain, streams);
     const leaving = !saved || !isLast ? await advancePlain(block, plain) : plain;
@@ -285,7 +291,7 @@ async function learnBlock(
           phase: `block ${index + 1}/${blocks}, epoch ${Math.min(epoch + 1, options.epochs)}/${options.epochs}`,
           place: index,
           ...(losses && {
-            series: losses.map((value, g) => ({ label: `loss at ${labels[g]!} bits`, value })),
+            series: losses.map((value, g) => ({ label: `relative loss at ${labels[g]!} bits`, value })),
           }),
         }),
       save: (snapshot) => progress.saveEpoch(index, snapshot),

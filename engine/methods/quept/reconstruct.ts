@@ -53,7 +53,10 @@ export interface Reconstruction {
 
 export interface ReconstructionHooks {
   readonly signal: AbortSignal;
-  /** After every step, and once more after an epoch; `epoch` counts whole epochs, losses are those of the latest. */
+  /**
+   * After every step, and once more after an epoch; `epoch` counts whole epochs, losses are those of the latest, by group, as
+   * shares of those of the block's first.
+   */
   onStep(epoch: number, step: number, steps: number, losses: readonly number[] | undefined): void;
   /** After every epoch but the last. */
   save(snapshot: Snapshot): Promise<void>;
@@ -145,7 +148,7 @@ export async function reconstruct(
           state[name] = next;
         }
         losses = outputs['next.losses']!;
-        hooks.onStep(epoch, t + 1, steps, last);
+        hooks.onStep(epoch, t + 1, steps, shares(last, first));
       }
       const means = [...(await runtime.read(losses))].map((sum) => sum / stepsPerEpoch);
       losses.dispose();
@@ -157,7 +160,7 @@ export async function reconstruct(
           `${task.block.replace(/\.$/, '')}: the loss became NaN in epoch ${epoch + 1}; lower the learning rates, or try another device.`,
         );
       first ??= last;
-      hooks.onStep(epoch + 1, (epoch + 1) * stepsPerEpoch, steps, last);
+      hooks.onStep(epoch + 1, (epoch + 1) * stepsPerEpoch, steps, shares(last, first));
       if (stops) await settle((flat) => stops.afterEpoch(flat));
       if (epoch + 1 < options.epochs)
         await hooks.save({
@@ -240,6 +243,10 @@ export async function reconstruct(
     );
   }
 }
+
+/** Where nothing was lost at first, nothing can be gained. */
+const shares = (last: readonly number[] | undefined, first: readonly number[] | undefined) =>
+  last?.map((loss, g) => (first![g] === 0 ? 1 : loss / first![g]!));
 
 /** Reads batches of what a part does, each sample from one of the streams, drawn anew. */
 function drawingReader(

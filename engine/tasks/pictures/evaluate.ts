@@ -24,7 +24,7 @@ export async function evaluatePictures(evaluation: Evaluation<VisionModel>): Pro
     throw new UserError(`${checkpoint.name} is an image classifier; the task "${request.task}" is for text.`);
   const pictures = await openPictures(checkpoint, request.data, request.limit);
   const { source, indices } = pictures;
-  return withDevice(request, async (programs) => {
+  return withDevice({ ...request, signal: evaluation.hooks.signal }, async (programs) => {
     const compared = await openCompared(programs, evaluation, indices.length, 1);
     const candidates: PictureCandidate[] = [];
     for (const named of compared.sets) {

@@ -41,7 +41,7 @@ export async function evaluateText(asked: Evaluation<LanguageModel>): Promise<Me
     signal,
   );
   try {
-    return await withDevice(request, async (programs) => {
+    return await withDevice({ ...request, signal }, async (programs) => {
       const compared = await openCompared(programs, asked, evaluation.tokens, model.tokens);
       const full: OwnCandidate = {
         ...fullHead(checkpoint),
