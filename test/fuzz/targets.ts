@@ -18,6 +18,7 @@ import { openChoices } from '../../engine/data/text/choices.js';
 import { endTokens } from '../../engine/data/text/end-tokens.js';
 import { openText } from '../../engine/data/text/source.js';
 import { openTokenizer } from '../../engine/data/text/tokenizer.js';
+import { elasticExporter } from '../../engine/exporters/elastic/elastic.js';
 import { f32, ggufPieces, text } from '../../engine/exporters/gguf/file.js';
 import { F32 } from '../../engine/exporters/gguf/weights.js';
 import { readGgufHeader } from '../../engine/formats/gguf-header.js';
@@ -46,7 +47,7 @@ import { openPrograms } from '../../engine/runtime/programs.js';
 import { openRuntime } from '../../engine/runtime/session.js';
 import { serve } from '../../engine/server.js';
 import { readFrames } from '../../engine/server/frames.js';
-import { makeRoundingSet } from '../exports.js';
+import { makeSmallSet } from '../exports.js';
 import { writeRandomModel } from '../fixtures.js';
 import { TINY } from '../tiny.js';
 import { mutateBytes, mutateText, pick } from './mutate.js';
@@ -376,24 +377,38 @@ const modelFolder: Target = {
   },
 };
 
-/** Of a model in codes, its tensors and both of its configurations changed; read as far as its weights at every bit-width. */
+/**
+ * Of a model in codes, those of lower bit-widths stored beside what its base rounds to or rounded from it with directions added,
+ * its tensors and both of its configurations changed; read as far as its weights at every bit-width.
+ */
 const elasticFile: Target = {
   name: 'elastic file',
   open: async (folder) => {
-    const [model, set, made] = ['model', 'set', 'made'].map((name) => join(folder, name)) as [string, string, string];
+    const [model, made] = ['model', 'made'].map((name) => join(folder, name)) as [string, string];
     const runtime = openRuntime('cpu', 1);
     const programs = openPrograms(runtime);
     await writeRandomModel(model, TINY.llama);
-    await makeRoundingSet(programs, model, set);
     const quiet = { signal: new AbortController().signal, status: () => undefined, note: () => undefined };
-    await runExport({ model, adapters: set, format: 'elastic', out: made, device: 'cpu', threads: 1 }, quiet);
     const names = ['config.json', 'adapter_config.json', 'adapter_model.safetensors'] as const;
-    const [config, head, tensors] = await Promise.all(names.map((name) => readFile(join(made, name))));
+    const files: (readonly [Buffer, Buffer, Buffer])[] = [];
+    for (const [method, rounding, bits, options] of [
+      ['direct', 'never', [8, 6, 3, 2], { groupSize: 8 }],
+      ['quept', 'always', [8, 4, 2], { epochs: 1, batch: 2, rank: 2 }],
+    ] as const) {
+      const [set, out] = [join(folder, method), join(folder, rounding)];
+      await makeSmallSet(programs, model, set, { method, mode: 'weight-only', bits: [...bits], options });
+      const request = { model, adapters: set, format: 'elastic', out, device: 'cpu', threads: 1 } as const;
+      await runExport(request, quiet, [elasticExporter(rounding)]);
+      const read = (name: string) => readFile(join(out, name));
+      files.push([await read(names[0]), await read(names[1]), await read(names[2])]);
+    }
+    await mkdir(made);
     return async (random) => {
-      const bytes = random.integer(2) === 0 ? tensors! : mutateBytes(random, tensors!);
+      const [config, head, tensors] = pick(random, files);
+      const bytes = random.integer(2) === 0 ? tensors : mutateBytes(random, tensors);
       const tensors_sha256 = createHash('sha256').update(bytes).digest('hex');
-      const own = { ...(JSON.parse(head!.toString()) as object), tensors_sha256 };
-      await writeFile(join(made, names[0]), random.integer(4) === 0 ? mutateText(random, JSON.parse(config!.toString())) : config!);
+      const own = { ...(JSON.parse(head.toString()) as object), tensors_sha256 };
+      await writeFile(join(made, names[0]), random.integer(4) === 0 ? mutateText(random, JSON.parse(config.toString())) : config);
       await writeFile(join(made, names[1]), random.integer(2) === 0 ? mutateText(random, own) : JSON.stringify(own));
       await writeFile(join(made, names[2]), bytes);
       const checkpoint = await openCheckpoint(made);
