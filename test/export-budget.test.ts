@@ -36,7 +36,7 @@ beforeAll(async () => {
     await makeRoundingSet(programs, join(SAMPLES, sample), at(sample));
     await writeCosts(at(sample));
   }
-}, 120_000);
+});
 afterAll(() => cleanUp());
 
 /** Costs that fall with bits, of each layer otherwise. */
@@ -78,7 +78,7 @@ const planFor = (sample: string, format: string, maxSize: number, out: string) =
     size,
   );
 
-describe.each(cases)('a plan of %s for a size as %s', { timeout: 240_000 }, (sample, format) => {
+describe.each(cases)('a plan of %s for a size as %s', (sample, format) => {
   it('is exported within it, in what was said', async () => {
     const name = `${sample}-${format}.precision.json`;
     const complaint = await planFor(sample, format, 1000, name).then(

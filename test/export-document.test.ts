@@ -35,7 +35,8 @@ it('has what every format makes of sets of every method', async () => {
   expect(are.text).toBe(should.text);
   // The last digits of a calibration are the machine's: a bound may be the next one.
   should.bounds.forEach((bound, i) => expect(bound / are.bounds[i]!).toBeLessThanOrEqual(2.5));
-});
+  // Sets of all methods are made for it.
+}, 900_000);
 
 it('says of every format what it is called', async () => {
   const text = await readFile(DOCUMENT, 'utf8');

@@ -123,8 +123,12 @@ function verdictOf({ refusal, held = [] }: ExportFormat, reasons: string[]): str
   return `fitted, ≤ ${boundOf(100 * Math.max(...distances))} %`;
 }
 
+/** In percent; what is below is no more than the rounding of a few scales. */
+const LEAST_BOUND = 0.01;
+
 /** The next of 1, 2, 5, 10, …, which others' machines stay below too. */
-function boundOf(value: number): number {
+function boundOf(distance: number): number {
+  const value = Math.max(distance, LEAST_BOUND);
   const power = 10 ** Math.floor(Math.log10(value));
   return Number(([1, 2, 5, 10].find((step) => step * power >= value)! * power).toPrecision(1));
 }
