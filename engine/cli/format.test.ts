@@ -111,14 +111,22 @@ describe('evaluation', () => {
   it('has a line a row; full precision does not diverge from itself', () => {
     const rows = [
       { label: 'full', kind: 'full', bits: 'fp', bytes: 86_400_000, samples: 100, top1: 0.9, top5: 1, kl: 0 },
-      { label: 'rounding', kind: 'baseline', bits: 4, bytes: 11_200_000, samples: 100, kl: 1.5 },
+      {
+        label: 'rounding',
+        kind: 'baseline',
+        bits: 4,
+        averageBits: 4.157,
+        bytes: 11_200_000,
+        samples: 100,
+        kl: 1.5,
+      },
     ] as const;
     expect(formatEvaluation({ task: 'image-classification', rows })).toBe(
       lines(
-        'model     bits     size  top-1 %  top-5 %  KL (nats)  pictures',
-        '────────  ────  ───────  ───────  ───────  ─────────  ────────',
-        'full        fp  86.4 MB    90.00   100.00          –       100',
-        'rounding     4  11.2 MB        –        –    1.50000       100',
+        'model     bits  per weight     size  top-1 %  top-5 %  KL (nats)  pictures',
+        '────────  ────  ──────────  ───────  ───────  ───────  ─────────  ────────',
+        'full        fp           –  86.4 MB    90.00   100.00          –       100',
+        'rounding     4        4.16  11.2 MB        –        –    1.50000       100',
       ),
     );
   });
@@ -130,10 +138,10 @@ describe('evaluation', () => {
     ] as const;
     expect(formatEvaluation({ task: 'perplexity', rows })).toBe(
       lines(
-        'model    bits  size  perplexity  against full  KL (nats)  windows',
-        '───────  ────  ────  ──────────  ────────────  ─────────  ───────',
-        'full       fp  2 kB       40.00        0.00 %          –        7',
-        'elastic     8  1 kB       42.00        5.00 %    0.01000        7',
+        'model    bits  per weight  size  perplexity  against full  KL (nats)  windows',
+        '───────  ────  ──────────  ────  ──────────  ────────────  ─────────  ───────',
+        'full       fp           –  2 kB       40.00        0.00 %          –        7',
+        'elastic     8           –  1 kB       42.00        5.00 %    0.01000        7',
       ),
     );
     expect(formatEvaluation({ task: 'perplexity', rows: rows.slice(1) })).toMatch(/42\.00 {13}– /);
@@ -147,10 +155,10 @@ describe('evaluation', () => {
     ] as const;
     expect(formatEvaluation({ task: 'perplexity', rows })).toBe(
       lines(
-        'model  bits  size   perplexity  against full  KL (nats)  windows',
-        '─────  ────  ────  ───────────  ────────────  ─────────  ───────',
-        'full     fp  2 kB        40.00        0.00 %          –        7',
-        'gptq      8  1 kB  42.00 ±0.13        5.00 %    0.01000        7',
+        'model  bits  per weight  size   perplexity  against full  KL (nats)  windows',
+        '─────  ────  ──────────  ────  ───────────  ────────────  ─────────  ───────',
+        'full     fp           –  2 kB        40.00        0.00 %          –        7',
+        'gptq      8           –  1 kB  42.00 ±0.13        5.00 %    0.01000        7',
         '±: standard error of the distance from full precision.',
       ),
     );
@@ -205,9 +213,9 @@ describe('evaluation', () => {
     const rows = [{ ...row, accuracy: 0.5, accuracyNormalised: 0.625 }];
     expect(formatEvaluation({ task: 'multiple-choice', rows })).toBe(
       lines(
-        'model  bits   size  accuracy %  normalised %  questions',
-        '─────  ────  ─────  ──────────  ────────────  ─────────',
-        'gptq      4  900 B       50.00         62.50          8',
+        'model  bits  per weight   size  accuracy %  normalised %  questions',
+        '─────  ────  ──────────  ─────  ──────────  ────────────  ─────────',
+        'gptq      4           –  900 B       50.00         62.50          8',
       ),
     );
   });

@@ -148,11 +148,20 @@ export function formatEvaluation({ task, rows }: Pick<EvaluateResult, 'task' | '
     row.label,
     ...(withRuntimes ? [row.runtime ?? ''] : []),
     bitsOf(row),
+    row.averageBits?.toFixed(2) ?? '–',
     bytes(row.bytes),
     ...cells(row, full),
     String(row.samples),
   ]);
-  const header = ['model', ...(withRuntimes ? ['runtime'] : []), 'bits', 'size', ...scores, samples];
+  const header = [
+    'model',
+    ...(withRuntimes ? ['runtime'] : []),
+    'bits',
+    'per weight',
+    'size',
+    ...scores,
+    samples,
+  ];
   const printed = table(header, lines);
   const whole = rows.some((row) => row.scoreError !== undefined) ? `${printed}\n${ERROR_NOTE}` : printed;
   return [whole, formatDifferences({ task, rows })].filter(Boolean).join('\n\n');

@@ -55,12 +55,13 @@ export function scoresOf(
 export const mainScore = ({ top1, perplexity, accuracy }: EvaluationRow): number | undefined =>
   top1 ?? perplexity ?? accuracy;
 
-export const rowOf = ({ label, kind, method, runtime, bits, bytes }: RowHead): RowHead => ({
+export const rowOf = ({ label, kind, method, runtime, bits, averageBits, bytes }: RowHead): RowHead => ({
   label,
   kind,
   ...(method !== undefined && { method }),
   ...(runtime !== undefined && { runtime }),
   bits,
+  ...(averageBits !== undefined && { averageBits }),
   bytes,
 });
 

@@ -5,7 +5,7 @@ import { quantizedParts, type Widths } from '../execution/quantized-model.js';
 import { openAdapterSet, openSource, requireMatch, sizedModel, type AdapterSet } from '../methods/sets.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { EvaluateRequest, RowHead } from '../protocol/protocol.js';
-import { quantizedBytes } from '../quantized/size.js';
+import { quantizedBytes, storedAverage } from '../quantized/size.js';
 import type { Programs } from '../runtime/programs.js';
 import { openPlan, type NamedPlan } from './plan-file.js';
 import type { TextCandidate } from './rows.js';
@@ -17,7 +17,7 @@ export interface NamedSet {
   readonly plans: readonly NamedPlan[];
 }
 
-/** Opens the sets; the caller closes them. Throws UserError for a set of another model, or one that lacks a bit-width asked for. */
+/** Opens the sets; the caller closes them. Throws UserError for a set of another model or without any of the bit-widths asked for, and for one that none has. */
 export async function openAdapterSets(checkpoint: Checkpoint, request: EvaluateRequest): Promise<NamedSet[]> {
   const { adapters = [], exports = [] } = request;
   const asked = [...(request.bits ?? []), ...exports.flatMap(({ bits }) => bits ?? [])];
@@ -32,16 +32,23 @@ export async function openAdapterSets(checkpoint: Checkpoint, request: EvaluateR
       sets.push({ label: basename(resolve(folder)), kind: 'adapters', set, plans: opened });
       await requireMatch(checkpoint, set, folder);
       const { offered } = set.config;
-      const missing = asked.find((bits) => !offered.includes(bits));
-      if (missing !== undefined)
-        throw new UserError(`${folder} has no ${missing}-bit setting; it has ${offered.join(', ')}.`);
+      if (asked.length > 0 && !asked.some((bits) => offered.includes(bits)))
+        throw new UserError(`${folder} has no ${asked[0]}-bit setting; it has ${offered.join(', ')}.`);
       for (const { path, tie } of plans) opened.push(await openPlan(path, checkpoint, offered, tie));
     }
+    const missing = asked.find((bits) => !sets.some(({ set }) => set.config.offered.includes(bits)));
+    if (missing !== undefined && sets.length > 0) throw new UserError(noneHas(missing, sets));
     return sets;
   } catch (error) {
     await closeAdapterSets(sets);
     throw error;
   }
+}
+
+function noneHas(bits: number, sets: readonly NamedSet[]): string {
+  const offered = [...new Set(sets.flatMap(({ set }) => set.config.offered))].sort((a, b) => b - a);
+  const who = sets.length === 1 ? `${sets[0]!.label} has no` : 'No adapter set has a';
+  return `${who} ${bits}-bit setting; ${sets.length === 1 ? 'it has' : 'they have'} ${offered.join(', ')}.`;
 }
 
 export async function closeAdapterSets(sets: readonly NamedSet[]): Promise<void> {
@@ -98,7 +105,11 @@ export function rowsOf(
   const sized = sizedModel(checkpoint, set.config);
   const method = set.config.method.name;
   const row = (name: string, bits: number, own: Widths): SetRow => ({
-    head: { label: name, kind, method, bits, bytes: quantizedBytes(sized, own) },
+    head: {
+      ...{ label: name, kind, method, bits },
+      averageBits: storedAverage(sized, own),
+      bytes: quantizedBytes(sized, own),
+    },
     widths: own,
   });
   const named = sets.filter((other) => other.kind === 'adapters').length > 1;

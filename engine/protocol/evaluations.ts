@@ -71,6 +71,8 @@ export interface EvaluationRow {
   readonly runtime?: string;
   /** A bit-width, or the mean over layers that have different ones. */
   readonly bits: number | 'fp';
+  /** Of a quantized model, bits per weight of the layers of its blocks, everything stored counted. Absent in what was kept before it was told. */
+  readonly averageBits?: number;
   /** Size of the model: on disk in full precision, as integers at a bit-width; of an exported file all that lies on disk. */
   readonly bytes: number;
   /** Pictures, windows of text or questions that the scores are means over. */
@@ -107,7 +109,10 @@ export interface Difference {
 }
 
 /** What a row says of its model. */
-export type RowHead = Pick<EvaluationRow, 'label' | 'kind' | 'method' | 'runtime' | 'bits' | 'bytes'>;
+export type RowHead = Pick<
+  EvaluationRow,
+  'label' | 'kind' | 'method' | 'runtime' | 'bits' | 'averageBits' | 'bytes'
+>;
 
 export type EvaluationReport = ReadableEvaluation | UnreadableEvaluation;
 

@@ -29,6 +29,25 @@ export function checkpointBytes(checkpoint: Checkpoint): number {
 }
 
 /**
+ * Bits per weight of the linear layers of blocks, everything stored counted.
+ * @param widths one for all layers, or by full name; a layer of none stays in floating point
+ */
+export function storedAverage(
+  { checkpoint: { model, listing }, form }: SizedModel,
+  widths: number | ((layer: string) => number | undefined),
+): number {
+  let [bytes, weights] = [0, 0];
+  for (const part of blocksOf(model))
+    for (const { name, in: columns, out } of listing(part).linears) {
+      const layer = part.prefix + name;
+      const bits = typeof widths === 'number' ? widths : widths(layer);
+      bytes += bits === undefined ? columns * out * FLOAT_BYTES : bytesOf(form(layer, bits));
+      weights += columns * out;
+    }
+  return (8 * bytes) / weights;
+}
+
+/**
  * Bytes of the model as it would ship: the linear layers of its blocks at their bit-widths, adapters folded in, embedding
  * and head at those of their own, and everything else in float16. A tensor that several parts share counts once, unless they store it differently.
  * @param widths one for all layers of blocks, or by full name; a layer of none stays in floating point

@@ -71,6 +71,7 @@ export function createPage(initial: SavedPage, around: Surroundings): Evaluation
         task: model ? taskOf(model) : (result?.task ?? 'image-classification'),
         details: model ? around.words.details(model) : '',
       },
+      ...(model && { methods: await titlesOf() }),
       ...(model && problem === undefined
         ? { setup: await setupOf(around, model, saved, await methodsOf(), idOf) }
         : { reason: problem ?? around.words.gone }),
@@ -89,6 +90,12 @@ export function createPage(initial: SavedPage, around: Surroundings): Evaluation
         throw error;
       });
     return methods;
+  }
+
+  /** Where they cannot be had, rows go by the names of methods. */
+  async function titlesOf(): Promise<Record<string, string>> {
+    const known = await methodsOf().catch(() => []);
+    return Object.fromEntries(known.map(({ name, title }) => [name, title]));
   }
 
   function remember({ sets, bits, plans, baselines, limit, length }: Choices): void {

@@ -17,7 +17,7 @@ export interface ChartContent {
   formatValue(value: number): string;
   formatX(value: number): string;
   /** A point in words. */
-  describe(mark: Mark, series: Pick<Series, 'label' | 'kind'>): string;
+  describe(mark: Mark, series: Pick<Series, 'label' | 'kind' | 'method'>): string;
 }
 
 export interface Chart {

@@ -36,15 +36,17 @@ export function differencesFrom(
 }
 
 function differenceRow(
-  { label, kind, runtime, bits, bytes, samples }: EvaluationRow,
+  { label, kind, method, runtime, bits, averageBits, bytes, samples }: EvaluationRow,
   { score, scoreError, kl, klError }: Difference,
   task: EvaluationTask,
 ): DifferenceRow {
   return {
     label,
     kind,
+    ...(method !== undefined && { method }),
     ...(runtime !== undefined && { runtime }),
     bits,
+    ...(averageBits !== undefined && { averageBits }),
     bytes,
     samples,
     ...(score !== undefined && { [mainMetric(task)]: score }),

@@ -5,14 +5,13 @@ import { formatWidth } from '../../engine/plans/numbers.js';
 import { fill } from '../common/text.js';
 import type { ChooseData, DataChoice, Setup, StringKey, Strings } from './protocol.js';
 import {
+  availableBits,
   chooseBaseline,
   chooseBits,
   choosePlan,
   chooseSet,
-  commonBits,
   missing,
   needsBaselineData,
-  offeredBits,
   runnablePlans,
 } from './state.js';
 
@@ -105,13 +104,11 @@ export function formView(initial: Setup, strings: Strings, locale: string, actio
       }),
     );
 
-  const bitBoxes = (offered: readonly number[], available: readonly number[]) =>
-    offered.map((width) =>
+  const bitBoxes = (available: readonly number[]) =>
+    available.map((width) =>
       checkbox({
         label: fill(strings.bits, formatWidth(width, locale)),
-        ...(!available.includes(width) && { hint: strings.bitsMissing }),
-        checked: available.includes(width) && form.bits.includes(width),
-        disabled: !available.includes(width),
+        checked: form.bits.includes(width),
         onChange: (chosen) => change(chooseBits(form, width, chosen)),
       }),
     );
@@ -131,13 +128,13 @@ export function formView(initial: Setup, strings: Strings, locale: string, actio
     root,
     show(next, again) {
       form = next;
-      const [offered, available] = [offeredBits(form), commonBits(form)];
+      const available = availableBits(form);
       const problem = missing(form);
       sets.show(
         form.sets.map(({ id, problem: reason }) => [id, reason]),
         setBoxes,
       );
-      bits.show([offered, available], () => bitBoxes(offered, available));
+      bits.show(available, () => bitBoxes(available));
       const runnable = runnablePlans(form).map(({ id }) => id);
       planned.hidden = form.plans.length === 0;
       plans.show([form.plans.map(({ id, name }) => [id, name]), runnable], () => planBoxes(runnable));

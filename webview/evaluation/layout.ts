@@ -42,7 +42,7 @@ const REACH = 32;
 /** Room that a tick's label needs. */
 const LABEL_WIDTH = 64;
 
-/** Series against bits (a tick at each whole number) or against size in bytes. */
+/** Series against average bits (a tick at each whole number) or against size in bytes. */
 export function layout(
   { full, series }: Chartable,
   options: {
@@ -82,13 +82,17 @@ export function layout(
     ...(reference !== undefined && { full: toY(reference) }),
     series: series.map(({ points, ...rest }) => ({
       ...rest,
-      marks: points.map((point) => ({ ...point, x: toX(point[options.axis]), y: toY(point.value) })),
+      marks: points.map((point) => ({
+        ...point,
+        x: toX(options.axis === 'bits' ? point.average : point.bytes),
+        y: toY(point.value),
+      })),
     })),
   };
 }
 
 function bitScale(points: readonly Point[]): Scale {
-  const bits = points.map((point) => point.bits);
+  const bits = points.map((point) => point.average);
   const [low, high] =
     bits.length > 0 ? [Math.floor(Math.min(...bits)), Math.ceil(Math.max(...bits))] : [MIN_BITS, MAX_BITS];
   const ticks = Array.from({ length: high - low + 1 }, (_, i) => low + i);

@@ -8,7 +8,8 @@ import { formatProgress, formatWidth } from '../../engine/plans/numbers.js';
 import { fill } from '../common/text.js';
 import { formatMetric } from './metrics.js';
 import type { FromPage, Progress, Results, Run, Setup, Show, View } from './protocol.js';
-import { durationOf, nameOf, resultsView } from './results.js';
+import { nameOf } from './names.js';
+import { durationOf, resultsView } from './results.js';
 import {
   choicesOf,
   currentMetric,
@@ -150,7 +151,7 @@ function announce(now: State, before: View | undefined): void {
       const value = row[metric.key];
       if (value === undefined) continue;
       const bits = row.bits === 'fp' ? '' : fill(strings.bits, formatWidth(row.bits, view.locale));
-      spoken.say(fill(strings.rowDone, nameOf(row, strings), bits, formatMetric(metric, value, view.locale)));
+      spoken.say(fill(strings.rowDone, nameOf(row, now), bits, formatMetric(metric, value, view.locale)));
     }
   if (view.run && view.run.state !== before.run?.state) spoken.say(runText(view.run, now));
   if (before.run && !view.run && view.result) spoken.say(strings.finished);

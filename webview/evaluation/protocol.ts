@@ -6,6 +6,8 @@ import type { Answer, Ready } from '../common/protocol.js';
 export interface View {
   readonly locale: string;
   readonly model: { readonly name: string; readonly task: EvaluationTask; readonly details: string };
+  /** Titles of methods by their names; none where the engine did not say. */
+  readonly methods?: Readonly<Record<string, string>>;
   /** Left out where a run cannot be started: the model is gone, or the workspace not trusted; `reason` says which. */
   readonly setup?: Setup;
   readonly reason?: string;
@@ -195,10 +197,8 @@ export type StringKey =
   | 'chooseData'
   | 'bitWidths'
   | 'bits'
-  | 'bitsMissing'
   | 'compareWith'
   | 'baselineData'
-  | 'rounding'
   | 'samples'
   | 'allSamples'
   | 'samplesInvalid'
@@ -241,13 +241,12 @@ export type StringKey =
   | 'higherIsBetter'
   | 'lowerIsBetter'
   | 'fullPrecision'
-  | 'gptq'
-  | 'direct'
   | 'againstBits'
   | 'againstSize'
   | 'chart'
   | 'chartHelp'
   | 'pointLabel'
+  | 'pointBits'
   | 'axisBits'
   | 'axisSize'
   | 'logarithmic'
@@ -261,6 +260,8 @@ export type StringKey =
   | 'differenceNote'
   | 'against'
   | 'columnModel'
+  | 'columnMethod'
+  | 'columnAverage'
   | 'columnBits'
   | 'columnSize'
   | 'exportModel'

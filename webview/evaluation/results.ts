@@ -6,10 +6,11 @@ import { DEVICE_NAMES } from '../../engine/plans/names.js';
 import { formatPercent, formatWidth } from '../../engine/plans/numbers.js';
 import { fill, formatBytes } from '../common/text.js';
 import { differencesFrom, formatDifference, referencesOf, type Reference } from './differences.js';
-import { formatCell, formatMetric, formatTick, metricsOf, type Metric } from './metrics.js';
+import { decimals, formatCell, formatMetric, formatTick, metricsOf, type Metric } from './metrics.js';
 import type { EvaluationRow } from '../../engine/protocol/protocol.js';
-import type { StringKey, Strings } from './protocol.js';
-import { bestTrade, chartable, rowKey, type Chartable } from './series.js';
+import { fullNameOf, methodOf, nameOf } from './names.js';
+import type { Strings } from './protocol.js';
+import { bestTrade, chartable, rowKey, type Chartable, type Point } from './series.js';
 import { currentMetric, currentReference, shownRows, showsResult, type State } from './state.js';
 import { sortRows } from './table.js';
 
@@ -46,7 +47,7 @@ export function resultsView(actions: ResultsActions): Results {
   const charts = [1, 2].map(() => chart({ helpId: HELP, onVisit: highlight }));
   const table = grid({
     label: '',
-    onSort: (column) => actions.sort(column, column !== 'label'),
+    onSort: (column) => actions.sort(column, column !== 'label' && column !== 'method'),
     onVisit: highlight,
   });
   const tableHeading = element('h2', { id: 'table' });
@@ -103,7 +104,7 @@ export function resultsView(actions: ResultsActions): Results {
       }
       tiles.replaceChildren(...tilesOf(rows, metric, state, finished));
       const data = chartable(rows, metric);
-      legend.replaceChildren(...legendOf(data, strings));
+      legend.replaceChildren(...legendOf(data, state));
       help.textContent = strings.chartHelp;
       charts[0]!.show(chartContent('bits', data, metric, state));
       charts[1]!.show(chartContent('bytes', data, metric, state));
@@ -112,7 +113,7 @@ export function resultsView(actions: ResultsActions): Results {
       const listed = reference ? differencesFrom(rows, reference, task) : rows;
       const listedMetrics = reference ? metricsOf(listed, task) : metrics;
       errorNote.textContent = reference
-        ? fill(strings.differenceNote, nameOf(reference, strings))
+        ? fill(strings.differenceNote, nameOf(reference, state))
         : strings.errorNote;
       errorNote.hidden = listed.every((row) => row.scoreError === undefined);
       showReferences(state, reference);
@@ -123,8 +124,10 @@ export function resultsView(actions: ResultsActions): Results {
         sortRows(listed, state.sorting).map((row) => ({
           key: rowKey(row),
           cells: [
-            row.runtime === undefined ? nameOf(row, strings) : `${row.label} · ${row.runtime}`,
+            row.runtime === undefined ? nameOf(row, state) : `${row.label} · ${row.runtime}`,
+            methodOf(row, state),
             bitsText(row, view.locale),
+            averageText(row, view.locale),
             formatBytes(row.bytes, view.locale),
             ...listedMetrics.map((m) =>
               reference ? formatDifference(row, m, view.locale) : formatCell(row, m, task, view.locale),
@@ -154,7 +157,8 @@ export function resultsView(actions: ResultsActions): Results {
     },
   };
 
-  function showReferences({ view, strings }: State, chosen: Reference | undefined): void {
+  function showReferences(state: State, chosen: Reference | undefined): void {
+    const { view, strings } = state;
     const references = referencesOf(shownRows(view));
     referencePicker.hidden = references.length === 0;
     const key = JSON.stringify(references);
@@ -167,7 +171,7 @@ export function resultsView(actions: ResultsActions): Results {
           { value: FULL, label: fill(strings.against, strings.fullPrecision) },
           ...references.map((one) => ({
             value: one.key,
-            label: fill(strings.against, nameOf(one, strings)),
+            label: fill(strings.against, nameOf(one, state)),
           })),
         ],
         value: chosen?.key ?? FULL,
@@ -203,23 +207,19 @@ export function durationOf(seconds: number, strings: Strings, locale: string): s
     : fill(strings.minutes, number.format(seconds / 60));
 }
 
+const averageText = ({ averageBits }: Pick<EvaluationRow, 'averageBits'>, locale: string): string =>
+  averageBits === undefined ? '–' : decimals(averageBits, 2, locale);
+
 const bitsText = ({ bits }: Pick<EvaluationRow, 'bits'>, locale: string): string =>
   bits === 'fp' ? '–' : formatWidth(bits, locale);
-
-/** The name of a row's model: of a baseline its method, and what else its label tells; a set keeps its own. */
-export function nameOf({ kind, label }: Pick<EvaluationRow, 'kind' | 'label'>, strings: Strings): string {
-  if (kind === 'full') return strings.fullPrecision;
-  const names: Partial<Record<string, StringKey>> = { rounding: 'rounding', gptq: 'gptq', direct: 'direct' };
-  if (kind !== 'baseline') return label;
-  return label.replace(/^\w+/, (method) => (names[method] ? strings[names[method]] : method));
-}
 
 function tilesOf(
   rows: readonly EvaluationRow[],
   metric: Metric,
-  { view, strings }: State,
+  state: State,
   finished: boolean,
 ): HTMLElement[] {
+  const { view, strings } = state;
   const { locale } = view;
   const full = rows.find((row) => row.kind === 'full');
   const tile = (title: string, value: string, detail: string) =>
@@ -243,7 +243,7 @@ function tilesOf(
         fill(strings.bits, bitsText(best, locale)),
         fill(
           strings.tileBestDetail,
-          nameOf(best, strings),
+          nameOf(best, state),
           formatMetric(metric, best[metric.key]!, locale),
           formatBytes(best.bytes, locale),
           formatPercent(best.bytes / full.bytes, locale),
@@ -255,17 +255,18 @@ function tilesOf(
   return tiles;
 }
 
-function legendOf({ full, series }: Chartable, strings: Strings): HTMLElement[] {
-  const entries = series.map((s) => element('li', {}, swatch(s), nameOf(s, strings)));
-  return full ? [...entries, element('li', {}, fullSwatch(), strings.fullPrecision)] : entries;
+function legendOf({ full, series }: Chartable, state: State): HTMLElement[] {
+  const entries = series.map((s) => element('li', {}, swatch(s), fullNameOf(s, state)));
+  return full ? [...entries, element('li', {}, fullSwatch(), state.strings.fullPrecision)] : entries;
 }
 
 function chartContent(
   axis: ChartContent['axis'],
   data: Chartable,
   metric: Metric,
-  { view, strings }: State,
+  state: State,
 ): ChartContent {
+  const { view, strings } = state;
   const { locale } = view;
   const name = strings[metric.name];
   const title = fill(axis === 'bits' ? strings.againstBits : strings.againstSize, name);
@@ -287,12 +288,18 @@ function chartContent(
     describe: (mark, series) =>
       fill(
         strings.pointLabel,
-        nameOf(series, strings),
-        fill(strings.bits, formatWidth(mark.bits, locale)),
+        fullNameOf(series, state),
+        pointBits(mark, state),
         formatBytes(mark.bytes, locale),
         formatMetric(metric, mark.value, locale),
       ),
   };
+}
+
+/** The offered bits of a point, and what they are on average where that is another number. */
+function pointBits({ bits, average }: Point, { view: { locale }, strings }: State): string {
+  const offered = fill(strings.bits, formatWidth(bits, locale));
+  return average === bits ? offered : fill(strings.pointBits, offered, decimals(average, 2, locale));
 }
 
 /** A difference has more digits than a score. */
@@ -308,7 +315,9 @@ function columnsOf(metrics: readonly Metric[], strings: Strings, scoreWidth = SC
   });
   return [
     { key: 'label', title: strings.columnModel, numeric: false, width: 'minmax(140px, 2fr)' },
+    { key: 'method', title: strings.columnMethod, numeric: false, width: 'minmax(80px, 1fr)' },
     numeric('bits', strings.columnBits),
+    numeric('averageBits', strings.columnAverage),
     numeric('bytes', strings.columnSize),
     ...metrics.map((metric) => numeric(metric.key, strings[metric.name], scoreWidth)),
   ];

@@ -24,6 +24,19 @@ describe('chartable', () => {
     ]);
   });
 
+  it('places points at what their weights take on average, where that is told', () => {
+    const told = [
+      row('a', 2, 0.8, { method: 'oac', averageBits: 2.14 }),
+      row('b', 2.1, 0.82, { averageBits: 2.1 }),
+    ];
+    const { series } = chartable([...told, row('c', 2, 0.7)], top1!);
+    expect(series.map(({ method, points }) => [method, points[0]!.bits, points[0]!.average])).toEqual([
+      ['oac', 2, 2.14],
+      [undefined, 2.1, 2.1],
+      [undefined, 2, 2],
+    ]);
+  });
+
   it('keeps a set named as a baseline apart from it', () => {
     const { series } = chartable([rounding(4, 0.8), row('rounding', 4, 0.9)], top1!);
     expect(series.map((s) => s.kind)).toEqual(['baseline', 'adapters']);

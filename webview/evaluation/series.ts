@@ -4,7 +4,10 @@ import type { EvaluationRow } from '../../engine/protocol/protocol.js';
 
 export interface Point {
   readonly key: string;
+  /** As the set offers it. */
   readonly bits: number;
+  /** Per weight, everything stored counted; where that is not told, `bits`. */
+  readonly average: number;
   readonly bytes: number;
   readonly value: number;
 }
@@ -12,9 +15,10 @@ export interface Point {
 export interface Series {
   readonly label: string;
   readonly kind: Exclude<EvaluationRow['kind'], 'full'>;
+  readonly method?: string;
   /** Which of the looks for its kind it has, from 0. */
   readonly look: number;
-  /** By bit-width, low to high. */
+  /** By average bits, low to high. */
   readonly points: readonly Point[];
 }
 
@@ -40,18 +44,21 @@ export function chartable(rows: readonly EvaluationRow[], metric: Metric): Chart
   // Files share the looks of sets, of which none is alike.
   const looks = { baseline: 0, own: 0 };
   const series = [...groups.values()].map((group): Series => {
-    const { label, kind } = group[0]! as EvaluationRow & Pick<Series, 'kind'>;
+    const { label, kind, method } = group[0]! as EvaluationRow & Pick<Series, 'kind'>;
     return {
       label,
       kind,
+      ...(method !== undefined && { method }),
       look: looks[kind === 'baseline' ? kind : 'own']++,
       points: group
         .flatMap((row) => {
           const value = row[metric.key];
-          const drawn = typeof row.bits === 'number' && value !== undefined && Number.isFinite(value);
-          return drawn ? [{ key: rowKey(row), bits: row.bits, bytes: row.bytes, value }] : [];
+          const { bits, averageBits, bytes } = row;
+          if (typeof bits !== 'number' || value === undefined || !Number.isFinite(value)) return [];
+          const average = averageBits ?? bits;
+          return [{ key: rowKey(row), bits, average, bytes, value }];
         })
-        .sort((a, b) => a.bits - b.bits),
+        .sort((a, b) => a.average - b.average),
     };
   });
   return {

@@ -1,13 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import type { Run, Setup } from './protocol.js';
 import {
+  availableBits,
   choicesOf,
   chooseBaseline,
   chooseBits,
   choosePlan,
   chooseSet,
-  commonBits,
-  offeredBits,
   currentMetric,
   draftOf,
   isActive,
@@ -43,14 +42,23 @@ describe('receive', () => {
 });
 
 describe('the form', () => {
-  it('offers the bit-widths that all chosen sets have; sets with a problem do not count', () => {
-    expect(commonBits(setup)).toEqual([8, 4, 2]);
-    expect(commonBits(chooseSet(setup, 'b', true))).toEqual([8, 4]);
-    expect(commonBits(chooseSet(setup, 'a', false))).toEqual([8, 6, 4, 2]);
-    const [set] = setup.sets;
-    const fractions: Setup = { ...setup, sets: [set!, { ...set!, id: 'd', bits: [8, 4, 2.3, 1.08] }] };
-    expect(offeredBits(fractions)).toEqual([8, 4, 2.3, 2, 1.08]);
-    expect(commonBits(fractions)).toEqual([8, 4]);
+  it('offers the bit-widths that a chosen set has; sets with a problem do not count', () => {
+    expect(availableBits(setup)).toEqual([8, 4, 2]);
+    expect(availableBits(chooseSet(setup, 'b', true))).toEqual([8, 6, 4, 2]);
+    expect(availableBits(chooseSet(setup, 'a', false))).toEqual([8, 6, 4, 2]);
+  });
+
+  it('runs sets that have no bit-width in common, each at its own, and none at no bit-width', () => {
+    const averages: Setup = {
+      ...setup,
+      sets: [setup.sets[0]!, { id: 'd', name: 'averages', bits: [2.3, 1.08], chosen: false }],
+    };
+    const both = chooseSet(averages, 'd', true);
+    expect(both.bits).toEqual([8, 4, 2.3, 1.08]);
+    expect(choicesOf(both)).toMatchObject({ sets: ['a', 'd'], bits: [8, 4, 2.3, 1.08] });
+    const without = chooseBits(chooseBits(both, 2.3, false), 1.08, false);
+    expect(missing(without)).toBe('needBits');
+    expect(missing(chooseBits(without, 2.3, true))).toBeUndefined();
   });
 
   it('says what is missing', () => {

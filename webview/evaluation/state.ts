@@ -78,16 +78,22 @@ export const chosenSets = (form: Setup): SetChoice[] => form.sets.filter((set) =
 export const offeredBits = ({ sets }: Setup): number[] =>
   [...new Set(sets.flatMap((set) => (set.problem ? [] : set.bits)))].sort((a, b) => b - a);
 
-/** Those that every chosen set has; without one, all. */
-export function commonBits(form: Setup): number[] {
+/** Those that a chosen set has; without one, all. Every set is run at its own. */
+export function availableBits(form: Setup): number[] {
   const sets = chosenSets(form);
-  return offeredBits(form).filter((bits) => sets.every((set) => set.bits.includes(bits)));
+  return offeredBits(form).filter((bits) => sets.length === 0 || sets.some((set) => set.bits.includes(bits)));
 }
 
-export const chooseSet = (form: Setup, id: string, chosen: boolean): Setup => ({
-  ...form,
-  sets: form.sets.map((set) => (set.id === id ? { ...set, chosen } : set)),
-});
+/** All bit-widths of a set that is chosen are, too, where none of them was. */
+export function chooseSet(form: Setup, id: string, chosen: boolean): Setup {
+  const next: Setup = {
+    ...form,
+    sets: form.sets.map((set) => (set.id === id ? { ...set, chosen } : set)),
+  };
+  const { bits } = next.sets.find((set) => set.id === id)!;
+  if (!chosen || bits.some((width) => form.bits.includes(width))) return next;
+  return bits.reduce((all, width) => chooseBits(all, width, true), next);
+}
 
 export const chooseBaseline = (form: Setup, name: string, chosen: boolean): Setup => ({
   ...form,
@@ -124,14 +130,18 @@ export const chooseBits = (form: Setup, bits: number, chosen: boolean): Setup =>
 export function missing(form: Setup): StringKey | undefined {
   if (chosenSets(form).length === 0) return 'needSets';
   if (form.data === undefined) return 'needData';
-  if (wantedBits(form).length === 0 && wantedPlans(form).length === 0) return 'needBits';
+  if (wantedPlans(form).length === 0 && !chosenSets(form).every((set) => hasWanted(form, set)))
+    return 'needBits';
   if (needsBaselineData(form) && form.baselineData === undefined) return 'needBaselineData';
   if (Number.isNaN(form.limit)) return 'samplesInvalid';
   if (Number.isNaN(form.length)) return 'lengthInvalid';
   return undefined;
 }
 
-const wantedBits = (form: Setup): number[] => commonBits(form).filter((bits) => form.bits.includes(bits));
+const hasWanted = (form: Setup, { bits }: SetChoice): boolean =>
+  wantedBits(form).some((width) => bits.includes(width));
+
+const wantedBits = (form: Setup): number[] => availableBits(form).filter((bits) => form.bits.includes(bits));
 
 /** What is to be evaluated. */
 export const choicesOf = (form: Setup): Choices => ({

@@ -37,21 +37,24 @@ it('sorts a new column as it reads best, and turns the same one round', () => {
 
 describe('exports', () => {
   it('writes CSV with all metrics that occur, and quotes what needs it', () => {
-    const csv = toCsv([full, row('a "b", c', 4, 0.5), row('=1+1', 2, 0.25)], 'image-classification');
+    const csv = toCsv(
+      [full, row('a "b", c', 4, 0.5, { method: 'oac', averageBits: 4.16 }), row('=1+1', 2, 0.25)],
+      'image-classification',
+    );
     expect(csv).toBe(
-      'label,kind,bits,bytes,samples,top1,kl\r\n' +
-        'full,full,fp,4800000,1000,0.88,0\r\n' +
-        '"a ""b"", c",adapters,4,600000,1000,0.5,\r\n' +
-        "'=1+1,adapters,2,300000,1000,0.25,\r\n",
+      'label,kind,method,bits,averageBits,bytes,samples,top1,kl\r\n' +
+        'full,full,,fp,,4800000,1000,0.88,0\r\n' +
+        '"a ""b"", c",adapters,oac,4,4.16,600000,1000,0.5,\r\n' +
+        "'=1+1,adapters,,2,,300000,1000,0.25,\r\n",
     );
   });
 
   it('writes errors into CSV where there are some', () => {
     const csv = toCsv([full, row('a', 4, 0.5, { scoreError: 0.01 })], 'image-classification');
     expect(csv.split('\r\n').slice(0, 3)).toEqual([
-      'label,kind,bits,bytes,samples,top1,kl,scoreError',
-      'full,full,fp,4800000,1000,0.88,0,',
-      'a,adapters,4,600000,1000,0.5,,0.01',
+      'label,kind,method,bits,averageBits,bytes,samples,top1,kl,scoreError',
+      'full,full,,fp,,4800000,1000,0.88,0,',
+      'a,adapters,,4,,600000,1000,0.5,,0.01',
     ]);
   });
 

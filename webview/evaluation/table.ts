@@ -25,6 +25,7 @@ export function sortRows(rows: readonly EvaluationRow[], { column, descending }:
 
 function sortValue(row: EvaluationRow, column: string): string | number | undefined {
   if (column === 'label') return row.label;
+  if (column === 'method') return row.method;
   if (column === 'bits') return row.bits === 'fp' ? Infinity : row.bits;
   const value = row[column as keyof EvaluationRow];
   return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
@@ -35,8 +36,10 @@ export function toCsv(rows: readonly EvaluationRow[], task: Result['task']): str
   const columns: Exclude<keyof EvaluationRow, 'against'>[] = [
     'label',
     'kind',
+    'method',
     ...(rows.some((row) => row.runtime !== undefined) ? (['runtime'] as const) : []),
     'bits',
+    'averageBits',
     'bytes',
     'samples',
     ...metricsOf(rows, task).map(({ key }) => key),

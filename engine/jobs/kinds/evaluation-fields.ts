@@ -38,6 +38,7 @@ const row: Fields<EvaluationRow> = {
   method: optional(text()),
   runtime: optional(text()),
   bits: either(number(MIN_BITS), oneOf('fp')),
+  averageBits: positive,
   bytes: integer(0),
   samples: integer(0),
   top1: share,
