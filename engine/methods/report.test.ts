@@ -46,7 +46,7 @@ it('says which bit-widths can be asked for', async () => {
     ['direct', '87654321'],
     ['quept', '8765432'],
     ['gptq', '8765432'],
-    ['oac', '8765432'],
+    ['oac', '87654321'],
     ['sliderquant', '8765432'],
     ['adpq', '8765432'],
     ['rounding', '8765432'],

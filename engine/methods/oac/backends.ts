@@ -18,6 +18,13 @@ import type { BackendName, OacSettings } from './settings.js';
 export const DAMPING: Readonly<Record<BackendName, number>> = { gptq: 0.1, spqr: 0.1, billm: 1 };
 export const GROUP_SIZE = 128;
 
+/** What rounds at an offered bit-width: one bit of GPTQ's is BiLLM's signs. */
+export const backendAt = (backend: BackendName, bits: number): BackendName =>
+  backend === 'gptq' && bits === 1 ? 'billm' : backend;
+
+export const dampingOf = ({ damping }: Pick<OacSettings, 'damping'>, backend: BackendName): number =>
+  damping ?? DAMPING[backend];
+
 /** A layer to be rounded. */
 export interface LayerHessian {
   /** Its full name, in messages. */
@@ -52,8 +59,9 @@ export function formAt(
   count: number,
 ): WeightForm {
   const common = { in: columns, out, groupSize: groupSizeOf(layout, bits) };
-  if (layout.backend === 'billm') return { kind: 'binary', ...common, classes: 2, second: count };
-  if (layout.backend === 'gptq') return { kind: 'grid', ...common, bits };
+  const backend = backendAt(layout.backend, bits);
+  if (backend === 'billm') return { kind: 'binary', ...common, classes: 2, second: count };
+  if (backend === 'gptq') return { kind: 'grid', ...common, bits };
   const own = averageLayout(bits, layout.groupSize);
   return { kind: 'grid', ...common, bits: own.bits, level: LEVEL, outliers: count, ordered: true };
 }
@@ -67,10 +75,12 @@ export function countOf(weight: QuantizedWeight): number {
 export async function factorLayer(
   programs: Programs,
   own: LayerHessian,
-  { backend, damping }: OacSettings,
+  settings: OacSettings,
+  backend: BackendName,
   hooks: Pick<CalibrationHooks, 'signal' | 'note'>,
 ): Promise<FactoredLayer> {
   const { layer, hessian, label } = own;
+  const damping = dampingOf(settings, backend);
   const order = backend === 'spqr' ? byFallingDiagonal(hessian, layer.in) : undefined;
   const placed = order ? bothInOrder(hessian, order) : hessian;
   return { ...own, order, factor: await factorHessian(programs, placed, layer.in, label, hooks, damping) };
@@ -90,7 +100,7 @@ export async function roundLayers(
   bits: number,
   signal: AbortSignal,
 ): Promise<QuantizedWeight[]> {
-  const { backend } = settings;
+  const backend = backendAt(settings.backend, bits);
   const groupSize = groupSizeOf(settings, bits);
   const each = async (round: (own: FactoredLayer) => Promise<QuantizedWeight>) => {
     const found: QuantizedWeight[] = [];

@@ -50,7 +50,7 @@ interface Run {
   readonly inputs?: ModelInputs;
   readonly options?: Readonly<Record<string, unknown>>;
   /** Default 8, 3 and 2; null for those of the back-end. */
-  readonly bits?: null;
+  readonly bits?: readonly number[] | null;
   readonly resume?: boolean;
   /** Stops at the first status for which it holds. */
   readonly stop?: (phase: string, done: number) => boolean;
@@ -60,7 +60,7 @@ async function run(
   name: string,
   { checkpoint = llama, inputs = texts(), options = {}, bits, resume = false, stop = () => false }: Run = {},
 ) {
-  const widths = bits === null ? {} : { bits: [8, 3, 2] };
+  const widths = bits === null ? {} : { bits: bits ?? [8, 3, 2] };
   const request = { model: checkpoint.folder, method: 'oac', ...widths, options };
   const stopped = new AbortController();
   const seen: number[] = [];
@@ -225,13 +225,39 @@ describe.each([
   });
 });
 
+describe('1 bit among others', () => {
+  it('is BiLLM’s signs by its own damping, beside the grids that the others have without it', async () => {
+    await run('mixed', { bits: [3, 1] });
+    await run('signs', { options: { backend: 'billm' }, bits: null });
+    await run('grids', {});
+    const [mixed, signs] = [
+      await weightIn('mixed', 'mlp.down_proj', 1),
+      await weightIn('signs', 'mlp.down_proj', 1),
+    ];
+    expect(mixed.kind).toBe('binary');
+    expect(mixed).toEqual(signs);
+    expect(await weightIn('mixed', 'mlp.down_proj', 3)).toEqual(await weightIn('grids', 'mlp.down_proj', 3));
+  });
+
+  it('goes on to the same bytes', async () => {
+    const bits = [3, 1];
+    const stop = (phase: string, done: number) => phase.startsWith('back') && done > 0.7;
+    await expect(run('mixed killed', { bits, stop })).rejects.toThrow('Cancelled.');
+    await run('mixed killed', { bits, resume: true });
+    expect(await bytesOf('mixed killed')).toBe(await bytesOf('mixed'));
+  });
+});
+
 describe.each([
   ['weighted', { hessian: 'weighted' }],
   ['a block at a time', { scheme: 'block' }],
   ['a layer at a time', { scheme: 'layer' }],
   ['a block at a time without the loss', { hessian: 'l2', scheme: 'block' }],
   ['signs a layer at a time', { hessian: 'token', scheme: 'layer', backend: 'billm' }],
-  ['averages, weighted, a block at a time', { hessian: 'weighted', scheme: 'block', backend: 'spqr' }],
+  [
+    'averages, weighted, a block at a time',
+    { hessian: 'weighted', scheme: 'block', backend: 'spqr', averageBits: 2.9 },
+  ],
 ] as const)('in order, %s', (name, options) => {
   const bits = 'backend' in options ? null : undefined;
   const asked = { options, ...(bits === null && { bits }) };
@@ -310,7 +336,7 @@ describe('refuses', () => {
   it.each([
     [TINY_VIT, { labels: 'data' }, {}, /^Labels of pictures are not read; leave --labels out/],
     [TINY_LLAMA, { hessian: 'l2', labels: 'data' }, {}, /--labels would have no effect/],
-    [TINY_LLAMA, {}, { bits: [1] }, /^OAC has bit-widths from 2 to 8, not 1\.$/],
+    [TINY_LLAMA, {}, { bits: [9] }, /^OAC has bit-widths from 1 to 8, not 9\.$/],
     [TINY_LLAMA, {}, { mode: 'weight-activation' }, /^OAC quantizes weights alone/],
     [TINY_LLAMA, { damping: 0 }, {}, /damping/],
     [TINY_LLAMA, { hessian: 'weighted', scheme: 'once' }, {}, /choose the scheme block or layer/],

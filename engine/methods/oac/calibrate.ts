@@ -4,7 +4,7 @@ import { setLayers } from '../layers.js';
 import type { Artefact, CalibrationContext } from '../method.js';
 import { blockFile } from '../progress.js';
 import { writtenTensors } from '../weight-set.js';
-import { groupSizeOf } from './backends.js';
+import { backendAt, dampingOf, groupSizeOf } from './backends.js';
 import { formsOf } from './config.js';
 import { fileAt, quantizeInOrder } from './in-order.js';
 import { quantizeOnce } from './once.js';
@@ -17,14 +17,15 @@ export async function calibrate(context: CalibrationContext, settings: OacSettin
   const { offered, backend, groupSize } = settings;
   await (settings.scheme === 'once' ? quantizeOnce : quantizeInOrder)(context, settings);
   const layers = setLayers(checkpoint, offered, (bits) => groupSizeOf(settings, bits));
+  const counted = offered.filter((bits) => backendAt(backend, bits) !== 'gptq');
   const method = {
     backend,
     hessian: settings.hessian,
     scheme: settings.scheme,
     labels: settings.labels,
-    damping: settings.damping,
+    damping: dampingOf(settings, backend),
     ...(groupSize !== undefined && { group_size: groupSize }),
-    ...(backend !== 'gptq' && { counts: await countsOf(context, settings) }),
+    ...(counted.length > 0 && { counts: await countsOf(context, settings, counted) }),
   };
   const forms = formsOf({ method: { name: 'oac', ...method }, layers });
   return {
@@ -43,14 +44,15 @@ export async function calibrate(context: CalibrationContext, settings: OacSettin
 const fileOf = ({ scheme }: OacSettings, bits: number, index: number) =>
   scheme === 'once' ? blockFile(index) : fileAt(bits, index);
 
-/** What blocks' files note of every layer at each bit-width. */
+/** What blocks' files note of every layer at each of some bit-widths. */
 async function countsOf(
   { checkpoint: { model, listing }, progress }: CalibrationContext,
   settings: OacSettings,
+  counted: readonly number[],
 ): Promise<Record<string, Record<string, number>>> {
   const counts: Record<string, Record<string, number>> = {};
   for (const [index, part] of blocksOf(model).entries())
-    for (const bits of settings.offered) {
+    for (const bits of counted) {
       const { notes } = (await progress.load(fileOf(settings, bits, index)))!;
       for (const { name } of listing(part).linears)
         (counts[part.prefix + name] ??= {})[bits] = notes[keptName(name, bits)]![0]!;

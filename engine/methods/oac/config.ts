@@ -6,7 +6,7 @@ import { groupSizeOf, type SetConfig } from '../../formats/set-config.js';
 import type { SetPart } from '../../protocol/protocol.js';
 import { bytesOf, statedBits, type WeightForm } from '../../quantized/form.js';
 import { gridParts, type FormAt } from '../weight-set.js';
-import { formAt } from './backends.js';
+import { backendAt, formAt } from './backends.js';
 import { BACKENDS, type BackendName } from './settings.js';
 
 interface OacConfig {
@@ -29,11 +29,12 @@ export function formsOf({ method, layers }: Pick<SetConfig, 'method' | 'layers'>
   const { backend = 'gptq', counts } = readFields(own, fields, WHERE, 'dropped');
   return (name, bits) => {
     const layer = layers[name]!;
-    const layout = { backend, groupSize: backend === 'gptq' ? undefined : groupSizeOf(layer, bits) };
-    if (backend === 'gptq')
+    const own = backendAt(backend, bits);
+    const layout = { backend: own, groupSize: own === 'gptq' ? undefined : groupSizeOf(layer, bits) };
+    if (own === 'gptq')
       return { kind: 'grid', in: layer.in, out: layer.out, bits, groupSize: groupSizeOf(layer, bits) };
     const count = counts?.[name]?.[bits];
-    const most = backend === 'spqr' ? layer.in * layer.out : layer.in;
+    const most = own === 'spqr' ? layer.in * layer.out : layer.in;
     if (count === undefined || count > most)
       throw new UserError(
         `${WHERE}: "counts" must have a number of at most ${most} for ${show(name)} at ${bits} bits.`,

@@ -10,12 +10,15 @@ import type { CalibrationCost } from '../method.js';
 import { gridBytes } from '../stored-bytes.js';
 import { batchOf } from '../walk.js';
 import { groupSizeAt } from '../weight-set.js';
+import { backendAt } from './backends.js';
 import type { BackendName, OacSettings } from './settings.js';
 import { oacSums } from './sums.js';
 
 const FLOAT = 4;
 /** How often a layer is rounded at a bit-width: SpQR's threshold is searched. */
 const ROUNDS: Readonly<Record<BackendName, number>> = { gptq: 1, spqr: 8, billm: 1 };
+/** Bits of a weight of BiLLM's: signs, what class each has, and statistics. */
+const SIGNS = 3;
 /** Elements that a loop goes over for each weight: columns of its panel; salient columns and splits that are tried, too. */
 const LOOKED: Readonly<Record<BackendName, number>> = { gptq: 128, spqr: 192, billm: 512 };
 
@@ -25,13 +28,14 @@ export function oacCost(
   samples: number,
 ): CalibrationCost {
   const { offered, backend } = settings;
+  const backends = offered.map((bits) => backendAt(backend, bits));
+  const total = (of: (backend: BackendName) => number) => backends.reduce((sum, one) => sum + of(one), 0);
   const work = passesOf({ model, listing }, settings, samples);
   const layers = model.blocks.flatMap((part) => listing(part).linears);
-  const factors = layers.reduce((flops, { in: n }) => flops + (2 / 3) * n ** 3, 0);
-  const rounding = layers.reduce(
-    (flops, { in: n, out }) => flops + 2 * offered.length * ROUNDS[backend] * out * n * n,
-    0,
-  );
+  const factored = new Set(backends).size;
+  const factors = layers.reduce((flops, { in: n }) => flops + factored * (2 / 3) * n ** 3, 0);
+  const rounds = total((own) => ROUNDS[own]);
+  const rounding = layers.reduce((flops, { in: n, out }) => flops + 2 * rounds * out * n * n, 0);
   const largest = Math.max(...layers.map((l) => l.in * l.out));
   const widest = Math.max(...layers.map((l) => l.in));
   const ofBlock = (count: (part: Part) => number) => Math.max(...model.blocks.map(count));
@@ -42,7 +46,7 @@ export function oacCost(
   const tokens = model.blocks[0]!.inputShape(1)[0]!;
   return {
     work: { ...work, flops: work.flops + factors + rounding },
-    looked: offered.length * ROUNDS[backend] * LOOKED[backend] * layers.reduce((n, l) => n + l.in * l.out, 0),
+    looked: total((own) => ROUNDS[own] * LOOKED[own]) * layers.reduce((n, l) => n + l.in * l.out, 0),
     // What every block reads, and in order once more what this one does; and a weight of each token for every layer.
     activations:
       samples *
@@ -64,9 +68,13 @@ function storedOf(
   layers: readonly { readonly in: number; readonly out: number }[],
   { offered, backend, groupSize = -1 }: OacSettings,
 ): number {
-  if (backend === 'gptq') return gridBytes(layers, offered, (bits) => groupSizeAt({ groupSize }, bits));
   const weights = layers.reduce((n, l) => n + l.in * l.out, 0);
-  return offered.reduce((sum, bits) => sum + (weights * bits) / 8, 0);
+  const grids = offered.filter((bits) => backendAt(backend, bits) === 'gptq');
+  const others = offered.filter((bits) => !grids.includes(bits));
+  return (
+    gridBytes(layers, grids, (bits) => groupSizeAt({ groupSize }, bits)) +
+    others.reduce((sum, bits) => sum + (weights * (bits === 1 ? SIGNS : bits)) / 8, 0)
+  );
 }
 
 /** What passes over data take: forward and back, with Hessians. */

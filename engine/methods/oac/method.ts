@@ -14,7 +14,7 @@ import {
   type MethodOptions,
 } from '../options.js';
 import { averageLayout } from './averages.js';
-import { DAMPING, GROUP_SIZE } from './backends.js';
+import { backendAt, DAMPING, dampingOf, GROUP_SIZE } from './backends.js';
 import { calibrate } from './calibrate.js';
 import { formsOf, partsOf } from './config.js';
 import { oacCost } from './cost.js';
@@ -30,8 +30,8 @@ import {
 import { MAX_BITS } from '../../plans/bits.js';
 import { widthsWithin } from '../widths.js';
 
-/** Below it nothing is left of a weight but its sign. */
-const MIN_BITS = 2;
+/** Of averages; below it nothing is left of a weight but its sign. */
+const MIN_AVERAGE = 2;
 const SAMPLES = 128;
 /** Averages that a set has where none are asked for. */
 const AVERAGES = [4.3, 3.3, 2.3, 2.1];
@@ -39,7 +39,7 @@ const AVERAGES = [4.3, 3.3, 2.3, 2.1];
 const options: MethodOptions<OacGiven> = {
   backend: choice(
     {
-      help: 'what rounds by the Hessians: GPTQ, at whole bit-widths; SpQR, with outliers, at averages; BiLLM, to signs',
+      help: 'what rounds by the Hessians: GPTQ, at whole bit-widths, with signs of BiLLM at 1; SpQR, with outliers, at averages; BiLLM, to signs',
       standard: 'gptq',
     },
     ...BACKENDS,
@@ -49,7 +49,7 @@ const options: MethodOptions<OacGiven> = {
       help: 'bits per weight on average, as SpQR counts them, for SpQR in place of --bits; one or a list',
       standard: AVERAGES.join(','),
     },
-    MIN_BITS,
+    MIN_AVERAGE,
     MAX_BITS,
   ),
   hessian: choice(
@@ -108,7 +108,7 @@ export const oac: Method<OacGiven, OacSettings> = {
     if (mode !== 'weight-only')
       throw new UserError('OAC quantizes weights alone; leave --mode out, or choose another method.');
     const isText = model.reads === 'tokens';
-    const { backend = 'gptq', hessian = 'sequence', damping = DAMPING[backend], groupSize } = given;
+    const { backend = 'gptq', hessian = 'sequence', damping, groupSize } = given;
     const { labels = isText ? 'data' : 'sampled', scheme = hessian === 'weighted' ? 'layer' : 'once' } =
       given;
     const offered = offeredBy(backend, bits, given);
@@ -125,12 +125,17 @@ export const oac: Method<OacGiven, OacSettings> = {
     };
   },
   cost: oacCost,
-  facts: ({ backend, hessian, scheme, labels, damping, groupSize }) => [
-    { label: 'back-end', value: backend },
+  facts: ({ offered, backend, hessian, scheme, labels, damping, groupSize }) => [
+    { label: 'back-end', value: backendsOf(backend, offered).join(', ') },
     { label: 'Hessian', value: hessian },
     { label: 'scheme', value: scheme },
     ...(hessian === 'l2' ? [] : [{ label: 'labels', value: labels }]),
-    { label: 'damping', value: String(damping) },
+    {
+      label: 'damping',
+      value: backendsOf(backend, offered)
+        .map((own) => dampingOf({ damping }, own))
+        .join(', '),
+    },
     ...(groupSize === undefined
       ? []
       : [{ label: 'group size', value: `${groupSize}${backend === 'gptq' ? ' at 4 bits and below' : ''}` }]),
@@ -142,6 +147,11 @@ export const oac: Method<OacGiven, OacSettings> = {
   open: (_programs, checkpoint, config, tensors) => openWeights(checkpoint, config, tensors, formsOf(config)),
 };
 
+/** The back-ends that a set of these bit-widths is made by. */
+const backendsOf = (backend: BackendName, offered: readonly number[]): BackendName[] => [
+  ...new Set(offered.map((bits) => backendAt(backend, bits))),
+];
+
 /** Bit-widths of GPTQ, averages of SpQR, the one bit of BiLLM. Throws UserError for what a back-end does not have. */
 function offeredBy(
   backend: BackendName,
@@ -150,7 +160,7 @@ function offeredBy(
 ): readonly number[] {
   if (backend !== 'spqr') {
     refuseOption(given, 'averageBits', `the back-end ${backend} has no outliers to make an average of`);
-    if (backend === 'gptq') return widthsWithin('OAC', bits ?? [8, 7, 6, 5, 4, 3, 2], MIN_BITS);
+    if (backend === 'gptq') return widthsWithin('OAC', bits ?? [8, 7, 6, 5, 4, 3, 2], 1);
     const other = bits?.find((b) => b !== 1);
     if (other !== undefined) throw new UserError(`The back-end billm has 1 bit, not ${other}.`);
     return [1];

@@ -8,6 +8,7 @@ import type { KeptTensor, Notes } from '../progress.js';
 import type { Parameters } from '../walk.js';
 import { keptWeight } from '../weight-set.js';
 import {
+  backendAt,
   countOf,
   factorLayer,
   roundLayers,
@@ -64,10 +65,15 @@ export async function roundUnits(
   widths: readonly number[],
   take: (layer: string, bits: number, weight: QuantizedWeight) => void,
 ): Promise<void> {
-  for (const unit of unitsOf(layers, settings)) {
+  const at = (bits: number) => backendAt(settings.backend, bits);
+  const backends = new Set(widths.map(at));
+  const units = unitsOf(layers, settings).flatMap((unit) =>
+    [...backends].map((backend) => ({ unit, backend, own: widths.filter((bits) => at(bits) === backend) })),
+  );
+  for (const { unit, backend, own: ownWidths } of units) {
     const factored: FactoredLayer[] = [];
-    for (const own of unit) factored.push(await factorLayer(programs, own, settings, hooks));
-    for (const bits of widths) {
+    for (const own of unit) factored.push(await factorLayer(programs, own, settings, backend, hooks));
+    for (const bits of ownWidths) {
       const rounded = await roundLayers(programs, factored, settings, bits, hooks.signal);
       for (const [i, weight] of rounded.entries()) take(factored[i]!.layer.name, bits, weight);
     }

@@ -28,8 +28,8 @@ export interface OacSettings extends CommonSettings {
   readonly hessian: HessianName;
   readonly scheme: Scheme;
   readonly labels: LabelKind;
-  /** Share of the mean diagonal of a Hessian that is added to it. */
-  readonly damping: number;
+  /** Share of the mean diagonal of a Hessian that is added to it; undefined where it is each back-end's own. */
+  readonly damping: number | undefined;
   /** Input columns that share statistics (GPTQ: at 4 bits and below); undefined where averages of bits say how many (SpQR). */
   readonly groupSize: number | undefined;
 }
