@@ -4,11 +4,12 @@
  * Usage: npm run demo:methods, every method beside the others at about as many average bits; npm run bench:methods [-- --methods rounding,gptq,awq,quept,direct:quick,direct,direct:high]
  *        [--sets 0,256,512] [--windows 128] [--limit 200|all] [--bits 8,7,6,5,4,3,2] [--once quept] [--options '{"groupSize":0}'] [--length 128]
  *        [--model FOLDER --calibration FILE --evaluation FILE] [--against quept] [--threads N] [--out FOLDER]
- *        [--mode weight-activation]
+ *        [--mode weight-activation] [--twins hessian=l2]
  * A method has its effort, or options and bit-widths of its own, behind colons: `oac:backend=spqr:averageBits=2.3:hessian=l2`,
  * `oac:backend=billm:bits=1`. Without those it has `--bits`; where it has not a column's, its cell is empty.
  * `--methods all` are those of the registry, with every back-end that one has, at the bit-widths that it has. `--columns` names averages of bits in
- * place of bit-widths: a cell is what a method has nearest by, everything stored counted. `--apart` calibrates each in a process of its own, and
+ * place of bit-widths: a cell is what a method has nearest by, everything stored counted. `--twins` sets every method beside itself with one option
+ * more, and tells the difference over all calibration sets. `--apart` calibrates each in a process of its own, and
  * tells its peak memory.
  * A set is its first window of the calibration text; methods of `--once` see the first set alone. `--options` are for every
  * method that has them. `--out` keeps the calibrated sets, and a run that writes there goes on where one before it ended. `awq` is AWQ with clipping, `autoround` its authors' library at 4, 3 and 2 bits (`methods/`).
@@ -50,6 +51,7 @@ const { values: flags } = parseArgs({
     threads: { type: 'string' },
     out: { type: 'string' },
     columns: { type: 'string' },
+    twins: { type: 'string' },
     apart: { type: 'boolean', default: false },
     /** Of a process of `--apart`: the one method and set that it calibrates. */
     only: { type: 'string' },
@@ -59,7 +61,9 @@ const bits = parseWidths(flags.bits).sort((a, b) => b - a);
 const sets = flags.sets.split(',').map(Number);
 const { model, calibration, evaluation, length, threads } = flags;
 const mode = flags.mode as Mode;
-const methods = flags.methods === 'all' ? await allMethods(model, mode, bits) : flags.methods.split(',');
+const named = flags.methods === 'all' ? await allMethods(model, mode, bits) : flags.methods.split(',');
+const twinOf = (label: string) => `${label}:${flags.twins}`;
+const methods = flags.twins === undefined ? named : named.flatMap((label) => [label, twinOf(label)]);
 const wanted: Wanted = {
   methods,
   sets,
@@ -132,6 +136,18 @@ print(
     rows((label, width) => of(label)[0]!.bits.get(width)?.toFixed(2) ?? NONE),
   ),
 );
+if (flags.twins !== undefined) {
+  print(
+    `KL less that of the same with ${flags.twins}, in pairs on the same windows (standard error over windows), and in how many calibration sets it is less:`,
+  );
+  print(
+    table(
+      header,
+      rows((label, width) => difference(label, twinOf(label), width), named),
+    ),
+  );
+  process.exit();
+}
 for (const against of [...new Set([flags.against, 'autoround', 'awq', 'gptq', 'rounding'])].filter((other) =>
   methods.includes(other),
 )) {

@@ -72,7 +72,7 @@ describe('evaluate, of multiple choice', () => {
     expect(limited.rows[0]!.samples).toBe(2);
     const { stdout } = await runCli(['evaluate', model, '--data', data, '--device', 'cpu']);
     expect(stdout).toMatch(
-      /accuracy %.*normalised %.*questions\n.*\nfull +fp +5\.48 MB +100\.00 +\d+\.\d\d +6\n/,
+      /accuracy %.*normalised %.*questions\n.*\nfull +fp +– +5\.48 MB +100\.00 +\d+\.\d\d +6\n/,
     );
   });
 
@@ -233,6 +233,49 @@ describe('evaluate, with baselines', () => {
       ['gptq', 2],
     ]);
     for (const row of rows.filter(({ bits }) => bits !== 2)) expect(row.accuracy).toBe(1);
+  });
+});
+
+describe('evaluate, with adapter sets that have no bit-width in common', () => {
+  const calibrated = async (name: string, ...options: string[]) => {
+    const out = join(folder, name);
+    const { code, stderr } = await runCli(['calibrate', model, '--out', out, '--device', 'cpu', ...options]);
+    expect(code, stderr).toBe(0);
+    return out;
+  };
+  let sets: string[];
+  beforeAll(async () => {
+    sets = ['--adapters', await calibrated('rounded', '--method', 'rounding', '--bits', '8,4')];
+    sets.push(await calibrated('split', '--method', 'adpq', '--bits', '3'));
+  }, 60_000);
+  const few = ['--limit', '2', '--length', '32'];
+
+  it('has rows of each at its own, with its method and what a weight takes', async () => {
+    const { rows } = await evaluate(speeches('evaluation'), ...few, ...sets);
+    expect(rows.map(({ label, method, bits }) => [label, method, bits])).toEqual([
+      ['full', undefined, 'fp'],
+      ['rounded', 'rounding', 8],
+      ['rounded', 'rounding', 4],
+      ['split', 'adpq', 3],
+    ]);
+    // 4 bits, and of 128 columns a scale of 16 and a zero point of 4; groups of `down` are short of that.
+    expect(rows[2]!.averageBits).toBeCloseTo(4.16, 2);
+    expect(rows[0]).not.toHaveProperty('averageBits');
+    const asked = await evaluate(speeches('evaluation'), ...few, ...sets, '--bits', '4,3');
+    expect(asked.rows.map(({ label, bits }) => `${label} ${bits}`)).toEqual([
+      'full fp',
+      'rounded 4',
+      'split 3',
+    ]);
+  });
+
+  it.each([
+    ['4,3,5', /No adapter set has a 5-bit setting; they have 8, 4, 3\./],
+    ['8', /split has no 8-bit setting; it has 3\./],
+  ])('refuses %s bits, which one has not', async (bits, message) => {
+    const { code, stderr } = await run(speeches('evaluation'), ...few, ...sets, '--bits', bits);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(message);
   });
 });
 

@@ -25,6 +25,7 @@ export async function calibrate(
   await editor.pick(/Sample: /);
   if (method !== undefined) {
     await editor.pick('Change Method…');
+    await editor.narrow('How to calibrate', method);
     await editor.pick(method);
     if (mode !== undefined) await editor.pick(mode);
   }
@@ -36,7 +37,7 @@ export async function calibrate(
   }
   if (bits !== undefined) {
     await editor.pick('Change Bit-Widths…');
-    await editor.pickSeveral(bits.map((width) => `${width} bits`));
+    await editor.pickSeveral(bits.map((width) => (width === 1 ? '1 bit' : `${width} bits`)));
   }
   await editor.pick('Change Device…');
   await editor.pick(/^\s*CPU/);

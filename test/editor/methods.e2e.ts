@@ -93,6 +93,7 @@ describe('the direct method', () => {
 
 describe('rounding', () => {
   it('needs neither data nor length, and its set says that there was none', async () => {
+    await editor.openSidebar();
     await editor.run('Elastic Precision: Calibrate Model…');
     const answers = { method: 'Rounding', mode: 'Weights only', bits: [8, 4], name: 'rounded' };
     await calibrate(editor, { model: 'llama-speeches', ...answers });
@@ -107,6 +108,7 @@ describe('rounding', () => {
 
 describe('GPTQ', () => {
   it('asks for samples and no epochs, has options, and one mode', async () => {
+    await editor.openSidebar();
     await press(await editor.view('Models'), 'llama-speeches', 'Calibrate Model…');
     await editor.pick(/Sample: /);
     await editor.pick('Change Method…');
@@ -151,7 +153,8 @@ describe('GPTQ', () => {
           text
             .trim()
             .split(/\s*\n\s*/)
-            .slice(0, 2)
+            // Between name and bits stands the method.
+            .filter((_, i) => i === 0 || i === 2)
             .join(' '),
         )
         .sort(),
@@ -164,6 +167,105 @@ describe('GPTQ', () => {
       'second-order 4',
       'second-order 8',
     ]);
+    expect(editor.errors).toEqual([]);
+  });
+});
+
+describe('OAC', () => {
+  const SET = 'loss-aware';
+  const MIXED = 'signs.precision.json';
+
+  it('is chosen by what it does, at 4 bits, and at 1', async () => {
+    await editor.openSidebar();
+    await editor.run('Elastic Precision: Calibrate Model…');
+    const widths = { bits: [4, 3, 2, 1], samples: 4, name: SET };
+    await calibrate(editor, { model: 'llama-speeches', method: 'OAC', ...widths });
+    await editor.notification(new RegExp(`"${SET}"`)).waitFor({ timeout: 180_000 });
+    const sets = await editor.view('Adapter Sets');
+    const row = treeRow(sets, SET);
+    expect(await row.innerText()).toMatch(/4–1 bits · weights only · OAC/);
+    await row.hover();
+    await editor.page
+      .locator('.monaco-hover', { hasText: /Quantizes weights only at 4–1 bits, by OAC/ })
+      .waitFor();
+    await expand(sets, SET);
+    await treeRow(sets, /2 bits.*bits per weight 2\.14/).waitFor();
+    await treeRow(sets, /1 bits?.*stored 2\.\d+ bits per weight \(1\.\d+ as papers count\)/).waitFor();
+    await collapse(sets, SET);
+  });
+
+  it('is evaluated beside a set of another method, each at its own bit-widths, with what they take', async () => {
+    await press(await editor.view('Adapter Sets'), SET, 'Evaluate Adapter Set…');
+    const page = await editor.webview('Evaluation: llama-speeches');
+    await page.getByRole('checkbox', { name: SET, checked: true }).waitFor();
+    await page.getByRole('checkbox', { name: 'rounded', exact: true }).click();
+    await page.getByRole('checkbox', { name: '8 bits' }).waitFor();
+    await page.getByRole('checkbox', { name: 'Rounding' }).click();
+    await page.getByRole('button', { name: 'Choose…' }).first().click();
+    await editor.pick(/Sample: /);
+    await page.getByText('evaluation.txt').waitFor();
+    await page.getByRole('textbox', { name: 'Samples' }).fill('2');
+    await page.getByRole('button', { name: 'Evaluate', exact: true }).click();
+    await page.getByText('Results', { exact: true }).waitFor({ timeout: 180_000 });
+    const rows = page.locator('vscode-data-grid-row:not([row-type="header"])');
+    const cells = (await rows.allInnerTexts()).map((text) =>
+      text
+        .trim()
+        .split(/\s*\n\s*/)
+        .slice(0, 4),
+    );
+    expect(cells.filter(([name]) => name === SET).map((own) => own.slice(1))).toEqual([
+      ['OAC', '4', '4.16'],
+      ['OAC', '3', '3.15'],
+      ['OAC', '2', '2.14'],
+      ['OAC', '1', expect.stringMatching(/^2\.\d\d$/) as string],
+    ]);
+    expect(cells.filter(([name]) => name === 'rounded').map((own) => own[1])).toContain('Rounding');
+    const legend = await page.locator('.legend li').allInnerTexts();
+    expect(legend.map((text) => text.trim())).toEqual(
+      expect.arrayContaining([`${SET} · OAC`, 'rounded · Rounding']),
+    );
+    // A curve for each set, in both charts.
+    expect(await page.locator('figure.chart').first().locator('.series').count()).toBe(2);
+  });
+
+  it('is planned at 1 to 4 bits, and the plan answers', async () => {
+    const cli = join(inject('extension'), 'dist/cli.js');
+    const [model, set] = ['llama-speeches', `llama-speeches/adapters/${SET}`];
+    const amount = ['--samples', '2', '--device', 'cpu'];
+    await writeFile(join(folder.path, 'speech.txt'), 'We the people of the United States. '.repeat(80));
+    const asked = [model, '--adapters', set, '--data', 'speech.txt', ...amount];
+    await exec(process.execPath, [cli, 'sensitivity', ...asked], { cwd: folder.path });
+    await writeFile(
+      join(folder.path, MIXED),
+      JSON.stringify({ model, adapters: set, default: 4, layers: {} }),
+    );
+    await editor.run('View: Show Explorer');
+    await editor.page.locator('.explorer-folders-view .monaco-list-row', { hasText: MIXED }).dblclick();
+    const page = await editor.webview(MIXED);
+    await page.getByRole('slider').waitFor();
+    const rowsOf = (layer: string) =>
+      page.getByRole('row', { name: new RegExp(`^self_attn\\.${layer}, `) }).first();
+    for (const [layer, bits] of [
+      ['q_proj', 1],
+      ['k_proj', 2],
+      ['v_proj', 3],
+    ] as const)
+      await rowsOf(layer).locator(`[data-bits="${bits}"]`).click();
+    for (const [layer, bits] of [
+      ['q_proj', 1],
+      ['k_proj', 2],
+      ['v_proj', 3],
+      ['o_proj', 4],
+    ] as const)
+      expect(await rowsOf(layer).getAttribute('aria-label')).toMatch(new RegExp(`${bits} bits?, `));
+    await page.locator('.prompt textarea').fill('My fellow citizens');
+    await page.getByRole('button', { name: 'Answer', exact: true }).click();
+    const answers = () => page.locator('.answer').allInnerTexts();
+    await expect.poll(async () => (await answers()).length, { timeout: 60_000 }).toBe(2);
+    for (const answer of await answers()) expect(answer).toMatch(/^(This plan|Full precision)[^]*\w/);
+    await page.getByRole('button', { name: /^All 1 bits?$/ }).click();
+    await page.getByText(/layers? switched in [\d.]+ ms/).waitFor();
     expect(editor.errors).toEqual([]);
   });
 });

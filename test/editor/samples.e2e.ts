@@ -93,14 +93,18 @@ describe('the evaluation', () => {
     await page.getByRole('button', { name: 'Evaluate', exact: true }).click();
     await page.getByText('Results', { exact: true }).waitFor();
     const table = await rowsOf(page);
-    expect(table.map(([model, bits]) => [model, bits])).toEqual([
+    expect(table.map(([model, , bits]) => [model, bits])).toEqual([
       ['Full precision', '–'],
       ['Rounding', '8'],
       ['first try', '8'],
       ['Rounding', '4'],
       ['first try', '4'],
     ]);
-    for (const [, , size, top1] of table) {
+    expect(new Set(table.map(([model, method]) => `${model}: ${method}`))).toEqual(
+      new Set(['Full precision: –', 'Rounding: Rounding', 'first try: QuEPT']),
+    );
+    for (const [, , bits, average, size, top1] of table) {
+      if (bits !== '–') expect(Number(average)).toBeGreaterThan(Number(bits));
       expect(size).toMatch(/^[\d.]+ (MB|kB)$/);
       expect(Number.parseFloat(top1!)).toBeGreaterThan(70);
     }
@@ -123,14 +127,16 @@ describe('the evaluation', () => {
     const chart = page.getByRole('group', { name: /against bits/ });
     await chart.locator('[tabindex="0"]').focus();
     await editor.page.keyboard.press('End');
-    expect(await page.locator('.mark:focus').getAttribute('aria-label')).toMatch(/^first try, 8 bits, /);
+    expect(await page.locator('.mark:focus').getAttribute('aria-label')).toMatch(
+      /^first try · QuEPT, 8 bits \(8\.\d\d per weight\), /,
+    );
     await editor.page.keyboard.press('ArrowUp');
-    expect(await page.locator('.mark:focus').getAttribute('aria-label')).toMatch(/^Rounding, 8 bits, /);
+    expect(await page.locator('.mark:focus').getAttribute('aria-label')).toMatch(/^Rounding, 8 bits \(/);
     await page.getByRole('columnheader', { name: 'Size' }).focus();
     await editor.page.keyboard.press('Enter');
     await editor.page.keyboard.press('Enter');
     await page.locator('[aria-sort="ascending"]', { hasText: 'Size' }).waitFor();
-    expect((await rowsOf(page)).map(([, bits]) => bits).at(-1)).toBe('–');
+    expect((await rowsOf(page)).map(([, , bits]) => bits).at(-1)).toBe('–');
     await editor.page.keyboard.press('ArrowDown');
     expect(await page.locator('vscode-data-grid-cell:focus').innerText()).toMatch(/[kM]B/);
   });
@@ -142,11 +148,11 @@ describe('the evaluation', () => {
     await editor.page.keyboard.press('ArrowDown');
     await page.getByText(/^Difference from Rounding \(same samples\)/).waitFor();
     const differences = await rowsOf(page);
-    expect(differences.map(([model, bits]) => `${model} ${bits}`).sort()).toEqual([
+    expect(differences.map(([model, , bits]) => `${model} ${bits}`).sort()).toEqual([
       'first try 4',
       'first try 8',
     ]);
-    for (const scores of differences.map(([, , , ...rest]) => rest)) {
+    for (const scores of differences.map(([, , , , , ...rest]) => rest)) {
       expect(scores).toHaveLength(2);
       for (const score of scores) expect(score).toMatch(/^(0\.0+%?|[+-]?[\d.]+%? ±[\d.]+%?( \*)?)$/);
     }
@@ -166,7 +172,7 @@ describe('the evaluation', () => {
     await editor.saveAs(file, 'Export Evaluation');
     await expect.poll(() => readFile(file, 'utf8').catch(() => ''), { timeout: 60_000 }).toMatch(/\r\n$/);
     const lines = (await readFile(file, 'utf8')).trim().split('\r\n');
-    expect(lines[0]).toMatch(/^label,kind,bits,bytes,samples,top1/);
+    expect(lines[0]).toMatch(/^label,kind,method,bits,averageBits,bytes,samples,top1/);
     expect(lines).toHaveLength(6);
   });
 

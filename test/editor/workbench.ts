@@ -30,6 +30,8 @@ export interface Workbench {
   type(text: string, prompt: string | RegExp): Promise<void>;
   /** Types a file's path over the one that the save dialog of this title suggests, and accepts. */
   saveAs(path: string, title: string): Promise<void>;
+  /** Types into the quick pick of this placeholder, which then lists what has the text: entries below its end are not in the page. */
+  narrow(placeholder: string, text: string): Promise<void>;
   /** Picks an entry of the open quick pick. */
   pick(label: string | RegExp): Promise<void>;
   /** Ticks exactly these entries of a quick pick that allows several, and accepts. */
@@ -126,6 +128,9 @@ export async function openWorkbench(
           if (tries === 10) throw error;
         }
       }
+    },
+    async narrow(placeholder, text) {
+      await page.locator(`.quick-input-widget input[placeholder="${placeholder}"]`).fill(text);
     },
     async pick(label) {
       await entry(label).click();
