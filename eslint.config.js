@@ -49,7 +49,7 @@ const mayImport = {
   server: [
     'entry',
     ...['models', 'formats', 'locks', 'catalog', 'jobs', 'methods', 'plans', 'sessions', 'protocol'],
-    ...['entry', 'version'],
+    ...['entry', 'version', 'verification'],
   ],
   cli: [
     'catalog',

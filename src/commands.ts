@@ -9,6 +9,7 @@ import { EngineError } from './engine/error.js';
 import { ErrorCode } from '../engine/protocol/protocol.js';
 import * as evaluation from './evaluation/commands.js';
 import { exportModel } from './exports/command.js';
+import { verifyExport } from './exports/verify.js';
 import * as jobs from './jobs/commands.js';
 import * as models from './models/commands.js';
 import { allocate } from './plans/allocate.js';
@@ -50,6 +51,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   cancelJob: { enabled: jobs.cancel },
   resumeJob: { enabled: jobs.resume, disabled: [untrusted, withoutEngine] },
   retryJob: { enabled: jobs.retry, disabled: [untrusted, withoutEngine] },
+  verifyExport: { enabled: verifyExport, disabled: [untrusted, withoutEngine] },
   showJobLog: { enabled: jobs.showLog, disabled: [withoutEngine] },
   removeJob: { enabled: jobs.remove, disabled: [withoutEngine] },
   clearFinishedJobs: { enabled: jobs.clearFinished, disabled: [withoutEngine] },

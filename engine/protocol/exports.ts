@@ -77,3 +77,9 @@ export interface ExportFit {
   /** Squared error of what is stored to what the set says, over the set's own to the model's weight. */
   readonly distance: number;
 }
+
+export interface LlamaResult {
+  readonly installed: boolean;
+  /** As `npm` is given them. */
+  readonly install: readonly string[];
+}

@@ -4,7 +4,7 @@ import type { Empty, PathParams } from './common.js';
 import type { DeviceReport } from './devices.js';
 import type { Health, InitializeParams, InitializeResult, LogMessage } from './process.js';
 import type { Evaluation, EvaluationReport } from './evaluations.js';
-import type { ExportedSet, ExportFormat } from './exports.js';
+import type { ExportedSet, ExportFormat, LlamaResult } from './exports.js';
 import type { JobLog, JobParams, JobRecord, JobResult, RemoveJobParams, StartJobParams } from './jobs.js';
 import type { ListModelsParams, ModelDescription, ModelReport, UnsupportedModel } from './models.js';
 import type {
@@ -85,6 +85,9 @@ export interface Requests {
 
   /** Every export format there is, with what a set comes to in it at these bits. Nothing is written. */
   'exports/list': { params: ExportedSet; result: { readonly formats: readonly ExportFormat[] } };
+
+  /** Whether llama.cpp is there, in which GGUF files are verified, and the arguments of npm that install it. */
+  'exports/llama': { params: Record<string, never>; result: LlamaResult };
 
   /** Opens a model with its adapter set in a process of its own, beside itself in full precision, at the highest bit-width. */
   'session/open': { params: OpenSessionParams; result: OpenSessionResult };

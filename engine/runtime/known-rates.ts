@@ -1,8 +1,9 @@
 /** How fast devices were when the machine had least else to do: the best that was ever measured here, kept for the user. */
 import { mkdir } from 'node:fs/promises';
-import { cpus, homedir } from 'node:os';
+import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { writeFileAtomic } from '../formats/atomic.js';
+import { cacheFolder } from '../formats/cache-folder.js';
 import { integer, mapOf, number, readFields, record } from '../formats/json-fields.js';
 import { readJsonFile } from '../formats/json.js';
 import { UserError } from '../errors.js';
@@ -82,13 +83,6 @@ async function knownProcessor(threads: number): Promise<KnownDevice | undefined>
 }
 
 const ratesFile = () => join(cacheFolder(), 'elastic-precision', 'rates.json');
-
-/** The user's, where programs keep what they can make again. */
-export function cacheFolder(): string {
-  const { env, platform } = process;
-  const usual = { darwin: join(homedir(), 'Library', 'Caches'), win32: env.LOCALAPPDATA }[platform as string];
-  return env.XDG_CACHE_HOME ?? usual ?? join(homedir(), '.cache');
-}
 
 const keyOf = ({ kind, name }: Pick<KnownDevice, 'kind' | 'name'>, threads: number) =>
   `${kind}, ${name}, ${threads === 0 ? 'all' : threads} threads of ${cpus().length}`;

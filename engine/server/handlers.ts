@@ -31,6 +31,7 @@ import { startSessionProcess } from '../sessions/process.js';
 import { openReader } from './reader.js';
 import type { Reading } from './readings.js';
 import { version } from '../version.js';
+import { findLlama, installArguments } from '../verification/library.js';
 
 type Log = (level: LogMessage['level'], message: string) => void;
 export type Notify = <M extends NotificationMethod>(method: M, params: Notifications[M]) => void;
@@ -145,6 +146,10 @@ function createHandlers(jobs: JobManager, sessions: Sessions, notify: Notify, lo
       ),
     'exports/list': async (params, signal) => ({
       formats: await runApart('list-exports', params, log, signal),
+    }),
+    'exports/llama': async () => ({
+      installed: (await findLlama()) !== undefined,
+      install: installArguments(),
     }),
     'session/open': (params, signal) => sessions.open(params, signal),
     'session/use': (params, signal) => sessions.use(params, signal),

@@ -99,6 +99,7 @@ export const paramReaders: { readonly [M in RequestMethod]: (value: unknown) => 
     data: path(),
   }),
   'exports/list': of<ExportedSet>(exported),
+  'exports/llama': of<ParamsOf<'exports/llama'>>({}),
   'session/open': of<OpenSessionParams>({
     model: path(),
     adapters: path(),

@@ -2,9 +2,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from '../errors.js';
+import { cacheFolder } from '../formats/cache-folder.js';
 import { isFile } from '../formats/paths.js';
 import { shellWord } from '../formats/shell.js';
-import { cacheFolder } from '../runtime/known-rates.js';
 
 /** The one that is tested. */
 const VERSION = '3.21.1';

@@ -28,6 +28,7 @@ import type { ModelList } from '../models/model-list.js';
 import type { SetAtBits } from '../exports/set-at-bits.js';
 import { onDidChangePlanFiles, readPlanFiles } from '../plans/plan-files.js';
 import { exportableRows, type ExportableRow } from './exported.js';
+import type { SavedRun } from './run.js';
 import { createPage, type EvaluationPage } from './page.js';
 import { scoreOf } from './score.js';
 import type { SavedPage, Surroundings } from './surroundings.js';
@@ -53,6 +54,8 @@ export interface EvaluationOptions {
 export interface EvaluationPanels extends Disposable {
   /** Opens the form for a model, with these adapter sets chosen. */
   evaluate(model: string, sets: readonly string[]): void;
+  /** Opens what a job measures, until its result is there. */
+  follow(model: string, set: string, job: SavedRun): void;
   /** Opens a saved result. */
   open(model: string, result: string): void;
 }
@@ -145,7 +148,7 @@ export function createEvaluationPanels(
   /** Reveals the panel that shows this already, or opens one with what was chosen for the model before. */
   function reveal(
     shows: (saved: SavedPage) => boolean,
-    wanted: Pick<SavedPage, 'model' | 'sets' | 'result'>,
+    wanted: Pick<SavedPage, 'model' | 'sets' | 'result' | 'job'>,
   ): void {
     const shown = [...open.values()].find(({ saved }) => shows(saved()));
     if (shown) return shown.panel.reveal();
@@ -156,6 +159,7 @@ export function createEvaluationPanels(
   return {
     evaluate: (model, sets) =>
       reveal((saved) => saved.model === model && sameSets(saved.sets, sets), { model, sets }),
+    follow: (model, set, job) => reveal((saved) => saved.job?.id === job.id, { model, sets: [set], job }),
     open: (model, result) =>
       reveal((saved) => saved.result === result, { model, sets: [dirname(dirname(result))], result }),
     dispose: () => void serializer.dispose(),

@@ -1,12 +1,13 @@
 /** What a person is told of jobs outside their view: their end, and once that some were interrupted. */
 import { basename } from 'node:path';
 import { vscode } from '../common/vscode.js';
-import type { JobRecord } from '../../engine/protocol/protocol.js';
+import type { ExportJob, JobRecord } from '../../engine/protocol/protocol.js';
 import { messageOf } from '../common/errors.js';
 import type { Disposable } from '../common/event.js';
 import { formatBytes, formatDuration } from '../common/format.js';
 import { alarm, inform } from '../common/messages.js';
 import type { Context } from '../context.js';
+import { isVerifiable } from '../exports/verifiable.js';
 import { revealFolder } from '../models/commands.js';
 import { interruptedJobs, wayOn, type JobChange } from './job-list.js';
 
@@ -66,17 +67,18 @@ async function tellCalibrated(
   if (chosen === show) await vscode.commands.executeCommand('elasticPrecision.adapterSets.focus');
 }
 
-async function tellExported({
-  title,
-  request,
-  result,
-}: Extract<JobRecord, { kind: 'export' }>): Promise<void> {
+async function tellExported(job: ExportJob): Promise<void> {
+  const { title, request, result } = job;
   const reveal = vscode.l10n.t('Reveal');
   const size = formatBytes(result?.bytes ?? 0, vscode.env.language);
   const message = vscode.l10n.t('{0}: wrote "{1}", {2}.', title, basename(request.out), size);
   const { serve } = result ?? {};
   const copy = vscode.l10n.t('Copy Command');
-  const chosen = await inform(message, ...(serve === undefined ? [reveal] : [reveal, copy]));
+  const check = vscode.l10n.t('Verify');
+  const actions = [reveal, ...(serve === undefined ? [] : [copy]), ...(isVerifiable(job) ? [check] : [])];
+  const chosen = await inform(message, ...actions);
+  if (chosen === check)
+    await vscode.commands.executeCommand('elasticPrecision.verifyExport', { kind: 'job', id: job.id });
   if (chosen === reveal) await revealFolder(request.out);
   if (chosen === copy) await vscode.env.clipboard.writeText(serve!);
 }

@@ -2,6 +2,7 @@
 import { basename } from 'node:path';
 import { vscode } from '../common/vscode.js';
 import type { EvaluateJob, JobRecord, JobState } from '../../engine/protocol/protocol.js';
+import { isVerifiable } from '../exports/verifiable.js';
 import { scoreOf } from '../evaluation/score.js';
 import { formatBits, formatDuration, formatLoss, formatProgress } from '../common/format.js';
 import type { Row } from '../common/tree.js';
@@ -36,6 +37,7 @@ export function jobRow(job: JobRecord): Row {
     actions.resume && 'resumable',
     actions.retry && 'retryable',
     actions.remove && 'removable',
+    isVerifiable(job) && 'verifiable',
   ];
   const color = { failed: 'list.errorForeground', interrupted: 'list.warningForeground' }[
     job.state as string

@@ -107,11 +107,15 @@ it('a plan is exported as its editor shows it, in several formats at once', asyn
     .waitFor();
   await editor.page.locator('.editor-actions [aria-label^="Export Model"]').first().click();
   await picker().getByText('Export llama-speeches, mixed').waitFor();
-  await editor.pickSeveral(['Checkpoint', 'GGUF']);
+  await editor.pickSeveral(['Checkpoint', 'GGUF', 'ONNX']);
   await intoFolder();
-  await editor.notification(/as GGUF: wrote/).waitFor({ timeout: 180_000 });
+  await editor.notification(/as ONNX: wrote/).waitFor({ timeout: 180_000 });
   const written = (await readdir(folder.path)).filter((name) => name.startsWith('llama-speeches-mixed'));
-  expect(written.sort()).toEqual(['llama-speeches-mixed-safetensors', 'llama-speeches-mixed.gguf']);
+  expect(written.sort()).toEqual([
+    'llama-speeches-mixed-onnx',
+    'llama-speeches-mixed-safetensors',
+    'llama-speeches-mixed.gguf',
+  ]);
 });
 
 it('a row of an evaluation is exported, beside what is there already', async () => {
