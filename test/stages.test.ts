@@ -20,7 +20,7 @@ import { contentsOf, normals, usePrograms } from '../engine/execution/testing.js
 import { methods } from '../engine/methods/registry.js';
 import { openAdapterSet, openSource, type AdapterSet } from '../engine/methods/sets.js';
 import { openCheckpoint, type Checkpoint, type HostTensor } from '../engine/models/checkpoint.js';
-import { headOf, type VisionModel } from '../engine/models/model.js';
+import { headOf, type Model, type VisionModel } from '../engine/models/model.js';
 import { smoothingSites } from '../engine/transforms/smooth.js';
 import { temporaryFolder, writeRandomModel, writeRandomPictures } from './fixtures.js';
 import { stages, TIME, TINY_STAGES } from './stages.js';
@@ -241,7 +241,8 @@ it.each(kinds)(
     const elastic = await openElasticModel(programs, source);
     const storeAt = async (use: (name: string) => number | undefined) => {
       await elastic.use(use);
-      return passBlocks(programs, checkpoint.model, elastic.open, inputs, { cache, batch: SAMPLES, signal });
+      const { model } = source.checkpoint;
+      return passBlocks(programs, model, elastic.open, inputs, { cache, batch: SAMPLES, signal });
     };
     const head = await plainParts(programs, checkpoint)(checkpoint.model.head);
     const reference = await storeAt(() => undefined);
@@ -283,20 +284,20 @@ describe.each(kinds.flatMap((kind) => methods.map((method) => [kind, method.name
       const { model } = checkpoints.get(kind)!;
       const inputs = inputsOf(kind);
       const cache = await openSampleCache(Infinity);
-      const run = async (parts: OpenPart) => ({
-        store: await passBlocks(programs, model, parts, inputs, { cache, batch: 4, signal }),
-        head: await parts(model.head),
+      const run = async (own: Model, parts: OpenPart) => ({
+        store: await passBlocks(programs, own, parts, inputs, { cache, batch: 4, signal }),
+        head: await parts(own.head),
       });
-      const p = await run(plainParts(programs, checkpoints.get(kind)!));
+      const p = await run(model, plainParts(programs, checkpoints.get(kind)!));
       for (const set of await setsOf(method, kind)) {
         const source = sourceOf(kind, set);
-        const q = await run(quantizedParts(programs, source, 8));
+        const q = await run(source.checkpoint.model, quantizedParts(programs, source, 8));
         const divergence = await meanDivergence(programs, model, p, q, signal);
         expect(divergence).toBeGreaterThan(0);
         expect(divergence).toBeLessThan(set.config.mode === 'weight-only' ? 1e-3 : 1e-2);
         const elastic = await openElasticModel(programs, source);
         await elastic.use(8);
-        const partByPart = await passBlocks(programs, model, elastic.open, inputs, {
+        const partByPart = await passBlocks(programs, source.checkpoint.model, elastic.open, inputs, {
           cache,
           batch: 4,
           signal,

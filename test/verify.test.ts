@@ -212,7 +212,7 @@ describe('GGUF, in llama.cpp', () => {
     await expect.poll(() => readFile(at('pid'), 'utf8').catch(() => ''), { timeout: 30_000 }).toMatch(/\d/);
     child.kill('SIGINT');
     const code = await new Promise((resolve) => child.on('close', resolve));
-    expect([code, printed.trim().split('\n').at(-1)]).toEqual([1, 'Cancelled.']);
+    expect([code, printed.trim().split('\n').at(-1)]).toEqual([1, 'Cancelled. Nothing of it is kept.']);
     const pid = Number(await readFile(at('pid'), 'utf8'));
     await expect.poll(() => isRunning(pid)).toBe(false);
   });

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import type { EvaluationRow, ReadableAdapterSet } from '../../engine/protocol/protocol.js';
+import type { PlanFile } from '../plans/plan-files.js';
 import { exportableRows } from './exported.js';
 
 const row = (
@@ -40,4 +41,25 @@ it('are not of sets that are gone, or whose model has changed', () => {
 it('mean the set that the page is of, where two have one name', () => {
   const sets = entries(entry('/m/a', [4]), entry('/elsewhere/a', [4]));
   expect(exportableRows([row('a', 4)], sets, ['/elsewhere/a'])).toMatchObject([{ adapters: '/elsewhere/a' }]);
+});
+
+it('are those of plans whose set is there, with its name where several were evaluated', () => {
+  const sets = entries(entry('/m/a', [8, 4]), entry('/m/gone', [8, 4], false));
+  const plan = (name: string, adapters?: string) => ({
+    path: `/w/${name}.precision.json`,
+    name,
+    paths: { model: undefined, adapters, sensitivity: undefined } as PlanFile['paths'],
+  });
+  const plans = [plan('mixed', '/m/a'), plan('loose'), plan('stale', '/m/gone')];
+  const rows = [
+    row('mixed', 3.7),
+    row('mixed (a)', 3.7),
+    row('mixed (b)', 3.7),
+    row('loose', 3.7),
+    row('stale', 3.7),
+  ];
+  expect(exportableRows(rows, sets, [], plans)).toEqual([
+    { row: rows[0], plan: '/w/mixed.precision.json' },
+    { row: rows[1], plan: '/w/mixed.precision.json' },
+  ]);
 });

@@ -14,7 +14,7 @@ import {
   type WebviewPanel,
 } from 'vscode';
 import type { DeviceChoice } from '../../engine/protocol/protocol.js';
-import type { FromPage, Results, ToPage, View } from '../../webview/evaluation/protocol.js';
+import type { ExportModel, FromPage, Results, ToPage, View } from '../../webview/evaluation/protocol.js';
 import type { AdapterList } from '../adapters/adapter-list.js';
 import type { Connection } from '../common/connection.js';
 import { messageOf } from '../common/errors.js';
@@ -123,7 +123,7 @@ export function createEvaluationPanels(
         },
         cancel: () => page.cancel(),
         again: () => page.again(),
-        exportModel: () => exportRow(options, page),
+        exportModel: ({ row }) => exportRow(options, page, row),
         export: ({ format, text }) => exportTable(page.saved(), panel.title, format, text),
       }),
     ];
@@ -204,26 +204,39 @@ function failedView(saved: SavedPage, error: unknown): View {
   };
 }
 
-/** Has a row chosen, and exports its model. */
-async function exportRow({ adapters }: EvaluationOptions, page: EvaluationPage): Promise<void> {
-  const [{ result }, owners] = await Promise.all([page.view(), adapters.all()]);
+/** Exports the model of a row, which is chosen where none is given. */
+async function exportRow(
+  { adapters }: EvaluationOptions,
+  page: EvaluationPage,
+  wanted: ExportModel['row'],
+): Promise<void> {
+  const [{ result }, owners, plans] = await Promise.all([page.view(), adapters.all(), readPlanFiles()]);
   const { model, sets } = page.saved();
   const entries = owners.find((owner) => owner.model?.path === model)?.sets ?? [];
-  const exportable = exportableRows(result?.rows ?? [], entries, sets);
+  const exportable = exportableRows(result?.rows ?? [], entries, sets, plans).filter(
+    ({ row }) => wanted === undefined || (row.label === wanted.label && row.bits === wanted.bits),
+  );
   if (exportable.length === 0)
     throw new Error(l10n.t('The adapter sets of these rows are gone or have changed.'));
+  const chosen = wanted === undefined ? await chooseRow(exportable) : exportable[0]!;
+  if (!chosen) return;
+  const source: SetAtBits | Uri =
+    'plan' in chosen
+      ? Uri.file(chosen.plan)
+      : { kind: 'bits', model, adapters: chosen.adapters, bits: chosen.bits };
+  await commands.executeCommand('elasticPrecision.export', source);
+}
+
+async function chooseRow(rows: readonly ExportableRow[]): Promise<ExportableRow | undefined> {
   const chosen = await pickOne<ExportableRow>(alone(l10n.t('Export Model')), {
     placeholder: l10n.t('The row whose model is exported'),
-    items: exportable.map((value) => ({
+    items: rows.map((value) => ({
       value,
-      label: `${value.row.label} · ${l10n.t('{0} bits', formatBits([value.bits], env.language))}`,
+      label: `${value.row.label} · ${l10n.t('{0} bits', formatBits([value.row.bits as number], env.language))}`,
       description: scoreOf(value.row),
     })),
   });
-  if (chosen === undefined || chosen === BACK) return;
-  const { adapters: set, bits } = chosen;
-  const source: SetAtBits = { kind: 'bits', model, adapters: set, bits };
-  await commands.executeCommand('elasticPrecision.export', source);
+  return chosen === BACK ? undefined : chosen;
 }
 
 async function exportTable(

@@ -37,7 +37,8 @@ const results = resultsView({
   sort: (column, numeric) =>
     update((now) => ({ ...now, sorting: nextSorting(now.sorting, column, numeric) })),
   export: (format) => void exportTable(format),
-  exportModel: () => void ask({ type: 'exportModel' }),
+  exportModel: (row) =>
+    void ask({ type: 'exportModel', ...(row && { row: { label: row.label, bits: row.bits } }) }),
 });
 document.body.append(
   element('main', {}, element('header', {}, title, details), notice, setup, run, results.root, spoken.root),

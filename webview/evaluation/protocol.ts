@@ -167,10 +167,11 @@ export interface Export {
   readonly text: string;
 }
 
-/** Lets the person choose a row whose model is written for other tools. */
+/** Has the model of a set's row written for other tools; without one the person chooses it. */
 export interface ExportModel {
   readonly type: 'exportModel';
   readonly id: number;
+  readonly row?: Pick<EvaluationRow, 'label' | 'bits'>;
 }
 
 export type FromPage = Ready | Remember | ChooseData | Start | Cancel | Again | Export | ExportModel;
@@ -250,11 +251,14 @@ export type StringKey =
   | 'axisBits'
   | 'axisSize'
   | 'logarithmic'
-  | 'tileFull'
-  | 'tileBestShare'
-  | 'tileBestRatio'
-  | 'tileBestDetail'
-  | 'tileNone'
+  | 'adviceSmallest'
+  | 'adviceBest'
+  | 'adviceLoss'
+  | 'adviceLossPoints'
+  | 'adviceDetail'
+  | 'adviceDetailAlone'
+  | 'adviceNone'
+  | 'exportThis'
   | 'table'
   | 'errorNote'
   | 'differenceNote'

@@ -1,16 +1,17 @@
 /** Rows as tiles, two charts and a table. Everything that is a picture is also text. */
+import { adviceView } from './advice.js';
 import { button, dropdown, grid, type Column } from '../common/controls.js';
 import { element } from '../common/dom.js';
 import { chart, fullSwatch, swatch, type ChartContent } from './chart.js';
 import { DEVICE_NAMES } from '../../engine/plans/names.js';
-import { formatPercent, formatWidth } from '../../engine/plans/numbers.js';
+import { formatWidth } from '../../engine/plans/numbers.js';
 import { fill, formatBytes } from '../common/text.js';
 import { differencesFrom, formatDifference, referencesOf, type Reference } from './differences.js';
 import { decimals, formatCell, formatMetric, formatTick, metricsOf, type Metric } from './metrics.js';
 import type { EvaluationRow } from '../../engine/protocol/protocol.js';
 import { fullNameOf, methodOf, nameOf } from './names.js';
 import type { Strings } from './protocol.js';
-import { bestTrade, chartable, rowKey, type Chartable, type Point } from './series.js';
+import { chartable, rowKey, type Chartable, type Point } from './series.js';
 import { currentMetric, currentReference, shownRows, showsResult, type State } from './state.js';
 import { sortRows } from './table.js';
 
@@ -20,7 +21,8 @@ export interface ResultsActions {
   chooseReference(key: string | undefined): void;
   sort(column: string, numeric: boolean): void;
   export(format: 'csv' | 'json'): void;
-  exportModel(): void;
+  /** @param row the one whose model is exported; undefined to choose */
+  exportModel(row?: EvaluationRow): void;
 }
 
 export interface Results {
@@ -36,7 +38,9 @@ export function resultsView(actions: ResultsActions): Results {
   const heading = element('h2', { id: 'results' });
   const summary = element('p', { class: 'muted summary' });
   const metricPicker = element('div', { class: 'picker' });
-  const tiles = element('div', { class: 'tiles' });
+  const fullTile = element('div', { class: 'tile' });
+  const advice = adviceView((row) => actions.exportModel(row));
+  const tiles = element('div', { class: 'tiles' }, fullTile, ...advice.tiles);
   const legend = element('ul', { class: 'legend' });
   const help = element('p', { class: 'spoken', id: HELP });
   const highlight = (key: string | undefined) => {
@@ -102,7 +106,8 @@ export function resultsView(actions: ResultsActions): Results {
         );
         pickerKey = key;
       }
-      tiles.replaceChildren(...tilesOf(rows, metric, state, finished));
+      showFull(fullTile, rows, metric, state);
+      advice.show(state, rows, metric);
       const data = chartable(rows, metric);
       legend.replaceChildren(...legendOf(data, state));
       help.textContent = strings.chartHelp;
@@ -213,46 +218,21 @@ const averageText = ({ averageBits }: Pick<EvaluationRow, 'averageBits'>, locale
 const bitsText = ({ bits }: Pick<EvaluationRow, 'bits'>, locale: string): string =>
   bits === 'fp' ? '–' : formatWidth(bits, locale);
 
-function tilesOf(
+function showFull(
+  tile: HTMLElement,
   rows: readonly EvaluationRow[],
   metric: Metric,
-  state: State,
-  finished: boolean,
-): HTMLElement[] {
-  const { view, strings } = state;
-  const { locale } = view;
+  { view: { locale }, strings }: State,
+): void {
   const full = rows.find((row) => row.kind === 'full');
-  const tile = (title: string, value: string, detail: string) =>
-    element(
-      'div',
-      { class: 'tile' },
-      element('div', { class: 'label' }, title),
-      element('div', { class: 'value' }, value),
-      element('div', { class: 'muted' }, detail),
-    );
   const value = full?.[metric.key];
-  const tiles = [];
-  const bestTitle = metric.share ? strings.tileBestShare : strings.tileBestRatio;
-  if (full && value !== undefined && metric.key !== 'kl')
-    tiles.push(tile(strings.tileFull, formatMetric(metric, value, locale), formatBytes(full.bytes, locale)));
-  const best = bestTrade(rows, metric);
-  if (full && best)
-    tiles.push(
-      tile(
-        bestTitle,
-        fill(strings.bits, bitsText(best, locale)),
-        fill(
-          strings.tileBestDetail,
-          nameOf(best, state),
-          formatMetric(metric, best[metric.key]!, locale),
-          formatBytes(best.bytes, locale),
-          formatPercent(best.bytes / full.bytes, locale),
-        ),
-      ),
-    );
-  else if (finished && value !== undefined && metric.key !== 'kl')
-    tiles.push(tile(bestTitle, '–', strings.tileNone));
-  return tiles;
+  tile.hidden = value === undefined || metric.key === 'kl';
+  if (tile.hidden) return;
+  tile.replaceChildren(
+    element('div', { class: 'label' }, strings.fullPrecision),
+    element('div', { class: 'value' }, formatMetric(metric, value!, locale)),
+    element('div', { class: 'muted' }, formatBytes(full!.bytes, locale)),
+  );
 }
 
 function legendOf({ full, series }: Chartable, state: State): HTMLElement[] {

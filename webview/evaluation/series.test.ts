@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { metricsOf } from './metrics.js';
-import { bestTrade, chartable, rowKey } from './series.js';
+import { bestWithin, chartable, rowKey, sizesOf, smallestWithin } from './series.js';
 import { full, rounding, row } from './testing.js';
 
 const rows = [
@@ -58,20 +58,21 @@ describe('chartable', () => {
   });
 });
 
-describe('bestTrade', () => {
-  it('is the smallest within a point of full precision', () => {
-    expect(rowKey(bestTrade(rows, top1!)!)).toBe('adapters/4/a');
-    expect(bestTrade([full, row('a', 2, 0.85)], top1!)).toBeUndefined();
-    expect(bestTrade([row('a', 2, 0.85)], top1!)).toBeUndefined();
+describe('the smallest model within a loss', () => {
+  it('is within points of a share', () => {
+    expect(rowKey(smallestWithin(rows, top1!, 0.01)!)).toBe('adapters/4/a');
+    expect(smallestWithin([full, row('a', 2, 0.85)], top1!, 0.01)).toBeUndefined();
+    expect(smallestWithin([full, row('a', 2, 0.85)], top1!, 0.05)?.bits).toBe(2);
+    expect(smallestWithin([row('a', 2, 0.85)], top1!, 0.01)).toBeUndefined();
   });
 
   it('is none that was measured on other samples than full precision', () => {
     const early = { ...row('a', 2, 0.99), samples: full.samples - 1 };
-    expect(bestTrade([full, early], top1!)).toBeUndefined();
-    expect(bestTrade([full, { ...early, samples: full.samples }], top1!)?.bits).toBe(2);
+    expect(smallestWithin([full, early], top1!, 0.01)).toBeUndefined();
+    expect(smallestWithin([full, { ...early, samples: full.samples }], top1!, 0.01)?.bits).toBe(2);
   });
 
-  it('is within a percent for a perplexity', () => {
+  it('is within a share of a perplexity', () => {
     const text = [
       { ...full, perplexity: 40 },
       { ...row('a', 4, 0), perplexity: 40.3 },
@@ -79,6 +80,27 @@ describe('bestTrade', () => {
     ];
     const perplexity = metricsOf(text, 'perplexity')[0]!;
     expect(perplexity.key).toBe('perplexity');
-    expect(bestTrade(text, perplexity)?.bits).toBe(4);
+    expect(smallestWithin(text, perplexity, 0.01)?.bits).toBe(4);
+    expect(smallestWithin(text, perplexity, 0.03)?.bits).toBe(3);
+  });
+});
+
+describe('the best model within a size', () => {
+  const own = [full, row('a', 8, 0.87), row('a', 4, 0.86), row('b', 4, 0.865), row('c', 3, 0.87)];
+
+  it('is the best of those that are as small', () => {
+    expect(rowKey(bestWithin(own, top1!, row('a', 4, 0).bytes)!)).toBe('adapters/3/c');
+    expect(rowKey(bestWithin(own.slice(0, -1), top1!, row('a', 4, 0).bytes)!)).toBe('adapters/4/b');
+    expect(bestWithin(own, top1!, 1)).toBeUndefined();
+  });
+
+  it('is the smaller of two that are as good, and no exported file', () => {
+    expect(rowKey(bestWithin(own, top1!, full.bytes)!)).toBe('adapters/3/c');
+    const file = row('f', 2, 0.88, { kind: 'exported' });
+    expect(rowKey(bestWithin([...own, file], top1!, full.bytes)!)).toBe('adapters/3/c');
+  });
+
+  it('may be of as many sizes as there are', () => {
+    expect(sizesOf(own, top1!)).toEqual([3, 4, 8].map((bits) => row('a', bits, 0).bytes));
   });
 });

@@ -68,28 +68,53 @@ export function chartable(rows: readonly EvaluationRow[], metric: Metric): Chart
   };
 }
 
-/** The smallest quantized model, exported files apart, that is no more than `tolerance` worse than full precision. */
-export function bestTrade(rows: readonly EvaluationRow[], metric: Metric): EvaluationRow | undefined {
-  const whole = rows.find((row) => row.kind === 'full');
-  const full = whole?.[metric.key];
+/**
+ * Quantized models that can be compared, exported files apart: while an evaluation runs, a row may have seen but some of the
+ * samples.
+ */
+function candidates(rows: readonly EvaluationRow[], { key }: Metric): EvaluationRow[] {
+  const most = Math.max(0, ...rows.map(({ samples }) => samples));
+  return rows.filter(
+    (row) =>
+      row.kind !== 'full' &&
+      row.kind !== 'exported' &&
+      row.samples === (rows.find(({ kind }) => kind === 'full')?.samples ?? most) &&
+      Number.isFinite(row[key] ?? NaN),
+  );
+}
+
+/**
+ * The smallest model that is no more than so much worse than full precision; the better of two that are as small.
+ * @param loss of a share in points, 0 to 1; else of full precision's value
+ */
+export function smallestWithin(
+  rows: readonly EvaluationRow[],
+  metric: Metric,
+  loss: number,
+): EvaluationRow | undefined {
+  const full = rows.find((row) => row.kind === 'full')?.[metric.key];
   if (full === undefined) return undefined;
-  return rows
-    .filter(
-      (row) =>
-        row.kind !== 'full' &&
-        row.kind !== 'exported' &&
-        // While an evaluation runs, a row may have seen but some of them.
-        row.samples === whole?.samples &&
-        withinTolerance(metric, row[metric.key], full),
-    )
-    .sort((a, b) => a.bytes - b.bytes || compareValues(metric, a, b))[0];
+  const limit = metric.share ? (metric.better === 'higher' ? full - loss : full + loss) : full * (1 + loss);
+  const isWithin = (row: EvaluationRow) =>
+    metric.better === 'higher' ? row[metric.key]! >= limit : row[metric.key]! <= limit;
+  return candidates(rows, metric)
+    .filter(isWithin)
+    .sort((a, b) => a.bytes - b.bytes || worseBy(metric, a, b))[0];
 }
 
-/** One point of a share, one percent of a perplexity. */
-function withinTolerance(metric: Metric, value: number | undefined, full: number): boolean {
-  if (value === undefined || !Number.isFinite(value)) return false;
-  return metric.better === 'higher' ? value >= full - 0.01 : value <= full * 1.01;
-}
+/** The best model of at most so many bytes; the smaller of two that are as good. */
+export const bestWithin = (
+  rows: readonly EvaluationRow[],
+  metric: Metric,
+  bytes: number,
+): EvaluationRow | undefined =>
+  candidates(rows, metric)
+    .filter((row) => row.bytes <= bytes)
+    .sort((a, b) => worseBy(metric, a, b) || a.bytes - b.bytes)[0];
 
-const compareValues = (metric: Metric, a: EvaluationRow, b: EvaluationRow): number =>
-  ((b[metric.key] ?? 0) - (a[metric.key] ?? 0)) * (metric.better === 'higher' ? 1 : -1);
+/** Sizes of the models that can be compared, small to large, each once. */
+export const sizesOf = (rows: readonly EvaluationRow[], metric: Metric): number[] =>
+  [...new Set(candidates(rows, metric).map(({ bytes }) => bytes))].sort((a, b) => a - b);
+
+const worseBy = ({ key, better }: Metric, a: EvaluationRow, b: EvaluationRow): number =>
+  ((b[key] ?? 0) - (a[key] ?? 0)) * (better === 'higher' ? 1 : -1);
