@@ -65,7 +65,7 @@ export const pageStrings = (): Strings => ({
   axisSize: l10n.t('Size of the model'),
   logarithmic: l10n.t('(logarithmic)'),
   adviceSmallest: l10n.t('Smallest that loses at most'),
-  adviceBest: l10n.t('Best of at most'),
+  adviceBest: l10n.t('Best that takes at most'),
   adviceLoss: l10n.t('{0} of full precision'),
   adviceLossPoints: l10n.t('{0} points'),
   adviceDetail: l10n.t('{0}: {1} at {2}, {3} of the size'),

@@ -7,7 +7,7 @@ import { decodeBits, encodeBits } from '../../engine/plans/bits.js';
 import type { Live, Strings } from '../../webview/precision/protocol.js';
 import { launch, openPage, type TestPage } from './page.js';
 import { frontierOf, showOf, tableOf } from './precision-model.js';
-import { englishStrings } from './precision-strings.js';
+import { precisionStrings } from './strings.js';
 import type { Theme } from './themes.js';
 
 let browser: Browser;
@@ -17,7 +17,7 @@ const points = frontierOf(table);
 
 beforeAll(async () => {
   browser = await launch();
-  strings = await englishStrings();
+  strings = await precisionStrings();
 });
 afterAll(() => browser.close());
 
