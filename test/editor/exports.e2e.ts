@@ -118,6 +118,35 @@ it('a plan is exported as its editor shows it, in several formats at once', asyn
   ]);
 });
 
+// Runtimes of others load the model anew, one after another.
+it(
+  'what was exported of a plan is verified, and its rows stand beside the plan',
+  { timeout: 600_000 },
+  async () => {
+    await editor.openSidebar();
+    const jobs = await editor.view('Jobs');
+    await press(jobs, /Export llama-speeches as ONNX/, 'Verify Export');
+    const dialog = editor.page.locator('.monaco-dialog-box');
+    const question = picker().getByPlaceholder('Evaluation set: data that calibration has not seen');
+    await dialog.or(question).first().waitFor();
+    if (await dialog.isVisible()) {
+      await dialog.getByText('Install llama.cpp to verify GGUF files?').waitFor();
+      await dialog.getByRole('button', { name: 'Install' }).click();
+      await question.waitFor({ timeout: 300_000 });
+    }
+    await editor.pick(/speeches from 2010 on/);
+    await editor.pick('The first 64');
+    const page = await editor.webview('Evaluation: llama-speeches');
+    const rows = page.locator('vscode-data-grid-row:not([row-type="header"])');
+    for (const text of [
+      'mixed',
+      'llama-speeches-mixed-onnx · ONNX Runtime',
+      'llama-speeches-mixed.gguf · llama.cpp',
+    ])
+      await rows.filter({ hasText: text }).first().waitFor({ timeout: 480_000 });
+  },
+);
+
 it('a row of an evaluation is exported, beside what is there already', async () => {
   await editor.openSidebar();
   const sets = await editor.view('Adapter Sets');

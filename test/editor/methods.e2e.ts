@@ -112,6 +112,7 @@ describe('GPTQ', () => {
     await press(await editor.view('Models'), 'llama-speeches', 'Calibrate Model…');
     await editor.pick(/Sample: /);
     await editor.pick('Change Method…');
+    await editor.narrow('How to calibrate', 'GPTQ');
     await editor.pick('GPTQ');
     await editor.pick('Change Bit-Widths…');
     await editor.pickSeveral(['8 bits', '4 bits']);
@@ -184,10 +185,19 @@ describe('OAC', () => {
     const sets = await editor.view('Adapter Sets');
     const row = treeRow(sets, SET);
     expect(await row.innerText()).toMatch(/4–1 bits · weights only · OAC/);
-    await row.hover();
-    await editor.page
-      .locator('.monaco-hover', { hasText: /Quantizes weights only at 4–1 bits, by OAC/ })
-      .waitFor();
+    const hover = editor.page.locator('.monaco-hover', {
+      hasText: /Quantizes weights only at 4–1 bits, by OAC/,
+    });
+    // A list that is filled anew takes the hover away.
+    const isShown = async () => {
+      await editor.page.mouse.move(0, 0);
+      await row.hover();
+      return hover.waitFor({ timeout: 5000 }).then(
+        () => true,
+        () => false,
+      );
+    };
+    await expect.poll(isShown, { timeout: 60_000 }).toBe(true);
     await expand(sets, SET);
     await treeRow(sets, /2 bits.*bits per weight 2\.14/).waitFor();
     await treeRow(sets, /1 bits?.*stored 2\.\d+ bits per weight \(1\.\d+ as papers count\)/).waitFor();
