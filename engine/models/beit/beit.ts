@@ -29,7 +29,10 @@ export function tokenIndices({ rows, columns }: Grid): BigInt64Array<ArrayBuffer
   });
 }
 
-const TABLE = 'relative_position_bias.relative_position_bias_table';
+const LAST = 'relative_position_bias_table';
+const TABLE = `relative_position_bias.${LAST}`;
+/** Of the biases that all blocks share. */
+const SHARED = `beit.encoder.${TABLE}`;
 
 /** A learned bias for every pair of tokens and head: [1, heads, tokens, tokens]. */
 function tokenBias(b: Builder, config: VitConfig, storedName?: string): Value {
@@ -68,10 +71,17 @@ function head(config: VitConfig, isMean: boolean): Part {
 export const beit: Family = {
   modelType: 'beit',
   architectures: ['BeitForImageClassification'],
-  otherNames: otherVitNames('beit'),
+  otherNames: (name) =>
+    name === SHARED ? [`beit.shared_position_bias.${LAST}`, `encoder.${TABLE}`] : otherVitNames('beit')(name),
   ignores: /(^|\.)(relative_position_index|embeddings\.mask_token)$/,
   build: (modelConfig) => {
     const config = readVitConfig(modelConfig);
+    const grid = gridOf(config);
+    if (config.patch.height !== config.patch.width || grid.rows !== grid.columns)
+      modelConfig.fail(
+        'image_size',
+        `makes ${grid.rows}×${grid.columns} patches; BEiT is supported for square pictures and patches`,
+      );
     const own = modelConfig.flag('use_relative_position_bias', false);
     const shared = modelConfig.flag('use_shared_relative_position_bias', false);
     if (own && shared)
@@ -86,7 +96,7 @@ export const beit: Family = {
       keyBias: false,
       ...(isScaled && { scales: ['lambda_1', 'lambda_2'] as const }),
       ...((own || shared) && {
-        bias: (b: Builder) => tokenBias(b, config, shared ? `beit.encoder.${TABLE}` : undefined),
+        bias: (b: Builder) => tokenBias(b, config, shared ? SHARED : undefined),
       }),
     };
     return {

@@ -166,6 +166,8 @@ export function vitModel(
 
 /** How newer code calls the layers of a block, whose checkpoints have the older names unless they are saved otherwise. */
 const RENAMED = [
+  // Of BEiT.
+  ['attention.attention.relative_position_bias.', 'relative_position_bias.'],
   ['attention.attention.query.', 'attention.q_proj.'],
   ['attention.attention.key.', 'attention.k_proj.'],
   ['attention.attention.value.', 'attention.v_proj.'],

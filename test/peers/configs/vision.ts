@@ -49,11 +49,16 @@ function drawVit(draw: Draw) {
 }
 
 function drawBeit(draw: Draw) {
-  const { pick, chance } = draw;
+  const { pick, whole, chance } = draw;
+  const patch = whole(1, 5);
+  const side = () => patch * whole(1, 4);
   return {
     model_type: 'beit',
     architectures: ['BeitForImageClassification'],
     ...drawEncoder(draw),
+    // One side for both axes: with others the reference stumbles over its own positions.
+    patch_size: patch,
+    image_size: side(),
     ...pick([
       {},
       { use_relative_position_bias: true },
