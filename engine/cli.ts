@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The command line (docs/COMMANDS.md): parses arguments, runs a job, prints its result. */
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { allocate, type AllocateOptions, type SizeExports } from './cli/allocate.js';
 import { formatAllocated } from './cli/allocated.js';
 import { beforeWork, shorterCalibration, type Asked } from './cli/before-work.js';
@@ -16,9 +16,30 @@ import {
   formatModels,
   formatStatus,
   parseBytes,
-  parseWidths,
 } from './cli/format.js';
 import { addMethodOptions, methodOfArguments, methodOption, splitOptions } from './cli/method-options.js';
+import {
+  COMPARED,
+  baselines,
+  batchMeasured,
+  bitsOption,
+  cacheMemory,
+  device,
+  evaluatedBits,
+  fix,
+  fraction,
+  json,
+  length,
+  modeOption,
+  parsed,
+  samplesMeasured,
+  samplesOption,
+  task,
+  threads,
+  whole,
+  width,
+  yes,
+} from './cli/options.js';
 import { progressBar } from './cli/progress.js';
 import type { Exporter } from './exporters/exporter.js';
 import { exporters } from './exporters/registry.js';
@@ -28,8 +49,6 @@ import { isKind, kindOf } from './jobs/kinds/registry.js';
 import type { Compare } from './jobs/measured-plan.js';
 import { runJob } from './jobs/run.js';
 import type { AnyMethod } from './methods/method.js';
-import { methods } from './methods/registry.js';
-import { MAX_BITS, MIN_BITS } from './plans/bits.js';
 import { visible, visibleLines } from './plans/visible.js';
 import { serveStdio } from './server.js';
 import { version } from './version.js';
@@ -66,65 +85,6 @@ interface Starting extends Common {
   readonly yes?: boolean;
 }
 
-/** Turns a parser's UserError into bad usage. */
-const parsed =
-  <T>(parse: (text: string) => T) =>
-  (text: string): T => {
-    try {
-      return parse(text);
-    } catch (error) {
-      throw new InvalidArgumentError(messageOf(error));
-    }
-  };
-const whole = (least: number) => (text: string) => {
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || value < least || value > Number.MAX_SAFE_INTEGER)
-    throw new InvalidArgumentError(`It must be a whole number from ${least}.`);
-  return value;
-};
-const fraction = (text: string) => {
-  const value = Number(text);
-  if (text.trim() === '' || !(value >= 0))
-    throw new InvalidArgumentError('It must be a number that is not negative.');
-  return value;
-};
-/** `fp` is always evaluated; what is left are bit-widths. */
-const evaluatedBits = (text: string) => {
-  const rest = text.split(',').filter((item) => item.trim() !== 'fp');
-  return rest.length > 0 ? parseWidths(rest.join()) : [];
-};
-const task = (text: string) => {
-  const tasks = {
-    perplexity: 'perplexity',
-    choice: 'multiple-choice',
-    'multiple-choice': 'multiple-choice',
-  } as const;
-  if (Object.hasOwn(tasks, text)) return tasks[text as keyof typeof tasks];
-  throw new InvalidArgumentError('Tasks are: perplexity, choice.');
-};
-const width = (text: string) => {
-  const bits = text.trim() === '' ? NaN : Number(text);
-  if (!(bits >= MIN_BITS && bits <= MAX_BITS))
-    throw new InvalidArgumentError(`Bits must be a number from ${MIN_BITS} to ${MAX_BITS}.`);
-  return bits;
-};
-const formatLine = ({ name, words }: Exporter) => `  ${name.padEnd(18)}${words.description}`;
-/** As in `**.output.dense=8`, once or more often. */
-const fix = (text: string, before: [string, number][] = []): [string, number][] => {
-  const at = text.lastIndexOf('=');
-  if (at < 1)
-    throw new InvalidArgumentError('It must be a layer or glob and its bits, such as "**.dense=8".');
-  return [...before, [text.slice(0, at), width(text.slice(at + 1))]];
-};
-const COMPARED = methods.filter((one) => one.baselines).map((one) => one.name);
-/** As in `rounding,gptq`; `rtn` (round to nearest) is another name of the first. */
-const baselines = (text: string) =>
-  text.split(',').map((item) => {
-    const name = item.trim() === 'rtn' ? 'rounding' : item.trim();
-    if (!COMPARED.includes(name)) throw new InvalidArgumentError(`Baselines are: ${COMPARED.join(', ')}.`);
-    return name;
-  });
-
 const program = new Command('elastic-precision')
   .description('Calibrate a Transformer once, run the same weights at 2 to 8 bits.')
   .version(version, '-v, --version')
@@ -144,41 +104,7 @@ In this order, of which the first two are enough to begin with:
   )
   .exitOverride();
 
-const yes = () => new Option('-y, --yes', 'begin work of more than an hour without asking');
-const json = () => new Option('--json', 'print one line of JSON on stdout');
-const device = () =>
-  new Option('--device <name>', 'where to run').choices(['auto', 'cpu', 'webgpu', 'cuda']).default('auto');
-const length = () =>
-  new Option(
-    '--length <tokens>',
-    "tokens of a window of text (default: the model's context, at most 2048)",
-  ).argParser(whole(2));
-const modeOption = () =>
-  new Option('--mode <mode>', "what is quantized (default: the method's usual one for the model)").choices([
-    'weight-activation',
-    'weight-only',
-  ]);
-const bitsOption = () =>
-  new Option(
-    '--bits <list>',
-    'bit-widths, such as 4-8 or 2,4,8 (default: 4-8; 2-8 for weights alone)',
-  ).argParser(parsed(parseWidths));
-const samplesOption = () =>
-  new Option(
-    '--samples <n>',
-    "pictures, or windows of text, to calibrate on (default: the method's)",
-  ).argParser(whole(1));
-const samplesMeasured = () =>
-  new Option('--samples <n>', 'pictures, or windows of text (default: 128, or 32)').argParser(whole(1));
-const batchMeasured = () =>
-  new Option('--batch <n>', 'samples that run at once (default: 32, or 2)').argParser(whole(1));
-const cacheMemory = () =>
-  new Option(
-    '--cache-memory <size>',
-    'memory for activations, such as 4GB; the others go to a file (default: half of what is free)',
-  ).argParser(parsed(parseBytes));
-const threads = () =>
-  new Option('--threads <n>', 'CPU threads (default: one per physical core)').argParser(whole(1));
+const formatLine = ({ name, words }: Exporter) => `  ${name.padEnd(18)}${words.description}`;
 
 program
   .command('models')
