@@ -3,47 +3,29 @@ import type { Value } from '../../graph/ir.js';
 import * as op from '../../graph/ops.js';
 import type { Family } from '../family.js';
 import type { Builder, Part, VisionModel } from '../model.js';
-import { gridOf, meanOfTokens, patchesIn, type Grid } from '../vision/patches.js';
+import { gridOf, meanOfTokens, patchesIn } from '../vision/patches.js';
+import { offsetOf, offsetsIn, pairBias } from '../vision/offsets.js';
 import { finalTokens, otherVitNames, readVitConfig, vitBlock, vitStem, type VitConfig } from '../vit/vit.js';
 
 /** Of the class token to patches, of patches to it, and to itself: one row each, after those of offsets. */
 const CLASS_ROWS = 3;
-
-/**
- * For every pair of tokens, the class token first, the row of a table of biases for what lies between them.
- * @returns [tokens²], queries outside
- */
-export function tokenIndices({ rows, columns }: Grid): BigInt64Array<ArrayBuffer> {
-  const patches = rows * columns;
-  const offsets = (2 * rows - 1) * (2 * columns - 1);
-  const between = (query: number, key: number) => {
-    const down = Math.floor(query / columns) - Math.floor(key / columns) + rows - 1;
-    const right = (query % columns) - (key % columns) + columns - 1;
-    return down * (2 * columns - 1) + right;
-  };
-  const tokens = patches + 1;
-  return BigInt64Array.from({ length: tokens * tokens }, (_, i) => {
-    const [query, key] = [Math.floor(i / tokens), i % tokens];
-    if (query > 0 && key > 0) return BigInt(between(query - 1, key - 1));
-    return BigInt(offsets + (query > 0 ? 1 : key > 0 ? 0 : 2));
-  });
-}
 
 const LAST = 'relative_position_bias_table';
 const TABLE = `relative_position_bias.${LAST}`;
 /** Of the biases that all blocks share. */
 const SHARED = `beit.encoder.${TABLE}`;
 
-/** A learned bias for every pair of tokens and head: [1, heads, tokens, tokens]. */
+/** A learned bias for every pair of tokens and head, the class token first: [1, heads, tokens, tokens]. */
 function tokenBias(b: Builder, config: VitConfig, storedName?: string): Value {
   const grid = gridOf(config);
-  const rows = (2 * grid.rows - 1) * (2 * grid.columns - 1) + CLASS_ROWS;
-  const table = b.parameter(`attention.attention.${TABLE}`, [rows, config.heads], {
+  const offsets = offsetsIn(grid);
+  const table = b.parameter(`attention.attention.${TABLE}`, [offsets + CLASS_ROWS, config.heads], {
     ...(storedName !== undefined && { storedName }),
   });
-  const tokens = patchesIn(grid) + 1;
-  const indices = table.graph.constant(tokenIndices(grid), [tokens * tokens]);
-  return op.reshape(op.transpose(op.gather(table, indices), [1, 0]), [1, config.heads, tokens, tokens]);
+  return pairBias(table, patchesIn(grid) + 1, (query, key) => {
+    if (query > 0 && key > 0) return offsetOf(grid, query - 1, key - 1);
+    return offsets + (query > 0 ? 1 : key > 0 ? 0 : 2);
+  });
 }
 
 /** Classifies the normed mean of all patches, or the class token of the normed stream. */

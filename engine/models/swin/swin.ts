@@ -7,6 +7,7 @@ import * as op from '../../graph/ops.js';
 import { attention } from '../attention.js';
 import type { Family } from '../family.js';
 import type { Builder, Part } from '../model.js';
+import { offsetOf, offsetsIn, pairBias } from '../vision/offsets.js';
 import { patchesIn } from '../vision/patches.js';
 import {
   otherSwinNames,
@@ -17,15 +18,7 @@ import {
   type Stage,
   type SwinConfig,
 } from './stages.js';
-import {
-  countOf,
-  fromWindows,
-  intoWindows,
-  isPadded,
-  offsetIndices,
-  shiftMask,
-  type Windows,
-} from './windows.js';
+import { countOf, fromWindows, intoWindows, isPadded, shiftMask, type Windows } from './windows.js';
 
 /** Pre-norm block: attention inside windows, then a two-layer perceptron, each added to the stream. */
 function swinBlock(config: SwinConfig, stage: Stage, index: number): Part {
@@ -69,10 +62,9 @@ function normalInWindows(b: Builder, x: Value, windows: Windows, epsilon: number
 
 /** A learned bias for every offset between two patches of a window: [1, heads, side², side²]. */
 function offsetBias(b: Builder, name: string, side: number, heads: number): Value {
-  const table = b.parameter(name, [(2 * side - 1) ** 2, heads]);
-  const each = side * side;
-  const indices = table.graph.constant(offsetIndices(side), [each * each]);
-  return op.reshape(op.transpose(op.gather(table, indices), [1, 0]), [1, heads, each, each]);
+  const grid = { rows: side, columns: side };
+  const table = b.parameter(name, [offsetsIn(grid), heads]);
+  return pairBias(table, side * side, (query, key) => offsetOf(grid, query, key));
 }
 
 /** A mask of all windows of a picture for those of a batch: [windows, 1, t, t] → [batch·windows, 1, t, t]. */

@@ -89,17 +89,3 @@ export function shiftMask(windows: Windows): ((graph: Graph) => Value) | undefin
     });
   });
 }
-
-/**
- * For every pair of patches of a window, the row of a table [(2·side − 1)²] of biases for their offset.
- * @returns [side⁴], queries outside
- */
-export function offsetIndices(side: number): BigInt64Array<ArrayBuffer> {
-  const each = side * side;
-  return BigInt64Array.from({ length: each * each }, (_, i) => {
-    const [query, key] = [Math.floor(i / each), i % each];
-    const down = Math.floor(query / side) - Math.floor(key / side) + side - 1;
-    const right = (query % side) - (key % side) + side - 1;
-    return BigInt(down * (2 * side - 1) + right);
-  });
-}
