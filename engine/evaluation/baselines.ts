@@ -120,7 +120,12 @@ function plan(
     throw new UserError(`The method "${method.name}" is not for comparison; evaluate an adapter set of it.`);
   const configs = sets.map(({ set }) => set.config);
   return method.baselines(checkpoint, configs).map(({ label, common, given }): Planned => {
-    const own = { ...common, bits: baselineWidths(widths) };
+    const whole = baselineWidths(widths);
+    const taken = whole.filter((bits) =>
+      takes(() => method.settings(checkpoint, { ...common, bits: [bits] }, given)),
+    );
+    // Where it takes none, what it says of all of them is why.
+    const own = { ...common, bits: taken.length > 0 ? taken : whole };
     const asked = method.settings(checkpoint, own, given);
     const settings =
       asked.samples === 0 || baselineSamples === undefined
@@ -133,6 +138,17 @@ function plan(
       );
     return { label, method, settings, data: baselineData ?? data };
   });
+}
+
+/** Whether a method has settings: only it knows which bit-widths it has for a model. */
+function takes(settings: () => CommonSettings): boolean {
+  try {
+    settings();
+    return true;
+  } catch (error) {
+    if (error instanceof UserError) return false;
+    throw error;
+  }
 }
 
 /** The first samples, so that the same ones come whatever the seed. */

@@ -3,7 +3,7 @@ import { defaultCacheMemory } from '../execution/sample-store.js';
 import type { Programs } from '../runtime/programs.js';
 import type { Evaluation } from './evaluate.js';
 import type { EvaluationHooks } from './rows.js';
-import { baselineWidths, type NamedSet } from './sets.js';
+import type { NamedSet } from './sets.js';
 
 export interface Compared {
   /** Baselines, then the sets that were given. */
@@ -27,7 +27,7 @@ export async function openCompared(
   const own = sets.map(
     ({ set, plans }) => widths.filter((bits) => set.config.offered.includes(bits)).length + plans.length,
   );
-  const compared = baselines.planned.length * baselineWidths(widths).length;
+  const compared = baselines.planned.reduce((sum, { settings }) => sum + settings.offered.length, 0);
   await hooks.begin?.({
     samples: size / sample,
     rows: 1 + own.reduce((sum, n) => sum + n, compared) + exports.length,

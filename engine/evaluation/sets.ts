@@ -86,7 +86,7 @@ export function widthsOf(
   return widths;
 }
 
-/** Those of bit-widths that baselines have rows for: the ones that are whole. */
+/** Those of bit-widths that baselines may have rows for: the ones that are whole; each has those of them that it takes. */
 export const baselineWidths = (widths: readonly number[]): number[] => widths.filter(Number.isInteger);
 
 /** A row to be: what it says of its model, and the bits of the layers. */
