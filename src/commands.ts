@@ -59,6 +59,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   restartEngine: { enabled: status.restartEngine },
   showLog: { enabled: ({ log }) => log.show() },
   showStatusMenu: { enabled: status.showMenu },
+  getStarted: {
+    enabled: ({ extension }) =>
+      vscode.commands.executeCommand('workbench.action.openWalkthrough', `${extension.extension.id}#start`),
+  },
 };
 
 export function registerCommands(context: Context): vscode.Disposable[] {

@@ -47,6 +47,10 @@ export function followForMenus(context: Context): vscode.Disposable {
         all.some(({ kind }) => kind === 'calibrate'),
       );
       set(
+        'hasExports',
+        all.some(({ kind }) => kind === 'export'),
+      );
+      set(
         'hasFinishedJobs',
         all.some(({ state }) => state === 'finished' || state === 'cancelled' || state === 'failed'),
       );

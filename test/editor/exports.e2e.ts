@@ -8,6 +8,7 @@ import { expect, inject, it } from 'vitest';
 import { formatBytes } from '../../engine/plans/numbers.js';
 import { sampleFolder, type TestFolder } from './folders.js';
 import { shareWindow } from './share.js';
+import { openWalkthrough } from './walkthrough.js';
 import { expand, press, treeRow, type Workbench } from './workbench.js';
 
 const exec = promisify(execFile);
@@ -160,4 +161,9 @@ it('a row of an evaluation is exported, beside what is there already', async () 
   await intoFolder();
   await editor.notification('wrote "llama-speeches-4-bits-safetensors (2)"').waitFor({ timeout: 180_000 });
   expect(editor.errors).toEqual([]);
+});
+
+it('was the last step of the walkthrough, ticked there', async () => {
+  const { ticked } = await openWalkthrough(editor);
+  await expect.poll(ticked).toContain('Take it to your runtime');
 });

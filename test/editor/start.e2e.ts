@@ -11,7 +11,14 @@ import { shareWindow } from './share.js';
 import { openWalkthrough, type Walkthrough } from './walkthrough.js';
 import { expand, treeRow, type Workbench } from './workbench.js';
 
-const STEPS = ['Bring a model', 'Calibrate it once', 'Find its adapter set', 'Compare bit-widths'];
+const STEPS = [
+  'Bring a model',
+  'Calibrate it once',
+  'Find its adapter set',
+  'Compare bit-widths',
+  'Choose bits for each layer',
+  'Take it to your runtime',
+];
 
 let folder: TestFolder;
 let editor: Workbench;
@@ -24,7 +31,7 @@ shareWindow(
 describe('the walkthrough', () => {
   let walkthrough: Walkthrough;
 
-  it('has four steps, none of them done in a window that is new', async () => {
+  it('has six steps, none of them done in a window that is new', async () => {
     walkthrough = await openWalkthrough(editor);
     expect(await walkthrough.steps.locator('.step-title').allInnerTexts()).toEqual(STEPS);
     expect(await walkthrough.ticked()).toEqual([]);
@@ -45,8 +52,16 @@ describe('the walkthrough', () => {
 
     await walkthrough.press('Compare bit-widths', 'Evaluate Adapter Set');
     await editor.webview('Evaluation: vit-fashion');
-    await editor.page.locator('.tab', { hasText: /Walkthrough|Welcome/ }).click();
-    await expect.poll(walkthrough.ticked).toEqual(STEPS);
+    const back = () => editor.page.locator('.tab', { hasText: /Walkthrough|Welcome/ }).click();
+    await back();
+    await expect.poll(walkthrough.ticked).toEqual(STEPS.slice(0, 4));
+
+    await walkthrough.press('Choose bits for each layer', 'New Precision Plan');
+    await editor.saveAs(join(folder.path, 'own.precision.json'), 'New Precision Plan');
+    await editor.webview('own.precision.json');
+    await back();
+    await expect.poll(walkthrough.ticked).toEqual(STEPS.slice(0, 5));
+    await editor.run('View: Close All Editors');
   });
 });
 

@@ -12,8 +12,7 @@ export interface Walkthrough {
 
 /** Opens it from the palette. */
 export async function openWalkthrough(editor: Workbench): Promise<Walkthrough> {
-  await editor.run('Welcome: Open Walkthrough...');
-  await editor.pick('Get Started with Elastic Precision');
+  await editor.run('Elastic Precision: Get Started');
   const page = editor.page.locator('.gettingStartedContainer');
   const steps = page.locator('.getting-started-step');
   await steps.first().waitFor();
