@@ -13,6 +13,7 @@ import { openSafetensors, writeSafetensors } from '../engine/formats/safetensors
 import { complaint } from '../engine/formats/testing.js';
 import { runEvaluate } from '../engine/jobs/runs/evaluate.js';
 import { runExport } from '../engine/jobs/runs/export.js';
+import { listExports } from '../engine/jobs/runs/list-exports.js';
 import { openAdapterSet, openSource } from '../engine/methods/sets.js';
 import { openCheckpoint } from '../engine/models/checkpoint.js';
 import { openElasticSession } from '../engine/sessions/elastic-session.js';
@@ -141,6 +142,15 @@ describe('an elastic file', () => {
     expect([...source.tensors.keys()].filter((name) => /\.(codes|near|up)\.\d$/.test(name))).toEqual([]);
     await source.close();
     expect(fits.length).toBeGreaterThan(0);
+    const asked = { model: at('llama'), adapters: set, bits: 4 };
+    const [format] = await listExports(asked, [elasticExporter('always')]);
+    const firstLayer = layerNames(outlineOf('llama', MODELS.llama))[0]!;
+    for (const { bits, container, distance } of format!.held!) {
+      expect(container).toBe(bits === 8 ? 'codes' : 'the base, rounded');
+      expect(distance).toBe(fits.find(({ tensor }) => tensor === `${firstLayer} at ${bits} bits`)?.distance);
+    }
+    const [exact] = await listExports(asked, [elasticExporter('never')]);
+    expect(exact!.held).toEqual([2, 4, 8].map((bits) => ({ container: 'codes', bits, layers: 14 })));
     for (const { tensor, distance } of fits)
       if (/at [234] bits$/.test(tensor)) expect(distance).toBeLessThan(0.2);
     const [own, other] = [

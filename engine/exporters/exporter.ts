@@ -49,6 +49,15 @@ export interface Holder {
   stored(weight: QuantizedWeight): Float32Array;
 }
 
+/** Layers that a format holds alike. */
+export interface Held {
+  readonly container: string;
+  readonly bits: number;
+  readonly layers: number;
+  /** As of `Fit`, of the first of them; absent where they are held exactly. */
+  readonly distance?: number;
+}
+
 /** What an export will write. */
 export interface ExportSize {
   readonly bytes: number;
@@ -68,6 +77,8 @@ export interface Exporter {
   refuse(context: ExportContext): string | undefined;
   /** What holds a layer that is quantized, of an export that is not refused. Absent where bits do not decide it. */
   holderOf?(context: ExportContext, part: Part, layer: LinearEntry): Holder;
+  /** How a format that holds all bit-widths holds each, of an export that is not refused. Reads one layer at most. */
+  held?(context: ExportContext): Promise<readonly Held[]>;
   /** What some readers make difficulties about, of an export that is not refused, and what helps; in one line. */
   warn?(context: ExportContext): string | undefined;
   /** The command line that runs what was written to `out`. */

@@ -3,18 +3,9 @@ import type { LinearEntry } from '../models/listing.js';
 import { partsOf, type Part } from '../models/model.js';
 import { toFloats } from '../quantized/weight.js';
 import { distanceOf } from './distance.js';
-import type { ExportContext, Exporter, Holder } from './exporter.js';
+import type { ExportContext, Exporter, Held, Holder } from './exporter.js';
 import { exportedBits, exportedForm, exportedWeight } from './layer-weight.js';
 import { partReader } from './parameters.js';
-
-/** Layers that a format holds alike. */
-export interface Held {
-  readonly container: string;
-  readonly bits: number;
-  readonly layers: number;
-  /** As `distanceOf`, of the first of them; absent where they are held exactly. */
-  readonly distance?: number;
-}
 
 interface HeldLayer {
   readonly part: Part;
@@ -30,6 +21,7 @@ export async function heldBy(
   context: ExportContext,
   exporter: Exporter,
 ): Promise<readonly Held[] | undefined> {
+  if (exporter.held) return exporter.held(context);
   if (!exporter.holderOf) return undefined;
   const kinds = new Map<string, HeldLayer[]>();
   for (const each of layersOf(context)) {

@@ -8,17 +8,8 @@ import { describe, expect, it } from 'vitest';
 import { calibrate } from './calibrate.js';
 import { sampleFolder, type TestFolder } from './folders.js';
 import { shareWindow } from './share.js';
-import { openWalkthrough, type Walkthrough } from './walkthrough.js';
+import { openWalkthrough, STEPS, type Walkthrough } from './walkthrough.js';
 import { expand, treeRow, type Workbench } from './workbench.js';
-
-const STEPS = [
-  'Bring a model',
-  'Calibrate it once',
-  'Find its adapter set',
-  'Compare bit-widths',
-  'Choose bits for each layer',
-  'Take it to your runtime',
-];
 
 let folder: TestFolder;
 let editor: Workbench;

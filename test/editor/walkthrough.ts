@@ -2,6 +2,16 @@
 import type { Locator } from 'playwright-core';
 import type { Workbench } from './workbench.js';
 
+/** Titles, in order. */
+export const STEPS = [
+  'Bring a model',
+  'Calibrate it once',
+  'Find its adapter set',
+  'Compare bit-widths',
+  'Choose bits for each layer',
+  'Take it to your runtime',
+];
+
 export interface Walkthrough {
   readonly steps: Locator;
   /** Titles of the steps that are done. */

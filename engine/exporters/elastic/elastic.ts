@@ -15,6 +15,7 @@ import { isPlain, zerosOf } from '../grids.js';
 import { modelFiles, writeInto } from '../model-files.js';
 import { withProgress } from '../parameters.js';
 import { serveElastic } from '../serve.js';
+import { heldBits } from './held.js';
 import { elasticPlan, type ElasticPlan, type Rounding } from './plan.js';
 import { openSpool } from './spool.js';
 import { elementsOf, layoutsOf } from './tensors.js';
@@ -31,6 +32,7 @@ export function elasticExporter(rounding: Rounding): Exporter {
     },
     holdsAllBits: true,
     refuse,
+    held: async (context) => heldBits(context, await elasticPlan(context, rounding)),
     serve: serveElastic,
     size: async (context) => {
       const plan = await elasticPlan(context, rounding);

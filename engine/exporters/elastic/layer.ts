@@ -14,12 +14,21 @@ import { withZeroInside } from '../grids.js';
 import type { ElasticPlan } from './plan.js';
 import type { Spooled } from './spool.js';
 
+/** Where codes are no set's, but rounded anew as the file is read. */
+export const ROUNDED = 'the base, rounded';
+
 /** Scales of float16 are no less. */
 const LEAST_HALF = 2 ** -24;
 
+export interface ElasticLayer {
+  /** By what follows the layer's name. */
+  readonly tensors: ReadonlyMap<string, Spooled>;
+  /** How far from the set it will run (`distanceOf`) by bit-width; absent where it runs as the set. */
+  readonly distances: ReadonlyMap<number, number>;
+}
+
 /**
- * The tensors of a layer by what follows its name. Reports to `context.hooks` how far from the set it will run at bit-widths that
- * are rounded from the base.
+ * Reports to `context.hooks` what runs otherwise than the set.
  * @param name full @param weight W, transforms applied, [out, in]
  */
 export async function elasticLayer(
@@ -28,13 +37,14 @@ export async function elasticLayer(
   name: string,
   layer: LinearEntry,
   weight: Float32Array,
-): Promise<ReadonlyMap<string, Spooled>> {
+): Promise<ElasticLayer> {
   const { programs, source, hooks } = context;
   const columns = layer.in;
   const weights = new Map<number, GridWeight>();
   for (const bits of source.offered)
     weights.set(bits, withZeroInside((await source.weight(name, bits)) as GridWeight));
   const tensors = new Map<string, Spooled>();
+  const distances = new Map<number, number>();
   const trained = schemeOf(own, BASE_BITS) === 'base' ? weights.get(BASE_BITS)! : undefined;
   let base: Base = trained ?? (await roundedCodes(programs, layer, weight, BASE_BITS, -1));
   const directions = await directionsOfLayer();
@@ -65,7 +75,7 @@ export async function elasticLayer(
     const counted = found.codes.map((code, i) => code - first[i]!);
     tensors.set(`${scheme}.${bits}`, packCodes(counted, columns, STORED_BITS[scheme]));
   }
-  return tensors;
+  return { tensors, distances };
 
   async function directionsOfLayer(): Promise<StoredDirections | undefined> {
     const rank = rankOf(own);
@@ -94,6 +104,7 @@ export async function elasticLayer(
     const stored = toFloats({ kind: 'grid', shape: [layer.out, columns], ...target, codes });
     const distance = distanceOf(stored, toFloats(weights.get(target.bits)!), weight);
     const tensor = `${name} at ${target.bits} bits`;
-    hooks.fit({ tensor, container: 'the base, rounded', distance });
+    hooks.fit({ tensor, container: ROUNDED, distance });
+    distances.set(target.bits, distance);
   }
 }

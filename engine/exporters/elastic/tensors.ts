@@ -113,8 +113,8 @@ export function elementsOf(
   async function spoolLayer(name: string): Promise<void> {
     const { part, layer } = linears.get(name)!;
     const weight = (await parametersOf(part)).get(`${layer.name}.weight`)!.data;
-    for (const [what, data] of await elasticLayer(context, plan, name, layer, weight))
-      await spool.put(`${name}.${what}`, data);
+    const { tensors } = await elasticLayer(context, plan, name, layer, weight);
+    for (const [what, data] of tensors) await spool.put(`${name}.${what}`, data);
   }
 
   /** The layer with the longest name that a tensor's begins with. */

@@ -4,7 +4,7 @@ import * as op from '../../graph/ops.js';
 import type { Family } from '../family.js';
 import type { Builder, Part, VisionModel } from '../model.js';
 import { gridOf, meanOfTokens, patchesIn } from '../vision/patches.js';
-import { offsetOf, offsetsIn, pairBias } from '../vision/offsets.js';
+import { offsetOf, offsetsIn, pairBias, requirePairs } from '../vision/offsets.js';
 import { finalTokens, otherVitNames, readVitConfig, vitBlock, vitStem, type VitConfig } from '../vit/vit.js';
 
 /** Of the class token to patches, of patches to it, and to itself: one row each, after those of offsets. */
@@ -73,7 +73,8 @@ export const beit: Family = {
       );
     const isScaled = modelConfig.optionalAmount('layer_scale_init_value', 0.1) !== undefined;
     const { image, depth, classes, classNames } = config;
-    const tokens = patchesIn(gridOf(config)) + 1;
+    const tokens = patchesIn(grid) + 1;
+    if (own || shared) requirePairs(modelConfig, 'image_size', tokens ** 2);
     const traits = {
       keyBias: false,
       ...(isScaled && { scales: ['lambda_1', 'lambda_2'] as const }),

@@ -12,6 +12,7 @@ import {
   type Grid,
   type Patching,
 } from '../vision/patches.js';
+import { requirePairs } from '../vision/offsets.js';
 import { readPatching } from '../vision/sizes.js';
 import type { Windows } from './windows.js';
 
@@ -71,12 +72,14 @@ export function readSwinConfig(config: ModelConfig): SwinConfig {
       `must divide the features of every stage; stage ${wrong} has ${features * 2 ** wrong}, and ${heads[wrong] ?? 'no'} heads`,
     );
   const { count, names } = config.classes();
+  const window = config.size('window_size', 7, MAX_WINDOW);
+  requirePairs(config, 'window_size', Math.max(patchesIn(gridOf(patching)), window ** 2) * window ** 2);
   return {
     ...patching,
     features,
     depths,
     heads,
-    window: config.size('window_size', 7, MAX_WINDOW),
+    window,
     ratio: config.positive('mlp_ratio', 4),
     activation: readActivation(config, 'gelu'),
     epsilon: config.positive('layer_norm_eps', 1e-5),
