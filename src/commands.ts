@@ -10,6 +10,7 @@ import { ErrorCode } from '../engine/protocol/protocol.js';
 import * as evaluation from './evaluation/commands.js';
 import { exportModel } from './exports/command.js';
 import { verifyExport } from './exports/verify.js';
+import { getStarted } from './menus.js';
 import * as jobs from './jobs/commands.js';
 import * as models from './models/commands.js';
 import { allocate } from './plans/allocate.js';
@@ -59,10 +60,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   restartEngine: { enabled: status.restartEngine },
   showLog: { enabled: ({ log }) => log.show() },
   showStatusMenu: { enabled: status.showMenu },
-  getStarted: {
-    enabled: ({ extension }) =>
-      vscode.commands.executeCommand('workbench.action.openWalkthrough', `${extension.extension.id}#start`),
-  },
+  getStarted: { enabled: getStarted },
 };
 
 export function registerCommands(context: Context): vscode.Disposable[] {

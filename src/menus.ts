@@ -1,6 +1,6 @@
 /**
  * Context keys that menus, welcome views and the walkthrough depend on. The editor ticks a step when an expression turns
- * true that was false when it first read the walkthrough; so each step has another, which waits for the page to be open.
+ * true that was false when it first read the walkthrough; so each step has others, which wait for the page to be open.
  */
 import { vscode } from './common/vscode.js';
 import type { Context } from './context.js';
@@ -57,4 +57,10 @@ export function followForMenus(context: Context): vscode.Disposable {
     }),
   ];
   return { dispose: () => subscriptions.forEach((subscription) => subscription.dispose()) };
+}
+
+/** Opens the walkthrough. Where the command does, its page is the active editor before the editor reads the steps. */
+export async function getStarted({ extension }: Context): Promise<void> {
+  await vscode.commands.executeCommand('workbench.action.openWalkthrough', `${extension.extension.id}#start`);
+  await vscode.commands.executeCommand('setContext', 'elasticPrecision.gettingStarted', true);
 }
