@@ -52,6 +52,7 @@ export const PATCH_EPSILON = 1e-5;
 const MAX_STAGES = 8;
 const MAX_DEPTH = 1 << 10;
 const MAX_WINDOW = 1 << 8;
+const MAX_HIDDEN = 1 << 24;
 
 export function readSwinConfig(config: ModelConfig): SwinConfig {
   const patching = readPatching(config, { image: 224, patch: 4 });
@@ -71,6 +72,13 @@ export function readSwinConfig(config: ModelConfig): SwinConfig {
       'num_heads',
       `must divide the features of every stage; stage ${wrong} has ${features * 2 ** wrong}, and ${heads[wrong] ?? 'no'} heads`,
     );
+  const ratio = config.positive('mlp_ratio', 4);
+  const hidden = [features, features * 2 ** (depths.length - 1)].map((each) => Math.trunc(each * ratio));
+  if (hidden[0]! < 1 || hidden[1]! > MAX_HIDDEN)
+    config.fail(
+      'mlp_ratio',
+      `makes hidden layers of ${hidden.join(' to ')} features; 1 to ${MAX_HIDDEN} are supported`,
+    );
   const { count, names } = config.classes();
   const window = config.size('window_size', 7, MAX_WINDOW);
   requirePairs(config, 'window_size', Math.max(patchesIn(gridOf(patching)), window ** 2) * window ** 2);
@@ -80,7 +88,7 @@ export function readSwinConfig(config: ModelConfig): SwinConfig {
     depths,
     heads,
     window,
-    ratio: config.positive('mlp_ratio', 4),
+    ratio,
     activation: readActivation(config, 'gelu'),
     epsilon: config.positive('layer_norm_eps', 1e-5),
     qkvBias: config.flag('qkv_bias', true),
