@@ -29,7 +29,7 @@ import { blocksOf, type Part } from '../engine/models/model.js';
 import { buildModel } from '../engine/models/registry.js';
 import { chooseDevice } from '../engine/runtime/devices.js';
 import { openPrograms } from '../engine/runtime/programs.js';
-import { openRuntime, type Program, type Runtime, type Tensor } from '../engine/runtime/session.js';
+import { openRuntime, type Program, type Runtime } from '../engine/runtime/session.js';
 import { duration } from '../engine/time-left.js';
 
 const { values: flags } = parseArgs({
@@ -143,7 +143,7 @@ function openMeter(runtime: Runtime) {
         const program = await runtime.compile(graph, name, options);
         return {
           ...program,
-          run: async (feeds: Readonly<Record<string, Tensor>>) => {
+          run: async (feeds, into) => {
             if (performance.now() - probed > EVERY * 1000 || probes.length === 0) {
               lap();
               probe ??= await product();
@@ -152,7 +152,7 @@ function openMeter(runtime: Runtime) {
               probed = start.time;
             }
             count({ seconds: 0, cpu: 0, flops });
-            return program.run(feeds);
+            return program.run(feeds, into);
           },
         } satisfies Program;
       },

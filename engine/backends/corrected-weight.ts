@@ -42,8 +42,28 @@ export async function product(
   return runtime.read(outputs.product!);
 }
 
+/** The same, into memory that is there: `into` [rows, columns]. */
+export async function productInto(
+  programs: Programs,
+  a: Float32Array,
+  b: Float32Array,
+  inner: number,
+  into: Float32Array,
+): Promise<void> {
+  const { runtime } = programs;
+  const [rows, columns] = [a.length / inner, b.length / inner];
+  const shape = [rows, inner, columns] as const;
+  const program = await programs.getBuilt(productGraph, shape, `product ${shape.join('×')}`, { keep: false });
+  const outputs = await program.run(
+    { a: runtime.tensor(a, [rows, inner]), b: runtime.tensor(b, [inner, columns]) },
+    { product: runtime.tensor(into, [rows, columns]) },
+  );
+  const found = await runtime.read(outputs.product!);
+  if (found !== into) into.set(found);
+}
+
 /** `a` [rows, inner] · `b` [inner, columns] → `product`. */
-export function productGraph(rows: number, inner: number, columns: number): Graph {
+function productGraph(rows: number, inner: number, columns: number): Graph {
   const graph = new Graph();
   graph.output('product', op.gemm(graph.input('a', [rows, inner]), graph.input('b', [inner, columns])));
   return graph;

@@ -4,8 +4,8 @@ import { wasmModule, type WasmFunction } from './wasm.js';
 
 export interface Room {
   /**
-   * Room for arrays of so many bytes each, one after another; what was in memory before is lost. Nobody may wait between
-   * `reserve` and what is made of it.
+   * Room for arrays of so many bytes each, one after another, on what earlier ones left behind; these are lost. Nobody may
+   * wait between `reserve` and what is made of it where others share the memory.
    * @returns where they begin
    */
   readonly reserve: (bytes: readonly number[]) => {
@@ -33,25 +33,30 @@ const PAGE = 1 << 16;
 /** Bytes of a vector, at whose multiples arrays begin. */
 const VECTOR = 16;
 
-/** @template E what the functions are, by name */
-export function openKernels<E extends object>(functions: readonly WasmFunction[]): E & Room {
-  const memory = new wasm.Memory({ initial: 1 });
+/** @template E what the functions are, by name @returns what opens them on a memory of their own */
+export function compileKernels<E extends object>(functions: readonly WasmFunction[]): () => E & Room {
   const module = new wasm.Module(wasmModule(functions));
-  const { exports } = new wasm.Instance(module, { host: { memory } });
-  return {
-    ...(exports as E),
-    reserve: (bytes) => {
-      const at: number[] = [];
-      let end = 0;
-      for (const size of bytes) {
-        at.push(end);
-        end += Math.ceil(size / VECTOR) * VECTOR;
-      }
-      const missing = Math.ceil((end - memory.buffer.byteLength) / PAGE);
-      if (missing > 0) grow(memory, missing);
-      return { buffer: memory.buffer, at };
-    },
+  return () => {
+    const memory = new wasm.Memory({ initial: 1 });
+    const { exports } = new wasm.Instance(module, { host: { memory } });
+    return { ...(exports as E), reserve: (bytes) => reserveIn(memory, bytes) };
   };
+}
+
+/** @template E what the functions are, by name */
+export const openKernels = <E extends object>(functions: readonly WasmFunction[]): E & Room =>
+  compileKernels<E>(functions)();
+
+function reserveIn(memory: WasmMemory, bytes: readonly number[]): ReturnType<Room['reserve']> {
+  const at: number[] = [];
+  let end = 0;
+  for (const size of bytes) {
+    at.push(end);
+    end += Math.ceil(size / VECTOR) * VECTOR;
+  }
+  const missing = Math.ceil((end - memory.buffer.byteLength) / PAGE);
+  if (missing > 0) grow(memory, missing);
+  return { buffer: memory.buffer, at };
 }
 
 function grow(memory: WasmMemory, pages: number): void {

@@ -28,6 +28,22 @@ describe('a program', () => {
     await program.dispose();
   });
 
+  it('puts outputs where they are wanted', async () => {
+    const program = await runtime.compile(product(), 'product');
+    const room = new Float32Array(4);
+    const feeds = { a: tensor([2], 2, 3), b: tensor([2], 5, -1) };
+    const { y } = await program.run(feeds, { y: runtime.tensor(room.subarray(1, 3), [2]) });
+    expect([...room]).toEqual([0, 10, -3, 0]);
+    expect(await runtime.read(y!)).toEqual(Float32Array.of(10, -3));
+    const { y: other } = await program.run({ ...feeds, a: tensor([2], 1, 1) });
+    expect([...(await runtime.read(other!))]).toEqual([5, -1]);
+    expect([...room]).toEqual([0, 10, -3, 0]);
+    const wrong = runtime.tensor(new Float32Array(3), [3]);
+    await expect(program.run(feeds, { y: wrong })).rejects.toThrow(UserError);
+    await expect(program.run(feeds, { x: wrong })).rejects.toThrow('The graph "product" has no output "x".');
+    await program.dispose();
+  });
+
   it.each([
     [
       'a missing input',

@@ -19,8 +19,15 @@ export interface Tensor {
 /** A compiled graph. It holds on to the device copies of its latest inputs and outputs until its next run. */
 export interface Program {
   readonly name: string;
-  /** Runs it on one tensor for every declared input; others are ignored. The outputs lie where `CompileOptions.keep` says. */
-  run(feeds: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>>;
+  /**
+   * Runs it on one tensor for every declared input; others are ignored. The outputs lie where `CompileOptions.keep` says.
+   * @param into tensors on the CPU, of an output's type and shape, that a run on the CPU puts the output in; others leave
+   * them as they were
+   */
+  run(
+    feeds: Readonly<Record<string, Tensor>>,
+    into?: Readonly<Record<string, Tensor>>,
+  ): Promise<Record<string, Tensor>>;
   /** Ends it. Tensors that it left on the device stay valid until they are disposed of. */
   dispose(): Promise<void>;
 }
@@ -167,14 +174,23 @@ function openProgram(
   };
   return {
     name,
-    run: async (feeds) => {
+    run: async (feeds, into = {}) => {
       if (closed) throw new Error(`The program "${name}" was disposed of.`);
       if (signal?.aborted) throw new CancelledError();
       const inputs = Object.fromEntries(
         session.inputNames.map((key) => [key, fed(feeds, key, declared.get(key)!, name)]),
       );
+      for (const key of Object.keys(into))
+        if (!session.outputNames.includes(key))
+          throw new Error(`The graph "${name}" has no output "${key}".`);
+      const fetches = Object.fromEntries(
+        session.outputNames.map((key) => [
+          key,
+          device === 'cpu' && into[key] ? (into[key] as OrtTensor).ort : null,
+        ]),
+      );
       try {
-        const outputs = await session.run(inputs);
+        const outputs = await session.run(inputs, fetches);
         return Object.fromEntries(session.outputNames.map((key) => [key, wrap(outputs[key]!)]));
       } catch (error) {
         throw new UserError(`The device "${device}" failed while running "${name}": ${firstLine(error)}`);

@@ -4,7 +4,7 @@ import { normals, usePrograms } from '../../execution/testing.js';
 import { elementAt as at, type Chunked } from '../../backends/columns.js';
 import { timesInverse } from '../../backends/inverse.js';
 import { factorMoment, type Factored } from '../../backends/moment-factor.js';
-import { beginRounding, codesOf, descend, errorsOf, feedback } from './feedback.js';
+import { beginRounding, codesOf, descend, endRounding, errorsOf, feedback } from './feedback.js';
 import { searchGrids } from './grids.js';
 import { costOf } from './site.js';
 
@@ -41,8 +41,8 @@ async function distance(factored: Promise<Factored>): Promise<number> {
   return Math.max(...expected.map((x, i) => Math.abs(found[i]! - x))) / Math.max(...expected.map(Math.abs));
 }
 
-// One panel, several, and more than one chunk of them; none a multiple of a panel.
-describe.each([40, 300, 1100])('of %i inputs, fewer tokens than these', (n) => {
+// One panel, several, and more than one chunk of them; none a multiple of a panel, and one odd.
+describe.each([41, 300, 1100])('of %i inputs, fewer tokens than these', (n) => {
   const hessian = thinMoment(n, 12, [3]);
   const factored = factorMoment(programs, hessian, n, 0.1, 'layer', silent);
 
@@ -99,6 +99,27 @@ describe.each([40, 300, 1100])('of %i inputs, fewer tokens than these', (n) => {
     const before = [0, 1, 2].map(lossOf);
     await descend(programs, rounding, own, signal);
     for (const [row, x] of before.entries()) expect(lossOf(row)).toBeLessThanOrEqual(x * (1 + 1e-6));
+  });
+
+  it('rounds alike whatever was rounded before in the same memory', async () => {
+    const own = await factored;
+    const weight = normals([3, n], 'weight').data;
+    const layout = { bits: 3, groupSize: -1, halves: false };
+    const codes = async (data: Float32Array) => {
+      const rounding = beginRounding(data, own, layout, searchGrids(data, costOf(own), layout));
+      await feedback(programs, rounding, own, signal);
+      await descend(programs, rounding, own, signal);
+      const found = codesOf(rounding, own.order);
+      endRounding(rounding);
+      return { found, buffer: rounding.buffer };
+    };
+    const before = await codes(weight);
+    await codes(normals([40, n], 'more rows').data);
+    const after = await codes(weight);
+    expect(after.found).toEqual(before.found);
+    const next = await codes(weight);
+    expect(next.buffer).toBe(after.buffer);
+    expect(next.found).toEqual(before.found);
   });
 
   it('keeps codes within what is allowed', async () => {

@@ -5,8 +5,8 @@ import { inPhase } from '../phases.js';
 import { panelOf, type Chunked } from '../../backends/columns.js';
 import type { Factored } from '../../backends/moment-factor.js';
 import { groupsOf, type Grids, type Layout } from './grids.js';
-import { kernels, TILE } from './kernels.js';
-import { productGraph } from '../../backends/corrected-weight.js';
+import { giveBack, takeKernels, TILE, TURN, type Kernels } from './kernels.js';
+import { productInto } from '../../backends/corrected-weight.js';
 
 /** Codes that a weight may take: from `first` on, `count` of them; by default all of the grid. */
 export interface Allowed {
@@ -15,7 +15,10 @@ export interface Allowed {
   readonly count: number;
 }
 
-/** A weight on its way to codes: of each column at its place a line of `rows`, which begins with its elements in all rows. */
+/**
+ * A weight on its way to codes, in a memory of its own until `endRounding`: of each column at its place a line of `rows`, which
+ * begins with its elements in all rows.
+ */
 export interface Rounding {
   readonly out: number;
   /** `out` filled up to a multiple of TILE, with zeros. */
@@ -31,7 +34,20 @@ export interface Rounding {
   readonly codes: Uint8Array;
   /** W − Ŵ [in, rows] */
   readonly errors: Float32Array;
+  readonly kernels: Kernels;
+  readonly buffer: ArrayBuffer;
+  /** Where arrays begin in it. */
+  readonly at: Readonly<Record<Place, number>>;
 }
+
+/** `first` has lines of all columns where they differ, and of a panel else. */
+const PLACES = [
+  ...(['weight', 'errors', 'codes', 'first', 'before'] as const),
+  ...(['scale', 'zero', 'groups', 'corner', 'change'] as const),
+] as const;
+type Place = (typeof PLACES)[number];
+
+const FLOAT = Float32Array.BYTES_PER_ELEMENT;
 
 /** A rounding that has not begun. @param data W [out, in], its columns in their own order */
 export function beginRounding(
@@ -45,42 +61,63 @@ export function beginRounding(
   const out = data.length / n;
   const rows = Math.ceil(out / TILE) * TILE;
   const perGroup = layout.groupSize === -1 ? n : layout.groupSize;
-  const weight = new Float32Array(n * rows);
-  toLines(data, order, out, weight);
+  const panel = panelOf(n);
+  const perGrid = groupsOf(n, layout.groupSize) * rows * FLOAT;
+  const bytes: Readonly<Record<Place, number>> = {
+    ...{ weight: n * rows * FLOAT, errors: n * rows * FLOAT, codes: n * rows },
+    ...{ first: (allowed ? n : panel) * rows, before: panel * rows * FLOAT },
+    ...{ scale: perGrid, zero: perGrid, groups: n * FLOAT },
+    ...{ corner: panel ** 2 * FLOAT, change: panel * TURN },
+  };
+  const kernels = takeKernels();
+  const { buffer, at: starts } = kernels.reserve(PLACES.map((place) => bytes[place]));
+  const at = Object.fromEntries(PLACES.map((place, i) => [place, starts[i]!])) as Record<Place, number>;
+  const groupAt = Uint32Array.from(order, (column) => Math.floor(column / perGroup));
+  new Int32Array(buffer, at.groups, n).set(groupAt.map((group) => group * rows * FLOAT));
+  new Uint8Array(buffer, at.first, bytes.first).fill(0);
+  const lines = { out, rows, buffer, at };
+  const weight = new Float32Array(buffer, at.weight, n * rows);
+  if (rows > out) weight.fill(0);
   return {
-    ...{ out, rows, layout, grids, weight },
-    groupAt: Uint32Array.from(order, (column) => Math.floor(column / perGroup)),
-    allowed: allowed && linesOf(allowed, order, out, rows),
-    codes: new Uint8Array(n * rows),
-    errors: new Float32Array(n * rows),
+    ...{ ...lines, layout, grids, groupAt, kernels },
+    weight: toLines(data, order, out, weight),
+    allowed: allowed && linesOf(allowed, order, lines),
+    codes: new Uint8Array(buffer, at.codes, n * rows),
+    errors: new Float32Array(buffer, at.errors, n * rows).fill(0),
   };
 }
 
-/** A rounding with its codes on other grids, as near to them as may be. @param allowed in the columns' own order */
+/**
+ * The same rounding with its codes on other grids, as near to them as may be.
+ * @param allowed in the columns' own order; there if, and only if, it was when the rounding began
+ */
 export function continueRounding(
-  { out, rows, layout, groupAt, weight, codes }: Rounding,
+  before: Rounding,
   { order }: Pick<Factored, 'order'>,
   grids: Grids,
   allowed?: Allowed,
 ): Rounding {
-  const next: Rounding = {
-    ...{ out, rows, layout, grids, groupAt, weight },
-    allowed: allowed && linesOf(allowed, order, out, rows),
-    codes: new Uint8Array(codes.length),
-    errors: new Float32Array(codes.length),
-  };
+  if (!allowed !== !before.allowed)
+    throw new Error('A rounding goes on with other rules than it began with.');
+  const { out, rows, groupAt, weight, codes, errors } = before;
+  const next: Rounding = { ...before, grids, allowed: allowed && linesOf(allowed, order, before) };
   const { groups, first, span, last } = rulesOf(next);
   for (const [i, group] of groupAt.entries())
     for (let row = 0; row < out; row++) {
       const at = i * rows + row;
       const least = first ? first[at]! : 0;
       const code = Math.min(Math.max(codes[at]!, least), least + span, last);
-      next.codes[at] = code;
+      codes[at] = code;
       const grid = row * groups + group;
-      next.errors[at] = weight[at]! - Math.fround(grids.scale[grid]! * (code - grids.zero[grid]!));
+      errors[at] = weight[at]! - Math.fround(grids.scale[grid]! * (code - grids.zero[grid]!));
     }
   return next;
 }
+
+/** Frees its memory for others; it must not be used any more. */
+export const endRounding = ({ kernels }: Rounding): void => {
+  giveBack(kernels);
+};
 
 /** Codes with their columns in their own order, [out, in]. */
 export const codesOf = ({ out, rows, codes }: Rounding, order: Uint32Array): Uint8Array =>
@@ -90,19 +127,20 @@ export const codesOf = ({ out, rows, codes }: Rounding, order: Uint32Array): Uin
 export const errorsOf = ({ out, rows, errors }: Rounding, order: Uint32Array): Float32Array =>
   fromLines(errors, order, out, rows, new Float32Array(order.length * out));
 
-const linesOf = ({ first, count }: Allowed, order: Uint32Array, out: number, rows: number): Allowed => {
-  const lines = new Uint8Array(order.length * rows);
-  toLines(first, order, out, lines);
-  return { first: lines, count };
-};
-
-/** Puts a matrix [out, in] into lines [in, rows], columns at their places: a few rows at a time, which stay in the cache. */
-function toLines<A extends Float32Array | Uint8Array>(
-  data: A,
+const linesOf = (
+  { first, count }: Allowed,
   order: Uint32Array,
-  out: number,
-  lines: A,
-): void {
+  { out, rows, buffer, at }: Pick<Rounding, 'out' | 'rows' | 'buffer' | 'at'>,
+): Allowed => ({
+  first: toLines(first, order, out, new Uint8Array(buffer, at.first, order.length * rows)),
+  count,
+});
+
+/**
+ * Puts a matrix [out, in] into lines [in, rows], columns at their places: a few rows at a time, which stay in the cache.
+ * @returns `lines`
+ */
+function toLines<A extends Float32Array | Uint8Array>(data: A, order: Uint32Array, out: number, lines: A): A {
   const n = order.length;
   const rows = lines.length / n;
   for (let first = 0; first < out; first += TILE) {
@@ -110,6 +148,7 @@ function toLines<A extends Float32Array | Uint8Array>(
     for (let i = 0; i < n; i++)
       for (let row = first; row < end; row++) lines[i * rows + row] = data[row * n + order[i]!]!;
   }
+  return lines;
 }
 
 /** The inverse of `toLines`. */
@@ -157,9 +196,6 @@ export const descend = (
 /** Operations inside panels. */
 const inPanels = ({ out, groupAt }: Rounding) => out * groupAt.length * panelOf(groupAt.length);
 
-/** Lines of errors that a product takes at once, or a multiple: their shapes stay few. */
-const LINES = 256;
-
 /**
  * Every column from the last to the first takes the code nearest to w_j − e_j + Σ_i R_ji e_i / R_jj, e = w − ŵ, for what is
  * rounded before it as it then is: products for what was so before its panel, a kernel for what the panel changes.
@@ -172,73 +208,45 @@ async function sweep(
   isUpper: boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const { runtime } = programs;
-  const { rows, weight, errors, codes, groupAt } = rounding;
+  const { rows, errors, groupAt, kernels, buffer, at } = rounding;
   const n = groupAt.length;
   const panel = panelOf(n);
-  const rules = rulesOf(rounding);
-  const scale = linesOfGrids(rounding, rounding.grids.scale, 1);
-  const zero = linesOfGrids(rounding, rounding.grids.zero, 0);
-  /** Zeros behind the lines of a panel that is not full, which comes first. */
-  const room = new Float32Array(panel * n);
+  const { first, span, last, halves } = rulesOf(rounding);
+  setGridLines(rounding, rounding.grids.scale, 1, at.scale);
+  setGridLines(rounding, rounding.grids.zero, 0, at.zero);
+  const lines = new Float32Array(panel * n);
   for (let start = Math.floor((n - 1) / panel) * panel; start >= 0; start -= panel) {
     if (signal.aborted) throw new CancelledError();
     const columns = Math.min(panel, n - start);
-    const from = isUpper ? Math.floor(start / LINES) * LINES : 0;
-    const width = n - from;
-    const shape = [panel, width, rows] as const;
-    const program = await programs.getBuilt(productGraph, shape, `product ${shape.join('×')}`, {
-      keep: false,
-    });
-    const lines = rowsFrom(matrix, start, columns, from, room.subarray(0, panel * width));
-    const outputs = await program.run({
-      a: runtime.tensor(lines, [panel, width]),
-      b: runtime.tensor(errors.subarray(from * rows), [width, rows]),
-    });
-    const before = await runtime.read(outputs.product!);
-    const { sweepPanel, reserve } = kernels();
-    const size = columns * rows;
-    const { buffer, at } = reserve([
-      ...[columns, columns ** 2, size, size, size].map((length) => length * FLOAT),
-      ...[size, size, scale.byteLength, zero.byteLength, columns * TILE * FLOAT],
-    ]);
-    const [groups, corner, own, sums, error, first, code, scales, zeros, change] = at as [
-      ...[number, number, number, number, number, number, number, number, number, number],
-    ];
-    const floats = (offset: number, length = size) => new Float32Array(buffer, offset, length);
-    new Int32Array(buffer, groups, columns).set(
-      groupAt.subarray(start, start + columns).map((group) => group * rows * FLOAT),
+    // What a triangle has in a panel's own columns is the kernel's: their errors are 0 till then.
+    const from = isUpper ? start + columns : 0;
+    const before = new Float32Array(buffer, at.before, columns * rows);
+    if (from === n) before.fill(0);
+    else {
+      const own = rowsFrom(matrix, start, columns, from, lines.subarray(0, columns * (n - from)));
+      await productInto(programs, own, errors.subarray(from * rows), n - from, before);
+    }
+    setSquare(matrix, start, columns, new Float32Array(buffer, at.corner, columns ** 2));
+    const of = (place: number, each = FLOAT) => place + start * rows * each;
+    kernels.sweepPanel(
+      ...[columns, rows * FLOAT, columns * FLOAT, at.groups + start * FLOAT, at.corner],
+      ...[of(at.weight), at.before, of(at.errors), first ? of(at.first, 1) : at.first, of(at.codes, 1)],
+      ...[at.scale, at.zero, at.change, span, last, halves ? -1 : 0],
     );
-    const square = floats(corner, columns ** 2);
-    for (let j = 0; j < columns; j++)
-      square.set(lines.subarray(j * width + start - from).subarray(0, columns), j * columns);
-    const span = [start * rows, (start + columns) * rows] as const;
-    floats(own).set(weight.subarray(...span));
-    floats(sums).set(before.subarray(0, size));
-    floats(error).set(errors.subarray(...span));
-    const least = new Uint8Array(buffer, first, size);
-    if (rules.first) least.set(rules.first.subarray(...span));
-    else least.fill(0);
-    floats(scales, scale.length).set(scale);
-    floats(zeros, zero.length).set(zero);
-    sweepPanel(
-      ...[columns, rows * FLOAT, columns * FLOAT, groups, corner, own, sums, error, first, code],
-      ...[scales, zeros, change, rules.span, rules.last, rules.halves ? -1 : 0],
-    );
-    errors.set(floats(error), span[0]);
-    codes.set(new Uint8Array(buffer, code, size), span[0]);
   }
 }
 
-const FLOAT = Float32Array.BYTES_PER_ELEMENT;
-
-/** Scales or zero points [out · groups] as lines of rows, [groups, rows]. @param filler of rows that there are not */
-function linesOfGrids({ out, rows, layout, groupAt }: Rounding, values: Float32Array, filler: number) {
+/** Puts scales or zero points [out · groups] into lines of rows, [groups, rows]. @param filler of rows that there are not */
+function setGridLines(
+  { out, rows, layout, groupAt, buffer }: Rounding,
+  values: Float32Array,
+  filler: number,
+  at: number,
+): void {
   const groups = groupsOf(groupAt.length, layout.groupSize);
-  const found = new Float32Array(groups * rows).fill(filler);
+  const lines = new Float32Array(buffer, at, groups * rows).fill(filler);
   for (let row = 0; row < out; row++)
-    for (let group = 0; group < groups; group++) found[group * rows + row] = values[row * groups + group]!;
-  return found;
+    for (let group = 0; group < groups; group++) lines[group * rows + row] = values[row * groups + group]!;
 }
 
 /** Puts `count` rows from `start` on of a matrix, from column `from` on, one behind another. @returns `into` */
@@ -260,6 +268,15 @@ function rowsFrom(
     }
   }
   return into;
+}
+
+/** The square on the diagonal that `count` rows from `start` on have in their own columns → `into` [count, count]. */
+function setSquare({ perChunk, chunks }: Chunked, start: number, count: number, into: Float32Array): void {
+  const chunk = chunks[Math.floor(start / perChunk)]!;
+  for (let j = 0; j < count; j++) {
+    const at = (start + j) * perChunk + (start % perChunk);
+    into.set(chunk.subarray(at, at + count), j * count);
+  }
 }
 
 /** What codes may be: from `first`, or 0, on, up to `span` above it and no more than `last`. */

@@ -5,7 +5,15 @@ import { inPhase } from '../phases.js';
 import type { KeptTensor } from '../progress.js';
 import { elementAt } from '../../backends/columns.js';
 import type { Factored } from '../../backends/moment-factor.js';
-import { beginRounding, codesOf, continueRounding, descend, feedback, type Allowed } from './feedback.js';
+import {
+  beginRounding,
+  codesOf,
+  continueRounding,
+  descend,
+  endRounding,
+  feedback,
+  type Allowed,
+} from './feedback.js';
 import { asStored, searchGrids, searchShares, type Grids, type Layout } from './grids.js';
 import { refitScales } from './refit.js';
 import { BASE, hasBase, layoutAt, type DirectLayout } from './settings.js';
@@ -118,9 +126,13 @@ async function roundOn(
   signal: AbortSignal,
 ): Promise<GridWeight> {
   const rounding = beginRounding(data, factored, layout, grids, allowed);
-  await feedback(programs, rounding, factored, signal);
-  for (let i = 0; i < sweeps; i++) await descend(programs, rounding, factored, signal);
-  return gridWeight(codesOf(rounding, factored.order), data, layout, grids, factored);
+  try {
+    await feedback(programs, rounding, factored, signal);
+    for (let i = 0; i < sweeps; i++) await descend(programs, rounding, factored, signal);
+    return gridWeight(codesOf(rounding, factored.order), data, layout, grids, factored);
+  } finally {
+    endRounding(rounding);
+  }
 }
 
 /** Feedback, descent, the best scales for the codes, and descent on these. */
@@ -145,15 +157,19 @@ async function roundAndFit(
     };
   };
   const first = beginRounding(data, factored, layout, grids, allowedBy(grids));
-  await feedback(programs, first, factored, signal);
-  for (let i = 0; i < SWEEPS[0]; i++) await descend(programs, first, factored, signal);
-  const fitted = await fit(codesOf(first, order), grids);
-  const allowed = allowedBy(fitted);
-  const second = continueRounding(first, factored, fitted, allowed);
-  for (let i = 0; i < SWEEPS[1]; i++) await descend(programs, second, factored, signal);
-  const codes = codesOf(second, order);
-  // What codes count from moves with the scales, so that these stay where there is a base.
-  return gridWeight(codes, data, layout, allowed ? fitted : await fit(codes, fitted), factored);
+  try {
+    await feedback(programs, first, factored, signal);
+    for (let i = 0; i < SWEEPS[0]; i++) await descend(programs, first, factored, signal);
+    const fitted = await fit(codesOf(first, order), grids);
+    const allowed = allowedBy(fitted);
+    const second = continueRounding(first, factored, fitted, allowed);
+    for (let i = 0; i < SWEEPS[1]; i++) await descend(programs, second, factored, signal);
+    const codes = codesOf(second, order);
+    // What codes count from moves with the scales, so that these stay where there is a base.
+    return gridWeight(codes, data, layout, allowed ? fitted : await fit(codes, fitted), factored);
+  } finally {
+    endRounding(first);
+  }
 }
 
 function gridWeight(
