@@ -304,6 +304,25 @@ describe('calibrate, of a language model', () => {
   });
 });
 
+describe.each([
+  ['all blocks at once', ['--effort', 'best', '--bits', '3,2'], 'distilled-3-block-0'],
+  ['weighted by the loss', ['--weighting', 'loss', '--bits', '2'], 'loss-block-3'],
+])('calibrate, by the direct method, %s', (name, options, file) => {
+  it('killed and resumed, ends with the same bytes', async () => {
+    const samples = join(import.meta.dirname, '../samples');
+    const direct = (out: string, ...more: string[]) => [
+      ...['calibrate', join(samples, 'llama-speeches'), '--out', join(folder, out), '--method', 'direct'],
+      ...['--data', join(samples, 'data/speeches/calibration.txt'), '--samples', '8', '--length', '32'],
+      ...[...options, '--device', 'cpu', '--threads', '1', ...more],
+    ];
+    expect(await runCli(direct(name))).toMatchObject({ code: 0 });
+    const killed = `${name}, killed`;
+    await killOnceThereIs(direct(killed), join(folder, `${killed}.partial`, `${file}.safetensors`));
+    expect(await runCli(direct(killed, '--resume'))).toMatchObject({ code: 0 });
+    expect(await hashes(killed)).toEqual(await hashes(name));
+  });
+});
+
 function killOnceThereIs(args: readonly string[], file: string): Promise<void> {
   return signalOnceThereIs(args, file, 'SIGKILL').then(() => undefined);
 }

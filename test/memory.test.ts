@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createRandom } from '../engine/data/random.js';
 import { float32ToBfloat16 } from '../engine/formats/floats.js';
 import { writeSafetensors } from '../engine/formats/safetensors.js';
-import type { CalibrateResult, EvaluateResult } from '../engine/protocol/protocol.js';
+import type { CalibrateEstimate, CalibrateResult, EvaluateResult } from '../engine/protocol/protocol.js';
 import { ModelConfig } from '../engine/models/config.js';
 import { listPart } from '../engine/models/listing.js';
 import { partsOf } from '../engine/models/model.js';
@@ -108,6 +108,17 @@ const byLoss = (depth: number) =>
     ...['--out', `${model(depth, 'narrow')}-loss`, '--method', 'oac', '--bits', '4'],
     ...['--samples', '2', '--length', '8'],
   );
+const byWeighting = (depth: number) =>
+  run<CalibrateResult>(
+    ...['calibrate', model(depth, 'narrow'), '--data', join(SAMPLES, 'data/speeches/calibration.txt')],
+    ...['--out', `${model(depth, 'narrow')}-weighted`, '--method', 'direct', '--weighting', 'loss'],
+    ...['--effort', 'quick', '--bits', '4', '--samples', '2', '--length', '8'],
+  );
+const atBest = (depth: number) => [
+  ...['calibrate', model(depth, 'narrow'), '--data', join(SAMPLES, 'data/speeches/calibration.txt')],
+  ...['--out', `${model(depth, 'narrow')}-best`, '--method', 'direct', '--effort', 'best'],
+  ...['--bits', '2', '--samples', '4', '--length', '8'],
+];
 const evaluate = (depth: number) =>
   run<EvaluateResult>(
     ...['evaluate', model(depth), '--data', join(SAMPLES, 'data/speeches/evaluation.txt')],
@@ -118,6 +129,7 @@ it.each([
   ['calibration', calibrate, weightsOf('wide')],
   ['calibration in windows', slide, weightsOf('wide')],
   ['calibration by the loss', byLoss, weightsOf('narrow') + hessiansOf('narrow')],
+  ['calibration weighted by the loss', byWeighting, weightsOf('narrow') + hessiansOf('narrow')],
   ['evaluation', evaluate, weightsOf('wide')],
 ])(
   'the peak memory of a %s does not grow with the number of blocks',
@@ -125,6 +137,17 @@ it.each([
     const [shallow, deep] = [await job(SHALLOW), await job(DEEP)];
     // Held at once, what further blocks have would come to twelve times a block's.
     expect(deep.peakMemory - shallow.peakMemory).toBeLessThan(((DEEP - SHALLOW) / 3) * block);
+  },
+  300_000,
+);
+
+it.each([SHALLOW, DEEP])(
+  'of %i blocks trained at once the peak memory is what the estimate says, within a quarter',
+  async (depth) => {
+    const { bytes } = await run<CalibrateEstimate>(...atBest(depth), '--estimate');
+    const { peakMemory } = await run<CalibrateResult>(...atBest(depth));
+    expect(bytes / peakMemory).toBeGreaterThan(0.75);
+    expect(bytes / peakMemory).toBeLessThan(1.25);
   },
   300_000,
 );

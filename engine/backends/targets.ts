@@ -18,19 +18,23 @@ export const lostName = (i: number): string => `lost.${i}`;
  * that reads it is added to the stream between blocks, in that stream behind it, share · Σ ((r + W x) − (r_q + W x_q)) x_qᵀ
  * [out, in], tokens weighted by the energy there.
  * @param layer the first that reads the input @param tapsOf builds the layer's taps in the streams
+ * @param weightsOf weights of tokens in place of those by energy, [rows, 1]
  */
 export function siteGraph(
   { part, batch }: { readonly part: Part; readonly batch: number },
   { name, in: columns, out }: LinearEntry,
   share: number,
   tapsOf: (graph: Graph) => readonly Tap[],
+  weightsOf?: (graph: Graph, rows: number) => Value,
 ): { readonly graph: Graph; readonly sums: ReadonlyMap<string, Shape>; readonly isAdded: boolean } {
   const graph = new Graph();
   const sums = new Map<string, Shape>();
   const full = tapPart(graph, part, batch).layers.get(name)!;
   const taps = tapsOf(graph);
   const stream = streamOf(graph, full);
-  const weights = tokenWeights(graph, full, batch, 'energy');
+  const weights = weightsOf
+    ? op.mul(tokenWeights(graph, full, batch, 'alike'), weightsOf(graph, full.x.shape[0]!))
+    : tokenWeights(graph, full, batch, 'energy');
   const shared = op.mul(weights, graph.scalar(share));
   const addTo = (key: string, shape: Shape, add: (before: Value) => Value) => {
     sums.set(key, shape);

@@ -10,6 +10,7 @@ import type { Tensor } from '../runtime/session.js';
 import { tensorsOfBatch, type PartBatch } from './batches.js';
 import { requireFinite } from './finite.js';
 import { disposeAll, placeAll } from './part.js';
+import type { SampleSource } from './sample-store.js';
 import { ordinaryWeights, streamOf, type Tap } from './taps.js';
 
 /**
@@ -34,11 +35,20 @@ export interface KnownPart {
   readonly parameters: ReadonlyMap<string, HostTensor>;
 }
 
+/** Which tokens count how much; default all alike. */
+export interface Counting {
+  /** Whether those with massive activations count less (`ordinaryWeights`), where outputs are added to a stream. */
+  readonly ordinary?: boolean | undefined;
+  /** What all tokens count, in place of that, by the first layer that reads an input; of the samples that batches are made of. */
+  readonly weights?: ReadonlyMap<string, SampleSource> | undefined;
+}
+
+const weightsOf = (layer: string) => `weights.${layer}`;
+
 /**
  * Runs the part in full precision and collects the moments of every layer's input, by the layer's name. Throws UserError
  * where they are not finite.
  * @param batches inputs of the part, each for `batch` samples
- * @param ordinary whether tokens with massive activations count less (`ordinaryWeights`), where outputs are added to a stream
  */
 export async function secondMoments(
   programs: Programs,
@@ -46,11 +56,14 @@ export async function secondMoments(
   batches: Iterable<PartBatch>,
   batch: number,
   panel: number,
-  ordinary = false,
+  counting: Counting = {},
 ): Promise<ReadonlyMap<string, Moments>> {
   const { runtime } = programs;
   const inputs = [...new Map(listing.linears.map((l) => [l.input, l.in]))];
-  const { graph, rows } = momentsGraph(part, inputs, batch, panel, ordinary);
+  const { graph, rows } = momentsGraph(part, inputs, batch, panel, {
+    ...counting,
+    weighted: counting.weights !== undefined,
+  });
   const program = await programs.get(graph, `moments ${part.kind} ×${batch} per ${panel}`);
   const fixed = await placeAll(programs, parameters);
   let sums: Record<string, Tensor> = {};
@@ -63,6 +76,14 @@ export async function secondMoments(
     for (const data of batches) {
       const feeds = Object.fromEntries(Object.entries(sums).map(([name, sum]) => [`sum.${name}`, sum]));
       const ports = tensorsOfBatch(runtime, part, data, batch);
+      const picked = Array.from({ length: batch }, (_, i) => count * batch + i);
+      for (const [name] of inputs) {
+        const source = counting.weights?.get(name);
+        if (!source) continue;
+        const own = new Float32Array(batch * source.size);
+        source.read(picked, own);
+        feeds[weightsOf(name)] = runtime.tensor(own, [own.length, 1]);
+      }
       const outputs = await program.run({ ...fixed, ...feeds, ...ports });
       disposeAll(sums);
       sums = outputs;
@@ -83,7 +104,8 @@ export async function secondMoments(
 }
 
 /**
- * Inputs: `x`, `side.<name>` for the part's side ports, the parameters and for every name of `inputs` `sum.<name>`; output
+ * Inputs: `x`, `side.<name>` for the part's side ports, the parameters and for every name of `inputs` `sum.<name>`, and where
+ * tokens are weighted `weights.<name>` [rows, 1]; output
  * `<name>`, to which this batch was added, as many `rows` of it as the layer reads.
  */
 export function momentsGraph(
@@ -91,7 +113,10 @@ export function momentsGraph(
   inputs: readonly (readonly [name: string, columns: number])[],
   batch: number,
   panel: number,
-  ordinary = false,
+  {
+    ordinary = false,
+    weighted: isWeighted = false,
+  }: Pick<Counting, 'ordinary'> & { readonly weighted?: boolean } = {},
 ): { readonly graph: Graph; readonly rows: ReadonlyMap<string, number> } {
   const graph = new Graph();
   const rows = new Map<string, number>();
@@ -114,8 +139,10 @@ export function momentsGraph(
     const panels = Math.ceil(columns / panel);
     const inPanels = (each: Value) =>
       op.reshape(op.pad(each, 1, 0, panels * panel - columns), [count, panels, panel]);
-    const stream = ordinary ? streamOf(graph, tap) : undefined;
-    const weights = stream && ordinaryWeights(op.add(stream, tap.y));
+    const stream = ordinary && !isWeighted ? streamOf(graph, tap) : undefined;
+    const weights = isWeighted
+      ? graph.input(weightsOf(name), [count, 1])
+      : stream && ordinaryWeights(op.add(stream, tap.y));
     const weighted = inPanels(weights ? op.mul(x, weights) : x);
     const product = op.matMul(op.transpose(weighted, [1, 2, 0]), op.transpose(inPanels(x), [1, 0, 2]));
     graph.output(name, op.add(graph.input(`sum.${name}`, [panels, panel, panel]), product));

@@ -44,11 +44,12 @@ function run(
   {
     bits = ALL,
     effort = 'default',
+    weighting,
     resume = false,
-  }: { bits?: number[]; effort?: string; resume?: boolean } = {},
+  }: { bits?: number[]; effort?: string; weighting?: string; resume?: boolean } = {},
   stop?: (phase: string, done: number) => boolean,
 ) {
-  const asked = { bits, options: { effort }, resume };
+  const asked = { bits, options: { effort, ...(weighting && { weighting }) }, resume };
   return calibrateDirect(programs, checkpoint, samplesIn(IDS, SAMPLES), join(folder, name), asked, stop);
 }
 
@@ -92,6 +93,42 @@ describe('a set of all bit-widths', () => {
     await expect(run(name, {}, stop)).rejects.toThrow('Cancelled.');
     await run(name, { resume: true });
     expect(await bytesOf(name)).toBe(await bytesOf('all'));
+  });
+});
+
+describe('weighted by the loss', () => {
+  const asked = { bits: [5, 3, 2], effort: 'high', weighting: 'loss' };
+  beforeAll(async () => {
+    await run('weighted', asked);
+  });
+
+  it('has other weights at every bit-width, and its set says so', async () => {
+    await run('plain', { ...asked, weighting: 'plain' });
+    const [one, other] = await Promise.all(
+      ['weighted', 'plain'].map((name) => openAdapterSet(join(folder, name))),
+    );
+    expect(one!.config.method.weighting).toBe('loss');
+    expect(other!.config.method).not.toHaveProperty('weighting');
+    const name = `${checkpoint.model.blocks[0]!.prefix}mlp.down_proj`;
+    for (const bits of asked.bits) {
+      const [a, b] = await Promise.all(
+        [one!, other!].map((set) => openSource(programs, checkpoint, set).weight(name, bits)),
+      );
+      expect(toFloats(a!), `${bits} bits`).not.toEqual(toFloats(b!));
+    }
+    await Promise.all([one!.close(), other!.close()]);
+  });
+
+  it.each([
+    ['while gradients pass', (phase: string) => phase === 'gradients'],
+    ['at the second block', (phase: string) => phase.startsWith('all') && phase.includes('block 2')],
+    ['on the streams', (phase: string) => phase.startsWith('a stream') && phase.includes('block 2')],
+    ['in training', (phase: string) => phase.startsWith('training') && phase.includes('block 2')],
+  ])('interrupted %s and resumed, has the same bytes', async (when, stop) => {
+    const name = `weighted, killed ${when}`;
+    await expect(run(name, asked, stop)).rejects.toThrow('Cancelled.');
+    await run(name, { ...asked, resume: true });
+    expect(await bytesOf(name)).toBe(await bytesOf('weighted'));
   });
 });
 

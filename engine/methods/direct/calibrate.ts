@@ -5,6 +5,7 @@ import { MAX_BITS } from '../../plans/bits.js';
 import type { Outline } from '../../transforms/transform.js';
 import { setLayers } from '../layers.js';
 import type { Artefact, CalibrationContext } from '../method.js';
+import { keepLossWeights } from '../loss-weights.js';
 import { chooseStages } from './choice.js';
 import { directCost } from './cost.js';
 import { keepCurvatures } from './curvature.js';
@@ -43,6 +44,8 @@ export async function calibrate(asked: CalibrationContext, settings: DirectSetti
   };
   const { checkpoint, transforms, tensors } = await start(asked, settings, report('start'));
   const context = { ...asked, checkpoint };
+  if (settings.weighting === 'loss')
+    await keepLossWeights(context, early, settings.seed, (done) => report('weights')(done, 0));
   for (const stage of stages) {
     if (stage === 'trained')
       await keepCurvatures(context, settings, seen, (done) => report('curvature')(done, 0));
@@ -62,6 +65,7 @@ export async function calibrate(asked: CalibrationContext, settings: DirectSetti
       effort: settings.effort,
       group_size: settings.groupSize,
       half_zeros: settings.halfZeros,
+      ...(settings.weighting !== 'plain' && { weighting: settings.weighting }),
       made: Object.fromEntries(settings.offered.map((bits) => [bits, chosen.get(bits) ?? 'once'])),
       ...(activations !== 'none' && { activations, products: productsOf(checkpoint, settings) }),
     },
@@ -78,6 +82,7 @@ const productsOf = ({ model, listing }: Outline, { activations }: DirectSettings
 const RUN = { once: onePass, stream: ownStreams, trained: trainedStreams } as const;
 const WORDS = {
   start: 'ranges of activations',
+  weights: 'gradients',
   once: 'all bit-widths',
   stream: 'a stream each',
   curvature: 'gradients',
@@ -87,12 +92,12 @@ const WORDS = {
 } as const;
 type CalibrationPhase = keyof typeof WORDS;
 /** Phases that do not go from block to block. */
-const WHOLE: ReadonlySet<CalibrationPhase> = new Set(['curvature', 'distilled', 'choice']);
+const WHOLE: ReadonlySet<CalibrationPhase> = new Set(['weights', 'curvature', 'distilled', 'choice']);
 /** The effort at which a stage is the last. */
 const EFFORTS = { once: 'quick', stream: 'default', trained: 'high', distilled: 'best' } as const;
 /** Roughly what an element of a tensor, and of a loop on the host, takes in operations of products; what is not counted, of all. */
 const [ELEMENT, LOOKED] = [25, 200] as const;
-const [START, CURVATURE, CHOICE] = [0.03, 0.03, 0.03] as const;
+const [START, WEIGHTS, CURVATURE, CHOICE] = [0.03, 0.1, 0.03, 0.03] as const;
 
 /** What phases take beside each other, in the order they run: moves a bar, not a result. */
 function worksOf(
@@ -108,6 +113,7 @@ function worksOf(
   const all = until.at(-1)!;
   return new Map<CalibrationPhase, number>([
     ...(settings.activations === 'static' ? [['start', START * all] as const] : []),
+    ...(settings.weighting === 'loss' ? [['weights', WEIGHTS * all] as const] : []),
     ...stages.flatMap((stage, i): [CalibrationPhase, number][] => [
       ...(stage === 'trained' ? [['curvature', CURVATURE * all] as [CalibrationPhase, number]] : []),
       [stage, until[i]! - (until[i - 1] ?? 0)],

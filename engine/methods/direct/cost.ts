@@ -16,6 +16,7 @@ import { storedBits, tensorsAt } from './stored.js';
 import { stepsFor } from './train.js';
 import { trainedShapes, trainStepGraph } from './train-step.js';
 import { bytesOfTensors } from '../stored-bytes.js';
+import { lossWeightsCost } from '../loss-weights.js';
 import { batchOf } from '../walk.js';
 
 const FLOAT = 4;
@@ -57,9 +58,12 @@ export function directCost(
   const store = samples * Math.max(...yielded) * FLOAT;
   // The sweep back keeps what every block reads.
   const swept = isSwept ? samples * yielded.reduce((sum, n) => sum + n) * FLOAT : 0;
+  const weighing =
+    settings.weighting === 'loss' ? lossWeightsCost({ model, listing }, runs * batch) : undefined;
   return {
     work: [
       ...works,
+      ...(weighing ? [weighing.work] : []),
       ...trained.map(({ work }) => work),
       ...stems,
       ...sweep,
@@ -69,7 +73,7 @@ export function directCost(
       ((widths + own) * LOOKED + (isTrained ? own * (TRIED + 2) : 0)) *
       layers.reduce((n, l) => n + l.in * l.out, 0),
     // Where training goes on, what a block yields in full precision lies there, too.
-    activations: Math.max(swept, store * (1 + own + (isTrained ? 1 : 0))),
+    activations: Math.max(swept, weighing?.activations ?? 0, store * (1 + own + (isTrained ? 1 : 0))),
     stored: storedBits(settings).reduce(
       (sum, bits) =>
         sum + layers.reduce((n, layer) => n + bytesOfTensors(tensorsAt(settings, layer, bits).values()), 0),

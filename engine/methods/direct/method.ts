@@ -22,6 +22,13 @@ import type { Mode } from '../../protocol/protocol.js';
 import { rotateModel } from '../../transforms/rotation/checkpoint.js';
 import type { Outline } from '../../transforms/transform.js';
 import { expectedGrids, gridName } from '../activation-grids.js';
+import {
+  refuseWeighting,
+  weightingFacts,
+  weightingOption,
+  WEIGHTINGS,
+  type Weighting,
+} from '../loss-weights.js';
 import type { CommonOptions, Method } from '../method.js';
 import { choice, onOrOff, refuseOption, wholeNumber, type MethodOptions } from '../options.js';
 import { calibrate } from './calibrate.js';
@@ -66,6 +73,7 @@ const options: MethodOptions<DirectGiven> = {
     0,
     LOW_BITS,
   ),
+  weighting: weightingOption,
   rotation: onOrOff({
     help: 'whether a language model is rotated before weights and activations are quantized',
     standard: 'on',
@@ -91,6 +99,8 @@ interface DirectConfig {
   readonly half_zeros: number;
   /** How the weights of each bit-width were made. */
   readonly made: Readonly<Record<string, Stage>>;
+  /** Absent where it is plain. */
+  readonly weighting?: Weighting;
   /** How activations are quantized, and full names of operands of attention products that are; both with weights alone absent. */
   readonly activations?: Activations;
   readonly products?: readonly string[];
@@ -100,6 +110,7 @@ const fields: Fields<DirectConfig> = {
   group_size: integer(-1),
   half_zeros: integer(0, LOW_BITS),
   made: mapOf(oneOf(...STAGES)),
+  weighting: optional(oneOf(...WEIGHTINGS)),
   activations: optional(oneOf(...ACTIVATIONS)),
   products: optional(list(text())),
 };
@@ -124,10 +135,17 @@ const modes = (outline: Outline): readonly Mode[] =>
 
 function settings(outline: Outline, common: CommonOptions, given: Partial<DirectGiven>): DirectSettings {
   const { mode = modes(outline)[0]!, bits = USUAL_BITS[mode], seed = 0 } = common;
-  const { effort = 'default', groupSize = GROUP_SIZE, halfZeros = LOW_BITS, kvBits = 16 } = given;
+  const {
+    effort = 'default',
+    groupSize = GROUP_SIZE,
+    halfZeros = LOW_BITS,
+    kvBits = 16,
+    weighting = 'plain',
+  } = given;
   const isWeightOnly = mode === 'weight-only';
   const isText = readsTokens(outline);
   refuse(outline, isWeightOnly, given);
+  refuseWeighting(outline, given);
   const offered = isWeightOnly
     ? widthsWithin('The direct method', bits, MIN_BITS)
     : widthsWithin('The direct method', bits, MIN_ACTIVATION_BITS, ' for weights and activations');
@@ -143,6 +161,7 @@ function settings(outline: Outline, common: CommonOptions, given: Partial<Direct
     seed,
     effort,
     halfZeros,
+    weighting,
     groupSize: isWeightOnly ? groupSize || -1 : -1,
     activations: isWeightOnly ? 'none' : isText ? 'token' : 'static',
     rotate,
@@ -185,12 +204,13 @@ export const direct: Method<DirectGiven, DirectSettings> = {
   modes,
   settings,
   cost: directCost,
-  facts: ({ effort, groupSize, rotate }) => [
+  facts: ({ effort, groupSize, weighting, rotate }) => [
     { label: 'effort', value: effort },
     {
       label: 'group size',
       value: groupSize === -1 ? 'whole rows' : `${groupSize} at ${LOW_BITS} bits and below`,
     },
+    ...weightingFacts({ weighting }),
     ...(rotate ? [{ label: 'rotation', value: 'on' }] : []),
   ],
   calibrate,

@@ -6,6 +6,8 @@ import { Graph, type Shape } from '../../graph/ir.js';
 import { byInput, type LinearEntry } from '../../models/listing.js';
 import type { Part } from '../../models/model.js';
 import type { Programs } from '../../runtime/programs.js';
+import * as op from '../../graph/ops.js';
+import { lossReads, lossWeights, lossWeightsOf, type LossWeights } from '../loss-weights.js';
 import type { CalibrationContext } from '../method.js';
 import type { KeptTensor } from '../progress.js';
 import { inPhase } from '../phases.js';
@@ -48,7 +50,11 @@ async function roundBlock(
   const { part, listing, parameters, into } = block;
   const { signal } = hooks;
   const groups = byInput(listing.linears);
-  const moments = await blockMoments(programs, block, signal, (done) => status(done / 2), into[0]);
+  const weights = await lossWeightsOf(context, block.index);
+  const moments = await blockMoments(programs, block, signal, (done) => status(done / 2), {
+    weights,
+    into: into[0],
+  });
   const kept = new Map<string, KeptTensor>(await startedGrids(context, block.index));
   let layers = 0;
   for (const group of groups) {
@@ -79,15 +85,23 @@ export async function blockMoments(
   block: BlockAt,
   signal: AbortSignal,
   status: (done: number) => void,
-  into?: SampleStore,
+  { weights, into }: { readonly weights: LossWeights | undefined; readonly into?: SampleStore | undefined },
 ): Promise<Map<string, Float32Array>> {
   const { part, listing, parameters, streams, batch } = block;
-  const { graph, sums } = momentsGraph(part, byInput(listing.linears), batch, into !== undefined);
+  const groups = byInput(listing.linears);
+  const { graph, sums } = momentsGraph(part, groups, batch, {
+    isYielded: into !== undefined,
+    isWeighted: weights !== undefined,
+  });
+  const reads = lossReads(
+    weights,
+    groups.map(([{ name }]) => name),
+  );
   const placed = await placeAll(programs, parameters);
   const first = { part, batch, streams: streams.slice(0, 1) };
   const writes = new Map(into ? [['y', into]] : []);
   return inPhase('moments', () =>
-    addUp(programs, graph, sums, first, placed, { signal, status }, { writes }),
+    addUp(programs, graph, sums, first, placed, { signal, status }, { reads, writes }),
   ).finally(() => disposeAll(placed));
 }
 
@@ -96,7 +110,7 @@ function momentsGraph(
   part: Part,
   groups: readonly (readonly [LinearEntry, ...LinearEntry[]])[],
   batch: number,
-  isYielded: boolean,
+  { isYielded, isWeighted }: { readonly isYielded: boolean; readonly isWeighted: boolean },
 ): { readonly graph: Graph; readonly sums: ReadonlyMap<string, Shape> } {
   const graph = new Graph();
   const sums = new Map<string, Shape>();
@@ -106,10 +120,10 @@ function momentsGraph(
     const shape = [columns, columns];
     const tap = layers.get(name)!;
     sums.set(name, shape);
-    graph.output(
-      name,
-      addMoment(tap.x, tokenWeights(graph, tap, batch, 'ordinary'), graph.input(`sum.${name}`, shape)),
-    );
+    const weights = isWeighted
+      ? op.mul(tokenWeights(graph, tap, batch, 'alike'), lossWeights(graph, name, tap.x.shape[0]!))
+      : tokenWeights(graph, tap, batch, 'ordinary');
+    graph.output(name, addMoment(tap.x, weights, graph.input(`sum.${name}`, shape)));
   }
   return { graph, sums };
 }

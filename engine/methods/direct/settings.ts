@@ -1,5 +1,6 @@
 /** What can be set about the direct method. */
 import type { CommonSettings } from '../method.js';
+import type { Weighting } from '../loss-weights.js';
 import type { Layout } from './grids.js';
 
 /**
@@ -13,6 +14,7 @@ export interface DirectGiven {
   readonly effort?: Effort;
   readonly groupSize?: number;
   readonly halfZeros?: number;
+  readonly weighting?: Weighting;
   readonly rotation?: 'on' | 'off';
   readonly kvBits?: number;
 }
@@ -36,6 +38,8 @@ export type Activations = (typeof ACTIVATIONS)[number];
 
 export interface DirectSettings extends CommonSettings, DirectLayout {
   readonly effort: Effort;
+  /** What tokens count in moments and errors. */
+  readonly weighting: Weighting;
   readonly activations: Activations;
   /** Whether the model is rotated first. */
   readonly rotate: boolean;

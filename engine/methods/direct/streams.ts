@@ -9,6 +9,7 @@ import { addUp, suffixOf } from '../../execution/sums.js';
 import { byInput } from '../../models/listing.js';
 import { toFloats } from '../../quantized/weight.js';
 import { GRID, gridName } from '../activation-grids.js';
+import { lossReads, lossWeights, lossWeightsOf } from '../loss-weights.js';
 import type { CalibrationContext } from '../method.js';
 import type { KeptTensor } from '../progress.js';
 import { inPhase } from '../phases.js';
@@ -73,6 +74,7 @@ async function roundBlock(
   const placed = await placeAll(programs, parameters);
   const owners = ownersOf(listing, settings);
   const grids = await startedGrids(context, block.index);
+  const weights = await lossWeightsOf(context, block.index);
   /** Layers that are rounded, at every width. */
   const done = new Set<string>();
   const searched = new Set<string>();
@@ -84,14 +86,24 @@ async function roundBlock(
       const [first] = group;
       if (settings.activations === 'static')
         await searchOwnGrids(programs, block, settings, group, { placed, grids, done, searched });
-      const { graph, sums, isAdded } = siteGraph(block, first, SHARE, (inGraph) =>
-        widths.map((_, i) => ownTaps(inGraph, block, settings, i, done).layers.get(first.name)!),
+      const { graph, sums, isAdded } = siteGraph(
+        block,
+        first,
+        SHARE,
+        (inGraph) => widths.map((_, i) => ownTaps(inGraph, block, settings, i, done).layers.get(first.name)!),
+        weights && ((inGraph, rows) => lossWeights(inGraph, first.name, rows)),
       );
+      const reads = lossReads(weights, [first.name]);
       const found = await inPhase('moments', () =>
-        addUp(programs, graph, sums, block, placed, {
-          signal,
-          status: (share) => status((at + share / 2) / groups.length),
-        }),
+        addUp(
+          programs,
+          graph,
+          sums,
+          block,
+          placed,
+          { signal, status: (share) => status((at + share / 2) / groups.length) },
+          { reads },
+        ),
       );
       for (const [i, bits] of widths.entries()) {
         const own: OwnSite = {

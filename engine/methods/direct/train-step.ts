@@ -112,27 +112,35 @@ export function learn(
   }
 }
 
+/** Σ y² of every token. */
+const energyOf = (y: Value): Value =>
+  op.add(op.reduceSum(op.mul(y, y), [y.shape.length - 1]), y.graph.scalar(SMALLEST_ENERGY));
+
 /**
  * Inputs: those of `roundedBlock`, with `x` and `side.<name>` of the stream, and of `learn`; `y` what the block yields in full
  * precision on its own; `curvature` C [features, features], symmetric. Outputs: those of `learn`, and `loss` [1], the
  * mean over tokens of e C eᵀ, e the error of each, over its energy, so that no token with huge activations decides everything.
+ * @param isWeighted whether, in place of that, each counts as an input `weights` [tokens, 1] says
  */
 export function trainStepGraph(
   part: Part,
   linears: readonly LinearEntry[],
   groupSize: number,
   batch: number,
+  isWeighted = false,
 ): Graph {
   const graph = new Graph();
   const { y: found, state, scales } = roundedBlock(graph, part, linears, groupSize, batch);
   const y = graph.input('y', part.outputShape(batch));
   const difference = op.sub(found, y);
-  const channels = [y.shape.length - 1];
-  const energy = op.add(op.reduceSum(op.mul(y, y), channels), graph.scalar(SMALLEST_ENERGY));
-  const tokens = energy.shape.reduce((n, length) => n * length, 1);
   const features = y.shape.at(-1)!;
+  const each = [...y.shape.slice(0, -1), 1];
+  const tokens = each.reduce((n, length) => n * length, 1);
+  const shares = isWeighted
+    ? op.mul(op.reshape(graph.input('weights', [tokens, 1]), each), graph.scalar(1 / tokens))
+    : op.div(graph.scalar(1 / tokens), energyOf(y));
   const costs = op.gemm(difference, graph.input('curvature', [features, features]));
-  const weighted = op.div(costs, op.mul(energy, graph.scalar(tokens)));
+  const weighted = op.mul(costs, shares);
   graph.output('loss', op.reshape(op.reduceSum(op.mul(difference, weighted), [...y.shape.keys()]), [1]));
   const slopes = gradients(
     [{ value: difference, cotangent: op.mul(weighted, graph.scalar(2)) }],

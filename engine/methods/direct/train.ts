@@ -5,13 +5,14 @@
 import { batchReader, tensorsOfBatch } from '../../execution/batches.js';
 import { disposeAll, openPlainPart, placeAll } from '../../execution/part.js';
 import { passPart } from '../../execution/part-by-part.js';
-import type { SampleStore } from '../../execution/sample-store.js';
+import type { SampleSource, SampleStore } from '../../execution/sample-store.js';
 import { CancelledError } from '../../errors.js';
 import { sizeOf } from '../../graph/ir.js';
 import type { HostTensor } from '../../models/checkpoint.js';
 import { byInput } from '../../models/listing.js';
 import type { Model } from '../../models/model.js';
 import type { Tensor } from '../../runtime/session.js';
+import { BLOCK_OUTPUT, lossWeightsOf, type LossWeights } from '../loss-weights.js';
 import type { CalibrationContext } from '../method.js';
 import type { KeptTensor } from '../progress.js';
 import { inPhase } from '../phases.js';
@@ -63,14 +64,23 @@ async function roundBlock(
   const { part, listing } = block;
   const widths = ownWidths(settings);
   const kept = new Map<string, KeptTensor>();
-  const grids = await searchBlock(context, settings, block, (done) => status(SEARCH * done));
+  const weights = await lossWeightsOf(context, block.index);
+  const grids = await searchBlock(context, settings, block, weights, (done) => status(SEARCH * done));
   const target = await outputsOf(context, block);
   const curvature = await curvatureOf(context, part, block.index);
   const readBase = stageReader(context, settings, 'once');
   try {
     for (const [i, bits] of widths.entries()) {
       const own = grids.get(bits)!;
-      const task = { block, target, curvature, stream: i + 1, bits, grids: own };
+      const task = {
+        block,
+        target,
+        curvature,
+        weights: weights?.get(BLOCK_OUTPUT),
+        stream: i + 1,
+        bits,
+        grids: own,
+      };
       const trained = await inPhase('training', () =>
         trainWidth(context, settings, task, (done) =>
           status(SEARCH + ((1 - SEARCH) * (i + done)) / widths.length),
@@ -98,15 +108,17 @@ type BlockGrids = Map<number, Map<string, Grids>>;
 
 /** Searches grids of every layer at every width, by the moments of the full-precision stream. */
 async function searchBlock(
-  { programs, hooks }: CalibrationContext,
+  context: CalibrationContext,
   settings: DirectSettings,
   block: BlockAt,
+  weights: LossWeights | undefined,
   status: (done: number) => void,
 ): Promise<BlockGrids> {
+  const { programs, hooks } = context;
   const { listing, parameters } = block;
   const { signal } = hooks;
   const found: BlockGrids = new Map(ownWidths(settings).map((bits) => [bits, new Map<string, Grids>()]));
-  const moments = await blockMoments(programs, block, signal, (done) => status(done / 2));
+  const moments = await blockMoments(programs, block, signal, (done) => status(done / 2), { weights });
   let layers = 0;
   for (const group of byInput(listing.linears)) {
     const [first] = group;
@@ -150,6 +162,8 @@ interface WidthTask {
   readonly target: SampleStore;
   /** What errors of that cost together. */
   readonly curvature: HostTensor;
+  /** What tokens of it count, where they do not by their energy. */
+  readonly weights: SampleSource | undefined;
   /** The number of the width's stream. */
   readonly stream: number;
   readonly bits: number;
@@ -159,7 +173,7 @@ interface WidthTask {
 async function trainWidth(
   { programs, checkpoint, hooks }: CalibrationContext,
   settings: DirectSettings,
-  { block, target, curvature, stream, bits, grids }: WidthTask,
+  { block, target, curvature, weights, stream, bits, grids }: WidthTask,
   status: (done: number) => void,
 ): Promise<Map<string, Trained>> {
   const { runtime } = programs;
@@ -168,12 +182,13 @@ async function trainWidth(
   const { groupSize } = layoutAt(settings, bits);
   const { steps, batch } = stepsFor(checkpoint.model, target.samples);
   const program = await programs.get(
-    trainStepGraph(part, linears, groupSize, batch),
+    trainStepGraph(part, linears, groupSize, batch, weights !== undefined),
     `train ${part.kind} ×${batch}`,
   );
   const { x, side } = block.streams[stream]!;
   const reader = batchReader(part, x, side, batch);
   const y = new Float32Array(batch * target.size);
+  const own = weights && new Float32Array(batch * weights.size);
   const shapes = trainedShapes(linears, groupSize);
   const gridTensors = linears.flatMap(({ name }) => {
     const { scale, zero } = grids.get(name)!;
@@ -198,6 +213,7 @@ async function trainWidth(
       if (hooks.signal.aborted) throw new CancelledError();
       const picked = Array.from({ length: batch }, () => order.next().value);
       target.read(picked, y);
+      if (own) weights.read(picked, own);
       const outputs = await program.run({
         ...fixed,
         ...state,
@@ -205,6 +221,7 @@ async function trainWidth(
         ...stepSizes(runtime, step, steps, RATES),
         levels,
         y: runtime.tensor(y, part.outputShape(batch)),
+        ...(own && { weights: runtime.tensor(own, [own.length, 1]) }),
       });
       disposeAll(state);
       state = Object.fromEntries(Object.keys(state).map((name) => [name, outputs[`next.${name}`]!]));

@@ -3,6 +3,7 @@ import type { Sources } from '../../execution/sample-store.js';
 import type { HostTensor } from '../../models/checkpoint.js';
 import type { PartListing } from '../../models/listing.js';
 import type { Part } from '../../models/model.js';
+import type { LossWeights } from '../loss-weights.js';
 import type { CalibrationContext } from '../method.js';
 import type { AdapterLayout } from './adapters.js';
 import type { QueptOptions } from './options.js';
@@ -20,6 +21,8 @@ export interface BlockContext {
   /** What feeds side ports in full precision, and for each of the quantized streams. */
   readonly side: Sources;
   readonly sides: readonly Sources[];
+  /** What tokens count, where that is what the loss makes of them. */
+  readonly weights: LossWeights | undefined;
   /** As the checkpoint has them. */
   readonly parameters: ReadonlyMap<string, HostTensor>;
 }

@@ -20,6 +20,7 @@ import type { Artefact, CalibrationContext } from '../method.js';
 import type { BlockContext, Context } from './block.js';
 import type { QueptConfig } from './config.js';
 import { computedStart } from './computed-start.js';
+import { BLOCK_OUTPUT, keepLossWeights, lossWeightsOf } from '../loss-weights.js';
 import { judgedOf, keepBetter, keptTensors } from './guard.js';
 import { layoutOf } from './layout.js';
 import { hasOwnStreams } from './merge.js';
@@ -41,6 +42,9 @@ import {
 } from './stored.js';
 import { advanceStreams } from './streams.js';
 
+/** Share of a calibration that the pass is by which tokens are weighted. */
+const GRADIENTS = 0.02;
+
 /** Calibrates a model; returns what its adapter set holds. */
 export async function calibrate(asked: CalibrationContext, options: QueptOptions): Promise<Artefact> {
   const { programs, hooks } = asked;
@@ -49,8 +53,13 @@ export async function calibrate(asked: CalibrationContext, options: QueptOptions
   const { model } = checkpoint;
   const progress = blockProgress(asked.progress);
   const share = options.guard ? guardShare(context.set.inputs.samples, options) : 0;
+  const begun = options.weighting === 'loss' ? GRADIENTS : 0;
+  if (begun > 0)
+    await keepLossWeights(context, context.set.inputs, options.seed, (done) =>
+      hooks.status({ done: done * begun, phase: 'gradients', place: 0 }),
+    );
   const blocks = await reconstructBlocks(context, options, progress, (status) =>
-    hooks.status({ ...status, done: status.done * (1 - share) }),
+    hooks.status({ ...status, done: begun + status.done * (1 - share - begun) }),
   );
   const blockOf = async (part: Part) => (await progress.block(blocksOf(model).indexOf(part)))!;
   const { groups, kept } = options.guard
@@ -192,6 +201,7 @@ async function reconstructChain(
       layout: layoutOf(part, listing, options),
       side: feeds.plain,
       sides: feeds.streams,
+      weights: await lossWeightsOf(context, index),
       parameters: await checkpoint.read(part),
     };
     const saved = await progress.block(index);
@@ -259,7 +269,7 @@ async function advanceQuantized(
 }
 
 async function learnBlock(
-  { context, options, part, layout, parameters, sides }: BlockContext,
+  { context, options, part, layout, parameters, sides, weights }: BlockContext,
   { start, streams, target }: Pick<Reconstruction, 'start' | 'streams' | 'target'>,
   without: NamedTensors,
   progress: SavedProgress,
@@ -277,6 +287,7 @@ async function learnBlock(
     streams,
     sides,
     target,
+    weights: weights?.get(BLOCK_OUTPUT),
     block: part.prefix,
   };
   const { learned, first, last } = await reconstruct(
@@ -356,6 +367,7 @@ function describe(
     heldOut,
     computed,
     storage,
+    weighting,
     ...rest
   } = options;
   const { offered: _offered, ...hyperparameters } = rest as typeof rest & { offered?: unknown };
@@ -381,6 +393,7 @@ function describe(
       ...hyperparameters,
       ...(heldOut > 0 && { heldOut }),
       ...(computed && { computed }),
+      ...(weighting !== 'plain' && { weighting }),
       rate_lora: rates.lora,
       rate_clip: rates.clip,
       rate_scale: rates.scale,

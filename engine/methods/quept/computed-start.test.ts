@@ -33,6 +33,7 @@ const block: BlockContext = {
     listing,
     layout,
     parameters,
+    weights: undefined,
     side: NO_SOURCES,
     sides: layout.groups.map(() => NO_SOURCES),
   },

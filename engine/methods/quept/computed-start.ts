@@ -15,6 +15,7 @@ import { byInput, type LinearEntry } from '../../models/listing.js';
 import { toFloats } from '../../quantized/weight.js';
 import type { Programs } from '../../runtime/programs.js';
 import { lostName, momentName, openTargets, siteGraph } from '../../backends/targets.js';
+import { lossReads, lossWeights } from '../loss-weights.js';
 import { samplesAtOnce } from '../walk.js';
 import type { BlockContext } from './block.js';
 import { searchClip } from './clip-start.js';
@@ -39,7 +40,7 @@ const DAMPING = 0.1;
  */
 export async function computedStart(
   programs: Programs,
-  { context, options, part, listing, layout, side, sides }: BlockContext,
+  { context, options, part, listing, layout, side, sides, weights }: BlockContext,
   start: NamedTensors,
   parameters: ReadonlyMap<string, HostTensor>,
   plain: SampleStore,
@@ -62,11 +63,16 @@ export async function computedStart(
   try {
     for (const group of byInput(listing.linears)) {
       const [first] = group;
-      const { graph, sums, isAdded } = computedSite(read, first, done, computed.length);
-      const found = await addUp(programs, graph, sums, read, placed, {
-        signal: hooks.signal,
-        status: () => undefined,
-      });
+      const { graph, sums, isAdded } = computedSite(
+        read,
+        first,
+        done,
+        computed.length,
+        weights !== undefined,
+      );
+      const passHooks = { signal: hooks.signal, status: () => undefined };
+      const reads = lossReads(weights, [first.name]);
+      const found = await addUp(programs, graph, sums, read, placed, passHooks, { reads });
       for (const [i, g] of computed.entries()) {
         const { bits } = layout.groups[g]!;
         const hessian = found.get(momentName(i))!;
@@ -115,18 +121,24 @@ export async function computedStart(
 
 const ownWeight = (layer: string, i: number) => `${layer}.weight${suffixOf(i + 1)}`;
 
-/** `siteGraph` of these streams. @param done layers whose weights are quantized already */
+/** `siteGraph` of these streams. @param done layers whose weights are quantized already @param isWeighted by the loss */
 export const computedSite = (
   { part, batch }: { readonly part: BlockContext['part']; readonly batch: number },
   layer: LinearEntry,
   done: ReadonlySet<string>,
   count: number,
+  isWeighted: boolean,
 ): ReturnType<typeof siteGraph> =>
-  siteGraph({ part, batch }, layer, SHARE, (graph) =>
-    Array.from({ length: count }, (_, i) => {
-      const weightOf = (name: string) => (done.has(name) ? ownWeight(name, i) : `${name}.weight`);
-      return tapPart(graph, part, batch, suffixOf(i + 1), weightOf).layers.get(layer.name)!;
-    }),
+  siteGraph(
+    { part, batch },
+    layer,
+    SHARE,
+    (graph) =>
+      Array.from({ length: count }, (_, i) => {
+        const weightOf = (name: string) => (done.has(name) ? ownWeight(name, i) : `${name}.weight`);
+        return tapPart(graph, part, batch, suffixOf(i + 1), weightOf).layers.get(layer.name)!;
+      }),
+    isWeighted ? (graph, rows) => lossWeights(graph, layer.name, rows) : undefined,
   );
 
 /** The moment, up to a factor, with a share of its mean diagonal added to it; one of nothing but zeros becomes 1. */

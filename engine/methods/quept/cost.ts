@@ -18,6 +18,7 @@ import {
   type Part,
 } from '../../models/model.js';
 import type { AdapterLayout } from './adapters.js';
+import { lossWeightsCost } from '../loss-weights.js';
 import type { CalibrationCost } from '../method.js';
 import { bytesOfTensors } from '../stored-bytes.js';
 import { samplesAtOnce } from '../walk.js';
@@ -64,6 +65,7 @@ export function calibrationCost(
     ...forward.map((one) => timesWork(one, guarded / batch)),
   ]);
 
+  const weighing = options.weighting === 'loss' ? lossWeightsCost(checkpoint, samples) : undefined;
   // In full precision, and the quantized streams, which pass in place or merge into one; where the size of samples changes,
   // one is replaced after another.
   const groups = options.groups.length;
@@ -80,9 +82,9 @@ export function calibrationCost(
     });
   });
   return {
-    work,
+    work: weighing ? addWork(work, weighing.work) : work,
     looked: total(blocks.map(({ looked }) => looked)),
-    activations: samples * (total(inputs) + Math.max(...held) * FLOAT),
+    activations: Math.max(samples * (total(inputs) + Math.max(...held) * FLOAT), weighing?.activations ?? 0),
     tensors: Math.max(...blocks.map(({ bytes }) => bytes)),
     stored: blocksOf(model).reduce((sum, part) => sum + storedOf(checkpoint.listing(part), options), 0),
   };
@@ -133,6 +135,7 @@ function blockCost(part: Part, listing: PartListing, options: QueptOptions, samp
     loss: options.loss,
     apart: options.apart,
     ordinary: options.ordinary,
+    weighted: options.weighting === 'loss',
     ownStreams: hasOwnStreams(options.merge),
   });
   const plain = workOf(plainGraph(part, batch));
@@ -182,7 +185,13 @@ function computedWork(
   const batch = samplesAtOnce([part], seen);
   const done = new Set<string>();
   const sites = byInput(listing.linears).map((group) => {
-    const { graph } = computedSite({ part, batch }, group[0], done, groups.length);
+    const { graph } = computedSite(
+      { part, batch },
+      group[0],
+      done,
+      groups.length,
+      options.weighting === 'loss',
+    );
     for (const { name } of group) done.add(name);
     return timesWork(workOf(graph), Math.ceil(seen / batch));
   });
@@ -234,7 +243,12 @@ function startWork(
     : [];
   const batch = Math.min(options.batch, samples);
   const inputs = [...new Map(listing.linears.map((l) => [l.input, l.in]))];
-  const moments = workOf(momentsGraph(part, inputs, batch, momentPanel(options), options.ordinary).graph);
+  const moments = workOf(
+    momentsGraph(part, inputs, batch, momentPanel(options), {
+      ordinary: options.ordinary,
+      weighted: options.weighting === 'loss',
+    }).graph,
+  );
   const collected = timesWork(moments, (samples / batch) * (options.smooth ? 2 : 1));
   return sum([collected, ...smoothings, ...searches]);
 }

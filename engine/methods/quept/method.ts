@@ -6,6 +6,7 @@ import { MAX_BITS } from '../../plans/bits.js';
 import type { Mode } from '../../protocol/protocol.js';
 import { rotateModel } from '../../transforms/rotation/checkpoint.js';
 import type { Outline } from '../../transforms/transform.js';
+import { refuseWeighting, weightingFacts, weightingOption, type Weighting } from '../loss-weights.js';
 import type { CommonOptions, CommonSettings, Method } from '../method.js';
 import {
   choice,
@@ -61,6 +62,7 @@ export interface QueptGiven {
   readonly heldOut?: number;
   readonly adapterStart?: 'computed' | 'random';
   readonly storage?: Storage;
+  readonly weighting?: Weighting;
 }
 
 export type QueptSettings = QueptOptions & Pick<CommonSettings, 'offered'>;
@@ -135,6 +137,7 @@ const options: MethodOptions<QueptGiven> = {
     'int8',
     'float32',
   ),
+  weighting: weightingOption,
 };
 
 const modes = ({ model }: Outline): readonly Mode[] =>
@@ -174,6 +177,7 @@ function settings(outline: Outline, common: CommonOptions, given: QueptGiven): Q
     },
   };
   refuseWithoutEffect(outline, own, given);
+  refuseWeighting(outline, given);
   checkOptions(own);
   if (own.rotate) rotateModel(outline, { keys: own.kvBits <= MAX_BITS });
   return { ...own, offered: own.groups.flatMap(({ bits }) => bits).sort((a, b) => b - a) };
@@ -218,6 +222,7 @@ function overrides(given: QueptGiven): Partial<QueptOptions> {
       'halfZeros',
       'heldOut',
       'storage',
+      'weighting',
     ] as const
   ).flatMap((key) => (given[key] === undefined ? [] : [[key, given[key]]]));
   return {
@@ -268,6 +273,7 @@ export const quept: Method<QueptGiven, QueptSettings> = {
     },
     { label: 'epochs', value: `${own.epochs}` },
     { label: 'batch', value: `${own.batch}` },
+    ...weightingFacts(own),
   ],
   calibrate,
   tensors: queptTensors,

@@ -6,6 +6,7 @@ import { PERCENTILES } from '../../execution/activation-ranges.js';
 import type { BitGroup } from './adapters.js';
 import { mergeWeights, type MergeMode } from './merge.js';
 import type { ElasticSettings } from './source.js';
+import type { Weighting } from '../loss-weights.js';
 import type { StateKind } from './state.js';
 import type { Storage } from './stored.js';
 import type { Apart } from './step.js';
@@ -36,6 +37,8 @@ export interface QueptOptions {
   readonly apart: Apart;
   /** Whether tokens with massive activations count as the largest ordinary ones would. */
   readonly ordinary: boolean;
+  /** What tokens count in moments and losses. */
+  readonly weighting: Weighting;
   /** Whether a bit-width that calibration did not improve keeps its start (`guard.ts`). */
   readonly guard: boolean;
   readonly percentiles: readonly number[];
@@ -82,6 +85,7 @@ export const PAPER_VIT: QueptOptions = {
   smooth: false,
   apart: 'none',
   ordinary: false,
+  weighting: 'plain',
   guard: false,
   percentiles: PERCENTILES,
   rangeSamples: 256,

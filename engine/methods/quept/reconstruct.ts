@@ -47,6 +47,8 @@ export interface Reconstruction {
   readonly sides?: readonly Sources[];
   /** Full-precision output of every sample. */
   readonly target: SampleSource;
+  /** What its tokens count, where the options say that they are weighted. */
+  readonly weights?: SampleSource | undefined;
   /** Names the streams of random numbers. */
   readonly block: string;
 }
@@ -82,6 +84,7 @@ export async function reconstruct(
     loss: options.loss,
     apart: options.apart,
     ordinary: options.ordinary,
+    weighted: task.weights !== undefined,
     ownStreams: streams.length > 1,
   };
   const everyGroup = [...layout.groups.keys()];
@@ -130,6 +133,7 @@ export async function reconstruct(
           ...mask,
           losses,
           y: runtime.tensor(y, outputShape),
+          ...weightsOf(picked),
         };
         for (const [g, read] of readers.entries()) {
           if (streams.length > 1 && !live.includes(g)) continue;
@@ -219,7 +223,8 @@ export async function reconstruct(
             ...fixed,
             ...tensorsOfBatch(runtime, part, read(picked), size, suffix),
             ...bits,
-            y: runtime.tensor(targetOf(picked), part.outputShape(size)),
+            y: runtime.tensor(readFrom(target, picked), part.outputShape(size)),
+            ...weightsOf(picked),
           });
           loss += (await runtime.read(outputs.loss!))[0]!;
         }
@@ -229,10 +234,10 @@ export async function reconstruct(
     return sum;
   }
 
-  function targetOf(picked: readonly number[]): Float32Array {
-    const data = new Float32Array(picked.length * target.size);
-    target.read(picked, data);
-    return data;
+  function weightsOf(picked: readonly number[]): Record<string, Tensor> {
+    if (!task.weights) return {};
+    const data = readFrom(task.weights, picked);
+    return { weights: runtime.tensor(data, [data.length, 1]) };
   }
 
   function drawn(g: number, bits: number): Record<string, Tensor> {
@@ -242,6 +247,12 @@ export async function reconstruct(
       [...inputs].map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]),
     );
   }
+}
+
+function readFrom(source: SampleSource, picked: readonly number[]): Float32Array {
+  const data = new Float32Array(picked.length * source.size);
+  source.read(picked, data);
+  return data;
 }
 
 /** Where nothing was lost at first, nothing can be gained. */

@@ -54,7 +54,7 @@ export function startActivations(
 /** Starting values of everything a block's learned tensors hold. @param inputs what the block reads in full precision */
 export async function startBlock(
   programs: Programs,
-  { part, listing, layout, parameters, side, options }: BlockContext,
+  { part, listing, layout, parameters, side, options, weights: ofLoss }: BlockContext,
   inputs: SampleStore,
 ): Promise<NamedTensors> {
   const count = seenOf(inputs.samples, options);
@@ -63,14 +63,10 @@ export async function startBlock(
   const seen = (own: BlockContext['parameters']) =>
     observe(programs, part, layout.quantizers, own, slices(), batch);
   const moments = (own: BlockContext['parameters']) =>
-    secondMoments(
-      programs,
-      { part, listing, parameters: own },
-      slices(),
-      batch,
-      momentPanel(options),
-      options.ordinary,
-    );
+    secondMoments(programs, { part, listing, parameters: own }, slices(), batch, momentPanel(options), {
+      ordinary: options.ordinary,
+      weights: ofLoss,
+    });
 
   const folds = startActivations(listing, layout, parameters, await seen(parameters), options);
   const smoothed = options.smooth ? await smoothBlock() : undefined;

@@ -36,6 +36,8 @@ export interface StepOptions {
   readonly apart: Apart;
   /** Whether tokens with massive activations count as the largest ordinary ones would (`ordinaryWeights`); default no. */
   readonly ordinary?: boolean;
+  /** Whether tokens count as an input `weights` [rows, 1] says, in place of that; default no. */
+  readonly weighted?: boolean;
   /** Whether every group reads a stream of its own (`x.g`) rather than one they share (`x`). */
   readonly ownStreams: boolean;
   /**
@@ -48,7 +50,8 @@ export interface StepOptions {
 /**
  * Builds the step. Inputs: `x` and `side.<name>` for the part's side ports (or `x.g`, `side.<name>.g`) and `y`, the parameters of the part by local name and a bias for every layer,
  * the state tensors with moments, what a drawn bit-width sets (see `drawnInputs`), `rate.<kind>` and `correction` (see
- * `adamScalars`), and `losses` [groups], to which the step adds its own. Outputs: `next.<name>` of the state, its moments
+ * `adamScalars`), `losses` [groups], to which the step adds its own, and
+ * with `weighted` what tokens count, `weights`. Outputs: `next.<name>` of the state, its moments
  * and `losses`.
  */
 export function stepGraph(part: Part, layout: AdapterLayout, options: StepOptions): Graph {
@@ -60,7 +63,7 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
   );
   const { state, adapters } = stateInputs(graph, layout, trained);
 
-  const weights = options.ordinary ? lossWeights(y, options.loss) : undefined;
+  const weights = weightsOf(y, options);
   const live = options.live ?? [...layout.groups.keys()];
   const ends = live.map((g) => ({
     g,
@@ -97,11 +100,14 @@ export function stepGraph(part: Part, layout: AdapterLayout, options: StepOption
   return graph;
 }
 
-/** Of tokens by what the block yields, [rows, 1]: an error of absolute values grows with the root of the energy. */
-function lossWeights(y: Value, loss: StepOptions['loss']): Value {
+/** Of tokens, where they do not count alike: an error of absolute values grows with the root of the energy. */
+function weightsOf(y: Value, { loss, ordinary, weighted }: StepOptions): Value | undefined {
+  if (!ordinary && !weighted) return undefined;
   const features = y.shape.at(-1)!;
   const rows = sizeOf(y.shape) / features;
-  const weights = ordinaryWeights(op.reshape(y, [rows, features]));
+  const weights = weighted
+    ? y.graph.input('weights', [rows, 1])
+    : ordinaryWeights(op.reshape(y, [rows, features]));
   return op.reshape(loss === 'mae' ? op.sqrt(weights) : weights, [...y.shape.slice(0, -1), 1]);
 }
 
@@ -172,7 +178,7 @@ export function lossGraph(part: Part, layout: AdapterLayout, options: StepOption
   const shared = options.ownStreams ? undefined : portInputs(graph, part, options.batch);
   const own = stateTensors(layout).filter(({ group }) => group === undefined || group === g);
   const { state, adapters } = stateInputs(graph, layout, own);
-  const weights = options.ordinary ? lossWeights(y, options.loss) : undefined;
+  const weights = weightsOf(y, options);
   const end = groupEnd(graph, { part, layout, options, state, adapters, shared, y, weights }, g);
   graph.output('loss', end.loss);
   return graph;
