@@ -77,7 +77,15 @@ async function timed<T>(what: string, flops: number | undefined, run: () => Prom
 
 const settingsOf = (backend: BackendName): OacSettings => ({
   ...{ mode: 'weight-only', offered: [], samples: 0, batch: 1, seed: 0 },
-  ...{ backend, hessian: 'l2', scheme: 'once', labels: 'data', damping: undefined, groupSize: 128 },
+  ...{
+    backend,
+    hessian: 'l2',
+    rowSlices: 1,
+    scheme: 'once',
+    labels: 'data',
+    damping: undefined,
+    groupSize: 128,
+  },
 });
 
 async function product(programs: Programs): Promise<void> {

@@ -16,7 +16,7 @@ export type HessianKind = 'sequence' | 'token' | 'l2';
 
 /**
  * Adds up Hessians [in, in] of every layer of a block, by the layer's local name, up to a factor that is one for all.
- * @param slices of `token`: that of a layer is [slices, in, in], one for each slice of its rows; the last may have fewer
+ * @param slices of `token`: that of a layer is [slices, in, in], one for each of its `rowSlices`
  */
 export const hessianSums =
   (kind: HessianKind, slices = 1): LayerSums =>
@@ -24,7 +24,8 @@ export const hessianSums =
     const sums = new Map<string, Shape>();
     for (const [name, layer] of layers) {
       const columns = layer.x.shape[1]!;
-      const shape = slices > 1 ? [slices, columns, columns] : [columns, columns];
+      const count = rowSlices(layer.delta.shape[1]!, slices).length;
+      const shape = slices > 1 ? [count, columns, columns] : [columns, columns];
       const before = graph.input(`sum.${name}`, shape);
       graph.output(name, slices > 1 ? addSliced(layer, slices, before) : adders[kind](layer, batch, before));
       sums.set(name, shape);
@@ -55,11 +56,16 @@ const adders: Readonly<Record<HessianKind, Adder>> = {
   },
 };
 
+/** How many rows each of at most so many slices of a layer's has; the last may have fewer than the others. */
+export function rowSlices(out: number, slices: number): number[] {
+  const each = Math.ceil(out / slices);
+  return Array.from({ length: Math.ceil(out / each) }, (_, i) => Math.min(each, out - i * each));
+}
+
 /** [slices, in, in]: each slice of rows weighs tokens by its own part of the gradient (GuidedQuant). */
 function addSliced({ x, delta }: LayerGradient, slices: number, before: Value): Value {
   const out = delta.shape[1]!;
-  const each = Math.ceil(out / slices);
-  const lengths = Array.from({ length: slices }, (_, i) => Math.min(each, out - i * each));
+  const lengths = rowSlices(out, slices);
   const moments = op.split(delta, lengths, 1).map((slice) => {
     const moment = op.gemm(op.mul(x, squaredLength(slice)), x, { transA: true });
     return op.reshape(moment, [1, ...moment.shape]);

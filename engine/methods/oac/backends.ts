@@ -4,10 +4,11 @@ import { factorHessian } from '../../backends/factor.js';
 import { roundCorrecting } from '../../backends/gptq.js';
 import { bothInOrder, byFallingDiagonal } from '../../backends/order.js';
 import { roundSparse, type OrderedFactor } from '../../backends/spqr.js';
+import { rowSlices } from '../../execution/hessians.js';
 import type { HostTensor } from '../../models/checkpoint.js';
 import type { LinearEntry } from '../../models/listing.js';
 import { formOf, type WeightForm } from '../../quantized/form.js';
-import type { QuantizedWeight } from '../../quantized/weight.js';
+import type { GridWeight, QuantizedWeight } from '../../quantized/weight.js';
 import type { Programs } from '../../runtime/programs.js';
 import type { CalibrationHooks } from '../method.js';
 import { groupSizeAt } from '../weight-set.js';
@@ -31,9 +32,60 @@ export interface LayerHessian {
   readonly label: string;
   readonly layer: LinearEntry;
   readonly weight: HostTensor;
-  /** [in, in] */
+  /** [in, in], or one for each slice of rows. */
   readonly hessian: Float32Array;
   readonly isDead: (column: number) => boolean;
+}
+
+/** A layer's slices of rows, each with its own Hessian; the layer itself where it has one. */
+export function slicesOf(
+  own: LayerHessian,
+  { rowSlices: slices }: Pick<OacSettings, 'rowSlices'>,
+): LayerHessian[] {
+  const { layer, weight, hessian } = own;
+  if (slices === 1) return [own];
+  const n = layer.in;
+  let first = 0;
+  return rowSlices(layer.out, slices).map((out, i) => {
+    const data = weight.data.subarray(first * n, (first + out) * n);
+    first += out;
+    return {
+      ...own,
+      layer: { ...layer, out },
+      weight: { data, shape: [out, n] },
+      hessian: hessian.subarray(i * n * n, (i + 1) * n * n),
+    };
+  });
+}
+
+/** One weight of those of its slices of rows. */
+export function joinRows(weights: readonly QuantizedWeight[]): QuantizedWeight {
+  const [first] = weights;
+  if (weights.length === 1) return first!;
+  const grids = weights.map((weight) => {
+    if (weight.kind !== 'grid') throw new Error('Only grids are joined.');
+    return weight;
+  });
+  const sum = (of: (weight: GridWeight) => number) => grids.reduce((n, weight) => n + of(weight), 0);
+  const [, columns] = grids[0]!.shape;
+  const out = sum(({ shape }) => shape[0]);
+  const rows = sum(({ scale }) => scale.length);
+  const joined: GridWeight = {
+    ...grids[0]!,
+    shape: [out, columns],
+    codes: new Uint8Array(out * columns),
+    scale: new Float32Array(rows),
+    zero: new Float32Array(rows),
+  };
+  let [code, row] = [0, 0];
+  for (const { codes, scale, zero } of grids) {
+    joined.codes.set(codes, code);
+    joined.scale.set(scale, row);
+    joined.zero.set(zero, row);
+    code += codes.length;
+    row += scale.length;
+  }
+  return joined;
 }
 
 /** A layer with the factor of its Hessian, for any number of roundings. */

@@ -12,7 +12,14 @@ import { factorHessian } from '../../backends/factor.js';
 import { roundCorrecting } from '../../backends/gptq.js';
 import { openPlainModel } from '../../execution/model.js';
 import { meanDivergence } from '../../execution/logit-divergence.js';
-import { openSampleCache, samplesIn, type ModelInputs } from '../../execution/sample-store.js';
+import { nextTokens, replaceByGradient } from '../../execution/loss.js';
+import { sweepBack } from '../../execution/reverse-sweep.js';
+import {
+  openSampleCache,
+  samplesIn,
+  type ModelInputs,
+  type SampleStore,
+} from '../../execution/sample-store.js';
 import { normals, usePrograms } from '../../execution/testing.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
 import { formOf, statedBits } from '../../quantized/form.js';
@@ -173,6 +180,98 @@ describe('what the loss makes of an error', () => {
       }),
     );
     expect(near).toBeLessThan(far! / 100);
+  });
+});
+
+describe('slices of rows', () => {
+  const token = { hessian: 'token', damping: 0.05 };
+
+  it('are rounded by the gradients of their own rows', async () => {
+    await run('slices', { options: { ...token, rowSlices: 3 } });
+    const found = (await weightIn('slices', 'mlp.up_proj', 3)) as GridWeight;
+    const [part] = llama.model.blocks;
+    const weight = (await llama.read(part!)).get('mlp.up_proj.weight')!;
+    const [out, n] = weight.shape as [number, number];
+    const hessians = await slicedHessians('mlp.up_proj', 3);
+    const each = Math.ceil(out / 3);
+    const hooks = { signal: new AbortController().signal, note: () => undefined };
+    const codes: number[] = [];
+    for (let first = 0; first < out; first += each) {
+      const rows = Math.min(each, out - first);
+      const at = (first / each) * n * n;
+      const factor = await factorHessian(programs, hessians.slice(at, at + n * n), n, 'x', hooks, 0.05);
+      const slice = { data: weight.data.slice(first * n, (first + rows) * n), shape: [rows, n] };
+      const layout = { bits: 3, groupSize: 128 };
+      codes.push(
+        ...(await roundCorrecting(programs, slice, factor, () => false, layout, hooks.signal)).codes,
+      );
+    }
+    expect([...found.codes]).toEqual(codes);
+    await run('no slices', { options: token });
+    expect([...((await weightIn('no slices', 'mlp.up_proj', 3)) as GridWeight).codes]).not.toEqual(codes);
+  });
+
+  /** Σ |δ|² x xᵀ of each slice of a layer of the first block, δ of the slice's rows alone, by loops. */
+  async function slicedHessians(layer: string, slices: number): Promise<Float32Array> {
+    const kept: { x: Float32Array; delta: Float32Array; n: number; out: number }[] = [];
+    const cache = await openSampleCache(Infinity);
+    const inputs = samplesIn(ids(), SAMPLES);
+    let stores: ReadonlyMap<string, SampleStore> = new Map();
+    await sweepBack(
+      programs,
+      {
+        ...{ checkpoint: llama, inputs, cache, batch: SAMPLES },
+        differentiate: (store, hooks) => replaceByGradient(programs, llama, store, nextTokens(inputs), hooks),
+      },
+      {
+        build: (graph, layers, { batch }) => {
+          const { x, delta } = layers.get(layer)!;
+          graph.output('read', x);
+          graph.output('delta', delta);
+          stores = new Map(
+            Object.entries({ read: x, delta }).map(([name, { shape }]) => [
+              name,
+              cache.store(SAMPLES, (shape[0]! / batch) * shape[1]!),
+            ]),
+          );
+          return new Map();
+        },
+        keeps: () => stores,
+        done: ({ part }) => {
+          const { in: n, out } = llama.listing(part).linears.find(({ name }) => name === layer)!;
+          const [x, delta] = ['read', 'delta'].map((name) => {
+            const store = stores.get(name)!;
+            const data = new Float32Array(SAMPLES * store.size);
+            store.readSpan(0, data);
+            return data;
+          }) as [Float32Array, Float32Array];
+          kept.push({ x, delta, n, out });
+          return Promise.resolve();
+        },
+      },
+      { signal: new AbortController().signal },
+    );
+    // The first block is the last to be visited.
+    const { x, delta, n, out } = kept.at(-1)!;
+    const each = Math.ceil(out / slices);
+    const found = new Float32Array(Math.ceil(out / each) * n * n);
+    for (let t = 0; t < x.length / n; t++)
+      for (let row = 0; row < out; row++) {
+        const square = delta[t * out + row]! ** 2;
+        const at = Math.floor(row / each) * n * n;
+        for (let i = 0; i < n; i++)
+          for (let j = 0; j < n; j++) found[at + i * n + j]! += square * x[t * n + i]! * x[t * n + j]!;
+      }
+    return found;
+  }
+
+  it('are as many as there are rows at most, and go on to the same bytes', async () => {
+    const options = { ...token, rowSlices: 1000 };
+    await run('rows', { options });
+    const stop = (phase: string, done: number) => phase.startsWith('back') && done > 0.7;
+    await expect(run('rows killed', { options, stop })).rejects.toThrow('Cancelled.');
+    await run('rows killed', { options, resume: true });
+    expect(await bytesOf('rows killed')).toBe(await bytesOf('rows'));
   });
 });
 
@@ -340,6 +439,13 @@ describe('refuses', () => {
     [TINY_LLAMA, {}, { mode: 'weight-activation' }, /^OAC quantizes weights alone/],
     [TINY_LLAMA, { damping: 0 }, {}, /damping/],
     [TINY_LLAMA, { hessian: 'weighted', scheme: 'once' }, {}, /choose the scheme block or layer/],
+    [TINY_LLAMA, { rowSlices: 2 }, {}, /--row-slices would have no effect: the Hessian sequence is one/],
+    [
+      TINY_LLAMA,
+      { hessian: 'token', rowSlices: 2 },
+      { bits: [2, 1] },
+      /^Only GPTQ rounds slices of rows apart/,
+    ],
     [TINY_LLAMA, { averageBits: 2.3 }, {}, /--average-bits would have no effect: the back-end gptq/],
     [TINY_LLAMA, { backend: 'billm', averageBits: 2.3 }, {}, /--average-bits would have no effect/],
     [TINY_LLAMA, { backend: 'billm' }, { bits: [2, 1] }, /^The back-end billm has 1 bit, not 2\.$/],

@@ -21,6 +21,7 @@ export async function calibrate(context: CalibrationContext, settings: OacSettin
   const method = {
     backend,
     hessian: settings.hessian,
+    ...(settings.rowSlices > 1 && { row_slices: settings.rowSlices }),
     scheme: settings.scheme,
     labels: settings.labels,
     damping: dampingOf(settings, backend),

@@ -33,7 +33,10 @@ export function oacCost(
   const work = passesOf({ model, listing }, settings, samples);
   const layers = model.blocks.flatMap((part) => listing(part).linears);
   const factored = new Set(backends).size;
-  const factors = layers.reduce((flops, { in: n }) => flops + factored * (2 / 3) * n ** 3, 0);
+  const factors = layers.reduce(
+    (flops, { in: n }) => flops + factored * settings.rowSlices * (2 / 3) * n ** 3,
+    0,
+  );
   const rounds = total((own) => ROUNDS[own]);
   const rounding = layers.reduce((flops, { in: n, out }) => flops + 2 * rounds * out * n * n, 0);
   const largest = Math.max(...layers.map((l) => l.in * l.out));
@@ -42,7 +45,9 @@ export function oacCost(
   const parameters = ofBlock((part) =>
     listing(part).parameters.reduce((n, { shape }) => n + sizeOf(shape), 0),
   );
-  const hessians = ofBlock((part) => listing(part).linears.reduce((n, l) => n + l.in * l.in, 0));
+  const hessians = ofBlock((part) =>
+    listing(part).linears.reduce((n, l) => n + settings.rowSlices * l.in * l.in, 0),
+  );
   const tokens = model.blocks[0]!.inputShape(1)[0]!;
   return {
     work: { ...work, flops: work.flops + factors + rounding },

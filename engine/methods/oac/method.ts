@@ -59,6 +59,13 @@ const options: MethodOptions<OacGiven> = {
     },
     ...HESSIANS,
   ),
+  rowSlices: wholeNumber(
+    {
+      help: "with --hessian token and --backend gptq, into how many slices a layer's rows are cut that have a Hessian each",
+      standard: '1',
+    },
+    1,
+  ),
   scheme: choice(
     {
       help: 'whether all Hessians are those of the full-precision model, or those before are quantized: blocks, or layers too',
@@ -108,10 +115,15 @@ export const oac: Method<OacGiven, OacSettings> = {
     if (mode !== 'weight-only')
       throw new UserError('OAC quantizes weights alone; leave --mode out, or choose another method.');
     const isText = model.reads === 'tokens';
-    const { backend = 'gptq', hessian = 'sequence', damping, groupSize } = given;
+    const { backend = 'gptq', hessian = 'sequence', damping, groupSize, rowSlices = 1 } = given;
     const { labels = isText ? 'data' : 'sampled', scheme = hessian === 'weighted' ? 'layer' : 'once' } =
       given;
     const offered = offeredBy(backend, bits, given);
+    if (hessian !== 'token') refuseOption(given, 'rowSlices', `the Hessian ${hessian} is one for all rows`);
+    if (rowSlices > 1 && offered.some((bits) => backendAt(backend, bits) !== 'gptq'))
+      throw new UserError(
+        'Only GPTQ rounds slices of rows apart: leave --row-slices out, or outliers and signs.',
+      );
     if (hessian === 'l2') refuseOption(given, 'labels', 'the Hessian l2 has no part of the loss');
     if (hessian === 'weighted' && scheme === 'once')
       throw new UserError(
@@ -120,14 +132,15 @@ export const oac: Method<OacGiven, OacSettings> = {
     if (labels === 'data' && !isText)
       throw new UserError('Labels of pictures are not read; leave --labels out, and they are drawn.');
     return {
-      ...{ mode, offered, samples, batch: 32, seed, backend, hessian, scheme, labels, damping },
+      ...{ mode, offered, samples, batch: 32, seed, backend, hessian, rowSlices, scheme, labels, damping },
       groupSize: groupSize ?? (backend === 'spqr' ? undefined : GROUP_SIZE),
     };
   },
   cost: oacCost,
-  facts: ({ offered, backend, hessian, scheme, labels, damping, groupSize }) => [
+  facts: ({ offered, backend, hessian, rowSlices, scheme, labels, damping, groupSize }) => [
     { label: 'back-end', value: backendsOf(backend, offered).join(', ') },
     { label: 'Hessian', value: hessian },
+    ...(rowSlices > 1 ? [{ label: 'slices of rows', value: `${rowSlices}` }] : []),
     { label: 'scheme', value: scheme },
     ...(hessian === 'l2' ? [] : [{ label: 'labels', value: labels }]),
     {

@@ -11,7 +11,9 @@ import {
   backendAt,
   countOf,
   factorLayer,
+  joinRows,
   roundLayers,
+  slicesOf,
   unitsOf,
   type FactoredLayer,
   type LayerHessian,
@@ -41,7 +43,8 @@ export function layerHessians(
 /** Throws UserError where an input is active but its squared gradients are too small for float32: its weights would be taken for dead. */
 function requireLive(hessian: Float32Array, energy: Float32Array, layer: string): void {
   const n = energy.length;
-  const lost = energy.findIndex((x, i) => x > 0 && hessian[i * n + i] === 0);
+  const slices = Array.from({ length: hessian.length / n ** 2 }, (_, slice) => slice * n * n);
+  const lost = energy.findIndex((x, i) => x > 0 && slices.every((at) => hessian[at + i * n + i] === 0));
   if (lost !== -1)
     throw new UserError(
       `${layer}: the model's loss does not depend on input ${lost}, or too little for float32; --hessian l2 does without the loss.`,
@@ -72,10 +75,14 @@ export async function roundUnits(
   );
   for (const { unit, backend, own: ownWidths } of units) {
     const factored: FactoredLayer[] = [];
-    for (const own of unit) factored.push(await factorLayer(programs, own, settings, backend, hooks));
+    for (const own of unit.flatMap((layer) => slicesOf(layer, settings)))
+      factored.push(await factorLayer(programs, own, settings, backend, hooks));
     for (const bits of ownWidths) {
       const rounded = await roundLayers(programs, factored, settings, bits, hooks.signal);
-      for (const [i, weight] of rounded.entries()) take(factored[i]!.layer.name, bits, weight);
+      for (const { layer } of unit) {
+        const isOwn = (_: QuantizedWeight, i: number) => factored[i]!.layer.name === layer.name;
+        take(layer.name, bits, joinRows(rounded.filter(isOwn)));
+      }
     }
   }
 }

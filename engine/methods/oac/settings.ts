@@ -17,6 +17,7 @@ export interface OacGiven {
   readonly backend?: BackendName;
   readonly averageBits?: number | readonly number[];
   readonly hessian?: HessianName;
+  readonly rowSlices?: number;
   readonly scheme?: Scheme;
   readonly labels?: LabelKind;
   readonly damping?: number;
@@ -26,6 +27,8 @@ export interface OacGiven {
 export interface OacSettings extends CommonSettings {
   readonly backend: BackendName;
   readonly hessian: HessianName;
+  /** Slices of a layer's rows that have a Hessian each, at most. */
+  readonly rowSlices: number;
   readonly scheme: Scheme;
   readonly labels: LabelKind;
   /** Share of the mean diagonal of a Hessian that is added to it; undefined where it is each back-end's own. */

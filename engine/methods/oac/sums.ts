@@ -10,12 +10,14 @@ import type { OacSettings } from './settings.js';
 /** The sum for the energy of each input of the layer that stands for those that read the same. */
 export const energyOf = (layer: string): string => `${layer}.energy`;
 
-/** Hessians [in, in] by the layer's local name, and energies, of the layers given. */
+/** Hessians [in, in], or [slices, in, in], by the layer's local name, and energies, of the layers given. */
 export const oacSums =
-  ({ hessian }: Pick<OacSettings, 'hessian'>): LayerSums =>
+  ({ hessian, rowSlices }: Pick<OacSettings, 'hessian' | 'rowSlices'>): LayerSums =>
   (graph, layers, block) => {
     // What weighs tokens by their losses in full precision alone is, in full precision, what weighs each token.
-    const sums = new Map(hessianSums(hessian === 'weighted' ? 'token' : hessian)(graph, layers, block));
+    const sums = new Map(
+      hessianSums(hessian === 'weighted' ? 'token' : hessian, rowSlices)(graph, layers, block),
+    );
     addEnergies(graph, layers, block, sums);
     return sums;
   };
