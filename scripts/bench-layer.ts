@@ -81,6 +81,7 @@ const settingsOf = (backend: BackendName): OacSettings => ({
     backend,
     hessian: 'l2',
     rowSlices: 1,
+    mix: 0,
     scheme: 'once',
     labels: 'data',
     damping: undefined,

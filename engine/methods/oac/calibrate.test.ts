@@ -27,6 +27,7 @@ import { toFloats, type GridWeight } from '../../quantized/weight.js';
 import { calibrate } from '../calibrate.js';
 import { resolveRequest } from '../request.js';
 import { openAdapterSet, openSource } from '../sets.js';
+import { mixed } from './round.js';
 
 const programs = usePrograms();
 const [SAMPLES, TOKENS, WORDS] = [12, 6, 11];
@@ -180,6 +181,38 @@ describe('what the loss makes of an error', () => {
       }),
     );
     expect(near).toBeLessThan(far! / 100);
+  });
+});
+
+describe('a mixture with the Hessian l2', () => {
+  it('has so much of each, by their traces, whatever their scales', () => {
+    const [own, plain] = [Float32Array.of(3, 1, 1, 1), Float32Array.of(20, 0, 0, 60)];
+    const found = mixed(Float32Array.from([...own, ...own.map((x) => x * 1e-9), 0, 0, 0, 0]), plain, 0.25);
+    const expected = [0.5625 + 0.0625, 0.1875, 0.1875, 0.1875 + 0.1875];
+    for (const [i, x] of [...expected, ...expected, 0.25, 0, 0, 0.75].entries())
+      expect(found[i]).toBeCloseTo(x, 6);
+  });
+
+  it.each([
+    ['sequence', { hessian: 'sequence' }],
+    ['slices', { hessian: 'token', rowSlices: 2 }],
+    ['weighted', { hessian: 'weighted' }],
+    ['in order', { hessian: 'token', scheme: 'layer' }],
+  ])('is l2 where it is nothing but it, something else between: %s', async (name, options) => {
+    const scheme = name === 'weighted' || name === 'in order' ? 'layer' : 'once';
+    await run(`l2 of ${name}`, { options: { hessian: 'l2', scheme } });
+    await run(`all l2, ${name}`, { options: { ...options, mix: 1 } });
+    await run(`half l2, ${name}`, { options: { ...options, mix: 0.5 } });
+    await run(`no l2, ${name}`, { options });
+    // A sum of one scale and the other's rounds otherwise: nearly all codes are the same.
+    const codes = async (set: string) => ((await weightIn(set, 'mlp.down_proj', 3)) as GridWeight).codes;
+    const [l2, all, half, none] = await Promise.all(
+      ['l2 of', 'all l2,', 'half l2,', 'no l2,'].map((kind) => codes(`${kind} ${name}`)),
+    );
+    const differing = (a: Uint8Array, b: Uint8Array) => a.filter((code, i) => code !== b[i]).length;
+    expect(differing(all!, l2!)).toBeLessThan(0.02 * l2!.length);
+    expect(differing(half!, l2!)).toBeGreaterThan(0.02 * l2!.length);
+    expect(differing(half!, none!)).toBeGreaterThan(0);
   });
 });
 
@@ -439,6 +472,7 @@ describe('refuses', () => {
     [TINY_LLAMA, {}, { mode: 'weight-activation' }, /^OAC quantizes weights alone/],
     [TINY_LLAMA, { damping: 0 }, {}, /damping/],
     [TINY_LLAMA, { hessian: 'weighted', scheme: 'once' }, {}, /choose the scheme block or layer/],
+    [TINY_LLAMA, { hessian: 'l2', mix: 0.5 }, {}, /--mix would have no effect/],
     [TINY_LLAMA, { rowSlices: 2 }, {}, /--row-slices would have no effect: the Hessian sequence is one/],
     [
       TINY_LLAMA,

@@ -21,6 +21,7 @@ export async function calibrate(context: CalibrationContext, settings: OacSettin
   const method = {
     backend,
     hessian: settings.hessian,
+    ...(settings.mix > 0 && { mix: settings.mix }),
     ...(settings.rowSlices > 1 && { row_slices: settings.rowSlices }),
     scheme: settings.scheme,
     labels: settings.labels,

@@ -46,7 +46,10 @@ export function oacCost(
     listing(part).parameters.reduce((n, { shape }) => n + sizeOf(shape), 0),
   );
   const hessians = ofBlock((part) =>
-    listing(part).linears.reduce((n, l) => n + settings.rowSlices * l.in * l.in, 0),
+    listing(part).linears.reduce(
+      (n, l) => n + (settings.rowSlices + Number(settings.mix > 0)) * l.in * l.in,
+      0,
+    ),
   );
   const tokens = model.blocks[0]!.inputShape(1)[0]!;
   return {

@@ -18,7 +18,7 @@ import { formAt } from './backends.js';
 import { sweepTask } from './loss.js';
 import { keepLayers, keptName, layerHessians, roundUnits } from './round.js';
 import type { OacSettings } from './settings.js';
-import { addEnergies, oacSums } from './sums.js';
+import { addEnergies, addPlain, oacSums } from './sums.js';
 
 export const fileAt = (bits: number, index: number): string => blockFile(index, `${bits}-bits-`);
 
@@ -110,9 +110,9 @@ async function quantizeBlock(
     const share = (done: number) => status((i + done) / units.length);
     const sums =
       weights || settings.hessian === 'l2'
-        ? await weightedSums(context, block, parameters, unit, weights, share)
+        ? await weightedSums(context, settings, block, parameters, unit, weights, share)
         : await sweptSums(context, settings, block, parameters, unit, share);
-    const layers = layerHessians(part, unit, parameters, sums);
+    const layers = layerHessians(part, unit, parameters, sums, settings);
     await roundUnits(context, settings, layers, [bits], (layer, _bits, weight) => {
       kept.take(layer, bits, weight);
       replace(layer, weight);
@@ -162,6 +162,7 @@ async function sweptSums(
 /** Of some layers Σ ω x xᵀ, and what tells inputs that are never active. @param weights ω, 1 where there are none */
 async function weightedSums(
   { programs, hooks }: CalibrationContext,
+  { mix }: OacSettings,
   block: BlockAt,
   parameters: Parameters,
   unit: readonly LinearEntry[],
@@ -184,6 +185,7 @@ async function weightedSums(
     sums.set(name, [columns, columns]);
   }
   addEnergies(graph, own, { listing, batch }, sums);
+  if (mix > 0) addPlain(graph, own, { listing, batch }, sums);
   const placed = await placeAll(programs, parameters);
   return addUp(programs, graph, sums, block, placed, { signal: hooks.signal, status }, { reads }).finally(
     () => disposeAll(placed),

@@ -66,6 +66,11 @@ const options: MethodOptions<OacGiven> = {
     },
     1,
   ),
+  mix: realNumber(
+    { help: 'share of the Hessian l2 in that of the loss, both with the same trace', standard: '0' },
+    0,
+    1,
+  ),
   scheme: choice(
     {
       help: 'whether all Hessians are those of the full-precision model, or those before are quantized: blocks, or layers too',
@@ -115,7 +120,7 @@ export const oac: Method<OacGiven, OacSettings> = {
     if (mode !== 'weight-only')
       throw new UserError('OAC quantizes weights alone; leave --mode out, or choose another method.');
     const isText = model.reads === 'tokens';
-    const { backend = 'gptq', hessian = 'sequence', damping, groupSize, rowSlices = 1 } = given;
+    const { backend = 'gptq', hessian = 'sequence', damping, groupSize, rowSlices = 1, mix = 0 } = given;
     const { labels = isText ? 'data' : 'sampled', scheme = hessian === 'weighted' ? 'layer' : 'once' } =
       given;
     const offered = offeredBy(backend, bits, given);
@@ -124,7 +129,8 @@ export const oac: Method<OacGiven, OacSettings> = {
       throw new UserError(
         'Only GPTQ rounds slices of rows apart: leave --row-slices out, or outliers and signs.',
       );
-    if (hessian === 'l2') refuseOption(given, 'labels', 'the Hessian l2 has no part of the loss');
+    if (hessian === 'l2')
+      for (const key of ['labels', 'mix']) refuseOption(given, key, 'the Hessian l2 has no part of the loss');
     if (hessian === 'weighted' && scheme === 'once')
       throw new UserError(
         'The Hessian weighted sees the layers before it quantized: choose the scheme block or layer, or the Hessian token.',
@@ -132,14 +138,27 @@ export const oac: Method<OacGiven, OacSettings> = {
     if (labels === 'data' && !isText)
       throw new UserError('Labels of pictures are not read; leave --labels out, and they are drawn.');
     return {
-      ...{ mode, offered, samples, batch: 32, seed, backend, hessian, rowSlices, scheme, labels, damping },
+      ...{
+        mode,
+        offered,
+        samples,
+        batch: 32,
+        seed,
+        backend,
+        hessian,
+        rowSlices,
+        mix,
+        scheme,
+        labels,
+        damping,
+      },
       groupSize: groupSize ?? (backend === 'spqr' ? undefined : GROUP_SIZE),
     };
   },
   cost: oacCost,
-  facts: ({ offered, backend, hessian, rowSlices, scheme, labels, damping, groupSize }) => [
+  facts: ({ offered, backend, hessian, rowSlices, mix, scheme, labels, damping, groupSize }) => [
     { label: 'back-end', value: backendsOf(backend, offered).join(', ') },
-    { label: 'Hessian', value: hessian },
+    { label: 'Hessian', value: mix > 0 ? `${hessian}, with ${mix} of l2` : hessian },
     ...(rowSlices > 1 ? [{ label: 'slices of rows', value: `${rowSlices}` }] : []),
     { label: 'scheme', value: scheme },
     ...(hessian === 'l2' ? [] : [{ label: 'labels', value: labels }]),

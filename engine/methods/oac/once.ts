@@ -35,7 +35,7 @@ export async function quantizeOnce(context: CalibrationContext, settings: OacSet
       done: async (block, sums) => {
         if (!isDone(block)) {
           const { part, listing, index } = block;
-          const layers = layerHessians(part, listing.linears, await checkpoint.read(part), sums);
+          const layers = layerHessians(part, listing.linears, await checkpoint.read(part), sums, settings);
           const kept = keepLayers();
           await roundUnits(context, settings, layers, settings.offered, kept.take);
           await progress.save(blockFile(index), kept.tensors, kept.notes);

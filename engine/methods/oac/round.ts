@@ -19,7 +19,7 @@ import {
   type LayerHessian,
 } from './backends.js';
 import type { OacSettings } from './settings.js';
-import { energyOf } from './sums.js';
+import { energyOf, plainOf } from './sums.js';
 
 /** Layers of a part with what `oacSums` found of them. Throws UserError for one whose loss does not depend on a live input. */
 export function layerHessians(
@@ -27,17 +27,40 @@ export function layerHessians(
   linears: readonly LinearEntry[],
   parameters: Parameters,
   sums: ReadonlyMap<string, Float32Array>,
+  { mix }: Pick<OacSettings, 'mix'>,
 ): LayerHessian[] {
   return byInput(linears).flatMap((group) => {
     const energy = sums.get(energyOf(group[0].name))!;
+    const plain = mix > 0 ? sums.get(plainOf(group[0].name))! : undefined;
     return group.map((layer) => {
-      const hessian = sums.get(layer.name)!;
+      const own = sums.get(layer.name)!;
+      const hessian = plain ? mixed(own, plain, mix) : own;
       const label = prefix + layer.name;
       requireLive(hessian, energy, label);
       const isDead = (column: number) => energy[column] === 0;
       return { label, layer, weight: parameters.get(`${layer.name}.weight`)!, hessian, isDead };
     });
   });
+}
+
+/** (1 − share) of a Hessian, or of each of several, and a share of another, all with trace 1; one of zeros counts as the other. */
+export function mixed(hessians: Float32Array, plain: Float32Array, share: number): Float32Array {
+  const n = Math.sqrt(plain.length);
+  const traceOf = (h: Float32Array) => {
+    let trace = 0;
+    for (let i = 0; i < n; i++) trace += h[i * (n + 1)]!;
+    return trace;
+  };
+  const all = traceOf(plain) || 1;
+  const other = plain.map((x) => x / all);
+  const found = new Float32Array(hessians.length);
+  for (let at = 0; at < found.length; at += n * n) {
+    const own = hessians.subarray(at, at + n * n);
+    const trace = traceOf(own);
+    for (const [i, x] of own.entries())
+      found[at + i] = trace > 0 ? ((1 - share) * x) / trace + share * other[i]! : other[i]!;
+  }
+  return found;
 }
 
 /** Throws UserError where an input is active but its squared gradients are too small for float32: its weights would be taken for dead. */

@@ -18,6 +18,7 @@ export interface OacGiven {
   readonly averageBits?: number | readonly number[];
   readonly hessian?: HessianName;
   readonly rowSlices?: number;
+  readonly mix?: number;
   readonly scheme?: Scheme;
   readonly labels?: LabelKind;
   readonly damping?: number;
@@ -29,6 +30,8 @@ export interface OacSettings extends CommonSettings {
   readonly hessian: HessianName;
   /** Slices of a layer's rows that have a Hessian each, at most. */
   readonly rowSlices: number;
+  /** Share of the Hessian l2 in that of the loss, both with the same trace. */
+  readonly mix: number;
   readonly scheme: Scheme;
   readonly labels: LabelKind;
   /** Share of the mean diagonal of a Hessian that is added to it; undefined where it is each back-end's own. */
