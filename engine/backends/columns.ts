@@ -91,18 +91,19 @@ export function rowsOf(
   return filled;
 }
 
-/** Columns `start` to `start + count` of the first `rows` rows, [rows, count], filled up with zeros. */
+/** Columns `start` to `start + count` of the rows from `first` to `end`, [end − first, count], filled up with zeros. */
 export function columnsOf(
   { perChunk, chunks }: Chunked,
   start: number,
   count: number,
-  rows: number,
+  end: number,
+  first = 0,
 ): Float32Array {
   const chunk = chunks[Math.floor(start / perChunk)]!;
   const at = start % perChunk;
-  const found = new Float32Array(rows * count);
-  for (let row = 0; row < rows; row++)
-    found.set(chunk.subarray(row * perChunk + at, row * perChunk + at + count), row * count);
+  const found = new Float32Array((end - first) * count);
+  for (let row = first; row < end; row++)
+    found.set(chunk.subarray(row * perChunk + at, row * perChunk + at + count), (row - first) * count);
   return found;
 }
 

@@ -46,7 +46,6 @@ export async function factorMoment(
   layer: string,
   { signal, note }: FactorHooks,
 ): Promise<Factored> {
-  requireFinite(hessian, layer);
   const diagonal = Float64Array.from({ length: n }, (_, i) => hessian[i * n + i]!);
   const dead = new Set([...diagonal.keys()].filter((i) => diagonal[i] === 0));
   const live = n - dead.size;
@@ -58,6 +57,8 @@ export async function factorMoment(
       setElement(moment, place, place, (diagonal[column]! || mean) + share * mean);
     const found = await factorBlocks(programs, moment, signal);
     if (found) return { order, moment, dead, ...found };
+    // What is not finite reaches a pivot, so that there is no factor.
+    requireFinite(hessian, layer);
     if (share * 10 <= MAX_DAMPING)
       note(
         `${layer}: damping of ${percent(share)} is too little for its inputs' second moments; trying ${percent(share * 10)}.`,

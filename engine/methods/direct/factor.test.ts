@@ -162,6 +162,14 @@ it('refuses what is NaN in one line', async () => {
   await expect(run).rejects.toThrow(UserError);
 });
 
+it.each([NaN, Infinity])('refuses %s beside the diagonal in one line', async (odd) => {
+  const n = 300;
+  const hessian = thinMoment(n, 12);
+  hessian[7 * n + 290] = hessian[290 * n + 7] = odd;
+  const run = factorMoment(programs, hessian, n, 0.1, 'some.layer', silent);
+  await expect(run).rejects.toThrow(UserError);
+});
+
 it('stops when asked to', async () => {
   const stopped = { signal: AbortSignal.abort(), note: silent.note };
   await expect(factorMoment(programs, thinMoment(8, 9), 8, 0.1, 'layer', stopped)).rejects.toThrow(
