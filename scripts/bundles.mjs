@@ -27,6 +27,7 @@ const tools = {
   bench: 'scripts/bench.ts',
   'bench-calibration': 'scripts/bench-calibration.ts',
   'bench-elastic': 'scripts/bench-elastic.ts',
+  'bench-generation': 'scripts/bench-generation.ts',
   'bench-layer': 'scripts/bench-layer.ts',
   'bench-sensitivity': 'scripts/bench-sensitivity.ts',
   'bench-switch': 'scripts/bench-switch.ts',

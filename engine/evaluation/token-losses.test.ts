@@ -3,6 +3,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder, TINY_LLAMA, writeRandomModel } from '../../test/fixtures.js';
 import { createRandom } from '../data/random.js';
 import { openPlainModel } from '../execution/model.js';
+import { openSampleCache } from '../execution/sample-store.js';
+import { matrixFlops } from '../graph/work.js';
+import type { Programs } from '../runtime/programs.js';
 import { plainParts } from '../execution/part-by-part.js';
 import { usePrograms } from '../execution/testing.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
@@ -92,5 +95,48 @@ describe('tokenScores', () => {
   it('reads no head where nothing is scored', async () => {
     const texts = textsOf([words(LENGTH + 1)], () => false);
     expect([...(await losses(texts))]).toEqual(Array(LENGTH).fill(0));
+  });
+
+  it('tells how far it is by the arithmetic that is done, of a head that is most of it and of one that runs twice', async () => {
+    const path = join(checkpoint.folder, '../large');
+    await writeRandomModel(path, { ...TINY_LLAMA, vocab_size: 500 });
+    const large = await openCheckpoint(path, { tokens: LENGTH });
+    let flops = 0;
+    const counting: Programs = {
+      ...programs,
+      get: async (graph, ...named) => {
+        const program = await programs.get(graph, ...named);
+        const own = matrixFlops(graph);
+        return { ...program, run: (feeds) => ((flops += own), program.run(feeds)) };
+      },
+    };
+    const open = plainParts(counting, large);
+    const texts = textsOf(
+      Array.from({ length: 4 }, () => words(LENGTH + 1)),
+      (_, at) => at % 2 === 0,
+    );
+    const { model } = large;
+    const cache = await openSampleCache(Infinity);
+    const keep = cache.store(texts.count, LENGTH * TINY_LLAMA.hidden_size);
+    const head = await open(model.head);
+    for (const reference of [undefined, { store: keep, head }]) {
+      flops = 0;
+      const seen: { readonly done: number; readonly flops: number }[] = [];
+      const status = (done: number) => void seen.push({ done, flops });
+      const asked = {
+        model,
+        open,
+        texts,
+        limits: { ...limits, rows: 4 },
+        ...(reference ? { reference } : { keep }),
+      };
+      await tokenScores(counting, asked, { ...hooks, status });
+      expect(seen.at(-1)!.done).toBe(1);
+      expect(seen.length).toBeGreaterThan(6);
+      for (const each of seen) expect(each.done).toBeCloseTo(each.flops / flops, 2);
+    }
+    head.dispose();
+    cache.close();
+    await large.close();
   });
 });

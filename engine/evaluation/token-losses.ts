@@ -4,9 +4,15 @@
  */
 import { openSampleCache, samplesIn, type SampleStore } from '../execution/sample-store.js';
 import { CancelledError } from '../errors.js';
-import type { RunnablePart } from '../execution/part.js';
+import { partFlops, type RunnablePart } from '../execution/part.js';
 import { rowsAtOnce } from '../execution/logit-divergence.js';
-import { passBlocks, passingSize, type OpenPart, type PassHooks } from '../execution/part-by-part.js';
+import {
+  flopsOfBlocks,
+  passBlocks,
+  passingSize,
+  type OpenPart,
+  type PassHooks,
+} from '../execution/part-by-part.js';
 import { inputSize, outputSize, type Model, type Part } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
 import type { Tensor } from '../runtime/session.js';
@@ -71,20 +77,24 @@ export async function tokenScores(
   const divergences = new Float32Array(count * length);
   const most = Math.max(1, Math.floor(memory / (passingSize(model) * Float32Array.BYTES_PER_ELEMENT)));
   const cache = await openSampleCache(Infinity);
+  const before = flopsOfBlocks(model);
+  const head = partFlops(model.head) * (reference ? 2 : 1);
   try {
     for (let first = 0; first < count; first += most) {
       const samples = Math.min(most, count - first);
       const ids = BigInt64Array.from(texts.ids.subarray(first * length, (first + samples) * length), BigInt);
       const share = (done: number) => status((first + done * samples) / count);
+      const scored = scoredTokens(first * length, samples * length);
+      const passing = (samples * before) / (samples * before + scored.length * head);
       const batch = Math.max(1, Math.min(samples, Math.floor(BATCH_TOKENS / length)));
       const store = await passBlocks(programs, model, open, samplesIn(ids, samples), {
         cache,
         batch,
         signal,
-        status: (done) => share(0.9 * done),
+        status: (done) => share(passing * done),
       });
       if (keep) copy(store, keep, first);
-      await score(first * length, store, (done) => share(0.9 + 0.1 * done));
+      await score(first * length, store, scored, (done) => share(passing + (1 - passing) * done));
       store.release();
     }
   } finally {
@@ -92,12 +102,21 @@ export async function tokenScores(
   }
   return { losses, divergences };
 
-  /** Scores the tokens of the texts in `store`, the first at position `from`. */
-  async function score(from: number, store: SampleStore, done: (share: number) => void): Promise<void> {
-    const vocabulary = outputSize(model.head);
+  /** Where tokens are scored among so many from position `from` on, which is 0. */
+  function scoredTokens(from: number, tokens: number): number[] {
     const scored: number[] = [];
-    for (let at = 0; at < store.samples * length; at++)
-      if (texts.next[from + at] !== NOT_SCORED) scored.push(at);
+    for (let at = 0; at < tokens; at++) if (texts.next[from + at] !== NOT_SCORED) scored.push(at);
+    return scored;
+  }
+
+  /** Scores tokens of the texts in `store`, whose first is at position `from`. */
+  async function score(
+    from: number,
+    store: SampleStore,
+    scored: readonly number[],
+    done: (share: number) => void,
+  ): Promise<void> {
+    const vocabulary = outputSize(model.head);
     const rows = Math.max(1, Math.min(scored.length, atOnce ?? rowsAtOnce(vocabulary)));
     const scoreOf = await rowScorer(programs, rows, vocabulary, reference !== undefined);
     const head = await open(model.head);

@@ -107,7 +107,7 @@ describe('a model that is switched in the middle of a text', () => {
     const checkpoint = await open('switched', {});
     const settings = { groupSizeOf: () => -1, activation: () => undefined };
     const source = gridSource(programs, checkpoint, [8, 4, 2], settings);
-    const model = await openElasticModel(programs, source);
+    const model = await openElasticModel(programs, source, 0, { oneByOne: true });
     await model.use(8);
     const generation = model.generation()!;
     await run(generation, [...text, 2, 6]);

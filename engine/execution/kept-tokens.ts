@@ -1,17 +1,25 @@
 /** Parts of language models whose keys and values are kept, so that a token that follows others is run alone. */
-import type { Graph, Value } from '../graph/ir.js';
-import * as op from '../graph/ops.js';
+import { sizeOf, type Graph, type Shape, type Value } from '../graph/ir.js';
 import { MASKED } from '../models/attention.js';
-import type { Builder } from '../models/model.js';
+import type { Builder, KeptKind } from '../models/model.js';
 import { turnBy, turnsAt, type Rope } from '../models/rope.js';
 import type { Runtime, Tensor } from '../runtime/session.js';
 
+/** Where tokens lie in the shapes of keys and values. */
+const TOKEN_AXIS: Readonly<Record<KeptKind, number>> = { keys: 3, values: 2 };
+
 const keptInput = (operand: string) => `kept.${operand}`;
+const madeOutput = (kind: string, operand: string) => `made.${kind}.${operand}`;
 const maskInput = (window: number | undefined) => `mask.${window ?? 'all'}`;
 
+/** The shape of keys or values with another number of tokens. */
+const withTokens = (shape: Shape, kind: KeptKind, tokens: number): number[] =>
+  shape.map((size, axis) => (axis === TOKEN_AXIS[kind] ? tokens : size));
+
 /**
- * A builder whose keys and values are outputs `made.<operand>` too. With `room` for kept tokens it is of the one that follows
- * them: inputs `kept.<operand>` [room, channels], `cos` and `sin` [1, 1, size / 2], and a mask [1, room + 1] for each window.
+ * A builder whose keys and values are outputs `made.<kind>.<operand>` too. With `room` for kept tokens it is of the one that follows
+ * them: inputs `kept.<operand>`, shaped as those with so many tokens, `cos` and `sin` [1, 1, size / 2], and a mask [1, room + 1] for
+ * each window.
  */
 export function keeping(graph: Graph, builder: Builder, room: number, rope: Rope): Builder {
   const input = (name: string, shape: readonly number[]) =>
@@ -23,29 +31,30 @@ export function keeping(graph: Graph, builder: Builder, room: number, rope: Rope
   return {
     ...builder,
     kept: {
-      extend: (operand, x) => {
-        graph.output(madeOutput(operand), x);
-        return room === 0 ? x : op.concat([graph.input(keptInput(operand), [room, x.shape[1]!]), x], 0);
-      },
+      keep: (operand, kind, x) => void graph.output(madeOutput(kind, operand), x),
       ...(room > 0 && {
-        next: { turn, mask: (window: number | undefined) => input(maskInput(window), [1, room + 1]) },
+        next: {
+          turn,
+          before: (operand: string, kind: KeptKind, x: Value) =>
+            graph.input(keptInput(operand), withTokens(x.shape, kind, room)),
+          mask: (window: number | undefined) => input(maskInput(window), [1, room + 1]),
+        },
       }),
     },
   };
 }
 
-const madeOutput = (operand: string) => `made.${operand}`;
-
-/** Keys or values of tokens, [tokens, channels]. */
-export interface Rows {
+/** Keys or values of tokens. */
+export interface Made {
+  readonly kind: KeptKind;
   readonly data: Float32Array;
-  readonly channels: number;
+  readonly shape: Shape;
 }
 
 /** The keys and values of one part, by operand. */
 export interface KeptPart {
-  /** Takes the first `count` rows of each as those of the tokens from `from` on. */
-  add(from: number, count: number, made: ReadonlyMap<string, Rows>): void;
+  /** Takes the first `count` tokens of each as the tokens from `from` on. */
+  add(from: number, count: number, made: ReadonlyMap<string, Made>): void;
   /** With room as `roomFor` the tokens has it. */
   inputs(): Record<string, Tensor>;
 }
@@ -63,29 +72,37 @@ export const roomFor = (tokens: number): number => Math.max(LEAST_ROOM, 2 ** Mat
 const LEAST_ROOM = 64;
 
 export function openKeptPart({ tensor }: Pick<Runtime, 'tensor'>): KeptPart {
-  const kept = new Map<string, Rows>();
-  const roomy = (operand: string, channels: number, tokens: number): Float32Array => {
-    const known = kept.get(operand)?.data;
-    const size = roomFor(tokens) * channels;
-    if (known?.length === size) return known;
-    const data = new Float32Array(size);
-    data.set(known ?? []);
-    kept.set(operand, { data, channels });
-    return data;
+  const kept = new Map<string, Made>();
+  const roomy = (operand: string, { kind, shape }: Made, tokens: number): Made => {
+    const known = kept.get(operand);
+    const room = roomFor(tokens);
+    if (known?.shape[TOKEN_AXIS[kind]] === room) return known;
+    const own = withTokens(shape, kind, room);
+    const made = { kind, shape: own, data: new Float32Array(sizeOf(own)) };
+    if (known) copyTokens(known, made, 0, known.shape[TOKEN_AXIS[kind]]!);
+    kept.set(operand, made);
+    return made;
   };
   return {
     add: (from, count, made) => {
-      for (const [operand, { data, channels }] of made)
-        roomy(operand, channels, from + count).set(data.subarray(0, count * channels), from * channels);
+      for (const [operand, own] of made) copyTokens(own, roomy(operand, own, from + count), from, count);
     },
     inputs: () =>
       Object.fromEntries(
-        [...kept].map(([operand, { data, channels }]) => [
-          keptInput(operand),
-          tensor(data, [data.length / channels, channels]),
-        ]),
+        [...kept].map(([operand, { data, shape }]) => [keptInput(operand), tensor(data, shape)]),
       ),
   };
+}
+
+/** Copies the first `count` tokens of one to the place of the tokens from `to` on of another of the same heads. */
+function copyTokens(source: Made, target: Made, to: number, count: number): void {
+  const axis = TOKEN_AXIS[source.kind];
+  const token = sizeOf(source.shape.slice(axis + 1));
+  const [had, room] = [source.shape[axis]! * token, target.shape[axis]! * token];
+  // Rows of keys are of one element where one token runs: views of them would cost more than what they hold.
+  for (let row = 0; row < source.data.length / had; row++)
+    for (let i = 0; i < count * token; i++)
+      target.data[row * room + to * token + i] = source.data[row * had + i]!;
 }
 
 /** What the token at `position` needs beside its part's kept tokens, the same for all parts. @param windows of all parts */
@@ -112,13 +129,14 @@ export function positionInputs(
 export async function madeOf(
   { read }: Pick<Runtime, 'read'>,
   outputs: Readonly<Record<string, Tensor>>,
-): Promise<Map<string, Rows>> {
-  const made = new Map<string, Rows>();
-  const prefix = madeOutput('');
-  for (const [name, value] of Object.entries(outputs)) {
-    if (!name.startsWith(prefix)) continue;
-    made.set(name.slice(prefix.length), { data: await read(value), channels: value.shape[1]! });
-    value.dispose();
-  }
+): Promise<Map<string, Made>> {
+  const made = new Map<string, Made>();
+  for (const [name, value] of Object.entries(outputs))
+    for (const kind of ['keys', 'values'] as const) {
+      const prefix = madeOutput(kind, '');
+      if (!name.startsWith(prefix)) continue;
+      made.set(name.slice(prefix.length), { kind, data: await read(value), shape: value.shape });
+      value.dispose();
+    }
   return made;
 }

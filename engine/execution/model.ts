@@ -17,6 +17,7 @@ import type { Tensor } from '../runtime/session.js';
 import { openGeneration, type Generation } from './generation.js';
 import { disposeAll, type RunnablePart, type Tensors } from './part.js';
 import { plainParts, type OpenPart } from './part-by-part.js';
+import type { OpenOptions } from './wide-layers.js';
 
 /**
  * Runs the whole model on a batch of inputs: logits [batch, classes], or [batch·tokens, vocabulary]. Texts may be shorter
@@ -49,9 +50,14 @@ export const layerNames = ({ model, listing }: Pick<Checkpoint, 'model' | 'listi
 export const layerWeights = ({ model, listing }: Pick<Checkpoint, 'model' | 'listing'>): number[] =>
   blocksOf(model).flatMap((part) => listing(part).linears.map((linear) => linear.in * linear.out));
 
-export async function openPlainModel(programs: Programs, checkpoint: Checkpoint): Promise<RunnableModel> {
+export async function openPlainModel(
+  programs: Programs,
+  checkpoint: Checkpoint,
+  options?: OpenOptions,
+): Promise<RunnableModel> {
   const parts = new Map<Part, RunnablePart>();
-  for (const part of partsOf(checkpoint.model)) parts.set(part, await plainParts(programs, checkpoint)(part));
+  const open = plainParts(programs, checkpoint, options);
+  for (const part of partsOf(checkpoint.model)) parts.set(part, await open(part));
   return joinParts(programs, checkpoint.model, parts);
 }
 

@@ -11,26 +11,21 @@ import {
 import { batchReader, tensorsOfBatch } from './batches.js';
 import { CancelledError } from '../errors.js';
 import type { Checkpoint } from '../models/checkpoint.js';
-import {
-  chainParts,
-  chainsOf,
-  outputSize,
-  partsOf,
-  type Chain,
-  type Model,
-  type Part,
-} from '../models/model.js';
+import { chainParts, chainsOf, outputSize, type Chain, type Model, type Part } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
-import { openPlainPart, type RunnablePart } from './part.js';
+import { openPlainPart, partFlops, type RunnablePart } from './part.js';
+import { wideLayers, type OpenOptions } from './wide-layers.js';
 
 /** Opens a part of a model at some precision, ready to run; whoever asks for it disposes of it. */
 export type OpenPart = (part: Part) => Promise<RunnablePart>;
 
 /** The parts as the checkpoint has them. */
 export const plainParts =
-  (programs: Programs, checkpoint: Checkpoint): OpenPart =>
-  async (part) =>
-    openPlainPart(programs, part, await checkpoint.read(part));
+  (programs: Programs, checkpoint: Checkpoint, options: OpenOptions = {}): OpenPart =>
+  async (part) => {
+    const wide = wideLayers(programs, checkpoint.listing(part), options);
+    return openPlainPart(programs, part, await checkpoint.read(part), wide);
+  };
 
 export interface PassHooks {
   readonly signal: AbortSignal;
@@ -124,7 +119,8 @@ export async function passBlocks(
   inputs: ModelInputs,
   { cache, batch, signal, status }: ModelPass,
 ): Promise<SampleStore> {
-  const count = partsOf(model).length - 1;
+  const flops = flopsByKind();
+  const total = flopsOfBlocks(model);
   let passed = 0;
   const side = new Map(inputs.side);
   const towers: SampleStore[] = [];
@@ -135,11 +131,12 @@ export async function passBlocks(
       for (const part of chainParts(chain)) {
         const runnable = await open(part);
         const source: Samples = store ?? entering(chain, inputs, side);
+        const own = flops(part);
         store = await passPart(programs, { part, runnable, source, side, batch }, store, cache, {
           signal,
-          status: (done) => status?.((passed + done) / count),
+          status: (done) => status?.((passed + done * own) / total),
         }).finally(() => runnable.dispose());
-        passed++;
+        passed += own;
       }
       if (chain.name === undefined) continue;
       side.set(chain.name, store!);
@@ -152,6 +149,24 @@ export async function passBlocks(
   } finally {
     for (const tower of towers) tower.release();
   }
+}
+
+/** What a sample takes in all parts before the head, in floating-point operations of matrix products. */
+export function flopsOfBlocks(model: Model): number {
+  const flops = flopsByKind();
+  return chainsOf(model)
+    .flatMap(chainParts)
+    .reduce((sum, part) => sum + flops(part), 0);
+}
+
+/** `partFlops`, counted once for each kind. */
+function flopsByKind(): (part: Part) => number {
+  const known = new Map<string, number>();
+  return (part) => {
+    const flops = known.get(part.kind) ?? partFlops(part);
+    known.set(part.kind, flops);
+    return flops;
+  };
 }
 
 /** The most elements of a sample that lie in stores at once while it passes all chains. */

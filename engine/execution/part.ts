@@ -1,5 +1,6 @@
 /** A part in full precision, ready to run. */
 import { Graph } from '../graph/ir.js';
+import { matrixFlops } from '../graph/work.js';
 import { buildPart, fullPrecision, type PortShapes } from '../models/builders.js';
 import type { HostTensor } from '../models/checkpoint.js';
 import type { Part } from '../models/model.js';
@@ -8,11 +9,21 @@ import type { Programs } from '../runtime/programs.js';
 import { remembered } from '../runtime/remembered.js';
 import type { Program, Tensor } from '../runtime/session.js';
 import { keeping } from './kept-tokens.js';
+import { byColumns, NONE, turned } from './wide-layers.js';
 
-/** A part in full precision: inputs `x`, `side.<name>` for its side ports and the parameters, output `y`; see `keeping`. */
-export function plainGraph(part: Part, batch: number, shapes?: PortShapes, kept?: Kept): Graph {
+/**
+ * A part in full precision: inputs `x`, `side.<name>` for its side ports and the parameters, output `y`; see `keeping`.
+ * @param wide layers whose weights are [in, out]
+ */
+export function plainGraph(
+  part: Part,
+  batch: number,
+  shapes?: PortShapes,
+  kept?: Kept,
+  wide: ReadonlySet<string> = NONE,
+): Graph {
   const graph = new Graph();
-  const plain = fullPrecision(graph);
+  const plain = byColumns(fullPrecision(graph), wide);
   const builder = kept ? keeping(graph, plain, kept.room, kept.rope) : plain;
   graph.output('y', buildPart(graph, part, builder, batch, shapes));
   return graph;
@@ -23,6 +34,9 @@ export interface Kept {
   readonly room: number;
   readonly rope: Rope;
 }
+
+/** What one sample of a part takes in matrix products, in floating-point operations; at least 1. */
+export const partFlops = (part: Part): number => Math.max(1, matrixFlops(plainGraph(part, 1)));
 
 export type Tensors = Readonly<Record<string, Tensor>>;
 
@@ -42,17 +56,24 @@ export interface RunnablePart {
   dispose(): void;
 }
 
+/** @param wide layers whose weights are to lie by columns */
 export async function openPlainPart(
   programs: Programs,
   part: Part,
   parameters: ReadonlyMap<string, HostTensor>,
+  wide: ReadonlySet<string> = NONE,
 ): Promise<RunnablePart> {
   const fixed = await placeAll(programs, parameters);
+  for (const name of wide) {
+    const weight = fixed[`${name}.weight`]!;
+    fixed[`${name}.weight`] = await turned(programs, weight);
+    weight.dispose();
+  }
   const known = new Map<string, Promise<Program>>();
   const outputs = async (ports: Tensors, batch: number, kept?: Kept, before: Tensors = {}) => {
     const name = `plain ${runOf(part, ports, batch)}${keptName(kept)}`;
     const program = await remembered(known, name, () =>
-      programs.get(plainGraph(part, batch, shapesOf(ports), kept), name),
+      programs.get(plainGraph(part, batch, shapesOf(ports), kept, wide), name),
     );
     return program.run({ ...fixed, ...ports, ...before });
   };

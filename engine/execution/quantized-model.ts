@@ -6,6 +6,7 @@ import { plainParts, type OpenPart } from './part-by-part.js';
 import type { RunnablePart } from './part.js';
 import { openElasticPart, type ElasticPart, type Widths } from './quantized-part.js';
 import { fixedSource } from './rounded.js';
+import { wideLayers, type OpenOptions } from './wide-layers.js';
 import { partOf, requireOffered, type KeptMemory, type QuantizedSource } from './source.js';
 
 export type { Widths } from './quantized-part.js';
@@ -31,14 +32,16 @@ export async function openElasticModel(
   programs: Programs,
   source: QuantizedSource,
   memory = 0,
+  options: OpenOptions = {},
 ): Promise<ElasticModel> {
   const { model } = source.checkpoint;
   const kept: KeptMemory = { left: memory };
   const blocks = new Map<Part, ElasticPart>();
-  for (const part of blocksOf(model)) blocks.set(part, await openBlock(programs, source, part, kept));
+  for (const part of blocksOf(model))
+    blocks.set(part, await openBlock(programs, source, part, kept, options));
   const parts = new Map<Part, RunnablePart>(blocks);
   for (const part of partsOf(model))
-    if (!blocks.has(part)) parts.set(part, await openFixedPart(programs, source, part));
+    if (!blocks.has(part)) parts.set(part, await openFixedPart(programs, source, part, options));
   let current: ReadonlyMap<Part, Widths> = new Map();
   let version = 0;
   const switchTo = async (own: ReadonlyMap<Part, Widths>) => {
@@ -82,16 +85,27 @@ export const openBlock = async (
   source: QuantizedSource,
   part: Part,
   memory?: KeptMemory,
-): Promise<ElasticPart> =>
-  openElasticPart(programs, part, source.checkpoint.listing(part), await partOf(source, part), memory);
+  options: OpenOptions = {},
+): Promise<ElasticPart> => {
+  const listing = source.checkpoint.listing(part);
+  const wide = wideLayers(programs, listing, options);
+  return openElasticPart(programs, part, listing, await partOf(source, part), memory, wide);
+};
 
 /** A stem or head at its one bit-width, or in floating point. */
-async function openFixedPart(programs: Programs, source: QuantizedSource, part: Part): Promise<RunnablePart> {
+async function openFixedPart(
+  programs: Programs,
+  source: QuantizedSource,
+  part: Part,
+  options: OpenOptions = {},
+): Promise<RunnablePart> {
   const bits = source.fixedBits(part);
-  if (bits === undefined) return plainParts(programs, source.checkpoint)(part);
+  if (bits === undefined) return plainParts(programs, source.checkpoint, options)(part);
   const { checkpoint } = source;
   const own = fixedSource(await checkpoint.read(part));
-  const opened = await openElasticPart(programs, part, checkpoint.listing(part), own);
+  const listing = checkpoint.listing(part);
+  const wide = wideLayers(programs, listing, options);
+  const opened = await openElasticPart(programs, part, listing, own, undefined, wide);
   await opened.use(bits);
   return opened;
 }

@@ -1,7 +1,6 @@
 /** Running a part at a bit-width: weights are quantized once a switch, activations in every run. */
 import { Graph, type Value } from '../graph/ir.js';
-import * as op from '../graph/ops.js';
-import { buildPart, fullPrecision, parameterInputs, type PortShapes } from '../models/builders.js';
+import { buildPart, fullPrecision, type PortShapes } from '../models/builders.js';
 import type { LinearEntry, PartListing } from '../models/listing.js';
 import type { Builder, Part } from '../models/model.js';
 import type { Programs } from '../runtime/programs.js';
@@ -11,6 +10,7 @@ import { cacheOf, limitsOf, quantizeInput, quantizeOperand, type Cache } from '.
 import { keeping } from './kept-tokens.js';
 import { disposeAll, keptName, runOf, shapesOf, type Kept, type RunnablePart, type Tensors } from './part.js';
 import type { ActivationForm, KeptMemory, PartSource } from './source.js';
+import { byColumns, NONE, turned } from './wide-layers.js';
 
 /**
  * Which activations of a part are quantized, and how. Layers that share an input and a bit-width share a quantizer, which
@@ -27,7 +27,7 @@ export interface QuantizedActivations {
 /**
  * A part whose weights come in quantized. Inputs: `x`, `side.<name>` for its side ports, the parameters, for each quantizer
  * `<name>.lower` and `<name>.upper`, scalars, and for those with a grid `<name>.scale` [1, 1]. Output `y`. See `keeping`.
- * @param shapes of `x` and of what feeds side ports
+ * @param shapes of `x` and of what feeds side ports @param wide layers whose weights are [in, out]
  */
 export function quantizedGraph(
   part: Part,
@@ -35,10 +35,10 @@ export function quantizedGraph(
   batch: number,
   shapes?: PortShapes,
   kept?: Kept,
+  wide: ReadonlySet<string> = NONE,
 ): Graph {
   const graph = new Graph();
-  const plain = fullPrecision(graph);
-  const parameter = parameterInputs(graph);
+  const plain = byColumns(fullPrecision(graph), wide);
   const known = new Map<string, Value>();
   const limits = (name: string) => ({
     lower: graph.input(`${name}.lower`, []),
@@ -57,8 +57,7 @@ export function quantizedGraph(
     linear: (name, x, out) => {
       const quantizer = inputs.get(name);
       const input = quantizer === undefined ? x : quantized(quantizer, x);
-      const c = parameter(`${name}.bias`, [out]);
-      return op.gemm(input, parameter(`${name}.weight`, [out, x.shape[1]!]), { transB: true, c });
+      return plain.linear(name, input, out);
     },
     operand: (name, x) => quantizeOperand(name, x, { grid, cache }),
   };
@@ -79,18 +78,25 @@ export interface ElasticPart extends RunnablePart {
   use(widths: Widths, cached?: boolean): Promise<number>;
 }
 
-/** @param memory shared by all parts that are given it */
+/** @param memory shared by all parts that are given it @param wide layers whose weights are to lie by columns */
 export async function openElasticPart(
   programs: Programs,
   part: Part,
   listing: PartListing,
   source: PartSource,
   memory: KeptMemory = { left: 0 },
+  wide: ReadonlySet<string> = NONE,
 ): Promise<ElasticPart> {
   const { runtime } = programs;
   const { linears } = listing;
   const { weights, fixed } = await placeParameters(runtime, linears, source);
-  const switcher = weightSwitcher(linears, source.weights(programs, weights, memory));
+  const switcher = weightSwitcher(
+    programs,
+    linears,
+    weights,
+    source.weights(programs, weights, memory),
+    wide,
+  );
   const elements = linears.reduce((sum, { in: columns, out }) => sum + columns * out, 0);
   const isSmall = runtime.device === 'cpu' && elements <= TOGETHER;
   let activations: QuantizedActivations = { inputs: new Map(), grids: new Set(), cache: undefined };
@@ -100,10 +106,10 @@ export async function openElasticPart(
     const now = activations;
     const name = `quantized ${runOf(part, ports, batch)}${keptName(kept)} [${activationKey(now)}]`;
     const program = await remembered(known, name, () =>
-      programs.get(quantizedGraph(part, now, batch, shapesOf(ports), kept), name),
+      programs.get(quantizedGraph(part, now, batch, shapesOf(ports), kept, wide), name),
     );
     const feeds: Record<string, Tensor> = { ...fixed, ...limits, ...ports, ...before };
-    for (const { name } of linears) feeds[`${name}.weight`] = switcher.weight(name) ?? weights.get(name)!;
+    for (const { name } of linears) feeds[`${name}.weight`] = await switcher.weight(name);
     return program.run(feeds);
   };
 
@@ -147,22 +153,42 @@ async function placeParameters(
   return { weights, fixed };
 }
 
-/** The quantized weights that are in use. */
-function weightSwitcher(linears: readonly LinearEntry[], source: ReturnType<PartSource['weights']>) {
+/** The weights that are in use. @param placed in full precision; they stay the caller's @param wide layers whose weights lie by columns */
+function weightSwitcher(
+  programs: Programs,
+  linears: readonly LinearEntry[],
+  placed: ReadonlyMap<string, Tensor>,
+  source: ReturnType<PartSource['weights']>,
+  wide: ReadonlySet<string>,
+) {
   const quantized = new Map<string, { readonly bits: number; readonly weight: Tensor }>();
+  /** Of wide layers that are in full precision. */
+  const plain = new Map<string, Promise<Tensor>>();
+  const quantize = async (layer: LinearEntry, bits: number): Promise<Tensor> => {
+    const weight = await source.quantize(layer, bits);
+    if (!wide.has(layer.name)) return weight;
+    const lying = await turned(programs, weight);
+    weight.dispose();
+    return lying;
+  };
   return {
     /** Resolves to whether the layer's weight had to change. */
     use: async (layer: LinearEntry, bits: number | undefined): Promise<boolean> => {
       const now = quantized.get(layer.name);
       if (now?.bits === bits) return false;
-      const weight = bits === undefined ? undefined : await source.quantize(layer, bits);
+      const weight = bits === undefined ? undefined : await quantize(layer, bits);
       now?.weight.dispose();
+      plain.delete(layer.name);
       if (weight) quantized.set(layer.name, { bits: bits!, weight });
       else quantized.delete(layer.name);
       return true;
     },
-    /** Undefined where the layer is in full precision. */
-    weight: (layer: string): Tensor | undefined => quantized.get(layer)?.weight,
+    weight: async (layer: string): Promise<Tensor> => {
+      const known = quantized.get(layer)?.weight;
+      if (known) return known;
+      const own = placed.get(layer)!;
+      return wide.has(layer) ? remembered(plain, layer, () => turned(programs, own)) : own;
+    },
     dispose: () => {
       for (const { name } of linears) quantized.get(name)?.weight.dispose();
       source.dispose();

@@ -1,7 +1,7 @@
 import type { Graph, Value } from '../graph/ir.js';
 import * as op from '../graph/ops.js';
 import { lazyConstant } from './constants.js';
-import type { Builder } from './model.js';
+import type { Builder, KeptKind } from './model.js';
 
 export interface AttentionOptions {
   /** Heads of queries. */
@@ -37,26 +37,39 @@ export function attention(
   const size = features / heads;
   const perHead = (x: Value, count: number, perm: readonly number[]) =>
     op.transpose(op.reshape(x, [batch, x.shape[0]! / batch, count, size]), perm);
-  const seen = (operand: string, x: Value) => {
-    const own = builder.operand(operand, x);
-    return builder.kept?.extend(operand, own) ?? own;
-  };
   const scale = q.graph.scalar(options.scale ?? 1 / Math.sqrt(size));
   const queries = perHead(op.mul(builder.operand(`${name}.q`, q), scale), heads, [0, 2, 1, 3]);
-  const keys = perHead(seen(`${name}.k`, k), keyHeads, [0, 2, 3, 1]);
-  const all = keys.shape[3]!;
-  const values = perHead(seen(`${name}.v`, v), keyHeads, [0, 2, 1, 3]);
+  const keys = perHead(builder.operand(`${name}.k`, k), keyHeads, [0, 2, 3, 1]);
+  const values = perHead(builder.operand(`${name}.v`, v), keyHeads, [0, 2, 1, 3]);
+  // Kept ones lie as they enter the products: they are many, and joined to those of the token they would be copied.
+  const seenKeys = withKept(builder, `${name}.k`, 'keys', keys);
+  const seenValues = withKept(builder, `${name}.v`, 'values', values);
   // Heads that share keys lie one after another: as rows of one product, they need no copies of the keys.
   const groupRows = (heads / keyHeads) * tokens;
-  const products = op.matMul(op.reshape(queries, [batch, keyHeads, groupRows, size]), keys);
+  const grouped = op.reshape(queries, [batch, keyHeads, groupRows, size]);
+  const products = joined(seenKeys.map((each) => op.matMul(grouped, each)));
+  const all = products.shape[3]!;
   const bare = op.reshape(products, [batch, heads, tokens, all]);
   const bounded = cap === undefined ? bare : capped(bare, cap);
   const scores = bias ? op.add(bounded, bias) : bounded;
   const shares = op.softmax(mask ? op.add(scores, mask) : scores);
-  const mixed = op.matMul(op.reshape(shares, [batch, keyHeads, groupRows, all]), values);
-  const apart = op.reshape(mixed, [batch, heads, tokens, size]);
-  return op.reshape(op.transpose(apart, [0, 2, 1, 3]), [rows, features]);
+  const lengths = seenValues.map(({ shape }) => shape[2]!);
+  const parts = apart(op.reshape(shares, [batch, keyHeads, groupRows, all]), lengths);
+  const mixed = seenValues.map((each, i) => op.matMul(parts[i]!, each)).reduce((a, b) => op.add(a, b));
+  const byHead = op.reshape(mixed, [batch, heads, tokens, size]);
+  return op.reshape(op.transpose(byHead, [0, 2, 1, 3]), [rows, features]);
 }
+
+/** Keys or values of the tokens before, where there are any, and those of the tokens that run. */
+function withKept({ kept }: Builder, operand: string, kind: KeptKind, x: Value): Value[] {
+  kept?.keep(operand, kind, x);
+  return kept?.next ? [kept.next.before(operand, kind, x), x] : [x];
+}
+
+const joined = (values: readonly Value[]) => (values.length === 1 ? values[0]! : op.concat(values, 3));
+
+const apart = (x: Value, lengths: readonly number[]) =>
+  lengths.length === 1 ? [x] : op.split(x, lengths, 3);
 
 /** Numbers kept between −cap and cap: cap · tanh(x / cap) (Gemma 2, section 2). */
 export const capped = (x: Value, cap: number): Value =>

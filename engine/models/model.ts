@@ -25,18 +25,20 @@ export interface Builder {
   readonly kept?: KeptTokens;
 }
 
+/** Keys [1, heads, size, tokens], or values [1, heads, tokens, size]: as products with them want them. */
+export type KeptKind = 'keys' | 'values';
+
 /** Tokens whose keys and values are kept, before those that run. */
 export interface KeptTokens {
-  /**
-   * All keys or values that tokens can attend to, kept ones first, from those of the tokens that run.
-   * @param operand as in `Builder.operand`, which they have passed @param x [tokens, channels] @returns [all, channels]
-   */
-  extend(operand: string, x: Value): Value;
+  /** Takes those of the tokens that run. @param operand as in `Builder.operand`, which they have passed */
+  keep(operand: string, kind: KeptKind, x: Value): void;
   /** Of one token that runs behind others; absent where a text begins. */
   readonly next?: {
+    /** Those of the tokens before, for what was kept of this one. */
+    readonly before: (operand: string, kind: KeptKind, x: Value) => Value;
     /** Turns heads [1, 1, heads, size] by the token's position. */
     readonly turn: (x: Value) => Value;
-    /** What is added to its scores, [1, all]. @param window the most tokens it attends to, itself included; undefined for all */
+    /** What is added to its scores, [1, all], its own last. @param window the most tokens it attends to, itself included; undefined for all */
     readonly mask: (window: number | undefined) => Value;
   };
 }

@@ -40,8 +40,9 @@ export async function openElasticSession(
     try {
       await requireMatch(checkpoint, set, adapters);
       const source = openSource(programs, checkpoint, set);
-      const elastic = await openElasticModel(programs, source, defaultCacheMemory() / 2);
-      const full = await openPlainModel(programs, checkpoint);
+      const options = { oneByOne: task.name === 'text-generation' };
+      const elastic = await openElasticModel(programs, source, defaultCacheMemory() / 2, options);
+      const full = await openPlainModel(programs, checkpoint, options);
       const layers = layerNames(checkpoint);
       let bits: readonly number[] = layers.map(() => elastic.bits[0]!);
       await elastic.use(widthsOf(layers, bits));

@@ -47,7 +47,7 @@ export const gguf: Exporter = {
   write: async (context, out) => {
     const tensors = layoutsOf(context);
     const metadata = await metadataOf(context, tensors);
-    const bytes = bytesIn(context);
+    const bytes = tensorReader(context);
     const entries = tensors.map((layout) => ({ ...layout, data: () => bytes(layout) }));
     await makeFileAtomic(out, ggufPieces(metadata, withProgress(entries, context)));
   },
@@ -147,7 +147,8 @@ function nameOf({ source }: ExportContext, part: Part, local: string): string {
   return `${block === -1 ? '' : `blk.${block}.`}${NAMES[owner!]!}.${kind!}`;
 }
 
-async function metadataOf(context: ExportContext, tensors: readonly GgufLayout[]): Promise<Metadata> {
+/** What a file says of the model. */
+export async function metadataOf(context: ExportContext, tensors: readonly GgufLayout[]): Promise<Metadata> {
   const { original } = context;
   const { vocabulary, context: length, blocks } = modelOf(context);
   const layout = layoutOf(context);
@@ -194,7 +195,7 @@ function commonest(tensors: readonly GgufLayout[]): number {
 }
 
 /** The bytes of a tensor; says how far quantized ones are from the set. */
-function bytesIn(context: ExportContext): (tensor: Tensor) => Promise<Uint8Array> {
+export function tensorReader(context: ExportContext): (tensor: Tensor) => Promise<Uint8Array> {
   const parametersOf = partReader(context);
   return async (tensor) => {
     const { name, type, owner, layer } = tensor;
