@@ -92,6 +92,8 @@ export function openRuntime(device: DeviceKind, threads = 0, signal?: AbortSigna
         executionProviders: device === 'cpu' ? ['cpu'] : [device, 'cpu'],
         intraOpNumThreads: threads,
         interOpNumThreads: 1,
+        // Every session has threads of its own, and many take turns: those that wait would take the cores from those that work.
+        extra: { session: { intra_op: { allow_spinning: '0' } } },
         executionMode: 'sequential',
         graphOptimizationLevel: 'all',
         // Planned ahead, a run's memory would be one more region beside that of the first run, which stays.
