@@ -29,7 +29,17 @@ const mayImport = {
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol'],
     ...['execution', 'transforms', 'backends', 'quantized', 'locks', 'elastic'],
   ],
-  exporters: ['graph', 'runtime', 'models', 'formats', 'plans', 'execution', 'quantized', 'elastic'],
+  exporters: [
+    'graph',
+    'runtime',
+    'models',
+    'formats',
+    'plans',
+    'execution',
+    'quantized',
+    'elastic',
+    'transforms',
+  ],
   tasks: ['runtime', 'models', 'data', 'protocol', 'execution', 'methods', 'evaluation', 'verification'],
   evaluation: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'divergence'],

@@ -4,6 +4,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { allocate, type AllocateOptions, type SizeExports } from './cli/allocate.js';
 import { formatAllocated } from './cli/allocated.js';
 import { beforeWork, shorterCalibration, type Asked } from './cli/before-work.js';
+import { addExportOptions, misused, verification, type ExportOptions } from './cli/export.js';
 import {
   bytes,
   commandLine,
@@ -41,7 +42,6 @@ import {
   yes,
 } from './cli/options.js';
 import { progressBar } from './cli/progress.js';
-import type { Exporter } from './exporters/exporter.js';
 import { exporters } from './exporters/registry.js';
 import { CancelledError, messageOf, UserError } from './errors.js';
 import type { EstimateAllRequest, Forecast, WorkKind, Jobs } from './jobs/requests.js';
@@ -55,7 +55,7 @@ import { version } from './version.js';
 import type {
   CalibrateRequest,
   EvaluateRequest,
-  ExportRequest,
+  EvaluateResult,
   SensitivityRequest,
   SkippedSamples,
   VerifiedExport,
@@ -103,8 +103,6 @@ In this order, of which the first two are enough to begin with:
   elastic-precision verify      EXPORTED --model MODEL --adapters SET --plan small.precision.json --data OTHER_DATA`,
   )
   .exitOverride();
-
-const formatLine = ({ name, words }: Exporter) => `  ${name.padEnd(18)}${words.description}`;
 
 program
   .command('models')
@@ -263,12 +261,20 @@ async function evaluated(
   title: string,
   { json: asJson, yes: sure }: { readonly json: boolean; readonly yes: boolean },
 ): Promise<void> {
+  reportEvaluated(await scored(request, title, sure), asJson);
+}
+
+async function scored(request: EvaluateRequest, title: string, sure: boolean): Promise<EvaluateResult> {
   const bar = progressBar(title);
   const result = await run('evaluate', request, (status) => bar.update(status.done, formatStatus(status)), {
     yes: sure,
     shorter: ['--limit', ...(request.exports ? [] : ['fewer --bits'])],
   }).finally(() => bar.stop());
   reportSkipped(result);
+  return result;
+}
+
+function reportEvaluated(result: EvaluateResult, asJson: boolean): void {
   print({ json: asJson }, result, formatEvaluation);
   if (result.saved !== undefined) log(`Kept in ${result.saved}.`);
   log(`Took ${result.seconds.toFixed(0)} s and at most ${bytes(result.peakMemory)} of memory.`);
@@ -358,71 +364,30 @@ program
     print({ json: asJson ?? false }, await allocate(file, options, compare, size), formatAllocated);
   });
 
-program
-  .command('export')
-  .description('write a model with an adapter set, at chosen bits, for other tools')
-  .argument('<model>', 'checkpoint folder')
-  .requiredOption('--adapters <folder>', 'adapter set (required)')
-  .addOption(new Option('--bits <n>', 'bits of every layer, one of those that the set has').argParser(width))
-  .addOption(new Option('--plan <file>', 'precision plan, instead of --bits').conflicts('bits'))
-  .addOption(
-    new Option('--format <name>', 'what is written: see below (required)').choices(
-      exporters.map(({ name }) => name),
-    ),
-  )
-  .option('--out <path>', 'what is written; it must not be there yet (required)')
-  .addOption(
-    new Option(
-      '--tie',
-      'layers that vLLM runs as one (queries, keys and values; gate and up) get the most bits of one of them',
-    ),
-  )
-  .addOption(
-    new Option(
-      '--list',
-      'say what each format would take and how it holds the layers, or why it refuses, and write nothing',
-    ).conflicts(['format', 'out']),
-  )
-  .addOption(yes())
-  .addOption(device())
-  .addOption(threads())
-  .addOption(json())
-  .addHelpText('after', ['', 'Formats:', ...exporters.map(formatLine)].join('\n'))
-  .action(
-    async (
-      model: string,
-      { json: asJson = false, yes = false, list, format, out, ...options }: ExportOptions,
-      command: Command,
-    ) => {
-      const holdsAll = exporters.some((exporter) => exporter.name === format && exporter.holdsAllBits);
-      if (options.bits === undefined && options.plan === undefined && !holdsAll)
-        command.error(
-          "error: name the layers' bits, with either --bits or --plan; only an elastic file needs none",
-        );
-      if (list) {
-        const { adapters, bits, plan, tie } = options;
-        const asked = {
-          model,
-          adapters,
-          ...(bits !== undefined && { bits }),
-          ...(plan !== undefined && { plan }),
-          ...(tie !== undefined && { tie }),
-        };
-        print({ json: asJson }, await run('list-exports', asked), formatExports);
-        return;
-      }
-      if (format === undefined || out === undefined)
-        command.error('error: name what is written, with --format and --out, or ask for --list');
-      const bar = progressBar('Exporting');
-      const result = await run(
-        'export',
-        { ...options, model, format, out },
-        (status) => bar.update(status.done, formatStatus(status)),
-        { yes, shorter: [] },
-      ).finally(() => bar.stop());
-      print({ json: asJson }, result, formatExported);
-    },
-  );
+addExportOptions(
+  program.command('export').description('write a model with an adapter set, at chosen bits, for other tools'),
+).action(async (model: string, options: ExportOptions, command: Command) => {
+  const wrong = misused(options);
+  if (wrong !== undefined) command.error(`error: ${wrong}`);
+  const { json: asJson = false, yes = false, list, verify, limit: _limit, format, out, ...asked } = options;
+  if (list) {
+    const { device: _device, threads: _threads, ...set } = asked;
+    print({ json: asJson }, await run('list-exports', { ...set, model }), formatExports);
+    return;
+  }
+  const bar = progressBar('Exporting');
+  const result = await run(
+    'export',
+    { ...asked, model, format: format!, out: out! },
+    (status) => bar.update(status.done, formatStatus(status)),
+    { yes, shorter: [] },
+  ).finally(() => bar.stop());
+  if (!asJson || verify === undefined) print({ json: asJson }, result, formatExported);
+  if (verify === undefined) return;
+  const verified = await scored(verification(model, result.out, options), 'Verifying', yes);
+  if (asJson) print({ json: true }, { ...result, verified }, () => '');
+  else reportEvaluated(verified, false);
+});
 
 program
   .command('verify')
@@ -471,12 +436,6 @@ program
   });
 
 let running: WorkKind | undefined;
-
-interface ExportOptions extends Starting, Omit<ExportRequest, 'model' | 'format' | 'out'> {
-  readonly format?: string;
-  readonly out?: string;
-  readonly list?: boolean;
-}
 
 function run<K extends WorkKind>(
   kind: K,

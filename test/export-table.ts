@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { meanDivergence } from '../engine/execution/logit-divergence.js';
 import { openSampleCache, samplesIn } from '../engine/execution/sample-store.js';
 import { normals } from '../engine/execution/testing.js';
+import { onnxTables } from '../engine/exporters/onnx/onnx.js';
 import { exporters } from '../engine/exporters/registry.js';
 import { listExports } from '../engine/jobs/runs/list-exports.js';
 import { calibrate } from '../engine/methods/calibrate.js';
@@ -52,12 +53,16 @@ const MODELS: readonly { title: string; config: object; tokens: boolean; rows: r
     ...{ title: 'Picture classifiers', config: TINY_VIT, tokens: false },
     rows: [
       { method: 'quept', mode: 'weight-activation', options: { epochs: 1, batch: 2, rank: 1 } },
+      { method: 'direct', mode: 'weight-activation', offered: [4, 5, 6, 7, 8] },
       { method: 'rounding' },
     ],
   },
 ];
 
-const formats = exporters.filter((exporter) => 'holderOf' in exporter);
+/** Others hold layers as `onnx` does. */
+const formats = exporters.filter(
+  (exporter) => 'holderOf' in exporter && !onnxTables.includes(exporter),
+);
 
 /** The part of the document from the first heading of a table on. */
 export async function exportTables(programs: Programs, folder: string): Promise<string> {

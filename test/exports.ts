@@ -6,7 +6,9 @@ import { layerNames } from '../engine/execution/model.js';
 import { openSampleCache, samplesIn } from '../engine/execution/sample-store.js';
 import { normals } from '../engine/execution/testing.js';
 import type { ExportContext, Exporter, Fit } from '../engine/exporters/exporter.js';
+import type { OnnxModel } from '../engine/formats/onnx.js';
 import { calibrate } from '../engine/methods/calibrate.js';
+import type { CalibrationSet } from '../engine/methods/method.js';
 import { resolveRequest } from '../engine/methods/request.js';
 import { openAdapterSet, openSource } from '../engine/methods/sets.js';
 import { openCheckpoint, type Checkpoint } from '../engine/models/checkpoint.js';
@@ -100,16 +102,22 @@ export function samplesOf({ model }: Pick<Checkpoint, 'model'>) {
   return { data, inputs: samplesIn(data, SAMPLES) };
 }
 
-/** An adapter set of any method, calibrated on those. */
+/**
+ * An adapter set of any method, calibrated on those.
+ * @param changed settings that no option has @param given other samples
+ */
 export async function makeSmallSet(
   programs: Programs,
   model: string,
   out: string,
   asked: Partial<CalibrateRequest>,
+  changed: object = {},
+  given?: CalibrationSet,
 ): Promise<void> {
   const checkpoint = await openCheckpoint(model);
-  const resolved = resolveRequest(checkpoint, { ...asked, model });
-  const set = { ...samplesOf(checkpoint), name: 'samples', fingerprint: '0'.repeat(64) };
+  const found = resolveRequest(checkpoint, { ...asked, model });
+  const resolved = { ...found, settings: { ...found.settings, ...changed } };
+  const set = given ?? { ...samplesOf(checkpoint), name: 'samples', fingerprint: '0'.repeat(64) };
   const common = { resume: false, distance: meanDivergence, engineVersion: '0' };
   const hooks = { signal: new AbortController().signal, status: () => undefined, note: () => undefined };
   const cache = await openSampleCache(Infinity);
@@ -138,4 +146,13 @@ export async function withExportContext<T>(
     await set.close();
     await original.close();
   }
+}
+
+/** An exported ONNX model without rounding of what enters its products, which is what makes them fast. */
+export function exactly(model: OnnxModel): OnnxModel {
+  const nodes = model.graph.nodes.map((node) => {
+    const { accuracy_level: _level, ...attributes } = node.attributes;
+    return { ...node, attributes };
+  });
+  return { ...model, graph: { ...model.graph, nodes } };
 }

@@ -1,17 +1,14 @@
 /** ONNX folders of language models and picture classifiers, run in ONNX Runtime alone. */
-import { readFile, readdir, writeFile } from 'node:fs/promises';
+import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { layerNames } from '../engine/execution/model.js';
-import { openElasticModel, widthsOf } from '../engine/execution/quantized-model.js';
 import { normals, usePrograms } from '../engine/execution/testing.js';
 import { onnx } from '../engine/exporters/onnx/onnx.js';
-import { encodeOnnxModel, readOnnxModel, type OnnxModel } from '../engine/formats/onnx.js';
-import { openAdapterSet, openSource } from '../engine/methods/sets.js';
-import { openCheckpoint } from '../engine/models/checkpoint.js';
 import { makeRoundingSet, withExportContext, writeTokenizer } from './exports.js';
 import { temporaryFolder, TINY_LLAMA, TINY_VIT, writeRandomModel } from './fixtures.js';
+import { int64, logitsOfSet, openExact } from './onnx-run.js';
 import { maxDifference } from './support.js';
 import { TINY } from './tiny.js';
 
@@ -45,20 +42,12 @@ async function exported(model: string, bits: number): Promise<ort.InferenceSessi
     const layers = layerNames(context.original).map((name) => fits.find(({ tensor }) => tensor === name));
     expect(layers).not.toContain(undefined);
   });
-  const [name] = (await readdir(at(out, 'onnx'))).filter((each) => each.endsWith('.onnx'));
-  const path = at(out, 'onnx', name!);
-  await writeFile(path, encodeOnnxModel(exactly(await readOnnxModel(path))));
-  return ort.InferenceSession.create(path);
-}
-
-/** The same without rounding of what enters its products, which is what makes them fast. */
-function exactly(model: OnnxModel): OnnxModel {
-  const nodes = model.graph.nodes.map((node) => {
-    const { accuracy_level: level, ...attributes } = node.attributes;
-    expect(level).toEqual(node.opType === 'MatMulNBits' ? { type: 'int', value: 4 } : undefined);
-    return { ...node, attributes };
-  });
-  return { ...model, graph: { ...model.graph, nodes } };
+  const { written, session } = await openExact(at(out));
+  for (const { opType, attributes } of written.graph.nodes)
+    expect(attributes.accuracy_level).toEqual(
+      opType === 'MatMulNBits' ? { type: 'int', value: 4 } : undefined,
+    );
+  return session;
 }
 
 async function sizeOf(path: string): Promise<number> {
@@ -69,34 +58,8 @@ async function sizeOf(path: string): Promise<number> {
   return (await Promise.all(sizes)).reduce((sum, { length }) => sum + length, 0);
 }
 
-/** What the engine makes of a set's model. */
-async function ours(
-  model: string,
-  bits: number,
-  data: Float32Array | BigInt64Array,
-  shape: readonly number[],
-) {
-  const checkpoint = await openCheckpoint(at(model));
-  const set = await openAdapterSet(at(`${model}-set`));
-  const elastic = await openElasticModel(programs, openSource(programs, checkpoint, set));
-  const names = layerNames(checkpoint);
-  await elastic.use(
-    widthsOf(
-      names,
-      names.map(() => bits),
-    ),
-  );
-  const input = programs.runtime.tensor(data, shape);
-  const logits = (await elastic.run(input, shape[0]!)).slice();
-  input.dispose();
-  elastic.dispose();
-  await set.close();
-  await checkpoint.close();
-  return logits;
-}
-
-const int64 = (values: readonly number[], shape: readonly number[]) =>
-  new ort.Tensor('int64', BigInt64Array.from(values, BigInt), shape);
+const ours = (model: string, bits: number, data: Float32Array | BigInt64Array, shape: readonly number[]) =>
+  logitsOfSet(programs, at(model), at(`${model}-set`), bits, data, shape);
 
 describe.each(['llama', 'tied', 'qwen3', 'mistral'])('%s', (name) => {
   beforeAll(async () => {

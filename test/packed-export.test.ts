@@ -221,6 +221,46 @@ it('is read by what its configuration says of each layer, and refused where that
   }
 });
 
+it('reads GPTQ of the first version, whose zero points are stored less one', async () => {
+  await withContext(4, (context) => gptqCheckpoint.write(context, at('second')));
+  await cp(at('second'), at('first'), { recursive: true });
+  const path = at('first', 'model.safetensors');
+  const file = await readFile(path);
+  const start = 8 + Number(file.readBigUInt64LE(0));
+  const header = JSON.parse(file.subarray(8, start).toString()) as Record<string, { data_offsets: number[] }>;
+  for (const [name, { data_offsets: ends }] of Object.entries(header)) {
+    if (!name.endsWith('.qzeros')) continue;
+    for (let i = start + ends[0]!; i < start + ends[1]!; i++) {
+      const byte = file[i]!;
+      expect(Math.min(byte & 15, byte >> 4)).toBeGreaterThan(0);
+      file[i] = byte - 0x11;
+    }
+  }
+  await writeFile(path, file);
+  const config = await readFile(at('first', 'config.json'), 'utf8');
+  const values = async (folder: string) => {
+    const read = await openCheckpoint(at(folder), { packed: true });
+    const layers = layerNames(read).map((name) => read.source.read(`${name}.weight`));
+    const found = await Promise.all(layers);
+    await read.close();
+    return found;
+  };
+  const expected = await values('second');
+  for (const [format, same] of [
+    ['"gptq"', true],
+    ['"gptq_v2"', false],
+  ] as const) {
+    await writeFile(at('first', 'config.json'), config.replaceAll('"gptq_v2"', format));
+    expect((await values('first')).some((weight, i) => weight.some((x, j) => x !== expected[i]![j]))).toBe(
+      !same,
+    );
+  }
+  const unnamed = config.replaceAll(/ *"(checkpoint_)?format": "gptq_v2",?\n/g, '');
+  expect(unnamed).not.toContain('gptq_v2');
+  await writeFile(at('first', 'config.json'), unnamed.replace(/,(\s*})/g, '$1'));
+  expect(await values('first')).toEqual(expected);
+});
+
 it('says what vLLM cannot run as one layer, until it is tied', async () => {
   await withContext(4, (context) => {
     const bitsOf = (layer: string) => (layer.endsWith('k_proj') ? 8 : 4);
@@ -255,7 +295,9 @@ it('is refused where it cannot hold a set', async () => {
     expect(gptqCheckpoint.refuse(context)).toMatch(/language models/);
     expect(compressedTensorsCheckpoint.refuse(context)).toBeUndefined();
     const mixed = { ...context, bitsOf: (layer: string) => (layer.endsWith('query') ? 8 : 4) };
-    expect(compressedTensorsCheckpoint.refuse(mixed)).toMatch(/several containers/);
+    expect(compressedTensorsCheckpoint.refuse(mixed)).toMatch(
+      /several containers.*give all layers the same bits, or export it as onnx/,
+    );
     return Promise.resolve();
   });
 });

@@ -125,6 +125,37 @@ describe('of a language model', () => {
   });
 });
 
+describe('with its export', () => {
+  const oneGo = (out: string, format: string, ...more: string[]) => [
+    ...['export', LLAMA.model, '--adapters', at(LLAMA.set), '--format', format, '--out', at(out)],
+    ...more,
+  ];
+
+  it('a file is scored once it is written', async () => {
+    const scored = ['--bits', '4', '--verify', LLAMA.data, '--limit', '2'];
+    const { out, bytes, verified } = await done<ExportResult & { verified: EvaluateResult }>(
+      oneGo('one-go', 'onnx-embedding8', ...scored),
+    );
+    expect(out).toBe(at('one-go'));
+    expect(verified.rows.map(({ label }) => label)).toEqual(['full', LLAMA.set, 'one-go']);
+    const one = row(verified.rows, 'one-go');
+    expect(one).toMatchObject({ samples: 2, bytes });
+    expect(one.runtime).toMatch(/^ONNX Runtime \d/);
+    const { stdout, stderr } = await runCli([...oneGo('in-words', 'onnx', ...scored), ...CPU]);
+    expect(stdout, stderr).toMatch(/^Wrote [^]*in-words[^]*KL[^]*in-words/m);
+  });
+
+  it.each([
+    [['onnx', '--bits', '4', '--limit', '2'], /--limit is of --verify/],
+    [['gguf-types', '--bits', '4', '--verify', 'data'], /gguf-types holds no weights to verify/],
+    [['elastic', '--verify', 'data'], /name the bits to verify at/],
+  ])('%j is bad usage, and nothing is written', async ([format, ...more], reason) => {
+    const { code, stderr } = await runCli(oneGo('unmade', format!, ...more));
+    expect([code, stderr]).toEqual([2, expect.stringMatching(reason)]);
+    expect(await readdir(folder)).not.toContain('unmade');
+  });
+});
+
 it('a picture classifier is scored in every runtime', async () => {
   const names = ['onnx', 'safetensors', 'compressed-tensors', 'elastic'];
   for (const format of names)

@@ -223,7 +223,7 @@ function activationInputs(
 const activationKey = ({ inputs, grids, cache }: QuantizedActivations) =>
   [[...inputs].join(' '), [...grids].join(), cache?.bits ?? ''].join('; ');
 
-interface Quantizer {
+export interface Quantizer {
   readonly bits: number;
   readonly form: ActivationForm;
 }
@@ -233,9 +233,9 @@ interface Quantizer {
  * An operand has the bit-width of the layer that it is made of; one that is made of several has the highest of the part's,
  * and none where a layer has none.
  */
-function quantizersOf(
+export function quantizersOf(
   { linears, operands, producers }: PartListing,
-  source: PartSource,
+  source: Pick<PartSource, 'activation'>,
   bitsOf: (layer: string) => number | undefined,
 ): { readonly inputs: Map<string, string>; readonly quantizers: Map<string, Quantizer> } {
   const inputs = new Map<string, string>();

@@ -36,7 +36,9 @@ function inputsOf(graph: Graph, out: number, columns: number, groupSize: number)
   return [weight, whole, whole, graph.input('levels', []), groupSize] as const;
 }
 
-function feedsOf({ runtime }: Programs, { in: columns, out }: LinearEntry, bits: number, groupSize: number) {
+type Sizes = Pick<LinearEntry, 'in' | 'out'>;
+
+function feedsOf({ runtime }: Programs, { in: columns, out }: Sizes, bits: number, groupSize: number) {
   const rows = scaleRows({ in: columns, out }, groupSize);
   return {
     whole: runtime.tensor(new Float32Array(rows).fill(WHOLE_RANGE), [rows, 1]),
@@ -66,7 +68,7 @@ export const roundedWeights = (
 /** The rounded weight of a layer as data. @param weight unquantized, [out, in] */
 export async function roundedCodes(
   programs: Programs,
-  layer: LinearEntry,
+  layer: Sizes,
   weight: Float32Array,
   bits: number,
   groupSize: number,

@@ -26,16 +26,25 @@ export function ownersOf({ source }: Pick<ExportContext, 'source'>): Map<string,
 
 /** Why what only holds weights cannot hold a set; undefined where it can. @param holder as in "which … cannot say" */
 export function refuseMoreThanWeights(context: ExportContext, holder: string): string | undefined {
-  const { original, source, config } = context;
-  if (config.mode !== 'weight-only')
+  if (context.config.mode !== 'weight-only')
     return `The adapter set quantizes activations, which ${holder} cannot say; calibrate weights alone (--mode weight-only).`;
-  if (source.cache !== undefined)
-    return `The adapter set quantizes keys and values, which ${holder} cannot say; calibrate without --kv-bits.`;
-  if (source.checkpoint.model !== original.model) {
-    const names = config.transforms.map((transform) => transform.name).join(', ');
-    return `The adapter set changes what the model computes, not its weights alone (${names}), which ${holder} cannot say.`;
-  }
-  return undefined;
+  return refuseCache(context, holder) ?? refuseChanges(context, holder);
+}
+
+/** Why what has no quantized cache cannot hold a set. */
+export const refuseCache = ({ source }: ExportContext, holder: string): string | undefined =>
+  source.cache === undefined
+    ? undefined
+    : `The adapter set quantizes keys and values, which ${holder} cannot say; calibrate without --kv-bits.`;
+
+/** Why what computes what the original does cannot hold a set. */
+export function refuseChanges(
+  { original, source, config }: ExportContext,
+  holder: string,
+): string | undefined {
+  if (source.checkpoint.model === original.model) return undefined;
+  const names = config.transforms.map((transform) => transform.name).join(', ');
+  return `The adapter set changes what the model computes, not its weights alone (${names}), which ${holder} cannot say.`;
 }
 
 /** The layer whose weight a parameter is; undefined where it is something else. */

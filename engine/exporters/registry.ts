@@ -1,7 +1,7 @@
 /** All export formats. A new one is a file like `merged.ts`, or a folder like `gguf/`, and a line here. */
 import { UserError } from '../errors.js';
 import { show } from '../formats/paths.js';
-import { onnx } from './onnx/onnx.js';
+import { onnx, onnxTables } from './onnx/onnx.js';
 import { awqCheckpoint, compressedTensorsCheckpoint, gptqCheckpoint } from './packed/packed.js';
 import { elasticFile } from './elastic/elastic.js';
 import type { Exporter } from './exporter.js';
@@ -15,6 +15,7 @@ export const exporters: readonly Exporter[] = [
   gguf,
   tensorTypes,
   onnx,
+  ...onnxTables,
   compressedTensorsCheckpoint,
   gptqCheckpoint,
   awqCheckpoint,

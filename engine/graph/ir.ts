@@ -6,8 +6,8 @@
  */
 import type { Operator, OperatorAttributes } from './operators.js';
 
-/** `uint8` holds packed integers; only constants have it. */
-export type DType = 'float32' | 'int64' | 'bool' | 'uint8';
+/** Those of 8 bits hold integers, packed or one each, and enter `MatMulNBits` and `MatMulInteger` alone; `int32` is what the latter yields. */
+export type DType = 'float32' | 'int64' | 'int32' | 'bool' | 'uint8' | 'int8';
 export type Shape = readonly number[];
 export type TensorData = Float32Array | BigInt64Array | Uint8Array;
 
@@ -74,9 +74,9 @@ export class Graph {
 
   /**
    * A tensor stored in the graph, whose elements must not change from then on; equal small constants are stored once.
-   * @param bytes what the elements of a Uint8Array are
+   * @param bytes what the elements of a Uint8Array are, those of int8 in two's complement
    */
-  constant(data: TensorData, shape: Shape, bytes: 'bool' | 'uint8' = 'bool'): Value {
+  constant(data: TensorData, shape: Shape, bytes: 'bool' | 'uint8' | 'int8' = 'bool'): Value {
     const type = data instanceof Float32Array ? 'float32' : data instanceof BigInt64Array ? 'int64' : bytes;
     if (data.length !== sizeOf(shape))
       throw new Error(`Constant of ${data.length} elements has shape [${shape.join(', ')}].`);

@@ -11,8 +11,8 @@ type Axis = Readonly<Record<'axis', number>>;
 export interface OperatorAttributes {
   readonly Abs: None;
   readonly Add: None;
-  /** `to`: float32. */
-  readonly Cast: { readonly to: 1 };
+  /** `to`: float32 or uint8. */
+  readonly Cast: { readonly to: 1 | 2 };
   readonly Clip: None;
   readonly Concat: Axis;
   readonly Conv: { readonly kernel_shape: readonly number[]; readonly strides: readonly number[] };
@@ -28,8 +28,11 @@ export interface OperatorAttributes {
   readonly LayerNormalization: { readonly axis: number; readonly epsilon: { readonly float: number } };
   readonly Log: None;
   readonly MatMul: None;
+  readonly MatMulInteger: None;
   /** Of ONNX Runtime. */
-  readonly MatMulNBits: Readonly<Record<'K' | 'N' | 'bits' | 'block_size', number>>;
+  readonly MatMulNBits: Readonly<Record<'K' | 'N' | 'bits' | 'block_size', number>> & {
+    readonly accuracy_level?: 4;
+  };
   readonly Max: None;
   readonly Min: None;
   readonly Mul: None;

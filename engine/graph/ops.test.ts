@@ -35,6 +35,15 @@ function packed(graph: Graph, bits: 4 | 8) {
   return { weight, floats };
 }
 
+/** Whole numbers x [n, 4] less 3, by integers [4, 2] less their zero points, which signed ones have none of. */
+function integerProduct(x: Value, type: 'int8' | 'uint8'): Value {
+  const { graph } = x;
+  const bytes = graph.constant(Uint8Array.of(0, 255, 1, 254, 127, 128, 3, 4), [4, 2], type);
+  const zeros = type === 'uint8' ? graph.constant(Uint8Array.of(200, 7), [2], 'uint8') : undefined;
+  const three = graph.constant(Uint8Array.of(3), [], 'uint8');
+  return op.cast(op.matMulInteger(op.cast(x, 'uint8'), bytes, three, zeros), 'float32');
+}
+
 const isValue = (result: Value | readonly Value[]): result is Value => 'id' in result;
 
 type Build = (...inputs: Value[]) => Value | readonly Value[];
@@ -157,6 +166,10 @@ const cases: Readonly<Record<string, readonly (readonly [Shape[], Build])[]>> = 
     [[[3, 40]], (x) => op.matMulNBits(x, packed(x.graph, 4).weight)],
     [[[2, 1, 40]], (x) => op.matMulNBits(x, packed(x.graph, 8).weight)],
   ],
+  matMulInteger: [
+    [[[3, 4]], (x) => integerProduct(x, 'int8')],
+    [[[3, 4]], (x) => integerProduct(x, 'uint8')],
+  ],
   softmax: [[[[2, 3]], (x) => op.softmax(x)]],
   layerNormalization: [[[[2, 3, 4], [4], [4]], (x, w, b) => op.layerNormalization(x, w, b, 1e-6)]], // prettier-ignore
   conv: [
@@ -252,6 +265,18 @@ it.each([4, 8] as const)(
   },
 );
 
+it.each([
+  ['int8', [0, -1, 1, -2, 127, -128, 3, 4], [0, 0]],
+  ['uint8', [0, 255, 1, 254, 127, 128, 3, 4], [200, 7]],
+] as const)('matMulInteger multiplies %s by uint8 without rounding', async (type, b, zeros) => {
+  const rows = [0, 255, 7, 254];
+  const { y } = await evaluate({ x: { ...array([4], rows), shape: [1, 4] } }, (v) => ({
+    y: integerProduct(v.x!, type),
+  }));
+  const sums = [0, 1].map((n) => rows.reduce((sum, a, k) => sum + (a - 3) * (b[2 * k + n]! - zeros[n]!), 0));
+  expect([...y!]).toEqual(sums);
+});
+
 describe('what does not change anything builds no node', () => {
   const graph = new Graph();
   const x = graph.input('x', [2, 3]);
@@ -273,6 +298,7 @@ describe('what does not fit is refused', () => {
   const graph = new Graph();
   const float = (...shape: number[]) => graph.input(`x${graph.inputs.size}`, shape);
   const typed = (type: DType, ...shape: number[]) => graph.input(`x${graph.inputs.size}`, shape, type);
+  const bytes = (...shape: number[]) => typed('uint8', ...shape);
   it.each<[string, () => unknown, string]>([
     ['add', () => op.add(float(2, 3), float(2)), 'Shapes [2, 3] and [2] do not broadcast.'],
     ['add', () => op.add(float(0), float(2)), 'do not broadcast'],
@@ -320,6 +346,10 @@ describe('what does not fit is refused', () => {
       () => op.matMulNBits(float(2, 40), { ...packed(graph, 4).weight, scales: float(3) }),
       'MatMulNBits with [3] scales and [2] bytes of zeros.',
     ],
+    ['matMulInteger', () => op.matMulInteger(bytes(2, 3), bytes(4, 3), bytes()), 'MatMulInteger of [2, 3] and [4, 3].'], // prettier-ignore
+    ['matMulInteger', () => op.matMulInteger(float(2, 3), bytes(3, 4), bytes()), 'of float32 and uint8.'],
+    ['matMulInteger', () => op.matMulInteger(bytes(2, 3), bytes(3, 4), float()), 'of uint8 and float32.'],
+    ['matMulInteger', () => op.matMulInteger(bytes(2, 3), bytes(3, 4), bytes(), bytes(3)), 'zero points [] and [3].'], // prettier-ignore
     [
       'gemm',
       () => op.gemm(float(3, 2), float(4, 2), { transA: true, transB: true }),

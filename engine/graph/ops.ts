@@ -95,7 +95,8 @@ export const sqrt = (x: Value) => unary('Sqrt', x);
 export const tanh = (x: Value) => unary('Tanh', x);
 /** The exact Gaussian error linear unit, x·Φ(x). */
 export const gelu = (x: Value) => single('Gelu', [x], { approximate: 'none' }, x.shape);
-export const cast = (x: Value, to: 'float32') => single('Cast', [x], { to: 1 }, x.shape, to);
+export const cast = (x: Value, to: 'float32' | 'uint8') =>
+  single('Cast', [x], { to: to === 'float32' ? 1 : 2 }, x.shape, to);
 /** Elements limited to [lo, hi]: numbers or float32 scalars of shape []. */
 export function clip(x: Value, lo: number | Value, hi: number | Value): Value {
   const bound = (b: number | Value) => {
@@ -288,8 +289,15 @@ export interface PackedWeight {
   /** uint8 [N · ⌈⌈K / groupSize⌉ · bits / 8⌉], each row packed like the integers. */
   readonly zeros: Value;
 }
-/** a·Ŵᵀ on the last axis, ŵ = scale · (integer − zero); an operator of ONNX Runtime's own. It has no gradient. */
-export function matMulNBits(a: Value, weight: PackedWeight): Value {
+/**
+ * a·Ŵᵀ on the last axis, ŵ = scale · (integer − zero); an operator of ONNX Runtime's own. It has no gradient.
+ * @param options whether `a` may be rounded to 8 bits in blocks, which is what fast kernels do
+ */
+export function matMulNBits(
+  a: Value,
+  weight: PackedWeight,
+  options: { readonly roundsInput?: boolean } = {},
+): Value {
   const { bits, groupSize, columns, integers, scales, zeros } = weight;
   const [rows, groups] = integers.shape as readonly [number, number];
   const expected = [rows, Math.ceil(columns / groupSize), (groupSize * bits) / 8];
@@ -303,9 +311,28 @@ export function matMulNBits(a: Value, weight: PackedWeight): Value {
   return single(
     'MatMulNBits',
     [a, integers, scales, zeros],
-    { K: columns, N: rows, bits, block_size: groupSize },
+    { K: columns, N: rows, bits, block_size: groupSize, ...(options.roundsInput && { accuracy_level: 4 }) },
     [...a.shape.slice(0, -1), rows],
   );
+}
+/**
+ * (a − aZero)·(b − bZero) of integers on matrices, without rounding; it has no gradient.
+ * @param a uint8 [M, K]; its zero point a scalar
+ * @param b int8 or uint8 [K, N]; its zero points [N], absent for 0
+ * @returns int32 [M, N]
+ */
+export function matMulInteger(a: Value, b: Value, aZero: Value, bZero?: Value): Value {
+  const [m, k] = a.shape;
+  const [l, n] = b.shape;
+  if (a.shape.length !== 2 || b.shape.length !== 2 || k !== l)
+    throw new Error(`MatMulInteger of ${show(a.shape)} and ${show(b.shape)}.`);
+  if (a.type !== 'uint8' || (b.type !== 'uint8' && b.type !== 'int8'))
+    throw new Error(`MatMulInteger of ${a.type} and ${b.type}.`);
+  sameType('MatMulInteger', a, aZero);
+  if (bZero) sameType('MatMulInteger', b, bZero);
+  if (aZero.shape.length > 0 || (bZero && show(bZero.shape) !== show([n!])))
+    throw new Error(`MatMulInteger with zero points ${show(aZero.shape)} and ${show(bZero?.shape ?? [])}.`);
+  return single('MatMulInteger', [a, b, aZero, bZero], {}, [m!, n!], 'int32');
 }
 export const softmax = (x: Value, axis = -1) =>
   single('Softmax', [x], { axis: axisOf(axis, x.shape.length) }, x.shape);

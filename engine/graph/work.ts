@@ -79,5 +79,5 @@ export function peakBytes(graph: Graph): number {
   return peak;
 }
 
-const BYTES = { float32: 4, int64: 8, bool: 1, uint8: 1 };
+const BYTES = { float32: 4, int64: 8, int32: 4, bool: 1, uint8: 1, int8: 1 };
 const bytesOf = ({ type, shape }: Value): number => BYTES[type] * sizeOf(shape);

@@ -2,9 +2,10 @@
 import { readdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
-import { encodeOnnxModel, readOnnxModel, type OnnxModel } from '../../engine/formats/onnx.js';
+import { encodeOnnxModel, readOnnxModel } from '../../engine/formats/onnx.js';
 import { exporters } from '../../engine/exporters/registry.js';
 import { listExports } from '../../engine/jobs/runs/list-exports.js';
+import { exactly } from '../exports.js';
 import { withLlama } from './llama-cpp.js';
 import { expectAlike, isInstalled, peer } from './peer.js';
 import {
@@ -15,7 +16,9 @@ import {
   SAMPLES,
   type Answers,
   type Bench,
-  type SampleName,
+  sampleOf,
+  setName,
+  type Subject,
 } from './samples.js';
 import { floats, openReference, type Reference } from './suite.js';
 
@@ -38,15 +41,22 @@ const EXACT = 2e-4;
 const NEAR = 2e-3;
 /** Of perplexity. */
 const PERPLEXITY = 0.003;
+/** Where a table of embeddings is in 4 bits: measured on the sample, 0.011 from 3 bits on and 0.019 at 2. */
+const COARSE = { most: 0.025, share: 0.9, perplexity: 0.03 };
 
-/** What loads a format, and whether it rounds inputs of products. */
+/** What loads a format, whether it rounds inputs of products, and whether it rounds more of a model than a set says, to few bits. */
 const READERS: Readonly<
-  Record<string, { readonly name: (bits: number) => string; readonly rounds?: boolean }>
+  Record<
+    string,
+    { readonly name: (bits: number) => string; readonly rounds?: boolean; readonly coarse?: boolean }
+  >
 > = {
   safetensors: { name: () => 'transformers' },
   'safetensors-f32': { name: () => 'transformers' },
   gguf: { name: () => 'llama.cpp', rounds: true },
   onnx: { name: () => 'onnx', rounds: true },
+  'onnx-embedding8': { name: () => 'onnx', rounds: true },
+  'onnx-embedding4': { name: () => 'onnx', rounds: true, coarse: true },
   // transformers 5.24 makes no place for packed zero points, which 4 and 8 bits need.
   'compressed-tensors': { name: (bits) => (bits === 4 || bits === 8 ? 'decompressed' : 'transformers') },
   gptq: { name: () => 'gptqmodel' },
@@ -54,16 +64,20 @@ const READERS: Readonly<
 };
 
 /** What is refused, and nothing else is. */
-const REFUSED: Readonly<Record<SampleName, (format: string, bits: number) => boolean>> = {
+const ACTIVATIONS = ['onnx', 'onnx-embedding8', 'onnx-embedding4'];
+const REFUSED: Readonly<Record<Subject, (format: string, bits: number) => boolean>> = {
   'llama-speeches': (format, bits) => format === 'awq' && bits > 4,
-  'vit-fashion': (format) => ['gguf', 'gguf-types', 'gptq', 'awq'].includes(format),
+  'vit-fashion': (format) =>
+    ['gguf', 'gguf-types', 'gptq', 'awq', 'onnx-embedding8', 'onnx-embedding4'].includes(format),
+  'llama-speeches, activations too': (format) => !ACTIVATIONS.includes(format),
+  'vit-fashion, activations too': (format) => format !== 'onnx',
 };
 
-for (const sample of ['llama-speeches', 'vit-fashion'] as const)
+for (const sample of Object.keys(REFUSED) as Subject[])
   describe(sample, () => {
     for (const { name: format } of exporters)
       for (const bits of format in READERS ? BITS : [])
-        if (!REFUSED[sample](format, bits))
+        if (!REFUSED[sample](format, bits) && !redraws(sample, format))
           peer(`as ${format} at ${bits} bits computes what the set does`, () =>
             compare(sample, format, bits),
           );
@@ -73,7 +87,9 @@ for (const sample of ['llama-speeches', 'vit-fashion'] as const)
         const file = await onnxFile(await bench.exported(sample, bits, 'onnx'));
         const path = join(dirname(file), 'exact.onnx');
         await writeFile(path, encodeOnnxModel(exactly(await readOnnxModel(file))));
-        await expectAgreement(sample, bits, await asked(sample, 'onnx', path, 'onnx'), EXACT);
+        await expectAgreement(sample, bits, await asked(sample, 'onnx', path, 'onnx'), {
+          most: exactFor(sample),
+        });
       });
 
     peer('is refused by no other format', async () => {
@@ -84,20 +100,31 @@ for (const sample of ['llama-speeches', 'vit-fashion'] as const)
     });
   });
 
-const listed = (sample: SampleName, bits: number) =>
-  listExports({ model: join(SAMPLES, sample), adapters: bench.at(`${sample}-set`), bits });
+/**
+ * Where activations are on coarse grids, a table that is rounded decides anew what all of them are rounded to: as far from the set as
+ * the set is from another of its kind.
+ */
+const redraws = (subject: Subject, format: string) =>
+  subject !== sampleOf(subject) && format.startsWith('onnx-embedding');
 
-async function compare(sample: SampleName, format: string, bits: number): Promise<void> {
+const listed = (subject: Subject, bits: number) =>
+  listExports({ model: join(SAMPLES, sampleOf(subject)), adapters: bench.at(setName(subject)), bits });
+
+/** Where activations are rounded too, the last digits of sums decide some of them, and those all that follows. */
+const exactFor = (subject: Subject) => (subject === sampleOf(subject) ? EXACT : NEAR);
+
+async function compare(sample: Subject, format: string, bits: number): Promise<void> {
   const { held } = (await listed(sample, bits)).find(({ name }) => name === format)!;
-  const { name, rounds = false } = READERS[format]!;
+  const { name, rounds = false, coarse = false } = READERS[format]!;
   const isExact = !rounds && held!.every(({ distance }) => distance === undefined);
   const out = await bench.exported(sample, bits, format);
   const reader = name(bits);
   const theirs =
     reader === 'llama.cpp'
       ? await inLlama(out)
-      : await asked(sample, reader, format === 'onnx' ? await onnxFile(out) : out, format);
-  await expectAgreement(sample, bits, theirs, isExact ? EXACT : NEAR);
+      : await asked(sample, reader, reader === 'onnx' ? await onnxFile(out) : out, format);
+  if (coarse) await expectAgreement(sample, bits, theirs, COARSE);
+  else await expectAgreement(sample, bits, theirs, { most: isExact ? exactFor(sample) : NEAR });
 }
 
 async function onnxFile(folder: string): Promise<string> {
@@ -105,21 +132,13 @@ async function onnxFile(folder: string): Promise<string> {
   return join(folder, 'onnx', name!);
 }
 
-/** The same with products of full precision. */
-function exactly(model: OnnxModel): OnnxModel {
-  const nodes = model.graph.nodes.map((node) => {
-    const { accuracy_level: _level, ...attributes } = node.attributes;
-    return { ...node, attributes };
-  });
-  return { ...model, graph: { ...model.graph, nodes } };
-}
-
 interface Theirs {
   readonly probabilities: readonly Float64Array[];
   readonly loss?: number;
 }
 
-async function asked(sample: SampleName, reader: string, path: string, format: string): Promise<Theirs> {
+async function asked(subject: Subject, reader: string, path: string, format: string): Promise<Theirs> {
+  const sample = sampleOf(subject);
   const { path: inputs, shape, compared } = bench.inputs[sample];
   const answer = await reference.ask({ reader, path, format, inputs, shape, compared });
   if (answer.error !== undefined) throw new Error(answer.error);
@@ -141,16 +160,22 @@ const inLlama = (file: string): Promise<Theirs> =>
     return { probabilities: kept, loss };
   });
 
+interface Bounds {
+  readonly most: number;
+  readonly share?: number;
+  readonly perplexity?: number;
+}
+
 async function expectAgreement(
-  sample: SampleName,
+  sample: Subject,
   bits: number,
   { probabilities, loss }: Theirs,
-  most: number,
+  { most, share, perplexity = PERPLEXITY }: Bounds,
 ): Promise<void> {
   const own: Answers = await bench.ours(sample, bits);
-  const line = expectAlike(own.logits, probabilities, most);
+  const line = expectAlike(own.logits, probabilities, most, share);
   const change = own.loss === undefined ? 0 : Math.exp(loss! - own.loss) - 1;
-  const perplexity = own.loss === undefined ? '' : `, perplexity ${(100 * change).toFixed(3)} % off`;
-  process.stderr.write(`${expect.getState().currentTestName}: ${line}${perplexity}\n`);
-  expect(Math.abs(change)).toBeLessThanOrEqual(PERPLEXITY);
+  const loses = own.loss === undefined ? '' : `, perplexity ${(100 * change).toFixed(3)} % off`;
+  process.stderr.write(`${expect.getState().currentTestName}: ${line}${loses}\n`);
+  expect(Math.abs(change)).toBeLessThanOrEqual(perplexity);
 }

@@ -11,7 +11,7 @@ import type { ExportResult } from '../../engine/protocol/protocol.js';
 import { openPrograms, type Programs } from '../../engine/runtime/programs.js';
 import { openRuntime } from '../../engine/runtime/session.js';
 import { taskOf } from '../../engine/tasks/registry.js';
-import { makeRoundingSet } from '../exports.js';
+import { makeRoundingSet, makeSmallSet } from '../exports.js';
 import { temporaryFolder } from '../fixtures.js';
 
 export const BITS = [2, 3, 4, 5, 6, 7, 8];
@@ -22,6 +22,9 @@ const DATA = {
   'vit-fashion': 'data/fashion-mnist/evaluation-images-idx3-ubyte.gz',
 };
 export type SampleName = keyof typeof DATA;
+/** A sample with a set that rounds its weights, or its weights and activations. */
+export type Subject = SampleName | `${SampleName}, activations too`;
+export const sampleOf = (subject: Subject) => subject.split(',')[0] as SampleName;
 
 /** Windows of text whose perplexity is compared: a share of the evaluation text, or `PEERS_WINDOWS` of its 1,080. */
 const WINDOWS = Number(process.env.PEERS_WINDOWS ?? 64);
@@ -45,14 +48,17 @@ export interface Bench {
   /** The file of inputs, int64 or float32, the shape of one of them, and how many have their logits compared. */
   readonly inputs: Readonly<Record<SampleName, { path: string; shape: readonly number[]; compared: number }>>;
   readonly texts: readonly (readonly number[])[];
-  ours(sample: SampleName, bits: number): Promise<Answers>;
+  ours(subject: Subject, bits: number): Promise<Answers>;
   /** Logits of one text [length, vocabulary]. */
   logitsOf(bits: number, ids: readonly number[]): Promise<Float32Array>;
   /** What was written before is not written again. */
-  exported(sample: SampleName, bits: number, format: string): Promise<string>;
-  exportedResult(sample: SampleName, bits: number, format: string): Promise<ExportResult>;
+  exported(subject: Subject, bits: number, format: string): Promise<string>;
+  exportedResult(subject: Subject, bits: number, format: string): Promise<ExportResult>;
   close(): Promise<void>;
 }
+
+/** Of a subject's set in the bench's folder. */
+export const setName = (subject: Subject) => `${subject.replace(', activations too', '-activations')}-set`;
 
 export async function openBench(): Promise<Bench> {
   const { folder, cleanUp } = await temporaryFolder();
@@ -65,7 +71,7 @@ export async function openBench(): Promise<Bench> {
   const values = new Map<SampleName, Float32Array | BigInt64Array>();
 
   const prepare = async (sample: SampleName) => {
-    await makeRoundingSet(programs, modelOf(sample), at(`${sample}-set`));
+    await makeRoundingSet(programs, modelOf(sample), at(setName(sample)));
     const checkpoint = await openCheckpoint(modelOf(sample));
     const samples = sample === 'vit-fashion' ? COMPARED[sample] : WINDOWS;
     const drawn = { samples, first: true, seed: 0, batch: AT_ONCE };
@@ -77,6 +83,8 @@ export async function openBench(): Promise<Bench> {
       cache,
       new AbortController().signal,
     );
+    const both = { method: 'rounding', mode: 'weight-activation', bits: BITS } as const;
+    await makeSmallSet(programs, modelOf(sample), at(setName(`${sample}, activations too`)), both, {}, set);
     const shape = checkpoint.model.stem.inputShape(1).slice(1);
     const size = samples * shape.reduce((a, b) => a * b, 1);
     const read = sample === 'vit-fashion' ? new Float32Array(size) : new BigInt64Array(size);
@@ -99,9 +107,9 @@ export async function openBench(): Promise<Bench> {
     at,
     inputs,
     texts,
-    ours: async (sample, bits) => {
-      const key = `${sample} ${bits}`;
-      const found = answers.get(key) ?? (await run(sample, bits));
+    ours: async (subject, bits) => {
+      const key = `${subject} ${bits}`;
+      const found = answers.get(key) ?? (await run(subject, bits));
       answers.set(key, found);
       return found;
     },
@@ -109,7 +117,7 @@ export async function openBench(): Promise<Bench> {
       withModel('llama-speeches', bits, async (logitsFor) =>
         (await logitsFor(BigInt64Array.from(text, BigInt), [1, text.length])).slice(),
       ),
-    exported: async (sample, bits, format) => (await exportedResult(sample, bits, format)).out,
+    exported: async (subject, bits, format) => (await exportedResult(subject, bits, format)).out,
     exportedResult,
     close: async () => {
       await programs.release();
@@ -118,24 +126,25 @@ export async function openBench(): Promise<Bench> {
     },
   };
 
-  async function exportedResult(sample: SampleName, bits: number, format: string): Promise<ExportResult> {
+  async function exportedResult(subject: Subject, bits: number, format: string): Promise<ExportResult> {
     const quiet = { signal: new AbortController().signal, status: () => undefined, note: () => undefined };
-    const out = at(`${sample}-${bits}-${format}${format === 'gguf' ? '.gguf' : ''}`);
+    const out = at(`${setName(subject)}-${bits}-${format}${format === 'gguf' ? '.gguf' : ''}`);
     const known = results.get(out);
     if (known) return known;
-    const request = { model: modelOf(sample), adapters: at(`${sample}-set`), bits, format, out };
+    const request = { model: modelOf(sampleOf(subject)), adapters: at(setName(subject)), bits, format, out };
     const result = await runExport({ ...request, device: 'cpu', threads: 1 }, quiet);
     results.set(out, result);
     return result;
   }
 
-  async function run(sample: SampleName, bits: number): Promise<Answers> {
+  async function run(subject: Subject, bits: number): Promise<Answers> {
+    const sample = sampleOf(subject);
     const { shape, compared } = inputs[sample];
     const all = values.get(sample)!;
     const size = shape.reduce((a, b) => a * b, 1);
     const kept: Float32Array[] = [];
     const losses: number[] = [];
-    await withModel(sample, bits, async (logitsFor) => {
+    await withModel(subject, bits, async (logitsFor) => {
       for (let start = 0; start * size < all.length; start += AT_ONCE) {
         const part = all.slice(start * size, (start + AT_ONCE) * size);
         const logits = await logitsFor(part, [part.length / size, ...shape]);
@@ -163,14 +172,14 @@ export async function openBench(): Promise<Bench> {
   }
 
   async function withModel<T>(
-    sample: SampleName,
+    subject: Subject,
     bits: number,
     use: (
       logitsFor: (data: Float32Array | BigInt64Array, shape: readonly number[]) => Promise<Float32Array>,
     ) => Promise<T>,
   ): Promise<T> {
-    const checkpoint: Checkpoint = await openCheckpoint(modelOf(sample));
-    const set = await openAdapterSet(at(`${sample}-set`));
+    const checkpoint: Checkpoint = await openCheckpoint(modelOf(sampleOf(subject)));
+    const set = await openAdapterSet(at(setName(subject)));
     const model = await openElasticModel(programs, openSource(programs, checkpoint, set));
     const names = layerNames(checkpoint);
     await model.use(

@@ -4,35 +4,34 @@
  * `past_key_values.N.key` and `.value` [batch, key heads, past, channels] → `logits` [batch, length, vocabulary], `present.N.…`.
  */
 import type { OnnxValueInfo } from '../../formats/onnx.js';
-import type { DecoderLayout, LanguageModel, Part } from '../../models/model.js';
+import { partsOf, type DecoderLayout, type LanguageModel, type Part } from '../../models/model.js';
 import type { ExportContext } from '../exporter.js';
-import { bytesOf, MICROSOFT, networkBuilder, type Network, type NetworkBuilder } from './network.js';
-import { constantsOf, type Constants } from './weights.js';
+import { stepsOf, type PartSteps } from './activations.js';
+import { floatEnds, tableEnds, type TableBits } from './ends.js';
+import { layersOn, type Layers } from './layers.js';
+import { bytesOf, networkBuilder, type Network, type NetworkBuilder } from './network.js';
+import { constantsOf } from './weights.js';
 
 const MASKED = -1e9;
 
-export function decoderNetwork(context: ExportContext): Network {
+/** @param tables bits of the table of embeddings and the head's weight where the set has them in floating point; default none */
+export async function decoderNetwork(context: ExportContext, tables?: TableBits): Promise<Network> {
   const model = context.source.checkpoint.model as LanguageModel;
   const layout = model.layout!;
   const net = networkBuilder();
   const constants = constantsOf(context);
-  const b = layersOn(context, net, constants);
-  const table = net.store(
-    constants.parameter(model.stem, 'model.embed_tokens.weight', [model.vocabulary, layout.features]),
-  );
-  let x = net.node('Gather', [table, 'input_ids'], { axis: 0 });
+  const steps = new Map<Part, PartSteps>();
+  for (const part of partsOf(model)) steps.set(part, await stepsOf(context, part));
+  const b = layersOn(context, net, constants, (part) => steps.get(part)!);
+  const ends =
+    tables === undefined ? floatEnds(context, b, constants) : tableEnds(context, b, constants, tables);
+  let x = ends.embedded();
   const turn = turnsOf(net, layout);
   const masks = masksOf(net);
   model.blocks.forEach((part, i) => {
     x = blockOn(b, part, i, x, { layout, turn, mask: masks(layout.windows?.[i]) });
   });
-  const { head } = model;
-  const final = b.rmsNorm(head, 'model.norm', x, layout);
-  const isOwn = constants.packed(head, b.layer(head, 'lm_head')) !== undefined || !layout.tied;
-  const logits = isOwn
-    ? b.linear(head, 'lm_head', final)
-    : net.node('MatMul', [final, net.node('Transpose', [table], { perm: [1, 0] })]);
-  net.output(logits, 'logits');
+  net.output(ends.logits(b.rmsNorm(model.head, 'model.norm', x, layout)), 'logits');
   return {
     nodes: net.nodes,
     stored: [...net.stored.values()],
@@ -68,44 +67,6 @@ function portsOf({ blocks, vocabulary }: LanguageModel, { keyHeads, headSize }: 
   };
 }
 
-/** Layers and norms of parts, on values [batch, length, features]. */
-function layersOn({ source }: ExportContext, net: NetworkBuilder, constants: Constants) {
-  const layer = (part: Part, name: string) =>
-    source.checkpoint.listing(part).linears.find((each) => each.name === name)!;
-  const product = (part: Part, name: string, x: string): string => {
-    const entry = layer(part, name);
-    const packed = constants.packed(part, entry);
-    if (!packed) {
-      const weight = constants.parameter(part, `${name}.weight`, [entry.out, entry.in], true);
-      return net.node('MatMul', [x, net.store(weight)]);
-    }
-    const { integers, scales, zeros, bits, block } = packed;
-    const attributes = { K: entry.in, N: entry.out, bits, block_size: block, accuracy_level: ACCURACY };
-    return net.node('MatMulNBits', [x, ...[integers, scales, zeros].map(net.store)], attributes, MICROSOFT);
-  };
-  return {
-    net,
-    layer,
-    linear: (part: Part, name: string, x: string): string => {
-      const { bias, out } = layer(part, name);
-      const y = product(part, name, x);
-      return bias ? net.node('Add', [y, net.store(constants.parameter(part, `${name}.bias`, [out]))]) : y;
-    },
-    /** Over the last axis. */
-    rmsNorm: (part: Part, name: string, x: string, { epsilon }: DecoderLayout): string => {
-      const { features } = source.checkpoint.listing(part).norms.find((norm) => norm.name === name)!;
-      const mean = net.node('ReduceMean', [net.node('Mul', [x, x]), net.ints([-1])], { keepdims: 1 });
-      const size = net.node('Sqrt', [net.node('Add', [mean, net.float(epsilon)])]);
-      const weight = net.store(constants.parameter(part, `${name}.weight`, [features]));
-      return net.node('Mul', [net.node('Div', [x, size]), weight]);
-    },
-  };
-}
-type Layers = ReturnType<typeof layersOn>;
-
-/** Inputs of products are rounded to 8 bits in blocks: ONNX Runtime has fast kernels for that alone. */
-export const ACCURACY = 4;
-
 interface BlockOptions {
   readonly layout: DecoderLayout;
   readonly turn: (heads: string) => string;
@@ -136,9 +97,11 @@ function blockOn(
     net.output(all, `present.${index}.${kind}`);
     return all;
   };
-  const queries = net.node('Mul', [project('q', heads), net.float(1 / Math.sqrt(headSize))]);
-  const keys = cached('key', project('k', keyHeads));
-  const values = cached('value', project('v', keyHeads));
+  const operands = part.roles?.attention;
+  const own = b.operand(part, operands?.queries, project('q', heads));
+  const queries = net.node('Mul', [own, net.float(1 / Math.sqrt(headSize))]);
+  const keys = cached('key', b.operand(part, operands?.keys, project('k', keyHeads)));
+  const values = cached('value', b.operand(part, operands?.values, project('v', keyHeads)));
   // Heads that share keys are rows of one product.
   const grouped = net.node('Reshape', [queries, net.ints([0, keyHeads, -1, headSize])]);
   const products = net.node('MatMul', [grouped, net.node('Transpose', [keys], { perm: [0, 1, 3, 2] })]);

@@ -13,20 +13,17 @@ export interface NBits {
   readonly isOnGrid: boolean;
 }
 
-/** As people are told of it. */
-export const containerName = ({ bits }: Pick<NBits, 'bits'>) => `MatMulNBits of ${bits} bits`;
-
 /** Kernels are for blocks up to these; larger ones load slowly or not at all. */
 const MOST_BLOCK = { 2: 128, 4: 128, 8: 256 } as const;
 const LEAST_BLOCK = 16;
 /** Of weights that are rounded again. */
 const ROUNDED: NBits = { bits: 8, block: 32, parts: 1, isOnGrid: false };
 
-/** The smallest container for weights of a form. */
-export function nbitsFor(form: WeightForm): NBits {
+/** The smallest container for weights of a form. @param least its fewest bits */
+export function nbitsFor(form: WeightForm, least: NBits['bits'] = 2): NBits {
   if (!isPlain(form)) return ROUNDED;
   const zeros = zerosOf(form);
-  const needed = form.bits + (zeros === 'half' ? 1 : 0);
+  const needed = Math.max(least, form.bits + (zeros === 'half' ? 1 : 0));
   if (zeros === 'any' || needed > 8) return ROUNDED;
   const bits = needed <= 2 ? 2 : needed <= 4 ? 4 : 8;
   const { in: columns, groupSize } = form;
@@ -48,7 +45,7 @@ export function nbitsShapes({ bits, block }: NBits, { in: columns, out }: Pick<W
 }
 
 /** What a container holds of a weight: as `nbitsFor` says of its form. */
-export const heldIn = (weight: QuantizedWeight, { isOnGrid, block }: NBits): GridWeight =>
+export const heldInNBits = (weight: QuantizedWeight, { isOnGrid, block }: NBits): GridWeight =>
   isOnGrid ? withZeroInside(weight as GridWeight) : rounded8(weight, block);
 
 /** Integers fill bytes from the lowest bits; each block, and each row of zero points, begins with a byte. */

@@ -9,6 +9,8 @@ export interface Stored {
   readonly dataType: OnnxDataType;
   readonly shape: readonly number[];
   readonly data: () => Promise<Uint8Array>;
+  /** The name of one before it that has the same bytes, which are written once. */
+  readonly same?: string;
 }
 
 export interface Network {
@@ -66,6 +68,14 @@ export function networkBuilder() {
         dataType: 'float32',
         shape: [],
         data: () => Promise.resolve(bytesOf(Float32Array.of(value))),
+      }),
+    /** An unsigned integer of 8 bits. */
+    byte: (value: number) =>
+      store({
+        name: `uint8.${value}`,
+        dataType: 'uint8',
+        shape: [],
+        data: () => Promise.resolve(Uint8Array.of(value)),
       }),
     /** Gives a value its name outside. */
     output: (value: string, name: string) =>

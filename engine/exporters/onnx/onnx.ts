@@ -1,6 +1,7 @@
 /**
  * ONNX for ONNX Runtime, transformers.js and onnxruntime-genai: a folder with the model's own files and `onnx/model….onnx`, its
- * weights beside it in one file. Weights alone are quantized, in ONNX Runtime's own operator.
+ * weights beside it in one file. Weights alone are quantized in ONNX Runtime's own operator; where activations are too, products are of
+ * integers.
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,53 +13,82 @@ import type { LanguageModel } from '../../models/model.js';
 import { layerNames } from '../../execution/model.js';
 import { toFloats } from '../../quantized/weight.js';
 import type { ExportContext, Exporter } from '../exporter.js';
-import { exportedForm } from '../layer-weight.js';
 import { made, modelFiles, withConfig, withValue, writeInto } from '../model-files.js';
-import { refuseMoreThanWeights, withProgress } from '../parameters.js';
+import { refuseCache, refuseChanges, withProgress } from '../parameters.js';
 import { serveOnnx } from '../serve.js';
 import { classifierNetwork } from './classifier.js';
+import { containerName, containerOf, heldIn, isOnGrid } from './containers.js';
 import { decoderNetwork } from './decoder.js';
+import { tableGroups, type TableBits } from './ends.js';
 import { genaiConfig } from './genai.js';
-import { containerName, heldIn, nbitsFor } from './nbits.js';
 import { MICROSOFT, type Network, type Stored } from './network.js';
+import { isRotated } from './rotated.js';
 
-export const onnx: Exporter = {
+export const onnx = onnxExporter({
   name: 'onnx',
   words: {
     title: 'ONNX',
     description: 'a folder for ONNX Runtime and transformers.js, weights in 2, 4 and 8 bits',
   },
-  refuse,
-  holderOf: (context, part, layer) => {
-    const nbits = nbitsFor(exportedForm(context, part, layer));
-    return {
-      container: containerName(nbits),
-      isExact: nbits.isOnGrid,
-      stored: (weight) => toFloats(heldIn(weight, nbits)),
-    };
-  },
-  serve: (context, out) => serveOnnx(context, out, DTYPES[suffixFor(context)]),
-  size: async (context) => {
-    const { files, network, name } = await contentOf(context);
-    const placed = placedIn(network.stored, `${name}_data`);
-    const model = encoded(context, network, placed.tensors).length;
-    return { bytes: files.reduce((sum, file) => sum + file.bytes, model + placed.end), isExact: true };
-  },
-  write: (context, out) =>
-    writeFolderAtomic(out, async (folder) => {
-      const { files, network, name } = await contentOf(context);
-      for (const file of files) await writeInto(folder, file.name, await file.read());
-      await mkdir(join(folder, FOLDER));
-      const placed = placedIn(network.stored, `${name}_data`);
-      const inline = new Map<string, Uint8Array>();
-      const stored = withProgress(network.stored, context);
-      await writeFileAtomic(join(folder, FOLDER, `${name}_data`), pieces(stored, placed.tensors, inline));
-      const tensors = placed.tensors.map((tensor) =>
-        'data' in tensor ? { ...tensor, data: inline.get(tensor.name)! } : tensor,
-      );
-      await writeInto(folder, join(FOLDER, name), encoded(context, network, tensors));
+});
+
+/** The same with less of what a set leaves in floating point, which is most of a small model. */
+export const onnxTables = ([8, 4] as const).map((tables) =>
+  onnxExporter({
+    name: `onnx-embedding${tables}`,
+    words: {
+      title: `ONNX, embedding and head in ${tables} bits`,
+      description: `the same, the table of embeddings and the head in ${tables} bits too`,
+    },
+    tables,
+  }),
+);
+
+interface Variant extends Pick<Exporter, 'name' | 'words'> {
+  /** Bits of the table of embeddings and the head's weight; default as the set has them. */
+  readonly tables?: TableBits;
+}
+
+function onnxExporter({ name: format, words, tables }: Variant): Exporter {
+  return {
+    name: format,
+    words,
+    refuse: (context) => refuse(context) ?? (tables && refuseTables(context, tables)),
+    holderOf: (context, part, layer) => {
+      const container = containerOf(context, part, layer);
+      return {
+        container: containerName(container),
+        isExact: isOnGrid(container),
+        stored: (weight) => toFloats(heldIn(weight, container)),
+      };
+    },
+    ...(tables && {
+      warn: () =>
+        `The table of embeddings and the head are rounded to ${tables} bits, which the set does not say; verify shows what that costs.`,
     }),
-};
+    serve: (context, out) => serveOnnx(context, out, DTYPES[suffixFor(context)]),
+    size: async (context) => {
+      const { files, network, name } = await contentOf(context, tables);
+      const placed = placedIn(network.stored, `${name}_data`);
+      const model = encoded(context, network, placed.tensors).length;
+      return { bytes: files.reduce((sum, file) => sum + file.bytes, model + placed.end), isExact: true };
+    },
+    write: (context, out) =>
+      writeFolderAtomic(out, async (folder) => {
+        const { files, network, name } = await contentOf(context, tables);
+        for (const file of files) await writeInto(folder, file.name, await file.read());
+        await mkdir(join(folder, FOLDER));
+        const placed = placedIn(network.stored, `${name}_data`);
+        const inline = new Map<string, Uint8Array>();
+        const stored = withProgress(network.stored, context);
+        await writeFileAtomic(join(folder, FOLDER, `${name}_data`), pieces(stored, placed.tensors, inline));
+        const tensors = placed.tensors.map((tensor) =>
+          'data' in tensor ? { ...tensor, data: inline.get(tensor.name)! } : tensor,
+        );
+        await writeInto(folder, join(FOLDER, name), encoded(context, network, tensors));
+      }),
+  };
+}
 
 const FOLDER = 'onnx';
 
@@ -71,10 +101,18 @@ function refuse(context: ExportContext): string | undefined {
     return 'The model turns positions by the length of a text, which is not written as ONNX.';
   if (layout && layout.activation !== silu)
     return "The model's activation is not SiLU, with which alone language models are written as ONNX.";
-  return refuseMoreThanWeights(context, 'ONNX');
+  return refuseCache(context, 'ONNX') ?? (isRotated(context) ? undefined : refuseChanges(context, 'ONNX'));
 }
 
-async function contentOf(context: ExportContext) {
+function refuseTables({ original }: ExportContext, bits: TableBits): string | undefined {
+  const { layout } = original.model as LanguageModel;
+  if (!layout) return 'The model has no table of embeddings; export it as onnx.';
+  if (tableGroups(layout.features, bits) === undefined)
+    return `The table of embeddings has rows of ${layout.features}, which is no multiple of 16; export it as onnx.`;
+  return undefined;
+}
+
+async function contentOf(context: ExportContext, tables: TableBits | undefined) {
   const { original } = context;
   const isText = original.model.reads === 'tokens';
   const name = nameFor(context);
@@ -82,7 +120,7 @@ async function contentOf(context: ExportContext) {
   const files = await Promise.all(
     own.map((file) => withConfig(file, (content) => withValue(content, EXTERNAL, { [name]: 1 }))),
   );
-  const network = isText ? decoderNetwork(context) : classifierNetwork(context);
+  const network = await (isText ? decoderNetwork(context, tables) : classifierNetwork(context));
   if (isText)
     files.push(
       made('genai_config.json', new TextEncoder().encode(await genaiConfig(context, `${FOLDER}/${name}`))),
@@ -112,11 +150,14 @@ const ALIGNMENT = 4096;
 /** Where constants lie; those in the model have zeros for now. */
 function placedIn(stored: readonly Stored[], location: string) {
   let end = 0;
-  const tensors = stored.map(({ name, dataType, shape }): OnnxTensor => {
+  const places = new Map<string, number>();
+  const tensors = stored.map(({ name, dataType, shape, same }): OnnxTensor => {
     const length = onnxByteLength(dataType, shape)!;
     if (length < LEAST_EXTERNAL) return { name, dataType, shape, data: new Uint8Array(length) };
-    const offset = Math.ceil(end / ALIGNMENT) * ALIGNMENT;
-    end = offset + length;
+    const offset =
+      (same === undefined ? undefined : places.get(same)) ?? Math.ceil(end / ALIGNMENT) * ALIGNMENT;
+    places.set(name, offset);
+    end = Math.max(end, offset + length);
     return { name, dataType, shape, external: { location, offset, length } };
   });
   return { tensors, end };
@@ -130,6 +171,7 @@ async function* pieces(
 ): AsyncGenerator<Uint8Array> {
   let at = 0;
   for (const [i, tensor] of tensors.entries()) {
+    if (!('data' in tensor) && tensor.external.offset < at) continue;
     const data = await stored[i]!.data();
     if ('data' in tensor) {
       inline.set(tensor.name, data);

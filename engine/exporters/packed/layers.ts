@@ -60,7 +60,7 @@ export function containersOf(
   const kinds = new Set([...shared.values()].map(({ bits, isSymmetric }) => `${bits} ${isSymmetric}`));
   return kinds.size === 1
     ? shared
-    : `The plan's bits take several containers, which ${title} cannot tell apart in a picture classifier.`;
+    : `The plan's bits take several containers, which ${title} cannot tell apart in a picture classifier; give all layers the same bits, or export it as onnx.`;
 }
 
 /** All in groups of one size, which all of them are made of. */
