@@ -60,9 +60,7 @@ const MODELS: readonly { title: string; config: object; tokens: boolean; rows: r
 ];
 
 /** Others hold layers as `onnx` does. */
-const formats = exporters.filter(
-  (exporter) => 'holderOf' in exporter && !onnxTables.includes(exporter),
-);
+const formats = exporters.filter((exporter) => 'holderOf' in exporter && !onnxTables.includes(exporter));
 
 /** The part of the document from the first heading of a table on. */
 export async function exportTables(programs: Programs, folder: string): Promise<string> {
