@@ -16,6 +16,7 @@ const mayImport = {
   formats: ['plans', 'protocol'],
   locks: ['formats'],
   graph: ['formats'],
+  hub: ['formats', 'locks', 'plans', 'version'],
   entry: ['runtime'],
   runtime: ['graph', 'formats', 'protocol', 'entry'],
   models: ['graph', 'formats', 'data', 'protocol'],
@@ -50,7 +51,7 @@ const mayImport = {
   jobs: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'catalog', 'entry', 'version'],
     ...['execution', 'quantized', 'methods', 'evaluation', 'exporters', 'tasks', 'time-left', 'locks'],
-    'verification',
+    ...['verification', 'hub'],
   ],
   sessions: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'jobs', 'entry', 'divergence'],
@@ -65,6 +66,7 @@ const mayImport = {
     'catalog',
     'exporters',
     'formats',
+    'hub',
     'jobs',
     'locks',
     'methods',

@@ -31,6 +31,8 @@ import {
   fraction,
   json,
   length,
+  model,
+  modelArgument,
   modeOption,
   parsed,
   samplesMeasured,
@@ -42,9 +44,11 @@ import {
   yes,
 } from './cli/options.js';
 import { progressBar } from './cli/progress.js';
+import { beforeDownload, formatGot, formatHubModel, requireGettable } from './cli/get.js';
 import { exporters } from './exporters/registry.js';
 import { CancelledError, messageOf, UserError } from './errors.js';
 import type { EstimateAllRequest, Forecast, WorkKind, Jobs } from './jobs/requests.js';
+import { parseHubId } from './hub/id.js';
 import { isKind, kindOf } from './jobs/kinds/registry.js';
 import type { Compare } from './jobs/measured-plan.js';
 import { runJob } from './jobs/run.js';
@@ -93,6 +97,9 @@ const program = new Command('elastic-precision')
   .addHelpText(
     'after',
     `
+A MODEL is a folder, or org/name of the Hugging Face hub once it was downloaded:
+  elastic-precision get         org/name
+
 In this order, of which the first two are enough to begin with:
   elastic-precision calibrate   MODEL --data DATA --out SET
   elastic-precision evaluate    MODEL --data OTHER_DATA --adapters SET --bits fp,8,4
@@ -113,10 +120,32 @@ program
     print(options, await run('models', { folders }), (result) => formatModels(result));
   });
 
+program
+  .command('get')
+  .description('download a model of the Hugging Face hub into its cache, after saying what it will take')
+  .argument('<model>', 'org/name, or org/name@revision')
+  .option('--revision <name>', 'a branch, a tag or a commit (default: main)')
+  .option('--list', 'only say what would be downloaded, and what calibrating it would take')
+  .addOption(new Option('-y, --yes', 'download without asking'))
+  .addOption(json())
+  .action(async (text: string, { json: asJson = false, yes: sure = false, revision, list }: GetOptions) => {
+    const asked = parseHubId(text, revision);
+    const model = await run('look', asked);
+    if (list) return print({ json: asJson }, model, formatHubModel);
+    process.stderr.write(`${formatHubModel(model)}\n`);
+    requireGettable(model);
+    await untilStopped((stop) => beforeDownload(model, sure, stop));
+    const bar = progressBar('Downloading');
+    const result = await run('get', { ...asked, commit: model.commit }, (status) =>
+      bar.update(status.done, formatStatus(status)),
+    ).finally(() => bar.stop());
+    print({ json: asJson }, result, (got) => formatGot(text, got));
+  });
+
 const calibrate = program
   .command('calibrate')
   .description('calibrate a model once and write its adapter set')
-  .argument('<model>', 'checkpoint folder')
+  .addArgument(modelArgument())
   .option(
     '--data <path>',
     'what to calibrate on: pictures (folder, IDX, Parquet) or text (text, JSONL, Parquet); needed unless the method takes no samples',
@@ -178,7 +207,7 @@ program
   .description(
     'how long each method would calibrate a model here, at each effort, with how much memory and disk',
   )
-  .argument('<model>', 'checkpoint folder')
+  .addArgument(modelArgument())
   .addOption(modeOption())
   .addOption(bitsOption())
   .addOption(samplesOption())
@@ -196,7 +225,7 @@ program
   .description(
     'accuracy and divergence from full precision, perplexity or multiple choice, at any bit-widths',
   )
-  .argument('<model>', 'checkpoint folder')
+  .addArgument(modelArgument())
   .requiredOption(
     '--data <path>',
     'labelled pictures (folder, IDX, Parquet), text (text, JSONL, Parquet) or questions (JSONL, Parquet) (required)',
@@ -285,7 +314,7 @@ program
   .description(
     'measure what each bit-width of each layer costs by itself: sensitivity.json of an adapter set',
   )
-  .argument('<model>', 'checkpoint folder')
+  .addArgument(modelArgument())
   .requiredOption('--adapters <folder>', 'adapter set (required)')
   .requiredOption('--data <path>', 'what to measure on: pictures or text, as for calibrate (required)')
   .option('--out <file>', 'file to write (default: sensitivity.json in the adapter set)')
@@ -341,7 +370,7 @@ program
   )
   .addOption(new Option('--fix <glob=bits...>', 'layers with bits of their own').argParser(fix))
   .option('--adapters <folder>', 'adapter set (default: the folder of the file)')
-  .option('--model <folder>', 'checkpoint folder')
+  .addOption(new Option('--model <folder>', 'checkpoint folder').argParser(model))
   .option(
     '--data <path>',
     'pictures or text that plans are measured on, beside uniform bit-widths (needs --model; default: none, only predicted)',
@@ -393,7 +422,11 @@ program
   .command('verify')
   .description('run exported files in what they are for, and score them beside the set that they came of')
   .argument('<exports...>', 'GGUF files, and folders that exports wrote, all at the same bits')
-  .requiredOption('--model <folder>', 'checkpoint folder that was exported (required)')
+  .addOption(
+    new Option('--model <folder>', 'checkpoint folder that was exported (required)')
+      .argParser(model)
+      .makeOptionMandatory(),
+  )
   .requiredOption('--adapters <folder>', 'adapter set that was exported (required)')
   .addOption(new Option('--bits <n>', 'bits of every layer, as they were exported').argParser(width))
   .addOption(new Option('--plan <file>', 'precision plan, instead of --bits').conflicts('bits'))
@@ -437,6 +470,11 @@ program
 
 let running: WorkKind | undefined;
 
+interface GetOptions extends Starting {
+  readonly revision?: string;
+  readonly list?: boolean;
+}
+
 function run<K extends WorkKind>(
   kind: K,
   request: Jobs[K]['request'],
@@ -444,15 +482,22 @@ function run<K extends WorkKind>(
   asked?: Asked,
 ): Promise<Jobs[K]['result']> {
   running = kind;
+  return untilStopped((stop) =>
+    runJob(kind, request, {
+      signal: stop.signal,
+      status,
+      note: (line) => log(line),
+      ...(asked && { announce: (forecast: Forecast) => beforeWork(forecast, asked, stop) }),
+    }),
+  );
+}
+
+/** Does what the signals of a terminal stop. */
+function untilStopped<T>(work: (stop: AbortController) => Promise<T>): Promise<T> {
   const stop = new AbortController();
   const cancel = () => stop.abort();
   process.once('SIGINT', cancel).once('SIGTERM', cancel);
-  return runJob(kind, request, {
-    signal: stop.signal,
-    status,
-    note: (line) => log(line),
-    ...(asked && { announce: (forecast: Forecast) => beforeWork(forecast, asked, stop) }),
-  }).finally(() => {
+  return work(stop).finally(() => {
     process.off('SIGINT', cancel).off('SIGTERM', cancel);
   });
 }
@@ -481,9 +526,11 @@ try {
   else {
     if (error instanceof CancelledError)
       log(
-        isKind(running) && kindOf(running).progress
-          ? 'Cancelled. What is done so far is kept: continue with --resume.'
-          : 'Cancelled. Nothing of it is kept.',
+        running === 'get'
+          ? 'Cancelled. What has come so far is kept: the same command goes on from it.'
+          : isKind(running) && kindOf(running).progress
+            ? 'Cancelled. What is done so far is kept: continue with --resume.'
+            : 'Cancelled. Nothing of it is kept.',
       );
     else if (error instanceof UserError) log(error.message);
     else

@@ -13,6 +13,7 @@ import { verifyExport } from './exports/verify.js';
 import { getStarted } from './menus.js';
 import * as jobs from './jobs/commands.js';
 import * as models from './models/commands.js';
+import { addFromHub } from './models/hub.js';
 import { allocate } from './plans/allocate.js';
 import * as plans from './plans/commands.js';
 import * as status from './status/commands.js';
@@ -32,6 +33,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   export: { enabled: exportModel, disabled: [untrusted, withoutEngine] },
   refresh: { enabled: models.refresh },
   addModelFolder: { enabled: models.addFolder, disabled: [untrusted] },
+  addModelFromHub: { enabled: addFromHub, disabled: [untrusted, withoutEngine] },
   copySamples: { enabled: models.copySamplesIntoFolder, disabled: [untrusted, withoutFolder] },
   revealModel: { enabled: models.reveal },
   copyPath: { enabled: models.copyPath },

@@ -45,6 +45,14 @@ function read<T>(key: string, otherwise: T): T {
 export const writeDevice = (device: DeviceChoice) =>
   vscode.workspace.getConfiguration(SECTION).update('device', device, vscode.ConfigurationTarget.Global);
 
+/** For all of the user's folders: what is downloaded belongs to none of them. */
+export async function listHuggingFaceCache(): Promise<void> {
+  if (readSettings().huggingFaceCache) return;
+  await vscode.workspace
+    .getConfiguration(SECTION)
+    .update('models.huggingFaceCache', true, vscode.ConfigurationTarget.Global);
+}
+
 /** Adds a folder to those of the workspace where one is open, else to the user's. */
 export async function addModelFolder(folder: string): Promise<void> {
   const configuration = vscode.workspace.getConfiguration(SECTION);

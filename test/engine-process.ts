@@ -43,8 +43,8 @@ export interface Engine {
   readonly exited: Promise<number | string>;
 }
 
-export function startEngine(nodeOptions: readonly string[] = []): Engine {
-  const child = spawn(process.execPath, [...nodeOptions, enginePath], { stdio: 'pipe' });
+export function startEngine(nodeOptions: readonly string[] = [], env = process.env): Engine {
+  const child = spawn(process.execPath, [...nodeOptions, enginePath], { stdio: 'pipe', env });
   let printed = '';
   child.stderr.on('data', (chunk: Buffer) => (printed += chunk.toString()));
   child.stdin.on('error', () => undefined);

@@ -29,11 +29,20 @@ export async function beforeWork(
   if (forecast.seconds <= LONG_SECONDS) return;
   if (shorter.length > 0) output.write(`Shorter: ${shorter.join(', ')}.\n`);
   if (yes || !input.isTTY || !output.isTTY) return;
+  if (!(await confirmed('Begin? [y/N] ', stop, { input, output }))) throw new UserError('Not begun.');
+}
+
+/** Whether the answer to a question is yes. Aborting `stop` ends it. */
+export async function confirmed(
+  question: string,
+  stop: AbortController,
+  { input, output }: Terminal,
+): Promise<boolean> {
   const lines = createInterface({ input, output });
   lines.once('SIGINT', () => stop.abort());
   try {
-    const answer = await lines.question('Begin? [y/N] ', { signal: stop.signal }).catch(() => '');
-    if (!/^\s*y(es)?\s*$/i.test(answer)) throw new UserError('Not begun.');
+    const answer = await lines.question(question, { signal: stop.signal }).catch(() => '');
+    return /^\s*y(es)?\s*$/i.test(answer);
   } finally {
     lines.close();
   }

@@ -4,7 +4,7 @@ import type { Exporter } from '../exporters/exporter.js';
 import { tensorTypes } from '../exporters/gguf/tensor-types.js';
 import { exporters } from '../exporters/registry.js';
 import type { EvaluateRequest, ExportRequest } from '../protocol/protocol.js';
-import { device, json, threads, whole, width, yes } from './options.js';
+import { device, json, modelArgument, threads, whole, width, yes } from './options.js';
 
 export interface ExportOptions extends Omit<ExportRequest, 'model' | 'format' | 'out'> {
   readonly format?: string;
@@ -19,7 +19,7 @@ export interface ExportOptions extends Omit<ExportRequest, 'model' | 'format' | 
 
 export const addExportOptions = (command: Command): Command =>
   command
-    .argument('<model>', 'checkpoint folder')
+    .addArgument(modelArgument())
     .requiredOption('--adapters <folder>', 'adapter set (required)')
     .addOption(
       new Option('--bits <n>', 'bits of every layer, one of those that the set has').argParser(width),

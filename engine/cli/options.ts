@@ -1,6 +1,7 @@
 /** Options that commands share, and what is read of what is typed behind one. */
-import { InvalidArgumentError, Option } from 'commander';
+import { Argument, InvalidArgumentError, Option } from 'commander';
 import { messageOf } from '../errors.js';
+import { modelFolder } from '../hub/cache.js';
 import { methods } from '../methods/registry.js';
 import { MAX_BITS, MIN_BITS } from '../plans/bits.js';
 import { parseBytes, parseWidths } from './format.js';
@@ -63,6 +64,10 @@ export const baselines = (text: string) =>
     return name;
   });
 
+/** Becomes the folder that it names. */
+export const model = (text: string) => modelFolder(text);
+export const modelArgument = () =>
+  new Argument('<model>', 'checkpoint folder, or org/name of the hub').argParser(model);
 export const yes = () => new Option('-y, --yes', 'begin work of more than an hour without asking');
 export const json = () => new Option('--json', 'print one line of JSON on stdout');
 export const device = () =>

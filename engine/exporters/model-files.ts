@@ -5,32 +5,8 @@ import { join } from 'node:path';
 import { applyEdits, modify } from 'jsonc-parser';
 import { UserError } from '../errors.js';
 import { decodeUtf8 } from '../formats/json.js';
+import { MODEL_FILES } from '../formats/model-file-names.js';
 import { resolveInside, sizeOfFile } from '../formats/paths.js';
-
-/** What tools read of a model beside its weights, and the terms it comes under. */
-const KNOWN = [
-  'config.json',
-  'generation_config.json',
-  'preprocessor_config.json',
-  'processor_config.json',
-  'image_processor_config.json',
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'tokenizer.model',
-  'special_tokens_map.json',
-  'added_tokens.json',
-  'vocab.json',
-  'vocab.txt',
-  'merges.txt',
-  'spiece.model',
-  'sentencepiece.bpe.model',
-  'chat_template.json',
-  'chat_template.jinja',
-  'LICENSE',
-  'LICENSE.md',
-  'LICENSE.txt',
-  'NOTICE',
-];
 
 /** Far above any tokenizer; a file that is larger is something else. */
 const MAX_BYTES = 256 << 20;
@@ -47,7 +23,7 @@ export interface ModelFile {
  */
 export async function modelFiles(folder: string): Promise<ModelFile[]> {
   const files: ModelFile[] = [];
-  for (const name of KNOWN) {
+  for (const name of MODEL_FILES) {
     if (!existsSync(join(folder, name))) continue;
     const path = await resolveInside(folder, name, folder);
     const bytes = await sizeOfFile(path);

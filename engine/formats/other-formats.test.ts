@@ -53,7 +53,7 @@ it.each([
 
 it('tells how to get a model of a hub, and where it lies in a cache', async () => {
   expect(await complaint(() => refuseOtherFormats('meta-llama/Llama-3.2-1B'))).toMatch(
-    /no such file or folder.*hf download meta-llama\/Llama-3\.2-1B/,
+    /no such file or folder.*elastic-precision get meta-llama\/Llama-3\.2-1B/,
   );
   await mkdir(join(folder, 'snapshots'));
   await mkdir(join(folder, 'blobs'));

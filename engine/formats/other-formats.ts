@@ -49,8 +49,8 @@ function withHubAdvice(error: unknown, path: string): unknown {
   const isMissing = error instanceof UserError && error.message.includes('no such file or folder');
   if (!id || !isMissing) return error;
   return new UserError(
-    `${error.message} If "${id[1]!}/${id[2]!}" is a model of the Hugging Face hub, download it first: ` +
-      `hf download ${id[1]!}/${id[2]!} --local-dir ${id[2]!}`,
+    `${error.message} If "${id[1]!}/${id[2]!}" is a model of the Hugging Face hub, get it first: ` +
+      `elastic-precision get ${id[1]!}/${id[2]!}`,
     { cause: error },
   );
 }

@@ -32,7 +32,7 @@ export interface TensorSource {
 }
 
 /** Enough for a hundred thousand tensors: what is larger would take more memory than reading a header may. */
-const MAX_HEADER_BYTES = 16 << 20;
+export const MAX_HEADER_BYTES = 16 << 20;
 const MAX_INDEX_BYTES = 16 << 20;
 const DECODE_BYTES = 4 * 1024 * 1024;
 const SINGLE = 'model.safetensors';
@@ -48,6 +48,29 @@ export async function openSafetensors(path: string): Promise<TensorSource> {
   if (path.endsWith('.json')) return openIndex(path);
   const opened = await openFile(path);
   return createSource(basename(path), opened.tensors, opened.metadata, [opened]);
+}
+
+/**
+ * Tensors of files that are not here, by their headers alone: their shapes are known, and reading one is a defect.
+ * @param files name, header without its length, and bytes of the file
+ */
+export function outlineSafetensors(
+  files: readonly { readonly name: string; readonly header: Uint8Array; readonly bytes: number }[],
+): TensorSource {
+  const read = files.map(({ name, header, bytes }) =>
+    parseSafetensorsHeader(header, bytes - 8 - header.length, name),
+  );
+  const infos = read.flatMap(({ tensors }) => tensors);
+  const absent = (): never => {
+    throw new Error('The weights of an outline are not here.');
+  };
+  return {
+    tensors: new Map(infos.map((info) => [info.name, info])),
+    metadata: new Map(read.flatMap(({ metadata }) => [...metadata])),
+    byteLength: infos.reduce((sum, info) => sum + info.byteLength, 0),
+    ...{ read: absent, readRows: absent, readInt: absent, readBytes: absent },
+    close: () => Promise.resolve(),
+  };
 }
 
 async function openFolder(folder: string): Promise<TensorSource> {

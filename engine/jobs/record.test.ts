@@ -159,7 +159,7 @@ describe('a record read back', () => {
   it.each<[object, string]>([
     [
       { kind: 'dance' },
-      'x.json: "kind" must be one of "calibrate", "evaluate", "sensitivity", "export", found "dance".',
+      'x.json: "kind" must be one of "calibrate", "evaluate", "sensitivity", "export", "get", found "dance".',
     ],
     [{ progress: 2 }, 'x.json: "progress" must be a number from 0 to 1, found 2.'],
     [{ request: { model: 'vit' } }, 'x.json: request: "model" must be an absolute path, found "vit".'],

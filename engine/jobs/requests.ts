@@ -6,6 +6,8 @@ import type {
   EstimateRequest,
   ExportedSet,
   ExportFormat,
+  HubModel,
+  HubModelParams,
   JobKind,
   JobTypes,
   Mode,
@@ -81,6 +83,7 @@ type QueuedJobs = {
 
 /** The kinds of jobs, and work that is answered at once. */
 export interface Jobs extends QueuedJobs {
+  look: { request: HubModelParams; result: HubModel; status: never };
   models: { request: ModelsRequest; result: readonly ModelReport[]; status: never };
   estimate: { request: EstimateJobRequest; result: CalibrateEstimate; status: never };
   'estimate-all': { request: EstimateAllRequest; result: readonly Estimated[]; status: never };

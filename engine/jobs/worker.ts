@@ -21,6 +21,8 @@ type Run<K extends WorkKind> = (
 
 /** Work beside the kinds of jobs. */
 const answers: { readonly [K in Exclude<WorkKind, JobKind>]: Run<K> } = {
+  // Alone in needing what speaks to hubs.
+  look: async (request, hooks) => (await import('./runs/look.js')).runLook(request, hooks),
   models: ({ folders }, { signal }) => listModels(folders, signal),
   estimate: (request) => runEstimate(request),
   'estimate-all': (request, hooks) => runEstimateAll(request, hooks),

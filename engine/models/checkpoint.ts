@@ -42,8 +42,13 @@ export interface Checkpoint<M extends Model = Model> {
   close(): Promise<void>;
 }
 
+export interface OpenOptions extends BuildOptions {
+  /** Tensors of weights that are not in the folder yet, by their headers: the checkpoint can be described, and not be read. */
+  readonly outline?: TensorSource;
+}
+
 /** A configuration is small; more than this is not one. */
-const MAX_CONFIG_BYTES = 4 << 20;
+export const MAX_CONFIG_BYTES = 4 << 20;
 
 /**
  * Opens a folder with `config.json` and safetensors, or an elastic file. Every tensor that the model needs is checked for presence and
@@ -52,7 +57,7 @@ const MAX_CONFIG_BYTES = 4 << 20;
  */
 export async function openCheckpoint(
   folder: string,
-  options: BuildOptions = {},
+  { outline, ...options }: OpenOptions = {},
   families?: readonly Family[],
 ): Promise<Checkpoint> {
   await refuseOtherFormats(folder);
@@ -69,13 +74,13 @@ export async function openCheckpoint(
   };
   // What is refused by its configuration is refused before weights are looked at.
   build({});
-  const { weights, isElastic } = await openWeights(folder);
+  const { weights, isElastic } = outline ? { weights: outline, isElastic: false } : await openWeights(folder);
   try {
     const stored = packed ? await unpacked(weights, values, name) : weights;
     const family = familyOf(new ModelConfig(values, `${name}/config.json`), families);
     const names = storedNames(stored, family);
     const stores = (tensor: string) => names.find(tensor) !== undefined;
-    const untied = await findOwnHead(build({ stores }).model, stored, names);
+    const untied = outline ? undefined : await findOwnHead(build({ stores }).model, stored, names);
     const { model, notes } = build({ stores, untied: untied !== undefined });
     const listings = listParts(model);
     const needed = neededTensors(model, listings);

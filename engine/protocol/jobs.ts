@@ -2,6 +2,7 @@
 import type { CalibrateRequest, CalibrateResult } from './calibration.js';
 import type { EvaluateRequest, EvaluateResult } from './evaluations.js';
 import type { ExportRequest, ExportResult } from './exports.js';
+import type { GetRequest, GetResult } from './hub.js';
 import type { SensitivityRequest, SensitivityResult } from './sensitivity.js';
 
 /** What each kind of job is asked and yields; `partial` is what of the result it has before its end. */
@@ -10,6 +11,7 @@ export interface JobTypes {
   evaluate: { request: EvaluateRequest; result: EvaluateResult; partial: Pick<EvaluateResult, 'rows'> };
   sensitivity: { request: SensitivityRequest; result: SensitivityResult; partial: never };
   export: { request: ExportRequest; result: ExportResult; partial: never };
+  get: { request: GetRequest; result: GetResult; partial: never };
 }
 
 export type JobKind = keyof JobTypes;
@@ -75,6 +77,7 @@ export type CalibrateJob = Job<'calibrate'>;
 export type EvaluateJob = Job<'evaluate'>;
 export type SensitivityJob = Job<'sensitivity'>;
 export type ExportJob = Job<'export'>;
+export type GetJob = Job<'get'>;
 export type JobRecord = { [K in JobKind]: Job<K> }[JobKind];
 
 export interface StartParams<K extends JobKind> {

@@ -10,6 +10,7 @@ export type * from './requests.js';
 export * from './process.js';
 export type * from './common.js';
 export type * from './models.js';
+export type * from './hub.js';
 export type * from './sets.js';
 export type * from './devices.js';
 export type * from './jobs.js';

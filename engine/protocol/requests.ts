@@ -5,6 +5,7 @@ import type { DeviceReport } from './devices.js';
 import type { Health, InitializeParams, InitializeResult, LogMessage } from './process.js';
 import type { Evaluation, EvaluationReport } from './evaluations.js';
 import type { ExportedSet, ExportFormat, LlamaResult } from './exports.js';
+import type { HubModel, HubModelParams } from './hub.js';
 import type { JobLog, JobParams, JobRecord, JobResult, RemoveJobParams, StartJobParams } from './jobs.js';
 import type { ListModelsParams, ModelDescription, ModelReport, UnsupportedModel } from './models.js';
 import type {
@@ -43,6 +44,12 @@ export interface Requests {
   'models/list': { params: ListModelsParams; result: { readonly models: readonly ModelReport[] } };
   /** Blocks and layers of one checkpoint. */
   'models/describe': { params: PathParams; result: ModelDescription | UnsupportedModel };
+
+  /**
+   * A model of the hub: its files, what it is and what calibrating it would take. Only its configuration and the headers of its
+   * weights are read. The job `get` downloads it.
+   */
+  'hub/look': { params: HubModelParams; result: HubModel };
 
   /** Adapter sets in folders and below, each with the model it belongs to. */
   'adapters/list': { params: ListAdaptersParams; result: { readonly sets: readonly AdapterSetReport[] } };

@@ -113,6 +113,7 @@ function createHandlers(jobs: JobManager, sessions: Sessions, notify: Notify, lo
       return reader.read('models/list', params, { signal, info, found });
     },
     'models/describe': read('models/describe'),
+    'hub/look': (params, signal) => runApart('look', params, log, signal),
     'adapters/list': read('adapters/list'),
     'adapters/rename': async ({ path, name }) => {
       if (await jobs.uses(path)) throw new UserError(`A job works with ${path}; rename it afterwards.`);
@@ -175,7 +176,7 @@ function deviceCache(log: Log) {
 }
 
 /** Short work in a process of its own, for its native libraries; it ends with `signal`. */
-async function runApart<K extends 'devices' | 'estimate' | 'compare-plans' | 'list-exports'>(
+async function runApart<K extends 'devices' | 'estimate' | 'compare-plans' | 'list-exports' | 'look'>(
   kind: K,
   request: Jobs[K]['request'],
   log: Log,

@@ -16,6 +16,7 @@ import {
 import { expectObject } from '../formats/json.js';
 import { parseEstimate } from '../jobs/kinds/calibrate.js';
 import { exported } from '../jobs/kinds/export.js';
+import { hubModelParams } from '../jobs/kinds/get.js';
 import { bits, placement } from '../jobs/kinds/fields.js';
 import { parseKind, parseRequest } from '../jobs/kinds/registry.js';
 import type {
@@ -23,6 +24,7 @@ import type {
   MeasurePlanParams,
   Empty,
   ExportedSet,
+  HubModelParams,
   InitializeParams,
   JobKind,
   LayerConstraint,
@@ -69,6 +71,7 @@ export const paramReaders: { readonly [M in RequestMethod]: (value: unknown) => 
   ping: none,
   'models/list': of<ListModelsParams>({ folders: list(path()), search: optional(text()) }),
   'models/describe': of({ path: path() }),
+  'hub/look': of<HubModelParams>(hubModelParams),
   'adapters/list': of({ folders: list(path()), models: list(path()) }),
   'adapters/rename': of({ path: path(), name: text() }),
   'adapters/contents': of({ path: path() }),

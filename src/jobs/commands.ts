@@ -42,7 +42,7 @@ export async function showLog(context: Context, node?: JobNode): Promise<void> {
   if (job) await context.logs.show(job.id);
 }
 
-/** Asks about the progress of an unfinished calibration. */
+/** Asks about the progress of what did not end. */
 export async function remove(context: Context, node?: JobNode): Promise<void> {
   const job = jobOf(context, node);
   if (!job || !actionsOf(job).remove) return;
@@ -51,7 +51,9 @@ export async function remove(context: Context, node?: JobNode): Promise<void> {
   if (!job.resumable) return removeJob(context, job, false);
   const answer = await confirm(
     vscode.l10n.t('Remove "{0}" from the list?', job.title),
-    vscode.l10n.t('Its progress is kept next to where the adapter set will be written.'),
+    job.kind === 'get'
+      ? vscode.l10n.t('What has come so far is kept in the Hugging Face cache.')
+      : vscode.l10n.t('Its progress is kept next to where the adapter set will be written.'),
     keep,
     erase,
   );

@@ -102,7 +102,9 @@ export const isActive = ({ state }: JobRecord): boolean => state === 'queued' ||
 
 /** Whether a job reads or writes this adapter set. */
 export const worksWith = ({ kind, request }: JobRecord, set: string): boolean =>
-  kind === 'calibrate' ? request.out === set : [request.adapters ?? []].flat().includes(set);
+  kind === 'calibrate'
+    ? request.out === set
+    : 'adapters' in request && [request.adapters ?? []].flat().includes(set);
 
 /** What queued and running calibrations and exports will write. */
 export const promisedFolders = (jobs: readonly JobRecord[]): string[] =>

@@ -33,7 +33,7 @@ export function logText({ job, summary, parts, log, locale, words }: LogSources)
   const date = (time: number | undefined) =>
     time === undefined ? undefined : new Date(time).toLocaleString(locale);
   const { result } = job;
-  const device = result && 'device' in result ? result.device : job.request.device;
+  const device = [result, job.request].flatMap((of) => (of && 'device' in of ? (of.device ?? []) : []))[0];
   const memory = result && 'peakMemory' in result ? formatBytes(result.peakMemory, locale) : undefined;
   const head = lines([
     [words.state, summary],

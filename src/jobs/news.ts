@@ -1,7 +1,7 @@
 /** What a person is told of jobs outside their view: their end, and once that some were interrupted. */
 import { basename } from 'node:path';
 import { vscode } from '../common/vscode.js';
-import type { ExportJob, JobRecord } from '../../engine/protocol/protocol.js';
+import type { ExportJob, GetJob, JobRecord } from '../../engine/protocol/protocol.js';
 import { messageOf } from '../common/errors.js';
 import type { Disposable } from '../common/event.js';
 import { formatBytes, formatDuration } from '../common/format.js';
@@ -41,11 +41,13 @@ const hasEnded = (change: JobChange): change is Ended =>
 
 async function tellEnd(context: Context, job: JobRecord): Promise<void> {
   context.adapters.refresh();
+  if (job.kind === 'get') context.models.refresh();
   if (job.state === 'failed') return tellFailed(job);
   if (job.state === 'interrupted') return offerAgain(context, [job]);
   // The page of an evaluation shows its result.
   if (job.kind === 'calibrate') await tellCalibrated(context, job);
   if (job.kind === 'export') await tellExported(job);
+  if (job.kind === 'get') await tellGot(context, job);
 }
 
 async function tellCalibrated(
@@ -81,6 +83,15 @@ async function tellExported(job: ExportJob): Promise<void> {
     await vscode.commands.executeCommand('elasticPrecision.verifyExport', { kind: 'job', id: job.id });
   if (chosen === reveal) await revealFolder(request.out);
   if (chosen === copy) await vscode.env.clipboard.writeText(serve!);
+}
+
+async function tellGot({ models }: Context, { request, result }: GetJob): Promise<void> {
+  const calibrate = vscode.l10n.t('Calibrate');
+  const size = formatBytes(result?.bytes ?? 0, vscode.env.language);
+  const chosen = await inform(vscode.l10n.t('{0} is here: {1}.', request.model, size), calibrate);
+  if (chosen !== calibrate) return;
+  const model = (await models.all()).find(({ path }) => path === result?.out);
+  await vscode.commands.executeCommand('elasticPrecision.calibrate', model && { kind: 'model', model });
 }
 
 async function tellFailed(job: JobRecord): Promise<void> {

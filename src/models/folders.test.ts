@@ -39,6 +39,7 @@ describe('foldersToSearch', () => {
     expect(last()).toBe(join(home, '.cache', 'huggingface', 'hub'));
     expect(last({ XDG_CACHE_HOME: resolve('/x') })).toBe(resolve('/x/huggingface/hub'));
     expect(last({ HF_HOME: resolve('/hf') })).toBe(resolve('/hf/hub'));
+    expect(last({ HF_HOME: '', HUGGINGFACE_HUB_CACHE: resolve('/old') })).toBe(resolve('/old'));
     expect(last({ HF_HOME: resolve('/hf'), HF_HUB_CACHE: resolve('/hub') })).toBe(resolve('/hub'));
   });
 });

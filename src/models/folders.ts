@@ -36,8 +36,9 @@ function absolute(folder: string, workspace: string | undefined, home: string): 
 }
 
 function cacheFolder(home: string, env: Surroundings['env']): string {
-  if (env.HF_HUB_CACHE) return env.HF_HUB_CACHE;
-  const base = env.HF_HOME ?? join(env.XDG_CACHE_HOME ?? join(home, '.cache'), 'huggingface');
+  const named = env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE;
+  if (named) return named;
+  const base = env.HF_HOME || join(env.XDG_CACHE_HOME || join(home, '.cache'), 'huggingface');
   return join(base, 'hub');
 }
 

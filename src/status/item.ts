@@ -64,6 +64,8 @@ function workOf({ kind }: JobRecord): string {
       return vscode.l10n.t('Measuring layers');
     case 'export':
       return vscode.l10n.t('Exporting');
+    case 'get':
+      return vscode.l10n.t('Downloading');
   }
 }
 

@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { complaint } from '../../formats/testing.js';
-import type { CalibrateRequest, EvaluateRequest, ExportRequest } from '../../protocol/protocol.js';
+import type {
+  CalibrateRequest,
+  EvaluateRequest,
+  ExportRequest,
+  GetRequest,
+} from '../../protocol/protocol.js';
 import { parseEstimate } from './calibrate.js';
 import { parseKind, parseRequest } from './registry.js';
 
@@ -50,7 +55,7 @@ it('a kind is one that there is', async () => {
   expect(parseKind('evaluate', 'params')).toBe('evaluate');
   for (const name of ['dance', 'toString', undefined, null, 3])
     expect(await complaint(() => parseKind(name, 'params'))).toMatch(
-      /^params: "kind" must be one of "calibrate", "evaluate", "sensitivity", "export", found /,
+      /^params: "kind" must be one of "calibrate", "evaluate", "sensitivity", "export", "get", found /,
     );
 });
 
@@ -118,5 +123,23 @@ describe('a request of a job', () => {
     );
     expect(await complaint(() => parse({ ...request, bits: 9 }))).toContain('bits');
     expect(await complaint(() => parse({ ...request, out: 'here' }))).toContain('out');
+  });
+
+  it('to get a model names it, a version and a commit, and no place', async () => {
+    const request: Required<GetRequest> = { model: 'org/name', revision: 'v1', commit: 'a'.repeat(40) };
+    const parse = (value: unknown) => parseRequest('get', value, 'request');
+    expect(parse(structuredClone(request))).toEqual(request);
+    expect(parse({ model: 'org/name' })).toEqual({ model: 'org/name' });
+    for (const [change, key] of [
+      [{ model: '../../evil' }, 'model'],
+      [{ model: 'org/name@main' }, 'model'],
+      [{ revision: '../x' }, 'revision'],
+      [{ commit: 'main' }, 'commit'],
+      [{ endpoint: 'http://127.0.0.1' }, 'endpoint'],
+      [{ cache: '/c' }, 'cache'],
+    ] as const)
+      expect(await complaint(() => parse({ ...request, ...change }))).toMatch(
+        new RegExp(`^request: .*"${key}"`),
+      );
   });
 });

@@ -6,6 +6,7 @@ import type { JobKind, JobTypes } from '../../protocol/protocol.js';
 import { calibrate } from './calibrate.js';
 import { evaluate } from './evaluate.js';
 import { exporting } from './export.js';
+import { get } from './get.js';
 import type { Kind } from './kind.js';
 import { sensitivity } from './sensitivity.js';
 
@@ -14,6 +15,7 @@ const kinds: { readonly [K in JobKind]: Kind<K> } = {
   evaluate,
   sensitivity,
   export: exporting,
+  get,
 };
 
 export const kindNames = Object.keys(kinds) as JobKind[];

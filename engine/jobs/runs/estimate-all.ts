@@ -4,7 +4,7 @@ import type { AnyMethod } from '../../methods/method.js';
 import { listOptions } from '../../methods/options.js';
 import { resolveRequest } from '../../methods/request.js';
 import { methodsFor } from '../../methods/usual.js';
-import { openCheckpoint } from '../../models/checkpoint.js';
+import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
 import { knownDevice } from '../../runtime/known-rates.js';
 import { taskOf } from '../../tasks/registry.js';
 import { calibrationAmounts } from '../forecasts/calibration.js';
@@ -21,30 +21,39 @@ export async function runEstimateAll(
     request.length === undefined ? {} : { tokens: request.length },
   );
   try {
-    taskOf(checkpoint, request);
-    const device = await knownDevice(request, signal);
-    let refusal: unknown;
-    const found = methodsFor(checkpoint).flatMap((method) =>
-      effortsOf(method).flatMap((effort): Estimated[] => {
-        const options = effort === undefined ? {} : { effort };
-        try {
-          const resolved = resolveRequest(checkpoint, { ...request, method: method.name, options });
-          const { mode, offered, samples } = resolved.settings;
-          const amounts = calibrationAmounts(checkpoint, resolved, samples, request.cacheMemory);
-          const own = { method: method.name, ...(effort !== undefined && { effort }), mode, bits: offered };
-          return [{ ...own, samples, forecast: forecastOf(amounts, device) }];
-        } catch (error) {
-          if (!(error instanceof UserError)) throw error;
-          refusal ??= error;
-          return [];
-        }
-      }),
-    );
-    if (found.length === 0) throw refusal;
-    return found;
+    return await estimatesOf(checkpoint, request, signal);
   } finally {
     await checkpoint.close();
   }
+}
+
+/** The same of a checkpoint that is open; its weights are not read. */
+export async function estimatesOf(
+  checkpoint: Checkpoint,
+  request: EstimateAllRequest,
+  signal: AbortSignal,
+): Promise<readonly Estimated[]> {
+  taskOf(checkpoint, request);
+  const device = await knownDevice(request, signal);
+  let refusal: unknown;
+  const found = methodsFor(checkpoint).flatMap((method) =>
+    effortsOf(method).flatMap((effort): Estimated[] => {
+      const options = effort === undefined ? {} : { effort };
+      try {
+        const resolved = resolveRequest(checkpoint, { ...request, method: method.name, options });
+        const { mode, offered, samples } = resolved.settings;
+        const amounts = calibrationAmounts(checkpoint, resolved, samples, request.cacheMemory);
+        const own = { method: method.name, ...(effort !== undefined && { effort }), mode, bits: offered };
+        return [{ ...own, samples, forecast: forecastOf(amounts, device) }];
+      } catch (error) {
+        if (!(error instanceof UserError)) throw error;
+        refusal ??= error;
+        return [];
+      }
+    }),
+  );
+  if (found.length === 0) throw refusal;
+  return found;
 }
 
 /** Undefined alone where there is no choice of them. */
