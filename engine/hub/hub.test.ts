@@ -1,6 +1,6 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { existsSync } from 'node:fs';
 import { lstat, mkdir, readFile, readlink, readdir, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,6 +11,7 @@ import { cachedModel, modelFolder, repositoryOf as repositoryIn } from './cache.
 import { hubClient } from './client.js';
 import { getModel } from './get.js';
 import { parseHubId } from './id.js';
+import { proxyFor } from './proxy.js';
 import { listModel } from './listing.js';
 import { headersOf } from './outline.js';
 import { hubSettings, type Environment } from './settings.js';
@@ -176,6 +177,17 @@ describe('a connection that is cut', () => {
     hub.fail('model.safetensors', { noRanges: true, times: 1 });
     const { folder } = await get();
     expect(await isWhole(folder)).toBe(true);
+  });
+
+  it('counts as cut where nothing comes for too long', async () => {
+    publish();
+    hub.fail('model.safetensors', { slow: 1500, times: 1 });
+    const client = hubClient(hubSettings(environment()), new AbortController().signal, {
+      ...HASTE,
+      patience: 300,
+    });
+    await getModel(client, await listModel(client, ID), () => undefined);
+    expect(asked('/store/').map(({ range }) => range)).toEqual([undefined, 'bytes=65536-']);
   });
 
   it('is tried again where the hub is busy', async () => {
@@ -376,6 +388,8 @@ it('goes through the proxy that the environment names, except where it says not 
   const through: string[] = [];
   const proxy = createServer((request, response) => {
     through.push(request.url!);
+    expect(request.headers.authorization).toBeUndefined();
+    expect(request.headers['proxy-authorization']).toMatch(/^Basic /);
     const to = new URL(request.url!);
     const socket = connect(Number(to.port), to.hostname, () => {
       const range = request.headers.range ? `range: ${request.headers.range}\r\n` : '';
@@ -386,13 +400,75 @@ it('goes through the proxy that the environment names, except where it says not 
     });
   });
   await new Promise<void>((done) => proxy.listen(0, '127.0.0.1', done));
-  const http_proxy = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  const http_proxy = `http://me:secret@127.0.0.1:${(proxy.address() as AddressInfo).port}`;
   await get({ http_proxy });
   expect(through.length).toBe(hub.requests.length);
   await get({ http_proxy, NO_PROXY: 'localhost,127.0.0.1' });
   expect(through.length).toBeLessThan(hub.requests.length);
   proxy.closeAllConnections();
   proxy.close();
+});
+
+describe('a proxy before HTTPS', () => {
+  async function proxied(accepts: boolean) {
+    const asked: (string | undefined)[] = [];
+    let first = Buffer.alloc(0);
+    const proxy = createServer();
+    proxy.on('connect', ({ url, headers }, socket: Socket) => {
+      asked.push(url, headers['proxy-authorization'], headers.authorization);
+      socket.on('error', () => undefined);
+      if (!accepts) return socket.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n');
+      socket.write('HTTP/1.1 200 OK\r\n\r\n');
+      socket.once('data', (chunk) => {
+        first = chunk;
+        socket.destroy();
+      });
+    });
+    await new Promise<void>((done) => proxy.listen(0, '127.0.0.1', done));
+    const { port } = proxy.address() as AddressInfo;
+    const message = await complaint(() =>
+      get({
+        ...{ HF_ENDPOINT: 'https://hub.test', HF_TOKEN: TOKEN },
+        HTTPS_PROXY: `http://me:p%40ss@127.0.0.1:${port}`,
+      }),
+    );
+    proxy.closeAllConnections();
+    proxy.close();
+    return { asked, first, message };
+  }
+
+  it('passes on what it cannot read, and hears of no token', async () => {
+    const { asked, first } = await proxied(true);
+    const login = `Basic ${Buffer.from('me:p@ss').toString('base64')}`;
+    expect(asked.slice(0, 3)).toEqual(['hub.test:443', login, undefined]);
+    // The beginning of a TLS handshake, for that host.
+    expect(first[0]).toBe(0x16);
+    expect(first.includes('hub.test')).toBe(true);
+    expect(first.includes(TOKEN)).toBe(false);
+  });
+
+  it('that refuses is named, and its password is not', async () => {
+    const { message } = await proxied(false);
+    expect(message).toMatch(/^The proxy 127\.0\.0\.1:\d+ refuses to connect to hub\.test \(407\)\.$/);
+  });
+
+  it.each([
+    ['https://a.example.org/x', 'example.org', true],
+    ['https://a.example.org/x', '.example.org', true],
+    ['https://badexample.org/x', 'example.org', false],
+    ['https://a.org:8443/x', 'a.org:8443', true],
+    ['https://a.org/x', 'a.org:8443', false],
+    ['https://a.org/x', '*', true],
+    ['https://a.org/x', '', false],
+  ])('%s is exempt by NO_PROXY=%j: %j', (url, list, isExempt) => {
+    const env = { https_proxy: 'proxy:3128', NO_PROXY: list };
+    expect(proxyFor(new URL(url), env)?.href).toBe(isExempt ? undefined : 'http://proxy:3128/');
+  });
+
+  it('of another kind is refused without telling its password', async () => {
+    const env = { ALL_PROXY: 'socks5://me:secret@127.0.0.1' };
+    expect(await complaint(() => get(env))).toMatch(/The proxy for http .* is not one by HTTP/);
+  });
 });
 
 describe('where a folder is asked for', () => {

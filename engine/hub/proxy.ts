@@ -22,13 +22,14 @@ export async function send(url: URL, outgoing: Outgoing, env: Environment): Prom
   if (url.protocol === 'http:') {
     const through = { ...headers, ...authorization(proxy), host: url.host };
     return answerOf(
-      schemeOf(proxy).request(proxy, { ...options, path: url.href, headers: through }),
+      schemeOf(proxy).request(withoutLogin(proxy), { ...options, path: url.href, headers: through }),
       patience,
     );
   }
   const socket = await tunnel(proxy, url, outgoing);
   const createConnection = () => tls.connect({ socket, servername: bare(url) });
-  return answerOf(https.request(url, { ...options, agent: false, createConnection }), patience);
+  // An agent, of its own too, would connect by itself.
+  return answerOf(https.request(url, { ...options, createConnection }), patience);
 }
 
 const schemeOf = ({ protocol }: URL) => (protocol === 'https:' ? https : http);
@@ -47,7 +48,7 @@ function answerOf(request: http.ClientRequest, patience: number): Promise<http.I
 /** A connection to the host of `url`, which the proxy passes on as it is. */
 function tunnel(proxy: URL, url: URL, { signal, patience }: Outgoing): Promise<Socket> {
   const path = `${url.hostname}:${url.port || 443}`;
-  const request = schemeOf(proxy).request(proxy, {
+  const request = schemeOf(proxy).request(withoutLogin(proxy), {
     method: 'CONNECT',
     path,
     headers: { host: path, ...authorization(proxy) },
@@ -69,6 +70,9 @@ function tunnel(proxy: URL, url: URL, { signal, patience }: Outgoing): Promise<S
     request.end();
   });
 }
+
+/** Its name and password would be sent to the host behind the proxy. */
+const withoutLogin = ({ href }: URL): URL => Object.assign(new URL(href), { username: '', password: '' });
 
 const authorization = ({ username, password }: URL): Record<string, string> => {
   if (username === '') return {};

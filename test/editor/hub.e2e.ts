@@ -65,6 +65,7 @@ it('a model of the hub is looked at, downloaded in two goes, listed and calibrat
     await calibrate(editor, {
       model: /org\/vit-fashion/,
       method: 'Rounding',
+      mode: 'Weights only',
       bits: [4, 8],
       name: 'from the hub',
     });
