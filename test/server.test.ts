@@ -61,7 +61,7 @@ describe('the handshake', () => {
       protocolVersion: PROTOCOL_VERSION,
       engineVersion: version,
       capabilities: {
-        jobs: ['calibrate', 'evaluate', 'sensitivity', 'export'],
+        jobs: ['calibrate', 'evaluate', 'sensitivity', 'export', 'get'],
         families: expect.arrayContaining(['vit']) as string[],
       },
     });
@@ -107,7 +107,7 @@ describe('hostile input', () => {
       'jobs/start: params: request: options of quept: "epochs" must be a positive integer, found "many".',
     );
     await expect(engine.connection.sendRequest('jobs/start', { kind: 'format', request })).rejects.toThrow(
-      'jobs/start: params: "kind" must be one of "calibrate", "evaluate", "sensitivity", "export", found "format".',
+      'jobs/start: params: "kind" must be one of "calibrate", "evaluate", "sensitivity", "export", "get", found "format".',
     );
     expect(await codeOf(engine.connection.sendRequest('__proto__', {}))).toBe(ErrorCode.methodNotFound);
     expect(await codeOf(engine.connection.sendRequest('constructor', {}))).toBe(ErrorCode.methodNotFound);
