@@ -2,7 +2,17 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { connect, type Socket } from 'node:net';
 import { existsSync } from 'node:fs';
-import { lstat, mkdir, readFile, readlink, readdir, stat, truncate, writeFile } from 'node:fs/promises';
+import {
+  lstat,
+  mkdir,
+  readFile,
+  readlink,
+  readdir,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CancelledError } from '../errors.js';
@@ -243,6 +253,16 @@ describe('bytes that are not those of the hub', () => {
     expect((await get()).downloaded).toBe(WEIGHTS.length);
     expect(await isWhole(folder)).toBe(true);
   });
+});
+
+it.runIf(existsSync('/dev/full'))('a full drive is one line, and is not asked for more', async () => {
+  publish();
+  const { files } = await listModel(clientOf(), ID);
+  const blobs = at('cache', 'models--org--name', 'blobs');
+  await mkdir(blobs, { recursive: true });
+  await symlink('/dev/full', join(blobs, `${files.at(-1)!.hash.hex}.elastic-precision.incomplete`));
+  expect(await complaint(get)).toMatch(/^Cannot write .*: no space left on the drive\.$/);
+  expect(asked('/store/').length).toBe(1);
 });
 
 describe('names from the hub', () => {
