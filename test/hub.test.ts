@@ -117,18 +117,7 @@ it('is killed at any moment, goes on where it was, and the model is calibrated b
   expect(await readdir(join(repository(), 'blobs'))).toHaveLength(3);
   const set = at('set');
   const calibrated = await cli(
-    ...[
-      'calibrate',
-      'org/tiny',
-      '--method',
-      'rounding',
-      '--mode',
-      'weight-only',
-      '--bits',
-      '4,8',
-      '--out',
-      set,
-    ],
+    ...['calibrate', 'org/tiny', '--data', pictures, '--mode', 'weight-only', '--bits', '4,8', '--out', set],
   );
   expect(calibrated).toMatchObject({ code: 0 });
   const evaluated = await cli(

@@ -2,6 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { messageOf, UserError } from '../errors.js';
 import type { AnyMethod } from '../methods/method.js';
+import { modelFolder } from '../hub/cache.js';
 import { kebab, listOptions, type MethodOption } from '../methods/options.js';
 import { methodNamed, methods } from '../methods/registry.js';
 import { usualMethodFor } from '../methods/usual.js';
@@ -22,7 +23,7 @@ export async function methodOfArguments(
   if (line.method !== undefined) return methods.find(({ name }) => name === line.method);
   if (line.model === undefined) return undefined;
   try {
-    return await usualMethodFor(line.model, line);
+    return await usualMethodFor(modelFolder(line.model), line);
   } catch (error) {
     if (line.help) return undefined;
     throw error;
