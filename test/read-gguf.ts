@@ -1,5 +1,5 @@
 /** Reads GGUF by the format's specification alone, for tests. */
-import { q2_K, q3_K, q4_0, q4_1, q4_K, q5_1, q5_K, q6_K, q8_0 } from '../engine/exporters/gguf/blocks.js';
+import { q2_K, q3_K, q4_0, q4_1, q4_K, q5_1, q5_K, q6_K, q8_0 } from '../engine/formats/gguf/blocks.js';
 import { decodeWeight, F16, F32 } from '../engine/exporters/gguf/weights.js';
 
 const TYPES = [F32, F16, q2_K, q3_K, q4_0, q4_1, q4_K, q5_1, q5_K, q6_K, q8_0];

@@ -2,7 +2,7 @@
 import { open, readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { UserError } from '../errors.js';
-import { readGgufHeader } from '../formats/gguf-header.js';
+import { readGgufHeader } from '../formats/gguf/header.js';
 import { readOnnxModel, type OnnxValueInfo } from '../formats/onnx.js';
 import { isThere, show, sizeOfFile, statPath } from '../formats/paths.js';
 import type { TensorSource } from '../formats/safetensors.js';

@@ -21,7 +21,7 @@ import { openTokenizer } from '../../engine/data/text/tokenizer.js';
 import { elasticExporter } from '../../engine/exporters/elastic/elastic.js';
 import { f32, ggufPieces, text } from '../../engine/exporters/gguf/file.js';
 import { F32 } from '../../engine/exporters/gguf/weights.js';
-import { readGgufHeader } from '../../engine/formats/gguf-header.js';
+import { readGgufHeader } from '../../engine/formats/gguf/header.js';
 import { expectObject, parseJsonStrict, readJsonFile } from '../../engine/formats/json.js';
 import { decodeOnnxModel, encodeOnnxModel, onnxTensor } from '../../engine/formats/onnx.js';
 import { isPacked, unpacked } from '../../engine/formats/packed.js';

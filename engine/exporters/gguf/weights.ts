@@ -15,7 +15,7 @@ import {
   q6_K,
   q8_0,
   type BlockType,
-} from './blocks.js';
+} from '../../formats/gguf/blocks.js';
 
 /** What a matrix is stored as. */
 export interface TensorType {

@@ -1,8 +1,8 @@
 /** What is read of a GGUF file before llama.cpp is given it: that it is whole, what it is of, and how many tokens it knows. */
 import { open } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { UserError } from '../errors.js';
-import { show, sizeOfFile } from './paths.js';
+import { UserError } from '../../errors.js';
+import { show, sizeOfFile } from '../paths.js';
 
 export interface GgufHeader {
   /** As `general.architecture` says it. */

@@ -2,7 +2,7 @@
  * The tensor types of GGUF that weights on grids are written in, block by block (ggml's `ggml-common.h` has the layouts). Codes go
  * over as they are; what a type cannot hold exactly are scales, zero points, and codes beyond its range.
  */
-import { halfBits } from '../../formats/floats.js';
+import { halfBits } from '../floats.js';
 import { fitScales } from './fit.js';
 
 /** Consecutive columns of a row: value = scale · (code − zero), with a scale and a zero point for each `run` columns of the type. */

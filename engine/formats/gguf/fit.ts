@@ -1,5 +1,5 @@
 /** Scales as the super-blocks of GGUF's K types hold them: small whole multiples of one float16. */
-import { roundToHalf } from '../../formats/floats.js';
+import { roundToHalf } from '../floats.js';
 
 export interface FittedScales {
   /** A float16. */
