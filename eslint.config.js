@@ -41,6 +41,7 @@ const mayImport = {
     'elastic',
     'transforms',
   ],
+  imports: ['graph', 'models', 'formats'],
   tasks: ['runtime', 'models', 'data', 'protocol', 'execution', 'methods', 'evaluation', 'verification'],
   evaluation: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'divergence'],
@@ -50,8 +51,8 @@ const mayImport = {
   catalog: ['graph', 'models', 'formats', 'data', 'plans', 'protocol', 'methods', 'quantized', 'locks'],
   jobs: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'catalog', 'entry', 'version'],
-    ...['execution', 'quantized', 'methods', 'evaluation', 'exporters', 'tasks', 'time-left', 'locks'],
-    ...['verification', 'hub'],
+    ...['execution', 'quantized', 'methods', 'evaluation', 'exporters', 'imports', 'tasks', 'locks'],
+    ...['time-left', 'verification', 'hub'],
   ],
   sessions: [
     ...['graph', 'runtime', 'models', 'formats', 'data', 'plans', 'protocol', 'jobs', 'entry', 'divergence'],
@@ -67,6 +68,7 @@ const mayImport = {
     'exporters',
     'formats',
     'hub',
+    'imports',
     'jobs',
     'locks',
     'methods',

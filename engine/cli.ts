@@ -14,6 +14,7 @@ import {
   formatEvaluation,
   formatExported,
   formatExports,
+  formatImported,
   formatModels,
   formatStatus,
   parseBytes,
@@ -47,8 +48,9 @@ import { progressBar } from './cli/progress.js';
 import { beforeDownload, formatGot, formatHubModel, requireGettable } from './cli/get.js';
 import { exporters } from './exporters/registry.js';
 import { CancelledError, messageOf, UserError } from './errors.js';
-import type { EstimateAllRequest, Forecast, WorkKind, Jobs } from './jobs/requests.js';
 import { parseHubId } from './hub/id.js';
+import { DTYPES as IMPORT_DTYPES } from './imports/gguf/import.js';
+import type { EstimateAllRequest, Forecast, ImportRequest, WorkKind, Jobs } from './jobs/requests.js';
 import { isKind, kindOf } from './jobs/kinds/registry.js';
 import type { Compare } from './jobs/measured-plan.js';
 import { runJob } from './jobs/run.js';
@@ -450,6 +452,27 @@ program
     const exports = paths.map((path) => ({ path, ...at }));
     await evaluated({ ...rest, adapters: [adapters], exports }, 'Verifying', { json: asJson, yes: sure });
   });
+
+program
+  .command('import')
+  .description('make a model folder of a GGUF file: weights in floating point, configuration and tokenizer')
+  .argument('<file>', 'GGUF file of a LLaMA, Mistral, Qwen 2 or Qwen 3 model')
+  .requiredOption('--out <folder>', 'folder to make; it must not be there yet (required)')
+  .addOption(
+    new Option('--dtype <name>', 'what weights are written in; F32 has the very values of the file')
+      .choices(IMPORT_DTYPES)
+      .default('F32'),
+  )
+  .addOption(json())
+  .action(
+    async (file: string, { json: asJson = false, ...options }: Common & Omit<ImportRequest, 'file'>) => {
+      const bar = progressBar('Importing');
+      const result = await run('import-gguf', { ...options, file }, (status) =>
+        bar.update(status.done, formatStatus(status)),
+      ).finally(() => bar.stop());
+      print({ json: asJson }, result, formatImported);
+    },
+  );
 
 program
   .command('devices')

@@ -5,7 +5,7 @@ import { formatBytes, errorDecimals } from '../plans/numbers.js';
 import { visible } from '../plans/visible.js';
 import { shellWord } from '../formats/shell.js';
 import { duration } from '../time-left.js';
-import type { Estimated, Forecast } from '../jobs/requests.js';
+import type { Estimated, Forecast, ImportResult } from '../jobs/requests.js';
 import type {
   CalibrateEstimate,
   DeviceReport,
@@ -274,6 +274,13 @@ export function formatExported({
   if (!fits) return lines;
   const rows = fits.map(({ tensor, container, distance }) => [tensor, container, formatDistance(distance)]);
   return `${table(['tensor', 'held in', 'of its error'], rows)}\n${lines}`;
+}
+
+export function formatImported({ out, bytes: size, family, blocks, types }: ImportResult): string {
+  return [
+    visible(`Wrote ${out}: ${family}, ${blocks} blocks, ${bytes(size)}, of ${types.join(', ')}.`),
+    `Calibrate it: ${commandLine('calibrate', out, '--data', 'DATA', '--out', 'SET')}`,
+  ].join('\n');
 }
 
 /** A share of squared error, such as `0.14 %`. */

@@ -11,7 +11,7 @@ const PYTORCH =
 
 /** By extension. */
 const FORMATS: Readonly<Record<string, string>> = {
-  '.gguf': `is GGUF, the format of llama.cpp; ${WANTED}: take the repository that it was made of`,
+  '.gguf': `is GGUF, the format of llama.cpp; ${WANTED}: take the repository that it was made of, or make a folder of it with elastic-precision import`,
   '.ggml': `is GGML, a format of llama.cpp; ${WANTED}: take the repository that it was made of`,
   '.onnx': `is an ONNX graph; ${WANTED}: take the checkpoint that it was exported from`,
   '.h5': `is a Keras file; ${WANTED}: take the checkpoint that it was made of`,

@@ -20,6 +20,23 @@ export interface ModelsRequest {
   readonly folders: readonly string[];
 }
 
+export interface ImportRequest {
+  readonly file: string;
+  /** A folder that is not there yet. */
+  readonly out: string;
+  /** What weights are written in. */
+  readonly dtype: 'F32' | 'F16' | 'BF16';
+}
+
+export interface ImportResult {
+  readonly out: string;
+  readonly bytes: number;
+  readonly family: string;
+  readonly blocks: number;
+  /** Of ggml's, in which the file had the weights. */
+  readonly types: readonly string[];
+}
+
 /** What an estimate is made from: the calibration, and the devices with their rates. */
 export interface EstimateJobRequest {
   readonly request: EstimateRequest;
@@ -90,6 +107,7 @@ export interface Jobs extends QueuedJobs {
   'compare-plans': { request: ComparePlansRequest; result: ComparePlansResult; status: Status };
   'list-exports': { request: ExportedSet; result: readonly ExportFormat[]; status: never };
   'size-exports': { request: SizeExportsRequest; result: readonly PlanSize[]; status: never };
+  'import-gguf': { request: ImportRequest; result: ImportResult; status: Status };
   devices: { request: Record<string, never>; result: readonly DeviceReport[]; status: never };
 }
 

@@ -11,6 +11,7 @@ import { failureOf, type FromWorker, type ToWorker } from './run.js';
 import { runComparePlans } from './runs/compare-plans.js';
 import { runEstimate } from './runs/estimate.js';
 import { runEstimateAll } from './runs/estimate-all.js';
+import { runImportGguf } from './runs/import-gguf.js';
 import { listExports } from './runs/list-exports.js';
 import { sizeExports } from './runs/size-exports.js';
 
@@ -29,6 +30,7 @@ const answers: { readonly [K in Exclude<WorkKind, JobKind>]: Run<K> } = {
   'compare-plans': (request, hooks) => runComparePlans(request, hooks),
   'list-exports': (request, hooks) => listExports(request, undefined, hooks.signal),
   'size-exports': (request) => sizeExports(request),
+  'import-gguf': (request, hooks) => runImportGguf(request, hooks),
   devices: async (_, { signal }) => {
     const found = await listDevices(undefined, signal);
     await keepBest(found);

@@ -98,7 +98,7 @@ async function openGguf(path: string, { model }: Checkpoint, placed: Placed): Pr
   const where = basename(path);
   if (model.reads !== 'tokens')
     throw new UserError(`${where} is GGUF, a language model, and ${model.family} is none.`);
-  const { tokens } = await readGgufHeader(path);
+  const tokens = (await readGgufHeader(path)).count('tokenizer.ggml.tokens');
   requireOutputs(where, tokens, outputSize(model.head));
   const { folder, title } = await requireLlama();
   return foreign({ kind: 'gguf', path, library: folder, ...placed }, title);

@@ -2,7 +2,18 @@ import { describe, expect, it } from 'vitest';
 import { createRandom } from '../../data/random.js';
 import { formOf, type WeightForm } from '../../quantized/form.js';
 import { toFloats, type GridWeight } from '../../quantized/weight.js';
-import { q2_K, q3_K, q4_0, q4_1, q4_K, q5_1, q5_K, q6_K, q8_0, type BlockType } from '../../formats/gguf/blocks.js';
+import {
+  q2_K,
+  q3_K,
+  q4_0,
+  q4_1,
+  q4_K,
+  q5_1,
+  q5_K,
+  q6_K,
+  q8_0,
+  type BlockType,
+} from '../../formats/gguf/blocks.js';
 import { decodeWeight, encodeWeight, typeFor } from './weights.js';
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex').replace(/../g, '$& ').trim();

@@ -2,6 +2,7 @@
 import { UserError } from '../../errors.js';
 import { makeFileAtomic } from '../../formats/atomic.js';
 import { float32ToHalf } from '../../formats/floats.js';
+import { DIVISORS, isTurned, rowOfHalves, tensorName } from '../../formats/gguf/names.js';
 import { show } from '../../formats/paths.js';
 import { silu } from '../../models/activations.js';
 import type { HostTensor } from '../../models/checkpoint.js';
@@ -101,8 +102,6 @@ export interface Tensor extends GgufLayout {
   readonly layer?: LinearEntry;
 }
 
-const DIVISORS = 'rope_freqs.weight';
-
 export function layoutsOf(context: ExportContext): Tensor[] {
   const layout = layoutOf(context);
   const { checkpoint } = context.source;
@@ -124,27 +123,8 @@ export function layoutsOf(context: ExportContext): Tensor[] {
   return [...tensors, { name: DIVISORS, shape: [layout.headSize / 2], type: F32 }];
 }
 
-const NAMES: Readonly<Record<string, string>> = {
-  'model.embed_tokens': 'token_embd',
-  'model.norm': 'output_norm',
-  lm_head: 'output',
-  input_layernorm: 'attn_norm',
-  'self_attn.q_proj': 'attn_q',
-  'self_attn.k_proj': 'attn_k',
-  'self_attn.v_proj': 'attn_v',
-  'self_attn.o_proj': 'attn_output',
-  'self_attn.q_norm': 'attn_q_norm',
-  'self_attn.k_norm': 'attn_k_norm',
-  post_attention_layernorm: 'ffn_norm',
-  'mlp.gate_proj': 'ffn_gate',
-  'mlp.up_proj': 'ffn_up',
-  'mlp.down_proj': 'ffn_down',
-};
-
 function nameOf({ source }: ExportContext, part: Part, local: string): string {
-  const [, owner, kind] = /^(.*)\.(weight|bias)$/.exec(local)!;
-  const block = source.checkpoint.model.blocks.indexOf(part);
-  return `${block === -1 ? '' : `blk.${block}.`}${NAMES[owner!]!}.${kind!}`;
+  return tensorName(local, source.checkpoint.model.blocks.indexOf(part))!;
 }
 
 /** What a file says of the model. */
@@ -208,7 +188,7 @@ export function tensorReader(context: ExportContext): (tensor: Tensor) => Promis
       : type === F32
         ? bytesOf(data.slice())
         : bytesOf(halvesOf(name, data));
-    return isTurned(context, entry.name)
+    return architectureOf(context).turnsNeighbours && isTurned(entry.name)
       ? byNeighbours(bytes, entry.shape[0]!, layoutOf(context).headSize)
       : bytes;
   };
@@ -242,16 +222,12 @@ function halvesOf(name: string, data: Float32Array): Uint16Array {
   return float32ToHalf(data);
 }
 
-const isTurned = (context: ExportContext, local: string) =>
-  architectureOf(context).turnsNeighbours && /^self_attn\.[qk]_proj\.(weight|bias)$/.test(local);
-
-/** Rows of queries or keys so that channels which are turned together are neighbours: of a head of d, row 2j + t is row t·d/2 + j. */
+/** Rows of queries or keys so that channels which are turned together are neighbours. */
 function byNeighbours(bytes: Uint8Array, rows: number, headSize: number): Uint8Array {
-  const [size, half] = [bytes.length / rows, headSize / 2];
+  const size = bytes.length / rows;
   const out = new Uint8Array(bytes.length);
   for (let row = 0; row < rows; row++) {
-    const [head, within] = [Math.floor(row / headSize) * headSize, row % headSize];
-    const from = head + (within % 2) * half + Math.floor(within / 2);
+    const from = rowOfHalves(row, headSize);
     out.set(bytes.subarray(from * size, (from + 1) * size), row * size);
   }
   return out;

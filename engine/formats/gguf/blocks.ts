@@ -44,6 +44,7 @@ function getHalf(bytes: Uint8Array, at: number): number {
   const fraction = bits & 0x3ff;
   const exponent = (bits >>> 10) & 0x1f;
   const sign = bits & 0x8000 ? -1 : 1;
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
   return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
 }
 
@@ -86,6 +87,23 @@ export const q4_1: BlockType = {
   decode: (bytes, out) => {
     const [d, m] = [getHalf(bytes, 0), getHalf(bytes, 2)];
     for (let i = 0; i < 32; i++) out[i] = d * nibble(bytes, 4, i) + m;
+  },
+};
+
+/** Blocks of 32 with one scale: 5 bits around 16. */
+export const q5_0: Omit<BlockType, 'encode'> = {
+  name: 'Q5_0',
+  id: 6,
+  fileType: 8,
+  elements: 32,
+  bytes: 22,
+  run: 32,
+  decode: (bytes, out) => {
+    const d = getHalf(bytes, 0);
+    for (let i = 0; i < 32; i++) {
+      const high = (bytes[2 + (i >> 3)]! >> (i & 7)) & 1;
+      out[i] = d * ((nibble(bytes, 6, i) | (high << 4)) - 16);
+    }
   },
 };
 

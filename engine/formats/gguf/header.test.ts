@@ -40,8 +40,17 @@ const KEYS = [
   ['tokenizer.ggml.tokens', texts('a', 'bc', 'd')],
 ] as const;
 
-it('tells the architecture and how many tokens there are', async () => {
-  expect(await read(file(KEYS))).toEqual({ architecture: 'llama', tokens: 3, tensors: 1 });
+it('tells values by their keys, and where tensors lie', async () => {
+  const header = await read(file(KEYS));
+  expect(header.architecture).toBe('llama');
+  expect(header.count('tokenizer.ggml.tokens')).toBe(3);
+  expect(header.texts('tokenizer.ggml.tokens')).toEqual(['a', 'bc', 'd']);
+  expect(header.number('llama.block_count')).toBe(7);
+  expect(header.text('llama.block_count')).toBeUndefined();
+  expect(header.numbers('tokenizer.ggml.tokens')).toBeUndefined();
+  const [tensor] = header.tensors.values();
+  expect(tensor).toMatchObject({ name: 'x.weight', shape: [2, 4], type: 0 });
+  expect(tensor!.place % 32).toBe(0);
 });
 
 it('refuses what is cut off anywhere', async () => {
@@ -57,7 +66,7 @@ it('refuses what is something else, or lies', async () => {
   await expect(read(file(KEYS, 0, 2))).rejects.toThrow('GGUF of version 2; version 3 is read.');
   await expect(read(file(KEYS, 1e6))).rejects.toThrow('the tensor "x.weight" lies behind the end');
   await expect(read(file([['x', Buffer.concat([u32(9), u32(8), u64(2n ** 60n)])]]))).rejects.toThrow(
-    'cut off',
+    'texts of "x"; at most 1048576 are read',
   );
   await expect(read(file([['x', Buffer.concat([u32(9), u32(4), u64(2n ** 63n)])]]))).rejects.toThrow(
     'cut off',

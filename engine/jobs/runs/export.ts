@@ -1,6 +1,6 @@
 /** The export job: from an adapter set and the bits of its layers to what other tools read. */
-import { realpath, statfs } from 'node:fs/promises';
-import { dirname, resolve, sep } from 'node:path';
+import { realpath } from 'node:fs/promises';
+import { resolve, sep } from 'node:path';
 import { UserError } from '../../errors.js';
 import { openPlan } from '../../evaluation/plan-file.js';
 import { layerNames, layerWeights } from '../../execution/model.js';
@@ -14,7 +14,6 @@ import { bytesAt } from '../../formats/sizes.js';
 import { whileLocked } from '../../locks/lock.js';
 import { openAdapterSet, openSource, requireMatch, type AdapterSet } from '../../methods/sets.js';
 import { openCheckpoint, type Checkpoint } from '../../models/checkpoint.js';
-import { formatBytes, formatBytesUp } from '../../plans/numbers.js';
 import { tied } from '../../plans/fused.js';
 import { averageBits } from '../../plans/totals.js';
 import type { ExportFit, ExportRequest, ExportResult } from '../../protocol/protocol.js';
@@ -23,6 +22,7 @@ import { announced } from '../announce.js';
 import { exportAmounts } from '../forecasts/others.js';
 import { peakMemory } from '../memory.js';
 import type { JobHooks } from '../requests.js';
+import { requireSpace } from './space.js';
 
 /** @param known the formats there are */
 export async function runExport(
@@ -161,13 +161,4 @@ async function outputOf({
       throw new UserError(`${place} lies in the folder of the ${what}; choose a place outside of it.`);
   }
   return place;
-}
-
-async function requireSpace(out: string, bytes: number): Promise<void> {
-  const { bavail, bsize } = await statfs(dirname(out));
-  const free = bavail * bsize;
-  if (bytes > free)
-    throw new UserError(
-      `${out} would take ${formatBytesUp(bytes, 'en')}, and its drive has ${formatBytes(free, 'en')} left; free some, or choose another.`,
-    );
 }
