@@ -26,6 +26,7 @@ import type {
   SessionEvaluateResult,
   SessionParams,
   SessionProgress,
+  SessionText,
   UseParams,
   UseResult,
 } from './sessions.js';
@@ -136,6 +137,8 @@ export interface Notifications {
   'session/closed': SessionClosed;
   /** How far a `session/evaluate` is. */
   'session/progress': SessionProgress;
+  /** A `session/predict` that goes on with a text has another token. */
+  'session/text': SessionText;
   /** A job is gone. */
   'jobs/removed': { readonly id: string };
 }

@@ -39,6 +39,8 @@ export interface PredictResult {
   readonly seconds: number;
   readonly plan: Prediction;
   readonly full: Prediction;
+  /** Bytes that the session's process takes. */
+  readonly memory: number;
 }
 
 /** The likeliest first. */
@@ -46,6 +48,9 @@ export type Prediction =
   | { readonly classes: readonly { readonly label: string; readonly probability: number }[] }
   | {
       readonly text: string;
+      /** Tokens of it, and what they and reading the text before took. */
+      readonly tokens: number;
+      readonly seconds: number;
       readonly next: readonly { readonly token: string; readonly probability: number }[];
     };
 
@@ -65,6 +70,12 @@ export interface SessionEvaluateResult {
 export interface SessionClosed extends SessionParams {
   /** One sentence. */
   readonly reason: string;
+}
+
+/** What a model has gone on with so far. */
+export interface SessionText extends SessionParams {
+  readonly of: 'plan' | 'full';
+  readonly text: string;
 }
 
 export interface SessionProgress extends SessionParams {

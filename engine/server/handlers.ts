@@ -76,6 +76,7 @@ export async function openSession({ storage }: InitializeParams, notify: Notify)
   const sessions = openSessions(startSessionProcess, {
     closed: (params) => notify('session/closed', params),
     progress: (params) => notify('session/progress', params),
+    text: (params) => notify('session/text', params),
     output: (text) => log('debug', text.trimEnd()),
   });
   return {

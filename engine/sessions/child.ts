@@ -48,8 +48,11 @@ async function work(message: SessionWork & { readonly id: number }, signal: Abor
   switch (message.kind) {
     case 'use':
       return { changed: await session.use(message.bits) };
-    case 'predict':
-      return session.predict(message.input, signal);
+    case 'predict': {
+      const heard = (of: 'plan' | 'full', text: string) => send({ id: message.id, type: 'text', of, text });
+      const answers = await session.predict(message.input, signal, heard);
+      return { ...answers, memory: process.memoryUsage.rss() };
+    }
     case 'evaluate': {
       const status = (done: number) =>
         send({ id: message.id, type: 'progress', done: Math.round(done * STEPS), total: STEPS });

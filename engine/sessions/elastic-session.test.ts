@@ -148,7 +148,10 @@ describe('a prediction of text', () => {
         [CONTEXT + 5, [CONTEXT]],
       ] as const) {
         lengths.clear();
-        const found = await session.predict({ text: letters(tokens), tokens: ADDED }, signal);
+        const heard: Record<'plan' | 'full', string[]> = { plan: [], full: [] };
+        const found = await session.predict({ text: letters(tokens), tokens: ADDED }, signal, (of, text) =>
+          heard[of].push(text),
+        );
         expect([...lengths]).toEqual(expected);
         for (const [which, runnable] of [
           ['plan', elastic],
@@ -157,6 +160,9 @@ describe('a prediction of text', () => {
           const reference = await byFullWindows(checkpoint, runnable, letters(tokens));
           const prediction = found[which] as Extract<typeof found.plan, { text: string }>;
           expect(prediction.text).toBe(reference.text);
+          expect(heard[which]).toHaveLength(prediction.tokens);
+          expect(heard[which].at(-1)).toBe(prediction.text);
+          heard[which].forEach((text) => expect(prediction.text.startsWith(text)).toBe(true));
           for (const [i, { probability }] of prediction.next.entries())
             expect(probability).toBeCloseTo(reference.probabilities[i]!, 6);
           if (which === 'plan') texts.push(prediction.text);
@@ -188,7 +194,9 @@ describe('a prediction of text', () => {
       await session.predict({ text: 'ab\nc', tokens: ADDED }, signal),
       await session.predict({ text: 'ab\r\nc', tokens: ADDED }, signal),
     ];
-    expect(windows).toEqual(plain);
+    const told = ({ plan, full }: typeof plain) =>
+      [plan, full].map((prediction) => ({ ...prediction, seconds: 0 }));
+    expect(told(windows)).toEqual(told(plain));
     expect(plain.full).not.toMatchObject({ text: '' });
     await session.close();
     const ends = Array.from({ length: 300 }, (_, id) => id);

@@ -13,6 +13,9 @@ import type { Programs } from '../runtime/programs.js';
 import { taskOf } from '../tasks/registry.js';
 import type { MeasuredRows } from '../tasks/task.js';
 
+/** Hears what a model has gone on with, after each token. */
+export type Heard = (of: 'plan' | 'full', text: string) => void;
+
 export interface ElasticSession {
   /** Of the checkpoint. */
   readonly warnings: readonly string[];
@@ -21,6 +24,7 @@ export interface ElasticSession {
   predict(
     input: PredictParams['input'],
     signal: AbortSignal,
+    heard?: Heard,
   ): Promise<{ plan: Prediction; full: Prediction }>;
   /** The model at its present plan, and in full precision. */
   evaluate(data: string, limit: number | undefined, hooks: EvaluationHooks): Promise<MeasuredRows>;
@@ -56,9 +60,9 @@ export async function openElasticSession(
           bits = next;
           return changed;
         },
-        predict: async (input, signal) => ({
-          plan: await predict(input, elastic, signal),
-          full: await predict(input, full, signal),
+        predict: async (input, signal, heard) => ({
+          plan: await predict(input, elastic, signal, (text) => heard?.('plan', text)),
+          full: await predict(input, full, signal, (text) => heard?.('full', text)),
         }),
         evaluate: (data, limit, hooks) => {
           const widths = widthsOf(layers, bits);

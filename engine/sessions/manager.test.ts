@@ -31,6 +31,7 @@ function setUp() {
   const hooks = {
     closed: (params: SessionClosed) => closed.push(params),
     progress: () => undefined,
+    text: () => undefined,
     output: () => undefined,
   };
   const sessions = openSessions(start, hooks, IDLE);

@@ -11,8 +11,15 @@ import type {
   SessionClosed,
   SessionEvaluateResult,
   SessionProgress,
+  SessionText,
 } from '../protocol/protocol.js';
-import { SessionEnded, type SessionProcess, type SessionWork, type StartSessionProcess } from './process.js';
+import {
+  SessionEnded,
+  type AskHooks,
+  type SessionProcess,
+  type SessionWork,
+  type StartSessionProcess,
+} from './process.js';
 
 export interface Sessions {
   open(params: OpenSessionParams, signal: AbortSignal): Promise<ResultOf<'session/open'>>;
@@ -27,6 +34,7 @@ export interface Sessions {
 export interface SessionsHooks {
   closed(params: SessionClosed): void;
   progress(params: SessionProgress): void;
+  text(params: SessionText): void;
   /** What a session's process printed. */
   output(text: string): void;
 }
@@ -77,14 +85,14 @@ export function openSessions(
     session: string,
     work: SessionWork,
     signal: AbortSignal,
-    progress?: (done: number, total: number) => void,
+    heard?: AskHooks,
   ): Promise<T & { readonly seconds: number }> {
     const open = sessions.get(session);
     if (!open) throw new UserError('There is no such session; it may have been closed. Open it again.');
     clearTimeout(open.idle);
     open.asked++;
     try {
-      return await open.process.ask<T>(work, signal, progress);
+      return await open.process.ask<T>(work, signal, heard);
     } catch (error) {
       if (!(error instanceof SessionEnded)) throw error;
       throw new UserError(open.closed ? CLOSED : crashed(error.how));
@@ -115,11 +123,14 @@ export function openSessions(
       }
     },
     use: ({ session, bits }, signal) => ask(session, { kind: 'use', bits }, signal),
-    predict: ({ session, input }, signal) => ask(session, { kind: 'predict', input }, signal),
+    predict: ({ session, input }, signal) =>
+      ask(session, { kind: 'predict', input }, signal, {
+        text: (of, text) => hooks.text({ session, of, text }),
+      }),
     evaluate: ({ session, data, limit }, signal) =>
-      ask(session, { kind: 'evaluate', data, ...(limit !== undefined && { limit }) }, signal, (done, total) =>
-        hooks.progress({ session, done, total }),
-      ),
+      ask(session, { kind: 'evaluate', data, ...(limit !== undefined && { limit }) }, signal, {
+        progress: (done, total) => hooks.progress({ session, done, total }),
+      }),
     close: async ({ session }) => {
       const open = sessions.get(session);
       if (open) {

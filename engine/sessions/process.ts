@@ -19,16 +19,19 @@ export type ToSession = (SessionWork & { readonly id: number }) | { readonly can
 export type FromSession = { readonly id: number } & (
   | { readonly type: 'result'; readonly result: unknown; readonly seconds: number }
   | { readonly type: 'progress'; readonly done: number; readonly total: number }
+  | { readonly type: 'text'; readonly of: 'plan' | 'full'; readonly text: string }
   | Failure
 );
 
+/** What is heard of work before it has ended. */
+export interface AskHooks {
+  readonly progress?: (done: number, total: number) => void;
+  readonly text?: (of: 'plan' | 'full', text: string) => void;
+}
+
 export interface SessionProcess {
   /** Rejects as `runJob` does, and with `SessionEnded` where the process is gone first. */
-  ask<T>(
-    work: SessionWork,
-    signal: AbortSignal,
-    progress?: (done: number, total: number) => void,
-  ): Promise<T & { readonly seconds: number }>;
+  ask<T>(work: SessionWork, signal: AbortSignal, hooks?: AskHooks): Promise<T & { readonly seconds: number }>;
   /** Resolves when the process has ended, to how, such as `SIGSEGV` or `exit code 1`. */
   readonly ended: Promise<string>;
   kill(): void;
@@ -39,7 +42,7 @@ export type StartSessionProcess = (output: (text: string) => void) => SessionPro
 interface Waiting {
   readonly resolve: (value: never) => void;
   readonly reject: (error: Error) => void;
-  readonly progress: (done: number, total: number) => void;
+  readonly hooks: AskHooks;
 }
 
 export const startSessionProcess: StartSessionProcess = (output) => {
@@ -53,7 +56,11 @@ export const startSessionProcess: StartSessionProcess = (output) => {
     const asked = waiting.get(message.id);
     if (!asked) return;
     if (message.type === 'progress') {
-      asked.progress(message.done, message.total);
+      asked.hooks.progress?.(message.done, message.total);
+      return;
+    }
+    if (message.type === 'text') {
+      asked.hooks.text?.(message.of, message.text);
       return;
     }
     waiting.delete(message.id);
@@ -71,14 +78,14 @@ export const startSessionProcess: StartSessionProcess = (output) => {
   return {
     ended,
     kill: () => void child.kill('SIGKILL'),
-    ask: (work, signal, progress = () => undefined) =>
+    ask: (work, signal, hooks = {}) =>
       new Promise((resolve, reject) => {
         if (!child.connected) {
           void ended.then((how) => reject(new SessionEnded(how)));
           return;
         }
         const id = ++last;
-        waiting.set(id, { resolve, reject, progress });
+        waiting.set(id, { resolve, reject, hooks });
         signal.addEventListener('abort', () => send({ cancel: id }), { once: true });
         send({ id, ...work });
         if (signal.aborted) send({ cancel: id });

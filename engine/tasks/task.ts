@@ -25,11 +25,12 @@ export interface ReadSet {
   readonly skipped: CalibrateResult['skipped'];
 }
 
-/** What a model, in full precision or at a plan, makes of an input. */
+/** What a model, in full precision or at a plan, makes of an input. @param heard of a text, all of it after each token */
 export type Predict = (
   input: PredictParams['input'],
   model: RunnableModel,
   signal: AbortSignal,
+  heard?: (text: string) => void,
 ) => Promise<Prediction>;
 
 /** @typeParam M its models */

@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import type { EvaluationRow, OpenSessionResult } from '../../engine/protocol/protocol.js';
+import type {
+  EvaluationRow,
+  OpenSessionResult,
+  PredictResult,
+  UseResult,
+} from '../../engine/protocol/protocol.js';
 import { fakeConnection } from '../common/testing.js';
 import { createLive } from './live.js';
 
@@ -21,7 +26,7 @@ function setUp() {
   const connection = fakeConnection({
     'session/open': () => ({ session: 's', seconds: 0.1, warnings: ['vit: one tensor is not read.'] }),
     'session/use': () => ({ changed: 1, seconds: 0.002 }),
-    'session/predict': () => ({ seconds: 0.1, plan: { classes: [] }, full: { classes: [] } }),
+    'session/predict': () => ({ seconds: 0.1, memory: 9, plan: { classes: [] }, full: { classes: [] } }),
     'session/evaluate': () => new Promise((resolve) => evaluations.push(resolve)),
     'session/close': () => ({}),
   });
@@ -116,6 +121,55 @@ describe('createLive', () => {
     await settled();
     expect(asked()).toEqual(['open', 'use 4,4', 'predict', 'use 2,4', 'predict']);
     expect(answers).toHaveLength(2);
+  });
+
+  it('shows texts as they come, of its own session and while they do', async () => {
+    let answer: (value: PredictResult) => void = () => undefined;
+    const connection = fakeConnection({
+      'session/open': () => ({ session: 's', seconds: 1, warnings: [] }),
+      'session/use': () => ({ changed: 1, seconds: 1 }),
+      'session/predict': () => new Promise((resolve) => (answer = resolve)),
+    });
+    const live = createLive(connection, { model: '/m', adapters: '/a', device: () => 'cpu', limit: 8 });
+    const shown: unknown[] = [];
+    live.onDidTry((tried) => shown.push(tried));
+    const say = (session: string, of: 'plan' | 'full', text: string) =>
+      connection.notify('session/text', { session, of, text });
+    live.follow([4]);
+    say('s', 'plan', 'too early');
+    live.attempt({ text: 'To be' });
+    await new Promise((resolve) => setImmediate(resolve));
+    say('s', 'plan', ' or');
+    say('other', 'plan', ' and');
+    say('s', 'plan', ' or not');
+    say('s', 'full', ' or');
+    const result = { seconds: 1, memory: 9, plan: { classes: [] }, full: { classes: [] } };
+    answer(result);
+    await new Promise((resolve) => setImmediate(resolve));
+    say('s', 'full', 'too late');
+    expect(shown).toEqual([
+      { partial: { plan: ' or' } },
+      { partial: { plan: ' or not' } },
+      { partial: { plan: ' or not', full: ' or' } },
+      { result },
+    ]);
+  });
+
+  it('says while a model is switched', async () => {
+    let switched: (value: UseResult) => void = () => undefined;
+    const connection = fakeConnection({
+      'session/open': () => ({ session: 's', seconds: 1, warnings: [] }),
+      'session/use': () => new Promise((resolve) => (switched = resolve)),
+    });
+    const live = createLive(connection, { model: '/m', adapters: '/a', device: () => 'cpu', limit: 8 });
+    live.follow([4]);
+    const opening = live.open();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(live.now()).toMatchObject({ state: 'open', switching: true });
+    switched({ changed: 1, seconds: 3 });
+    await opening;
+    expect(live.now()).toMatchObject({ switched: { layers: 1, seconds: 3 } });
+    expect(live.now()).not.toHaveProperty('switching');
   });
 
   it('closes a model that is open only after nobody shows the plan any more', async () => {

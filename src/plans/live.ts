@@ -4,7 +4,7 @@
  */
 import { sameBits } from '../../engine/plans/bits.js';
 import type { EvaluationRow } from '../../engine/protocol/protocol.js';
-import type { Live, Measurement, MetricKey, Tried, TryInput } from '../../webview/precision/protocol.js';
+import type { Live, Measurement, MetricKey, ShowTried, TryInput } from '../../webview/precision/protocol.js';
 import type { Connection } from '../common/connection.js';
 import { messageOf } from '../common/errors.js';
 import { createEmitter, type Disposable, type Event } from '../common/event.js';
@@ -12,7 +12,7 @@ import { createLiveSession, type LiveSessionOptions } from './live-session.js';
 
 export interface LiveModel extends Disposable {
   readonly onDidChange: Event<Live>;
-  readonly onDidTry: Event<{ readonly result?: Tried; readonly error?: string }>;
+  readonly onDidTry: Event<Omit<ShowTried, 'type'>>;
   now(): Live;
   /** The plan is this now. Opens nothing. */
   follow(bits: readonly number[]): void;
@@ -40,12 +40,14 @@ const KEPT = 8;
 
 export function createLive(connection: Connection, options: LiveOptions): LiveModel {
   const changed = createEmitter<Live>();
-  const tried = createEmitter<{ readonly result?: Tried; readonly error?: string }>();
+  const tried = createEmitter<Omit<ShowTried, 'type'>>();
   let state: Live = { state: 'closed', keep: false, measured: options.measured ?? [] };
   let wanted: readonly number[] = [];
   let input: TryInput | undefined;
   let data: string | undefined;
   let measuring: AbortController | undefined;
+  /** What is answered so far, while it is. */
+  let partial: ShowTried['partial'];
   let disposed = false;
 
   const set = (change: Partial<Live>, ...without: (keyof Live)[]) => {
@@ -66,6 +68,11 @@ export function createLive(connection: Connection, options: LiveOptions): LiveMo
     connection.onNotification('session/progress', ({ session: of, done, total }) => {
       if (of === session.id() && measuring) set({ measuring: { done, total } });
     }),
+    connection.onNotification('session/text', ({ session: of, of: which, text }) => {
+      if (of !== session.id() || !partial) return;
+      partial = { ...partial, [which]: text };
+      tried.fire({ partial });
+    }),
   ];
   /** Runs after what was asked before; an error is shown and ends only this. */
   const inTurn = createTurns(async (work) => {
@@ -75,14 +82,18 @@ export function createLive(connection: Connection, options: LiveOptions): LiveMo
   async function catchUp(): Promise<void> {
     const warnings = await session.open();
     if (warnings) set({ warnings });
-    const switched = await session.use(wanted);
+    if (!sameBits(wanted, session.bits() ?? [])) set({ switching: true });
+    const switched = await session.use(wanted).finally(() => set({}, 'switching'));
     if (switched) set({ switched }, 'error');
     if (input === undefined || session.id() === undefined) return;
     try {
+      partial = {};
       const result = await session.predict(input);
       if (result && !disposed) tried.fire({ result });
     } catch (error) {
       tried.fire({ error: messageOf(error) });
+    } finally {
+      partial = undefined;
     }
   }
 

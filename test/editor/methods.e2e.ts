@@ -81,7 +81,7 @@ describe('the direct method', () => {
 
     await page.locator('.prompt textarea').fill('My fellow citizens');
     await page.getByRole('button', { name: 'Answer', exact: true }).click();
-    const answers = () => page.locator('.answer').allInnerTexts();
+    const answers = () => page.locator('.answers[aria-busy="false"] .answer').allInnerTexts();
     await expect.poll(async () => (await answers()).length, { timeout: 60_000 }).toBe(2);
     for (const answer of await answers()) expect(answer).toMatch(/^(This plan|Full precision)[^]*\w/);
     await page.getByRole('button', { name: 'All 8 bits' }).click();
@@ -277,7 +277,7 @@ describe('OAC', () => {
       expect(await rowsOf(layer).getAttribute('aria-label')).toMatch(new RegExp(`${bits} bits?, `));
     await page.locator('.prompt textarea').fill('My fellow citizens');
     await page.getByRole('button', { name: 'Answer', exact: true }).click();
-    const answers = () => page.locator('.answer').allInnerTexts();
+    const answers = () => page.locator('.answers[aria-busy="false"] .answer').allInnerTexts();
     await expect.poll(async () => (await answers()).length, { timeout: 60_000 }).toBe(2);
     for (const answer of await answers()) expect(answer).toMatch(/^(This plan|Full precision)[^]*\w/);
     await page.getByRole('button', { name: /^All 1 bits?$/ }).click();

@@ -129,7 +129,7 @@ describe('the precision editor', () => {
 
   it('answers a picture at the plan’s bits next to full precision, again after an edit', async () => {
     await page.locator('#picture').setInputFiles(join(inject('extension'), 'media/icon.png'));
-    const answers = () => page.locator('.answer').allInnerTexts();
+    const answers = () => page.locator('.answers[aria-busy="false"] .answer').allInnerTexts();
     await expect.poll(async () => (await answers()).length, { timeout: 60_000 }).toBe(2);
     const [plan, full] = await answers();
     expect(plan).toMatch(/This plan[^%]+[\d.]+%/);

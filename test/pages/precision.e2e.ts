@@ -133,7 +133,7 @@ describe('the page', () => {
     const opened = await open();
     const live: Live = { state: 'open', keep: false, data: 'pictures', measured: [] };
     const classes = [{ label: 'Sandal', probability: 0.9 }];
-    await opened.post({ type: 'live', live }, { type: 'tried', result: { seconds: 0.1, plan: { classes }, full: { classes } } }); // prettier-ignore
+    await opened.post({ type: 'live', live }, { type: 'tried', result: { seconds: 0.1, memory: 512e6, plan: { classes }, full: { classes } } }); // prettier-ignore
     await opened.page.getByText('Same answer as full precision').waitFor();
     await opened.page.evaluate(`(() => {
       window.read = 0;
@@ -149,6 +149,33 @@ describe('the page', () => {
     await opened.page.getByRole('button', { name: 'Cancel' }).waitFor();
     expect(await opened.page.evaluate('document.activeElement.textContent')).toBe('Keep measuring');
     expect(await opened.page.evaluate('window.read')).toBe(0);
+    await opened.page.close();
+  });
+
+  it('shows texts as they come, and then how fast they came and what the open model takes', async () => {
+    const opened = await open({ width: 1200, height: 1000 });
+    await opened.post(showOf({ ...table, task: 'text-generation' }, strings), plan(uniform(36, 4)));
+    const live: Live = { state: 'open', keep: false, measured: [], switching: true };
+    await opened.post(
+      { type: 'live', live },
+      { type: 'tried', partial: { plan: ' or not to be, that is', full: ' or not' } },
+    );
+    await opened.page.getByText('Switching…').waitFor();
+    const answers = opened.page.locator('.answers');
+    const texts = () => answers.locator('.answer .text').allInnerTexts();
+    await expect.poll(texts).toEqual([' or not to be, that is', ' or not']);
+    // Whoever hears the page hears the answer when it is whole.
+    expect(await answers.getAttribute('aria-busy')).toBe('true');
+    const answer = (text: string, seconds: number) => ({ text, tokens: 24, seconds, next: [{ token: ' or', probability: 0.5 }] }); // prettier-ignore
+    await opened.post({
+      type: 'tried',
+      result: { seconds: 3, memory: 512e6, plan: answer(' or not', 0.5), full: answer(' or not to', 6) },
+    });
+    await opened.page.getByText('24 tokens · 48/s').waitFor();
+    await opened.page.getByText('24 tokens · 4.0/s').waitFor();
+    await opened.page.getByText('The open model takes 512 MB of memory.').waitFor();
+    expect(await answers.getAttribute('aria-busy')).toBe('false');
+    expect(opened.errors).toEqual([]);
     await opened.page.close();
   });
 
@@ -389,7 +416,10 @@ describe('every theme', () => {
     const classes = (first: number) => ({
       classes: ['Sneaker', 'Sandal', 'Ankle boot', 'Bag', 'Shirt'].map((label, i) => ({ label, probability: first / 3 ** i })), // prettier-ignore
     });
-    await opened.post({ type: 'tried', result: { seconds: 0.1, plan: classes(0.61), full: classes(0.66) } });
+    await opened.post({
+      type: 'tried',
+      result: { seconds: 0.1, memory: 512e6, plan: classes(0.61), full: classes(0.66) },
+    });
     await opened.page.getByText('Same answer as full precision').waitFor();
     await row(opened, /^attention\.value, .*layer\.1/).click();
     const shape = await opened.page.evaluate<{

@@ -1,12 +1,12 @@
 /** The running model: its state, the latest switch, what was measured, and what it answers. */
 import { button, checkbox, progressBar } from '../common/controls.js';
 import { element } from '../common/dom.js';
-import { formatPercent } from '../../engine/plans/numbers.js';
+import { formatBytes, formatPercent } from '../../engine/plans/numbers.js';
 import { fill } from '../common/text.js';
 import { decimals } from './grid.js';
 import { besideMeasured, formatMeasured } from './measured.js';
 import type { Prediction } from '../../engine/protocol/protocol.js';
-import type { Act, Live, Measurement, Strings, Tried, TryInput } from './protocol.js';
+import type { Act, Live, Measurement, ShowTried, Strings, Tried, TryInput } from './protocol.js';
 
 export interface LiveContent {
   readonly strings: Strings;
@@ -109,8 +109,13 @@ function warn(list: HTMLElement, lines: readonly string[]): void {
   list.replaceChildren(...lines.map((line) => element('li', {}, line)));
 }
 
-function stateText(strings: Strings, locale: string, { state, reason, switched }: Live): string {
+function stateText(
+  strings: Strings,
+  locale: string,
+  { state, reason, switched, switching = false }: Live,
+): string {
   if (state === 'opening') return strings.sessionOpening;
+  if (switching) return strings.switching;
   if (state === 'closed') return reason ?? strings.sessionClosed;
   if (!switched) return strings.sessionOpen;
   const time = decimals(switched.seconds * 1000, switched.seconds < 0.01 ? 1 : 0, locale);
@@ -135,7 +140,7 @@ export interface TryContent {
   readonly strings: Strings;
   readonly locale: string;
   readonly task: string;
-  readonly tried: { readonly result?: Tried; readonly error?: string } | undefined;
+  readonly tried: Omit<ShowTried, 'type'> | undefined;
   readonly possible: boolean;
 }
 
@@ -214,13 +219,29 @@ export function tryPanel(ask: (input: TryInput) => void, fail: (error: unknown) 
       if (tried === shown) return;
       shown = tried;
       say(error, tried?.error && fill(strings.tryFailed, tried.error));
-      // They are read whenever they are replaced.
-      answers.replaceChildren(...(tried?.result ? answersOf(tried.result, strings, locale) : []));
+      // They are read whenever they are replaced, but not token by token.
+      answers.setAttribute('aria-busy', String(tried?.partial !== undefined));
+      answers.replaceChildren(
+        ...(tried?.result
+          ? answersOf(tried.result, strings, locale)
+          : tried?.partial
+            ? partialsOf(tried.partial, strings)
+            : []),
+      );
     },
   };
 }
 
-function answersOf({ plan, full }: Tried, strings: Strings, locale: string): HTMLElement[] {
+function partialsOf(
+  { plan = '', full = '' }: NonNullable<ShowTried['partial']>,
+  strings: Strings,
+): HTMLElement[] {
+  const column = (title: string, text: string) =>
+    element('div', { class: 'answer' }, element('h3', {}, title), element('p', { class: 'text' }, text));
+  return [column(strings.tryPlan, plan), column(strings.tryFull, full)];
+}
+
+function answersOf({ plan, full, memory }: Tried, strings: Strings, locale: string): HTMLElement[] {
   const agree = first(plan) === first(full);
   const column = (title: string, prediction: Prediction) =>
     element('div', { class: 'answer' }, element('h3', {}, title), ...lines(prediction, strings, locale));
@@ -232,6 +253,7 @@ function answersOf({ plan, full }: Tried, strings: Strings, locale: string): HTM
     ),
     column(strings.tryPlan, plan),
     column(strings.tryFull, full),
+    element('p', { class: 'muted whole' }, fill(strings.tryMemory, formatBytes(memory, locale))),
   ];
 }
 
@@ -261,9 +283,19 @@ function lines(prediction: Prediction, strings: Strings, locale: string): HTMLEl
   if ('classes' in prediction) return [list];
   return [
     element('p', { class: 'text' }, prediction.text),
+    element('p', { class: 'muted' }, speedOf(prediction, strings, locale)),
     element('p', { class: 'muted' }, strings.tryNext),
     list,
   ];
+}
+
+function speedOf(
+  { tokens, seconds }: { readonly tokens: number; readonly seconds: number },
+  strings: Strings,
+  locale: string,
+): string {
+  const rate = tokens / Math.max(seconds, 1e-3);
+  return fill(strings.trySpeed, tokens, decimals(rate, rate < 10 ? 1 : 0, locale));
 }
 
 function base64(bytes: Uint8Array): string {

@@ -101,6 +101,8 @@ export interface Live {
   readonly reason?: string;
   /** What the engine warned of when it was opened, one line each. */
   readonly warnings?: readonly string[];
+  /** Whether it is being switched. */
+  readonly switching?: boolean;
   /** Of the latest switch. */
   readonly switched?: { readonly layers: number; readonly seconds: number };
   readonly keep: boolean;
@@ -130,6 +132,8 @@ export interface Measurement {
 export interface ShowTried {
   readonly type: 'tried';
   readonly result?: Tried;
+  /** Of texts, as far as they are answered. */
+  readonly partial?: { readonly plan?: string; readonly full?: string };
   readonly error?: string;
 }
 
@@ -266,6 +270,9 @@ export type StringKey =
   | 'noData'
   | 'sessionClosed'
   | 'sessionOpening'
+  | 'switching'
+  | 'tryMemory'
+  | 'trySpeed'
   | 'sessionOpen'
   | 'switched'
   | 'switchedOne'

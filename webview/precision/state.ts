@@ -2,7 +2,7 @@
 import { priceIndex } from '../../engine/plans/totals.js';
 import { bestWithin } from './frontier.js';
 import { heatOf, type Heat } from './heat.js';
-import type { FrontierPoint, Live, Shown, ShowMeasuring, ShowTable, Table, Tried } from './protocol.js';
+import type { FrontierPoint, Live, Shown, ShowMeasuring, ShowTable, ShowTried, Table } from './protocol.js';
 import { layersOf, linesOf, type Line, type Order } from './rows.js';
 import { NOTHING, selectedLines, selectOne, type Meaning, type Selection } from './selection.js';
 
@@ -21,7 +21,7 @@ export interface State {
   /** What measures the layers now, or will. */
   readonly measuring: ShowMeasuring['job'];
   readonly live: Live;
-  readonly tried: { readonly result?: Tried; readonly error?: string } | undefined;
+  readonly tried: Omit<ShowTried, 'type'> | undefined;
   readonly filter: string;
   readonly order: Order;
   readonly pinned: ReadonlySet<number>;

@@ -18,7 +18,7 @@ export async function textPredictor(
 ): Promise<Predict> {
   const tokenizer = await openTokenizer(folder, { vocabulary });
   const ends = await endTokens(folder, tokenizer);
-  return async (input, model, signal) => {
+  return async (input, model, signal, heard) => {
     if (!('text' in input)) throw new UserError('The model continues texts; it was given a picture.');
     const text = unixLines(input.text);
     // A template may end a text too, which is to go on here.
@@ -28,6 +28,7 @@ export async function textPredictor(
     const start = ids.length;
     let first: ReturnType<typeof likeliest> | undefined;
     const generation = model.generation();
+    const began = performance.now();
     for (let added = 0; added < Math.max(1, input.tokens ?? DEFAULT_TOKENS); added++) {
       signal.throwIfAborted();
       const seen = ids.slice(-length);
@@ -35,7 +36,9 @@ export async function textPredictor(
       first ??= found;
       if (input.tokens === 0 || ends.has(found[0]!.index)) break;
       ids.push(found[0]!.index);
+      heard?.(await tokenizer.decode(ids.slice(start), signal));
     }
+    const seconds = (performance.now() - began) / 1000;
     /** Where a text is longer than the model reads at once, positions move, and nothing that was kept is of use. */
     async function logitsBehind(seen: readonly number[]): Promise<Float32Array> {
       if (generation && seen.length === ids.length)
@@ -47,6 +50,8 @@ export async function textPredictor(
     }
     return {
       text: await tokenizer.decode(ids.slice(start), signal),
+      tokens: ids.length - start,
+      seconds,
       next: await Promise.all(
         first!.map(async ({ index, probability }) => ({
           token: await tokenizer.decode([index], signal),
