@@ -1,6 +1,7 @@
 /**
- * How close estimates come to what work takes, on both samples: calibrations, evaluations of their sets, and sensitivities.
- * Usage: npm run bench:estimate [-- --epochs N]
+ * How close estimates come to what work takes, on both samples: calibrations by every method, evaluations of QuEPT's sets, and
+ * sensitivities.
+ * Usage: npm run bench:estimate [-- --epochs N] [--methods gptq,oac]
  */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -14,7 +15,13 @@ import type { CalibrateResult } from '../engine/protocol/protocol.js';
 import type { Forecast } from '../engine/jobs/requests.js';
 import { runJob } from '../engine/jobs/run.js';
 
-const { values: flags } = parseArgs({ options: { epochs: { type: 'string', default: '2' } } });
+const { values: flags } = parseArgs({
+  options: {
+    epochs: { type: 'string', default: '2' },
+    methods: { type: 'string', default: 'quept,direct,gptq,oac,sliderquant,adpq' },
+  },
+});
+const methods = flags.methods.split(',');
 const root = fileURLToPath(new URL('..', import.meta.url));
 const samples = join(root, 'samples');
 const cli = fileURLToPath(new URL('cli.js', import.meta.url));
@@ -33,6 +40,20 @@ const cases = [
     mode: 'weight-activation',
   },
 ] as const;
+/** Of other methods, each once for all bit-widths that it usually has. */
+const others = [
+  { method: 'direct', options: { effort: 'quick' } },
+  { method: 'direct' },
+  { method: 'direct', options: { effort: 'high' } },
+  { method: 'direct', picture: true },
+  { method: 'gptq' },
+  { method: 'gptq', picture: true },
+  { method: 'oac' },
+  { method: 'oac', options: { backend: 'spqr', averageBits: [2.3] } },
+  { method: 'oac', options: { backend: 'billm' } },
+  { method: 'sliderquant' },
+  { method: 'adpq' },
+] as const;
 
 const hooks = {
   signal: new AbortController().signal,
@@ -43,6 +64,7 @@ const folder = await mkdtemp(join(tmpdir(), 'elastic-precision-'));
 const rows: string[][] = [];
 try {
   for (const [i, { name, model, data, samples: count, batch, ...rest }] of cases.entries()) {
+    if (!methods.includes('quept')) break;
     // Anew each time: other work on the machine slows both.
     const devices = await runJob('devices', {}, hooks);
     const settings = { model: join(samples, model), data, samples: count, method: 'quept' };
@@ -65,8 +87,32 @@ try {
     compare(`${name}: evaluation`, forecast!, evaluated);
     compare(`${name}: sensitivity`, forecast!, await runJob('sensitivity', { ...measured, adapters }, heard));
   }
+  for (const [i, one] of others.entries())
+    if (methods.includes(one.method)) await calibrated(one, `other-${i}`);
 } finally {
   await rm(folder, { recursive: true, force: true });
+}
+
+/** A calibration, with as many samples as the method takes; in a process of its own, for its memory. */
+async function calibrated(one: (typeof others)[number], name: string): Promise<void> {
+  const { method } = one;
+  const [own, isPicture] = ['options' in one ? one.options : {}, 'picture' in one];
+  const model = join(samples, isPicture ? 'vit-fashion' : 'llama-speeches');
+  const devices = await runJob('devices', {}, hooks);
+  const count =
+    method === 'adpq' ? {} : { data: isPicture ? pictures : text, samples: isPicture ? 512 : 128 };
+  const request = { model, method, device: 'cpu' as const, options: own, ...count };
+  const guess = await runJob('estimate', { request, devices }, hooks);
+  const options = Object.entries({ method, ...own, ...count }).flatMap(([key, value]) => [
+    `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
+    String(value),
+  ]);
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    ...[cli, 'calibrate', model, ...options, '--device', 'cpu', '--json'],
+    ...['--out', join(folder, name)],
+  ]);
+  const words = [method, ...Object.values(own).map(String), isPicture ? 'pictures' : 'text'];
+  compare(words.join(' '), guess, JSON.parse(stdout) as CalibrateResult);
 }
 
 function compare(

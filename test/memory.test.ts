@@ -16,7 +16,7 @@ import { temporaryFolder } from './fixtures.js';
 const SAMPLES = join(import.meta.dirname, '../samples');
 const [SHALLOW, DEEP] = [4, 16];
 /** Width of the stream and within a block; of the narrow one Hessians are quickly factored. */
-const SIZES = { wide: [512, 4608], narrow: [256, 1024] } as const;
+const SIZES = { wide: [512, 4608], middle: [256, 2048], narrow: [256, 1024] } as const;
 type Size = keyof typeof SIZES;
 const config = (depth: number, size: Size) => ({
   architectures: ['LlamaForCausalLM'],
@@ -35,7 +35,7 @@ let cleanUp: () => Promise<void>;
 beforeAll(async () => {
   ({ folder, cleanUp } = await temporaryFolder());
   for (const depth of [SHALLOW, DEEP])
-    for (const size of ['wide', 'narrow'] as const) await writeModel(depth, size);
+    for (const size of ['wide', 'middle', 'narrow'] as const) await writeModel(depth, size);
 });
 afterAll(() => cleanUp());
 
@@ -110,8 +110,8 @@ const byLoss = (depth: number) =>
   );
 const byWeighting = (depth: number) =>
   run<CalibrateResult>(
-    ...['calibrate', model(depth, 'narrow'), '--data', join(SAMPLES, 'data/speeches/calibration.txt')],
-    ...['--out', `${model(depth, 'narrow')}-weighted`, '--method', 'direct', '--weighting', 'loss'],
+    ...['calibrate', model(depth, 'middle'), '--data', join(SAMPLES, 'data/speeches/calibration.txt')],
+    ...['--out', `${model(depth, 'middle')}-weighted`, '--method', 'direct', '--weighting', 'loss'],
     ...['--effort', 'quick', '--bits', '4', '--samples', '2', '--length', '8'],
   );
 const atBest = (depth: number) => [
@@ -129,7 +129,7 @@ it.each([
   ['calibration', calibrate, weightsOf('wide')],
   ['calibration in windows', slide, weightsOf('wide')],
   ['calibration by the loss', byLoss, weightsOf('narrow') + hessiansOf('narrow')],
-  ['calibration weighted by the loss', byWeighting, weightsOf('narrow') + hessiansOf('narrow')],
+  ['calibration weighted by the loss', byWeighting, weightsOf('middle') + hessiansOf('middle')],
   ['evaluation', evaluate, weightsOf('wide')],
 ])(
   'the peak memory of a %s does not grow with the number of blocks',
