@@ -108,7 +108,14 @@ export async function openWorkbench(
       }
     },
     async type(text, prompt) {
-      await page.locator('.quick-input-widget', { hasText: prompt }).filter({ visible: true }).waitFor();
+      // A list before it may say the same of one of its rows.
+      await page
+        .locator('.quick-input-widget', {
+          hasText: prompt,
+          hasNot: page.locator('.quick-input-list .monaco-list-row:visible'),
+        })
+        .filter({ visible: true })
+        .waitFor();
       await input.fill(text);
       await input.press('Enter');
     },

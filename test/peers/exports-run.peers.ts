@@ -64,13 +64,13 @@ const READERS: Readonly<
 };
 
 /** What is refused, and nothing else is. */
-const ACTIVATIONS = ['onnx', 'onnx-embedding8', 'onnx-embedding4'];
+const ACTIVATIONS = ['onnx', 'onnx-embedding8', 'onnx-embedding4', 'elastic'];
 const REFUSED: Readonly<Record<Subject, (format: string, bits: number) => boolean>> = {
   'llama-speeches': (format, bits) => format === 'awq' && bits > 4,
   'vit-fashion': (format) =>
     ['gguf', 'gguf-types', 'gptq', 'awq', 'onnx-embedding8', 'onnx-embedding4'].includes(format),
   'llama-speeches, activations too': (format) => !ACTIVATIONS.includes(format),
-  'vit-fashion, activations too': (format) => format !== 'onnx',
+  'vit-fashion, activations too': (format) => !['onnx', 'elastic'].includes(format),
 };
 
 for (const sample of Object.keys(REFUSED) as Subject[])

@@ -6,6 +6,7 @@ import { byInput } from '../../models/listing.js';
 import { blocksOf, chainParts, chainsOf, outputSize, type Part } from '../../models/model.js';
 import type { Outline } from '../../transforms/transform.js';
 import type { CalibrationCost } from '../method.js';
+import { hessianGraph } from './hessian.js';
 import { gridBytes } from '../stored-bytes.js';
 import { batchOf } from '../walk.js';
 import { groupSizeAt } from '../weight-set.js';
@@ -44,12 +45,11 @@ export function gptqCost(
 function blockWork(part: Part, listing: Outline['listing'], batch: number, runs: number): Work {
   const forward = workOf(plainGraph(part, batch));
   const { linears } = listing(part);
-  const rows = part.inputShape(batch)[0]!;
   const groups = byInput(linears);
-  const hessians = groups.reduce((flops, [{ in: columns }]) => flops + 2 * rows * columns * columns, 0);
+  const hessians = groups.map(([first]) => workOf(hessianGraph(part, first.name, batch)));
   // Cholesky factors on the host and device, and the products that carry errors between panels of columns.
   const factors = groups.reduce((flops, [{ in: columns }]) => flops + (2 / 3) * columns ** 3, 0);
   const rounding = linears.reduce((flops, { in: columns, out }) => flops + 2 * out * columns * columns, 0);
-  const passes = timesWork(forward, runs * (groups.length + 1));
-  return { ...passes, flops: passes.flops + runs * hessians + factors + rounding };
+  const passes = timesWork([forward, ...hessians].reduce(addWork), runs);
+  return { ...passes, flops: passes.flops + factors + rounding };
 }

@@ -58,7 +58,7 @@ export async function inputHessian(
 }
 
 /** Inputs `x`, `side.<name>` for the part's side ports, its parameters, `hessian` [features, features] and `counted` [batch, 1, 1], 1 for samples that count and 0 for others; output `sum`. */
-function hessianGraph(part: Part, layer: string, batch: number): Graph {
+export function hessianGraph(part: Part, layer: string, batch: number): Graph {
   const graph = new Graph();
   const tap = tapPart(graph, part, batch).layers.get(layer)!;
   const features = tap.x.shape[1]!;
