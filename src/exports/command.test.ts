@@ -27,7 +27,7 @@ it('formats that can hold a set come with their size, the others behind them wit
     },
   ];
   expect(choicesOf(formats, 'en')).toEqual([
-    { value: 'exact', label: 'EXACT', description: '1 MB · exact', detail: 'what exact is' },
+    { value: 'exact', label: 'EXACT', description: '1 MB · layers exact', detail: 'what exact is' },
     {
       value: 'bound',
       label: 'BOUND',

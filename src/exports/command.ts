@@ -124,7 +124,7 @@ export function choicesOf(formats: readonly ExportFormat[], locale: string): Cho
 function heldText(held: ExportFormat['held'], locale: string): string {
   if (!held || held.length === 0) return '';
   const distances = held.flatMap(({ distance }) => distance ?? []);
-  if (distances.length === 0) return vscode.l10n.t('exact');
+  if (distances.length === 0) return vscode.l10n.t('layers exact');
   return vscode.l10n.t('fitted, off by {0} of its error', formatPercent(Math.max(...distances), locale, 2));
 }
 
