@@ -67,6 +67,7 @@ export const pageStrings = (): Strings => ({
   adviceSmallest: l10n.t('Smallest that loses at most'),
   adviceBest: l10n.t('Best that takes at most'),
   adviceLoss: l10n.t('{0} of full precision'),
+  adviceLossPoint: l10n.t('1 point'),
   adviceLossPoints: l10n.t('{0} points'),
   adviceDetail: l10n.t('{0}: {1} at {2}, {3} of the size'),
   adviceDetailAlone: l10n.t('{0}: {1} at {2}'),

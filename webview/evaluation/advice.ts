@@ -49,7 +49,9 @@ export function adviceView(exportRow: (row: EvaluationRow) => void): Advice {
         choices: LOSSES.map((each) => ({
           value: String(each),
           label: metric.share
-            ? fill(strings.adviceLossPoints, formatWidth(100 * each, view.locale))
+            ? each === 0.01
+              ? strings.adviceLossPoint
+              : fill(strings.adviceLossPoints, formatWidth(100 * each, view.locale))
             : fill(strings.adviceLoss, formatPercent(each, view.locale, each < 0.01 ? 1 : 0)),
         })),
         value: String(loss),

@@ -254,6 +254,7 @@ export type StringKey =
   | 'adviceSmallest'
   | 'adviceBest'
   | 'adviceLoss'
+  | 'adviceLossPoint'
   | 'adviceLossPoints'
   | 'adviceDetail'
   | 'adviceDetailAlone'
