@@ -4,6 +4,7 @@ import type { GridForm, WeightForm } from '../../quantized/form.js';
 import { toFloats, type GridWeight, type QuantizedWeight } from '../../quantized/weight.js';
 import { isPlain, withZeroInside, zerosOf, type Zeros } from '../grids.js';
 import {
+  decodeBlocks,
   encodeBytes,
   q2_K,
   q3_K,
@@ -121,13 +122,9 @@ function encodeGrids(weight: GridWeight, { elements, bytes, run, encode }: Block
 /** The values that a reader of the file makes of such bytes. */
 export function decodeWeight(bytes: Uint8Array, type: TensorType): Float32Array {
   if (type === F16) return halfToFloat32(new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2));
-  const { elements, bytes: size, decode } = type as BlockType;
+  const { elements, bytes: size } = type;
   const out = new Float32Array((bytes.length / size) * elements);
-  for (let block = 0; block * size < bytes.length; block++)
-    decode(
-      bytes.subarray(block * size, (block + 1) * size),
-      out.subarray(block * elements, (block + 1) * elements),
-    );
+  decodeBlocks(type as BlockType, bytes, out);
   return out;
 }
 

@@ -28,6 +28,19 @@ export interface BlockType {
   decode(this: void, bytes: Uint8Array, out: Float32Array): void;
 }
 
+/** The values of blocks that follow each other. @param out as many elements as the blocks have */
+export function decodeBlocks(
+  { elements, bytes: size, decode }: Pick<BlockType, 'elements' | 'bytes' | 'decode'>,
+  bytes: Uint8Array,
+  out: Float32Array,
+): void {
+  for (let block = 0; block * size < bytes.length; block++)
+    decode(
+      bytes.subarray(block * size, (block + 1) * size),
+      out.subarray(block * elements, (block + 1) * elements),
+    );
+}
+
 const putHalf = (out: Uint8Array, at: number, value: number) => {
   const bits = halfBits(value);
   out[at] = bits & 0xff;

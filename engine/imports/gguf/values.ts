@@ -3,6 +3,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { UserError } from '../../errors.js';
 import { bfloat16ToFloat32, halfToFloat32 } from '../../formats/floats.js';
 import {
+  decodeBlocks,
   q2_K,
   q3_K,
   q4_0,
@@ -30,17 +31,11 @@ export interface StoredType {
 
 const words = (bytes: Uint8Array) => new Uint16Array(new Uint8Array(bytes).buffer);
 
-const ofBlocks = ({ name, elements, bytes: size, decode }: Omit<BlockType, 'encode'>): StoredType => ({
-  name,
-  elements,
-  bytes: size,
-  decode: (bytes, out) => {
-    for (let block = 0; block * size < bytes.length; block++)
-      decode(
-        bytes.subarray(block * size, (block + 1) * size),
-        out.subarray(block * elements, (block + 1) * elements),
-      );
-  },
+const ofBlocks = (type: Omit<BlockType, 'encode'>): StoredType => ({
+  name: type.name,
+  elements: type.elements,
+  bytes: type.bytes,
+  decode: (bytes, out) => decodeBlocks(type, bytes, out),
 });
 
 const FLOATS: Readonly<Record<number, StoredType>> = {
